@@ -1,0 +1,90 @@
+//! Every limit of the server, with its default. Pure data: reads no environment, opens nothing.
+
+use std::time::Duration;
+
+/// What happens when a subscription would hold more than its queue allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OverflowPolicy {
+    /// The oldest undelivered events are skipped and told as a gap; the connection stays open.
+    #[default]
+    DropOldest,
+    /// The subscriber gets `SLOW_CONSUMER` and close code 4100.
+    Disconnect,
+    /// Publishers wait, at most [`Config::block_timeout`]; then the slowest subscriber is disconnected.
+    Block,
+}
+
+/// The settings of a server. `Config::default()` is what `threadcast` runs with when nothing is set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Address or host name to listen on.
+    pub host: String,
+    /// Port to listen on; 0 takes any free one.
+    pub port: u16,
+    /// Undelivered live events a subscription may hold, at least 1.
+    pub max_queue_size: usize,
+    /// Events kept for replay, per topic; 0 keeps none.
+    pub history_size: usize,
+    /// Bytes of retained events, per topic.
+    pub history_bytes: usize,
+    /// Bytes of retained events, all topics together.
+    pub max_memory_bytes: usize,
+    /// The overflow policy of topics that do not name their own.
+    pub overflow: OverflowPolicy,
+    /// How long a publisher waits under [`OverflowPolicy::Block`].
+    pub block_timeout: Duration,
+    /// Largest WebSocket message or request body, in bytes.
+    pub max_message_bytes: usize,
+    /// Most connections at once, REST too; `None` computes it from the machine's limits.
+    pub max_connections: Option<usize>,
+    /// Most topics.
+    pub max_topics: usize,
+    /// Most subscriptions of one connection.
+    pub max_subscriptions: usize,
+    /// Publishes per second and connection; 0 is unlimited.
+    pub max_publish_rate: u32,
+    /// Silence after which a WebSocket is pinged, and after as much again closed.
+    pub heartbeat: Duration,
+    /// Whether an `info`/`ping` frame goes with each ping.
+    pub heartbeat_json: bool,
+    /// Time to receive a whole request, head and body.
+    pub request_timeout: Duration,
+    /// Time for one blocked write to finish.
+    pub write_timeout: Duration,
+    /// Time to send what is queued at shutdown.
+    pub drain_timeout: Duration,
+    /// Kernel send buffer per connection, in bytes.
+    pub send_buffer_bytes: usize,
+    /// Threads that answer REST requests.
+    pub rest_workers: usize,
+    /// Foreign origins that may connect; `*` is any.
+    pub allowed_origins: Vec<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            host: "127.0.0.1".to_owned(),
+            port: 8080,
+            max_queue_size: 100,
+            history_size: 100,
+            history_bytes: 8 << 20,
+            max_memory_bytes: 1 << 30,
+            overflow: OverflowPolicy::DropOldest,
+            block_timeout: Duration::from_secs(5),
+            max_message_bytes: 1 << 20,
+            max_connections: None,
+            max_topics: 100_000,
+            max_subscriptions: 1000,
+            max_publish_rate: 0,
+            heartbeat: Duration::from_secs(30),
+            heartbeat_json: false,
+            request_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(10),
+            drain_timeout: Duration::from_secs(5),
+            send_buffer_bytes: 128 << 10,
+            rest_workers: 4,
+            allowed_origins: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! threadcast
+pub mod config;

@@ -1,0 +1,2 @@
+//! The threadcast binary.
+fn main() {}
