@@ -1,2 +1,18 @@
-//! threadcast
+//! An in-memory Pub/Sub server on plain threads: WebSocket and REST on one port, no async runtime.
+//!
+//! [`Server`] is all it takes to embed one; [`Config`] holds every limit. The wire protocol is described for client
+//! authors in `docs/protocol.md`.
+//!
+//! The modules, from the outside in: `server` owns sockets and threads; `broker` owns topics, their logs and their
+//! subscribers, and knows no socket; `protocol` is what goes over the wire, as types. Imports run one way:
+//! server → broker → protocol, with [`config`] below all.
+
 pub mod config;
+
+mod broker;
+mod protocol;
+mod server;
+mod sync;
+
+pub use config::{Config, OverflowPolicy};
+pub use server::{ConnectionCap, Server, ShutdownReport, StartError};

@@ -1,0 +1,104 @@
+//! The totals over all topics, and the byte budget they share.
+
+use std::collections::{BinaryHeap, HashMap};
+use std::sync::Weak;
+
+use super::Topic;
+use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering};
+
+/// When the budget is exceeded, this part of it is freed beyond need, so that it is not exceeded again at once.
+const SLACK: usize = 64;
+
+pub(super) struct Ledger {
+    max_bytes: usize,
+    bytes: AtomicUsize,
+    subscriptions: AtomicUsize,
+    next_key: AtomicU64,
+    /// Every topic that still holds events, deleted ones included. A topic's lock may be taken while it is held.
+    topics: Mutex<HashMap<u64, Weak<Topic>>>,
+}
+
+impl Ledger {
+    pub(super) fn new(max_bytes: usize) -> Ledger {
+        Ledger {
+            max_bytes,
+            bytes: AtomicUsize::new(0),
+            subscriptions: AtomicUsize::new(0),
+            next_key: AtomicU64::new(0),
+            topics: Mutex::default(),
+        }
+    }
+
+    /// A key under which a new topic enters and leaves.
+    pub(super) fn next_key(&self) -> u64 {
+        self.next_key.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn enter(&self, topic: &Arc<Topic>) {
+        self.topics
+            .lock()
+            .insert(topic.key(), Arc::downgrade(topic));
+    }
+
+    pub(super) fn leave(&self, key: u64, bytes: usize) {
+        self.topics.lock().remove(&key);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn subscriptions(&self) -> usize {
+        self.subscriptions.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn subscribed(&self) {
+        self.subscriptions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn unsubscribed(&self, count: usize) {
+        self.subscriptions.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    /// A topic went from `before` to `after` bytes. Called under that topic's lock; touches only the counter.
+    pub(super) fn changed(&self, before: usize, after: usize) {
+        if after >= before {
+            self.bytes.fetch_add(after - before, Ordering::Relaxed);
+        } else {
+            self.bytes.fetch_sub(before - after, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn is_exceeded(&self) -> bool {
+        self.bytes() > self.max_bytes
+    }
+
+    /// Evicts the oldest events of the largest topic, again and again, until the budget holds.
+    pub(super) fn relieve(&self) {
+        // While another thread relieves, this one need not.
+        let Some(topics) = self.topics.try_lock() else {
+            return;
+        };
+        // The topics are dropped after the lock: the last holder of one takes the lock in `leave`.
+        let alive: Vec<Arc<Topic>> = topics.values().filter_map(Weak::upgrade).collect();
+        drop(topics);
+        let mut by_size: BinaryHeap<(usize, usize)> = alive
+            .iter()
+            .enumerate()
+            .map(|(at, topic)| (topic.retained_bytes(), at))
+            .collect();
+        let target = self.max_bytes - self.max_bytes / SLACK;
+        while self.bytes() > target {
+            let Some((size, at)) = by_size.pop() else {
+                return;
+            };
+            let next = by_size.peek().map_or(0, |(size, _)| *size);
+            let excess = self.bytes().saturating_sub(target);
+            let left = alive[at].evict(next.min(size.saturating_sub(1)), excess);
+            if left > 0 {
+                by_size.push((left, at));
+            }
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! Topics, their logs, and who reads them. All locks over shared state live here; no sockets, no HTTP, no WebSocket.
+//!
+//! In reading order: [`log`] numbers and keeps events; [`topic`] guards one log and its subscribers; a
+//! [`subscription`] is a cursor into the log; [`room`] makes publishers wait under the `block` policy; [`ledger`]
+//! keeps the totals and the global byte budget; [`registry`] names the topics.
+//!
+//! Lock order: registry → topic; subscription cursor → topic; ledger → topic. Nothing is taken under a topic's lock.
+
+mod history;
+mod ledger;
+mod log;
+mod registry;
+mod room;
+mod roster;
+mod subscription;
+mod topic;
+
+pub(crate) use history::{HistoryError, HistoryPage};
+pub(crate) use registry::{Broker, CreateError, TopicOptions};
+pub(crate) use subscription::{Batch, Outlet, Progress, Subscription};
+pub(crate) use topic::{Opened, PublishError, SubscribeError, Topic, TopicStats};

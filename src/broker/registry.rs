@@ -1,0 +1,135 @@
+//! The registry: which topics there are.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use super::Topic;
+use super::ledger::Ledger;
+use super::log::LogBounds;
+use super::topic::TopicSettings;
+use crate::config::{Config, OverflowPolicy};
+use crate::protocol::TopicName;
+use crate::sync::{Arc, AtomicBool, Ordering, RwLock};
+
+/// All topics of a server.
+pub(crate) struct Broker {
+    /// Guards which topics there are. Held for a look-up or one change; no topic's lock is taken under it.
+    topics: RwLock<HashMap<TopicName, Arc<Topic>>>,
+    max_topics: usize,
+    defaults: TopicSettings,
+    ledger: Arc<Ledger>,
+    draining: Arc<AtomicBool>,
+}
+
+/// What a topic may choose for itself; the rest comes from the configuration.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct TopicOptions {
+    pub(crate) history_size: Option<usize>,
+    pub(crate) max_queue_size: Option<usize>,
+    pub(crate) overflow: Option<OverflowPolicy>,
+}
+
+/// Why a topic was not created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CreateError {
+    Exists,
+    LimitReached,
+    ShuttingDown,
+}
+
+impl Broker {
+    pub(crate) fn new(config: &Config) -> Broker {
+        Broker {
+            topics: RwLock::default(),
+            max_topics: config.max_topics,
+            defaults: TopicSettings {
+                bounds: LogBounds {
+                    history_size: config.history_size,
+                    max_queue_size: config.max_queue_size.max(1),
+                    bytes: config.history_bytes,
+                },
+                overflow: config.overflow,
+                block_timeout: config.block_timeout,
+            },
+            ledger: Arc::new(Ledger::new(config.max_memory_bytes)),
+            draining: Arc::new(AtomicBool::new(false)),
+        }
+    }
+
+    pub(crate) fn create_topic(
+        &self,
+        name: TopicName,
+        options: &TopicOptions,
+    ) -> Result<Arc<Topic>, CreateError> {
+        if self.is_draining() {
+            return Err(CreateError::ShuttingDown);
+        }
+        let mut topics = self.topics.write();
+        let is_full = topics.len() >= self.max_topics;
+        match topics.entry(name.clone()) {
+            Entry::Occupied(_) => Err(CreateError::Exists),
+            Entry::Vacant(_) if is_full => Err(CreateError::LimitReached),
+            Entry::Vacant(vacant) => {
+                let topic = Topic::new(name, self.settings(options), &self.ledger, &self.draining);
+                Ok(Arc::clone(vacant.insert(topic)))
+            }
+        }
+    }
+
+    /// Deletes a topic: its subscribers read to its end, are told, and their subscriptions end. `false`: there is none.
+    pub(crate) fn delete_topic(&self, name: &TopicName) -> bool {
+        let Some(topic) = self.topics.write().remove(name) else {
+            return false;
+        };
+        topic.delete();
+        true
+    }
+
+    pub(crate) fn topic(&self, name: &str) -> Option<Arc<Topic>> {
+        self.topics.read().get(name).cloned()
+    }
+
+    /// All topics, by name.
+    pub(crate) fn topics(&self) -> Vec<Arc<Topic>> {
+        let mut topics: Vec<_> = self.topics.read().values().cloned().collect();
+        topics.sort_unstable_by(|a, b| a.name().cmp(b.name()));
+        topics
+    }
+
+    pub(crate) fn topic_count(&self) -> usize {
+        self.topics.read().len()
+    }
+
+    pub(crate) fn subscription_count(&self) -> usize {
+        self.ledger.subscriptions()
+    }
+
+    /// Bytes of all retained events.
+    pub(crate) fn retained_bytes(&self) -> usize {
+        self.ledger.bytes()
+    }
+
+    /// From now on nothing is created, published or subscribed.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+        for topic in self.topics() {
+            topic.wake_publishers();
+        }
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    fn settings(&self, options: &TopicOptions) -> TopicSettings {
+        let mut settings = self.defaults;
+        let bounds = &mut settings.bounds;
+        bounds.history_size = options.history_size.unwrap_or(bounds.history_size);
+        bounds.max_queue_size = options
+            .max_queue_size
+            .unwrap_or(bounds.max_queue_size)
+            .max(1);
+        settings.overflow = options.overflow.unwrap_or(settings.overflow);
+        settings
+    }
+}

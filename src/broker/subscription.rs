@@ -1,0 +1,326 @@
+//! A subscription: a cursor into a topic's log, and the connection that wants the events.
+
+use super::topic::Topic;
+use crate::config::OverflowPolicy;
+use crate::protocol::{ClientId, Gap, Notice, push_gap, push_notice};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
+
+/// Memory that an idle batch may keep.
+const IDLE_BATCH_BYTES: usize = 32 << 10;
+
+/// What a subscription needs of its connection. The broker calls it with no lock held.
+pub(crate) trait Outlet: Send + Sync {
+    /// Events are waiting: deliver them now if that does not block, or see to it that another thread does.
+    fn offer(&self, subscription: &Arc<Subscription>, batch: &mut Batch);
+
+    /// Another connection took the client id over: end the subscription and say so.
+    fn replaced(&self, subscription: &Arc<Subscription>);
+
+    /// The overflow policy ends the connection.
+    fn too_slow(&self, subscription: &Arc<Subscription>);
+}
+
+/// One client's interest in one topic.
+pub(crate) struct Subscription {
+    topic: Arc<Topic>,
+    client_id: ClientId,
+    outlet: Arc<dyn Outlet>,
+    /// Guards the position in the log. Held for copying a bounded piece at most; the topic's lock may be taken under it.
+    cursor: Mutex<Cursor>,
+    /// How far the cursor has come, for observers; `u64::MAX` once ended. Written under the cursor lock only.
+    position: AtomicU64,
+    /// Whether the writer thread has been told of this subscription and has not yet looked.
+    token: AtomicBool,
+}
+
+struct Cursor {
+    /// The last seq that was sent or told as a gap.
+    after: u64,
+    /// The topic's head when the subscription began: up to here it is a replay, which no queue bound cuts.
+    live_from: u64,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Registered, but its ack is not on its way yet: nothing may be sent.
+    Opening,
+    Live,
+    Ended,
+}
+
+/// What a gathering brought.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// How many events were appended.
+    pub(crate) events: u64,
+    /// How many events were skipped for slowness.
+    pub(crate) dropped: u64,
+    /// The limit cut it short: there is more to gather.
+    pub(crate) more: bool,
+    /// The topic was deleted and everything has been told: the subscription has ended.
+    pub(crate) ended: bool,
+    /// The policy does not let this subscription go on: its connection must end.
+    pub(crate) overflowed: bool,
+}
+
+/// Events gathered once and sent to every subscriber that stands at the same position.
+#[derive(Default)]
+pub(crate) struct Batch {
+    pub(crate) bytes: Vec<u8>,
+    after: u64,
+    upto: u64,
+}
+
+impl Batch {
+    /// Forgets the events, keeps the memory.
+    pub(crate) fn reset(&mut self) {
+        self.bytes.clear();
+        (self.after, self.upto) = (0, 0);
+    }
+
+    /// Gives the memory back too.
+    pub(crate) fn shrink(&mut self) {
+        if self.bytes.capacity() > IDLE_BATCH_BYTES {
+            *self = Batch::default();
+        }
+    }
+}
+
+impl Subscription {
+    pub(super) fn new(
+        topic: Arc<Topic>,
+        client_id: ClientId,
+        outlet: Arc<dyn Outlet>,
+        after: u64,
+        live_from: u64,
+    ) -> Self {
+        Subscription {
+            topic,
+            client_id,
+            outlet,
+            cursor: Mutex::new(Cursor {
+                after,
+                live_from,
+                phase: Phase::Opening,
+            }),
+            position: AtomicU64::new(live_from),
+            token: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn topic(&self) -> &Arc<Topic> {
+        &self.topic
+    }
+
+    pub(crate) fn client_id(&self) -> &ClientId {
+        &self.client_id
+    }
+
+    pub(super) fn outlet(&self) -> &Arc<dyn Outlet> {
+        &self.outlet
+    }
+
+    /// A newer subscription of the same client id has its place: ends it, with a notice unless both are one outlet's.
+    pub(crate) fn give_way(self: &Arc<Self>, to: &Arc<dyn Outlet>) {
+        if std::ptr::addr_eq(Arc::as_ptr(&self.outlet), Arc::as_ptr(to)) {
+            self.end();
+        } else {
+            self.outlet.replaced(self);
+        }
+    }
+
+    /// The ack is on its way: events may follow.
+    pub(crate) fn go_live(&self) {
+        let mut cursor = self.cursor.lock();
+        if cursor.phase == Phase::Opening {
+            cursor.phase = Phase::Live;
+        }
+    }
+
+    /// Ends the subscription and returns its last position; `None` if it had ended already. Nothing is gathered after.
+    pub(crate) fn end(&self) -> Option<u64> {
+        let mut cursor = self.cursor.lock();
+        if cursor.phase == Phase::Ended {
+            return None;
+        }
+        self.finish(&mut cursor);
+        Some(cursor.after)
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.position.load(Ordering::Acquire) == u64::MAX
+    }
+
+    /// How far it has come, counting live events only; `u64::MAX` once ended.
+    pub(super) fn position(&self) -> u64 {
+        self.position.load(Ordering::SeqCst)
+    }
+
+    /// Events of the topic it has neither sent nor told.
+    pub(crate) fn pending(&self) -> u64 {
+        let cursor = self.cursor.lock();
+        if cursor.phase == Phase::Ended {
+            0
+        } else {
+            self.topic.head().saturating_sub(cursor.after)
+        }
+    }
+
+    /// Claims the one token; `true` for the caller that must hand it to the writer thread.
+    pub(crate) fn claim_token(&self) -> bool {
+        !self.token.swap(true, Ordering::SeqCst)
+    }
+
+    /// Gives the token back. A read-modify-write, before the log is read: an append that still saw the token
+    /// claimed is then visible to the gathering that follows.
+    pub(crate) fn release_token(&self) {
+        self.token.swap(false, Ordering::SeqCst);
+    }
+
+    /// Takes the events of a batch if it goes on exactly where this subscription stands.
+    pub(crate) fn take(&self, batch: &Batch) -> Option<Progress> {
+        let mut cursor = self.cursor.lock();
+        let fits = cursor.phase == Phase::Live
+            && batch.after < batch.upto
+            && cursor.after == batch.after
+            && cursor.after >= cursor.live_from;
+        fits.then(|| {
+            self.advance(&mut cursor, batch.upto);
+            Progress {
+                events: batch.upto - batch.after,
+                ..Progress::default()
+            }
+        })
+    }
+
+    /// Gathers a new batch from where this subscription stands.
+    pub(crate) fn fill(&self, batch: &mut Batch, limit_bytes: usize) -> Progress {
+        batch.reset();
+        let (progress, after, upto) = self.gather_between(&mut batch.bytes, limit_bytes);
+        let only_events = upto - after == progress.events && !progress.ended;
+        if only_events {
+            (batch.after, batch.upto) = (after, upto);
+        }
+        progress
+    }
+
+    /// Appends what comes next, gaps included, up to about `limit_bytes` (at least one event).
+    pub(crate) fn gather(&self, out: &mut Vec<u8>, limit_bytes: usize) -> Progress {
+        self.gather_between(out, limit_bytes).0
+    }
+
+    fn gather_between(&self, out: &mut Vec<u8>, limit_bytes: usize) -> (Progress, u64, u64) {
+        let mut cursor = self.cursor.lock();
+        let from = cursor.after;
+        if cursor.phase != Phase::Live {
+            return (Progress::default(), from, from);
+        }
+        let limit = out.len() + limit_bytes;
+        let mut gathering = Gathering {
+            subscription: self,
+            after: from,
+            out,
+            limit,
+            progress: Progress::default(),
+        };
+        gathering.run(cursor.live_from);
+        let (progress, upto) = (gathering.progress, gathering.after);
+        if progress.ended {
+            cursor.after = upto;
+            self.finish(&mut cursor);
+        } else if upto > from {
+            self.advance(&mut cursor, upto);
+        }
+        (progress, from, upto)
+    }
+
+    fn advance(&self, cursor: &mut Cursor, upto: u64) {
+        cursor.after = upto;
+        self.position
+            .store(upto.max(cursor.live_from), Ordering::SeqCst);
+        self.topic.moved();
+    }
+
+    fn finish(&self, cursor: &mut Cursor) {
+        cursor.phase = Phase::Ended;
+        self.position.store(u64::MAX, Ordering::SeqCst);
+        self.topic.moved();
+    }
+}
+
+/// One pass from a cursor towards the head.
+struct Gathering<'a> {
+    subscription: &'a Subscription,
+    after: u64,
+    out: &'a mut Vec<u8>,
+    limit: usize,
+    progress: Progress,
+}
+
+impl Gathering<'_> {
+    fn run(&mut self, live_from: u64) {
+        let topic = &self.subscription.topic;
+        topic.read(|log, deleted| {
+            if self.after < live_from {
+                self.replay(log, live_from);
+            }
+            if self.after >= live_from {
+                self.live(log);
+            }
+            let overflowed = self.progress.overflowed;
+            self.progress.more = self.after < log.head() && !overflowed;
+            if deleted && self.after == log.head() {
+                push_notice(
+                    self.out,
+                    Notice::TopicDeleted {
+                        topic: topic.name(),
+                    },
+                );
+                self.progress.ended = true;
+            }
+        });
+    }
+
+    /// The part up to the head at subscribing: cut only by eviction.
+    fn replay(&mut self, log: &super::log::Log, live_from: u64) {
+        let lost = (log.first_seq() - 1).min(live_from);
+        if self.after < lost {
+            self.tell(Gap::history_evicted(self.after + 1, lost));
+        }
+        self.copy(log, live_from);
+    }
+
+    /// The part behind it: at most a queue's worth of the newest.
+    fn live(&mut self, log: &super::log::Log) {
+        let topic = &self.subscription.topic;
+        let queue = topic.max_queue_size() as u64;
+        let kept = (log.first_seq() - 1).max(log.head().saturating_sub(queue));
+        if self.after < kept {
+            if topic.overflow() != OverflowPolicy::DropOldest {
+                self.progress.overflowed = true;
+                return;
+            }
+            self.progress.dropped = kept - self.after;
+            topic.count_dropped(self.progress.dropped);
+            self.tell(Gap::slow_consumer(self.after + 1, kept));
+        }
+        self.copy(log, log.head());
+    }
+
+    fn tell(&mut self, gap: Gap) {
+        push_gap(self.out, self.subscription.topic.name(), &gap);
+        self.after += gap.count();
+    }
+
+    fn copy(&mut self, log: &super::log::Log, upto: u64) {
+        for event in log.after(self.after).take((upto - self.after) as usize) {
+            if self.progress.events > 0 && self.out.len() + event.bytes().len() > self.limit {
+                break;
+            }
+            self.out.extend_from_slice(event.bytes());
+            self.after += 1;
+            self.progress.events += 1;
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Why a command ended without success: one line for a human, an exit code for a script.
+
+use std::fmt::{self, Display};
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+/// The command was understood, but did not succeed.
+const FAILED: u8 = 1;
+/// The command line or a variable is wrong.
+const USAGE: u8 = 2;
+
+/// The end of a command that did not do what it was asked for.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// One line on standard error, and this exit code.
+    Told { line: String, code: u8 },
+    /// `--help` or `--version`: asked for, so it is no failure at all.
+    Answered(clap::Error),
+}
+
+impl Failure {
+    /// Something else than the command line is to blame.
+    pub(super) fn failed(reason: impl Display) -> Failure {
+        Failure::Told {
+            line: one_line(&reason.to_string()),
+            code: FAILED,
+        }
+    }
+
+    /// The command line or a variable is to blame.
+    pub(super) fn usage(reason: impl Display) -> Failure {
+        Failure::Told {
+            line: one_line(&reason.to_string()),
+            code: USAGE,
+        }
+    }
+
+    /// Writes the line. Whoever closed standard error does not want to know.
+    pub(super) fn tell(&self) -> ExitCode {
+        match self {
+            Failure::Told { line, code } => {
+                let _ = writeln!(io::stderr(), "threadcast: {line}");
+                ExitCode::from(*code)
+            }
+            Failure::Answered(answer) => {
+                let _ = answer.print();
+                ExitCode::SUCCESS
+            }
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Told { line, .. } => f.write_str(line),
+            Failure::Answered(answer) => answer.fmt(f),
+        }
+    }
+}
+
+impl From<clap::Error> for Failure {
+    fn from(error: clap::Error) -> Failure {
+        match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Failure::Answered(error),
+            _ => match error.get(ContextKind::Custom) {
+                Some(ContextValue::String(line)) => Failure::usage(line),
+                _ => Failure::usage(shortened(&error)),
+            },
+        }
+    }
+}
+
+/// A wrong value: where it came from, the value, and what is allowed there.
+pub(super) fn wrong_value(origin: &str, value: &str, allowed: impl Display) -> String {
+    format!("{origin}: '{value}' is not allowed: {allowed}")
+}
+
+/// What clap says in several paragraphs, as its first one and the best of its tips.
+fn shortened(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let first: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.is_empty())
+        .collect();
+    let first = first.join(" ");
+    let first = first.strip_prefix("error: ").unwrap_or(&first);
+    let tip = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand].into_iter();
+    match tip
+        .filter_map(|kind| error.get(kind))
+        .map(ToString::to_string)
+        .next()
+    {
+        Some(meant) => format!("{first} (did you mean '{meant}'?)"),
+        None => first.to_owned(),
+    }
+}
+
+fn one_line(text: &str) -> String {
+    let escaped = |c: char| {
+        if c.is_control() {
+            c.escape_default().collect()
+        } else {
+            c.to_string()
+        }
+    };
+    text.chars().map(escaped).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_stays_one_line() {
+        assert_eq!(
+            Failure::failed("a\nb\u{1b}[2J\u{85}é").to_string(),
+            "a\\nb\\u{1b}[2J\\u{85}é"
+        );
+    }
+}

@@ -1,0 +1,159 @@
+//! Logs on standard error, as text or JSON. A reader that does not keep up loses lines, it never stops
+//! the server: lines wait in a bounded queue, and one thread writes them.
+
+use std::fmt::{self, Display};
+use std::io::{self, IsTerminal};
+use std::panic::{self, PanicHookInfo};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::bounded;
+use tracing::Level;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
+
+use super::value::{self, Allowed};
+
+/// Lines that may wait to be written: a burst of closing connections fits, and stays under 10 MiB.
+const QUEUED_LINES: usize = 32_768;
+/// How long the end of the program waits for queued lines; tracing-appender itself gives up after 1.1 s.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The shape of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Format {
+    #[default]
+    Text,
+    Json,
+}
+
+impl Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Format::Text => "text",
+            Format::Json => "json",
+        })
+    }
+}
+
+pub(super) fn format() -> Allowed<Format> {
+    value::choice("text or json", |name| match name {
+        "text" => Some(Format::Text),
+        "json" => Some(Format::Json),
+        _ => None,
+    })
+}
+
+pub(super) fn level() -> Allowed<Level> {
+    value::choice("ERROR, WARN, INFO, DEBUG or TRACE", |name| match name {
+        "error" => Some(Level::ERROR),
+        "warn" | "warning" => Some(Level::WARN),
+        "info" => Some(Level::INFO),
+        "debug" => Some(Level::DEBUG),
+        "trace" => Some(Level::TRACE),
+        _ => None,
+    })
+}
+
+/// The running log. It must be finished, or its last lines are lost.
+#[must_use]
+pub(super) struct Log {
+    guard: WorkerGuard,
+    lost: ErrorCounter,
+}
+
+impl Log {
+    /// Starts to log. Only the first log of a process has an effect.
+    pub(super) fn start(level: Level, format: Format) -> Log {
+        let (writer, guard) = NonBlockingBuilder::default()
+            .buffered_lines_limit(QUEUED_LINES)
+            .lossy(true)
+            .thread_name("log")
+            .finish(io::stderr());
+        let lost = writer.error_counter();
+        subscribe(level, format, writer);
+        panic::set_hook(Box::new(log_panic));
+        Log { guard, lost }
+    }
+
+    /// Lines that were never written, because nobody read the ones before them.
+    pub(super) fn lost_lines(&self) -> usize {
+        self.lost.dropped_lines()
+    }
+
+    /// Writes what is queued, as far as somebody reads it. The wait is on another thread, because the
+    /// guard tells a failure on standard output, which may be as stuck as the log.
+    pub(super) fn finish(self) {
+        let (done, finished) = bounded::<()>(1);
+        let guard = self.guard;
+        let flush = thread::Builder::new()
+            .name("log-flush".to_owned())
+            .spawn(move || {
+                drop(guard);
+                let _ = done.send(());
+            });
+        if flush.is_ok() {
+            let _ = finished.recv_timeout(FLUSH_TIMEOUT);
+        }
+    }
+}
+
+fn subscribe(level: Level, format: Format, writer: NonBlocking) {
+    let log = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(writer);
+    let _ = match format {
+        Format::Text => log.with_ansi(wants_color()).with_target(false).try_init(),
+        Format::Json => log.json().flatten_event(true).with_ansi(false).try_init(),
+    };
+}
+
+/// Colours are for people: none in a pipe or a file, none where they are declined.
+fn wants_color() -> bool {
+    let declined = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
+    io::stderr().is_terminal() && !declined && !dumb
+}
+
+/// A panic goes the way of every line: the default hook would write to standard error itself, and wait
+/// there for its reader. A formatted message may quote what a client sent, so only a literal is told.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let location = panic
+        .location()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let reason = panic
+        .payload()
+        .downcast_ref::<&'static str>()
+        .copied()
+        .unwrap_or("not shown");
+    tracing::error!(thread = thread::current().name(), location, reason, "panic");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::builder::TypedValueParser;
+
+    use super::*;
+
+    fn parsed<T: Clone + Send + Sync + 'static>(allowed: &Allowed<T>, text: &str) -> Option<T> {
+        allowed
+            .parse_ref(&clap::Command::new("test"), None, text.as_ref())
+            .ok()
+    }
+
+    #[test]
+    fn levels_are_known_in_any_case() {
+        assert_eq!(parsed(&level(), "INFO"), Some(Level::INFO));
+        assert_eq!(parsed(&level(), "warning"), Some(Level::WARN));
+        assert_eq!(parsed(&level(), "Warn"), Some(Level::WARN));
+        assert_eq!(parsed(&level(), "verbose"), None);
+    }
+
+    #[test]
+    fn formats_are_read_back_as_shown() {
+        for shape in [Format::Text, Format::Json] {
+            assert_eq!(parsed(&format(), &shape.to_string()), Some(shape));
+        }
+        assert_eq!(parsed(&format(), "xml"), None);
+    }
+}

@@ -1,0 +1,186 @@
+//! The command line: which command runs, and the one line that tells why it could not.
+//! A command's own work lives in its module; no command knows another.
+
+mod failure;
+mod healthcheck;
+mod logging;
+mod serve;
+mod settings;
+mod signals;
+mod sources;
+mod value;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::builder::Resettable;
+use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use failure::Failure;
+use settings::{Listen, Settings};
+
+/// An in-memory Pub/Sub server: WebSocket and REST on one port, on plain threads.
+///
+/// Without a command it serves. Each setting is a flag or an environment variable; the flag wins,
+/// and an empty variable counts as unset.
+#[derive(Debug, Parser)]
+#[command(name = "threadcast", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server; the same as no command at all
+    Serve(Box<Settings>),
+    /// Ask the server of this machine whether it lives; exit code 0 if it does, else 1
+    Healthcheck(Listen),
+}
+
+/// Runs what the command line asks for.
+pub(crate) fn main() -> ExitCode {
+    match parse(std::env::args_os().collect()).and_then(dispatch) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.tell(),
+    }
+}
+
+fn dispatch((cli, matches): (Cli, ArgMatches)) -> Result<(), Failure> {
+    let own = matches.subcommand().map_or(&matches, |(_name, own)| own);
+    match cli.command {
+        None => serve::run(cli.settings, own),
+        Some(Command::Serve(settings)) => serve::run(*settings, own),
+        Some(Command::Healthcheck(listen)) => healthcheck::run(&listen),
+    }
+}
+
+fn parse(arguments: Vec<OsString>) -> Result<(Cli, ArgMatches), Failure> {
+    let matches = command(&arguments).try_get_matches_from(arguments)?;
+    let cli = Cli::from_arg_matches(&matches)?;
+    Ok((cli, matches))
+}
+
+/// The command line as it is read this time. A command comes first or not at all
+/// (`args_conflicts_with_subcommands`); behind one, the server's own variables mean nothing.
+fn command(arguments: &[OsString]) -> clap::Command {
+    let command = Cli::command();
+    let named = arguments
+        .get(1)
+        .is_some_and(|first| command.find_subcommand(first).is_some());
+    command
+        .mut_args(|arg| {
+            if named {
+                arg.env(Resettable::Reset)
+            } else {
+                setting(arg)
+            }
+        })
+        .mut_subcommands(|command| command.mut_args(setting))
+}
+
+/// What holds for every setting: an empty variable is none, `-1` is a (wrong) value and not a flag,
+/// and `--help` tells what is allowed, but not what is in the environment.
+fn setting(arg: Arg) -> Arg {
+    let empty = |name| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    let arg = if arg.get_env().is_some_and(empty) {
+        arg.env(Resettable::Reset)
+    } else {
+        arg
+    };
+    let arg = arg
+        .allow_negative_numbers(true)
+        .hide_env_values(true)
+        .hide_possible_values(true);
+    let allowed = arg
+        .get_possible_values()
+        .iter()
+        .find_map(|value| value.get_help().cloned());
+    let help = arg.get_help().cloned();
+    match (help, allowed) {
+        (Some(help), Some(allowed)) => arg.long_help(format!("{help}\n\n[allowed: {allowed}]")),
+        _ => arg,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::iter;
+
+    use super::*;
+
+    /// Parses without the environment: whatever a developer has set there must not matter.
+    fn parsed(arguments: &[&str]) -> Result<Cli, String> {
+        let arguments = iter::once("threadcast").chain(arguments.iter().copied());
+        let arguments: Vec<_> = arguments.map(OsString::from).collect();
+        let blind = |command: clap::Command| command.mut_args(|arg| arg.env(Resettable::Reset));
+        let command = blind(command(&arguments)).mut_subcommands(blind);
+        let matches = command
+            .try_get_matches_from(arguments)
+            .map_err(Failure::from);
+        let cli = matches.and_then(|matches| Ok(Cli::from_arg_matches(&matches)?));
+        cli.map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_bare_program_and_serve_take_the_same_settings() {
+        let bare = parsed(&["--port", "9000"]).expect("must parse");
+        let serve = parsed(&["serve", "--port", "9000"]).expect("must parse");
+        let Some(Command::Serve(settings)) = serve.command else {
+            panic!("must serve")
+        };
+        assert!(bare.command.is_none());
+        assert_eq!(bare.settings.config(), settings.config());
+    }
+
+    #[test]
+    fn nothing_set_is_the_default_config() {
+        assert_eq!(
+            parsed(&[]).expect("must parse").settings.config(),
+            threadcast::Config::default()
+        );
+    }
+
+    #[test]
+    fn a_wrong_value_is_told_in_one_line() {
+        let told = |arguments: &[&str]| parsed(arguments).expect_err("must be refused");
+        assert_eq!(
+            told(&["--port", "99999"]),
+            "--port: '99999' is not allowed: a port number from 0 to 65535"
+        );
+        assert_eq!(
+            told(&["--rest-workers", "-1"]),
+            "--rest-workers: '-1' is not allowed: a whole number from 1 to 256"
+        );
+        assert_eq!(
+            told(&["--prot", "1"]),
+            "unexpected argument '--prot' found (did you mean '--port'?)"
+        );
+    }
+
+    #[test]
+    fn whatever_is_wrong_takes_one_line() {
+        let wrong: [&[&str]; 6] = [
+            &["--port"],
+            &["--port", "1", "--port", "2"],
+            &["--port", "1", "serve"],
+            &["nonsense"],
+            &["--host", "a\nb"],
+            &["--no\nsense"],
+        ];
+        for arguments in wrong {
+            let line = parsed(arguments).expect_err("must be refused");
+            assert!(
+                !line.is_empty() && !line.chars().any(char::is_control),
+                "{line:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Runs the server from its settings until a signal: what is printed and logged at its start and end.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+
+use clap::ArgMatches;
+use threadcast::{ConnectionCap, Server, StartError};
+use tracing::{info, warn};
+
+use super::failure::{Failure, wrong_value};
+use super::logging::Log;
+use super::settings::Settings;
+use super::signals::Signals;
+use super::sources::{Sources, origin_of_setting};
+
+/// Serves until a signal. The signals come first: one that arrives during the start is not lost, and
+/// no thread is older than the mask that keeps hangups from it.
+pub(super) fn run(settings: Settings, matches: &ArgMatches) -> Result<(), Failure> {
+    let signals = Signals::install()?;
+    let log = Log::start(settings.logs.log_level, settings.logs.log_format);
+    let outcome = serve(settings, matches, &signals, &log);
+    log.finish();
+    outcome
+}
+
+fn serve(
+    settings: Settings,
+    matches: &ArgMatches,
+    signals: &Signals,
+    log: &Log,
+) -> Result<(), Failure> {
+    let server = Server::bind(settings.config()).map_err(|error| not_started(&error, matches))?;
+    Signals::on_hangup(|| info!("there is nothing to reload"))?;
+    log_limits(&Sources::of(matches), server.connection_cap());
+    announce(server.local_addr());
+    signals.wait();
+    info!("shutting down");
+    stop(server, log);
+    Ok(())
+}
+
+/// The name of the host is the only setting that shows to be wrong when it is used.
+fn not_started(error: &StartError, matches: &ArgMatches) -> Failure {
+    match error {
+        StartError::Host { host, source } => {
+            let allowed = format!("an address of this machine, or a name of one ({source})");
+            Failure::usage(wrong_value(
+                &origin_of_setting(matches, "host"),
+                host,
+                allowed,
+            ))
+        }
+        StartError::Config(invalid) => Failure::usage(invalid),
+        other => Failure::failed(other),
+    }
+}
+
+fn log_limits(sources: &Sources, cap: ConnectionCap) {
+    let Sources {
+        flags,
+        environment,
+        defaults,
+    } = sources;
+    info!(flags, environment, defaults, "settings");
+    let ConnectionCap {
+        connections,
+        bound_by,
+    } = cap;
+    info!(max_connections = connections, bound_by, "connection cap");
+}
+
+/// Tells the address, to people in the log, to scripts on standard output. Nobody has to read that.
+fn announce(addr: SocketAddr) {
+    if !addr.ip().to_canonical().is_loopback() {
+        warn!("listening beyond loopback without a key: whoever reaches {addr} may do everything");
+    }
+    info!("listening on http://{addr}");
+    let mut out = io::stdout().lock();
+    let _ = writeln!(out, "listening on http://{addr}").and_then(|()| out.flush());
+}
+
+/// The figures of the shutdown are the last line of the log.
+fn stop(server: Server, log: &Log) {
+    let report = server.shutdown();
+    let lost_lines = log.lost_lines();
+    if lost_lines > 0 {
+        warn!(lost_lines, "the log was not read fast enough");
+    }
+    info!(
+        connections_closed = report.connections_closed,
+        events_flushed = report.events_flushed,
+        events_undelivered = report.events_undelivered,
+        "stopped"
+    );
+}

@@ -1,0 +1,61 @@
+//! The signals that end the program: the first one asks, the second one does not wait. A hangup is none
+//! of them. Never stops anything itself but the process.
+
+use std::process;
+use std::thread;
+
+use crossbeam_channel::{Receiver, bounded};
+use nix::sys::signal::{SigSet, Signal};
+use tracing::info;
+
+use super::failure::Failure;
+
+/// What a shell reports for a program that was interrupted.
+const INTERRUPTED: i32 = 130;
+
+/// The signals, from the moment of [`Signals::install`].
+pub(super) struct Signals {
+    first: Receiver<()>,
+}
+
+impl Signals {
+    /// Must run before any other thread is started: a thread inherits which signals it may not get, and
+    /// the hangup is kept from all of them. ctrlc would take it for one more request to stop.
+    pub(super) fn install() -> Result<Signals, Failure> {
+        let hangup = SigSet::from(Signal::SIGHUP);
+        hangup
+            .thread_block()
+            .map_err(|error| Failure::failed(format!("signals: {error}")))?;
+        let (ask, first) = bounded(1);
+        let mut asked = false;
+        ctrlc::set_handler(move || {
+            if asked {
+                process::exit(INTERRUPTED);
+            }
+            asked = true;
+            let _ = ask.try_send(());
+        })
+        .map_err(|error| Failure::failed(format!("signals: {error}")))?;
+        Ok(Signals { first })
+    }
+
+    /// Waits for the first signal. The second ends the process, whatever it is doing.
+    pub(super) fn wait(&self) {
+        let _ = self.first.recv();
+    }
+
+    /// Runs `reload` on each hangup, on a thread that lives as long as the process.
+    pub(super) fn on_hangup(reload: impl Fn() + Send + 'static) -> Result<(), Failure> {
+        let hangup = SigSet::from(Signal::SIGHUP);
+        let wait = move || {
+            while hangup.wait().is_ok() {
+                info!("SIGHUP");
+                reload();
+            }
+        };
+        let spawned = thread::Builder::new().name("sighup".to_owned()).spawn(wait);
+        spawned
+            .map(drop)
+            .map_err(|error| Failure::failed(format!("signals: {error}")))
+    }
+}

@@ -1,0 +1,238 @@
+//! From the text of a setting to its value. Each parser says in one phrase what it allows; the text may
+//! come from a flag or a variable and need not be UTF-8.
+
+use std::ffi::OsStr;
+use std::fmt::{self, Display};
+use std::iter;
+use std::net::Ipv6Addr;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::builder::{PossibleValue, TypedValueParser};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
+use threadcast::config::normalize_origin;
+
+use super::failure::wrong_value;
+use super::sources::origin_of;
+
+/// The longest part of a wrong value that is told.
+const TOLD_CHARS: usize = 100;
+
+type Parse<T> = dyn Fn(&str) -> Option<T> + Send + Sync;
+
+/// A parser for one kind of setting.
+#[derive(Clone)]
+pub(super) struct Allowed<T> {
+    phrase: String,
+    parse: Arc<Parse<T>>,
+}
+
+impl<T> Allowed<T> {
+    fn new(phrase: String, parse: impl Fn(&str) -> Option<T> + Send + Sync + 'static) -> Self {
+        Allowed {
+            phrase,
+            parse: Arc::new(parse),
+        }
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static> TypedValueParser for Allowed<T> {
+    type Value = T;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<T, clap::Error> {
+        self.parse_ref_(command, arg, value, ValueSource::CommandLine)
+    }
+
+    fn parse_ref_(
+        &self,
+        command: &clap::Command,
+        arg: Option<&clap::Arg>,
+        value: &OsStr,
+        source: ValueSource,
+    ) -> Result<T, clap::Error> {
+        value
+            .to_str()
+            .and_then(|text| (self.parse)(text))
+            .ok_or_else(|| {
+                let origin = arg.map(|arg| origin_of(arg, source)).unwrap_or_default();
+                let line = wrong_value(&origin, &told(value), &self.phrase);
+                let mut error = clap::Error::new(ErrorKind::ValueValidation).with_cmd(command);
+                error.insert(ContextKind::Custom, ContextValue::String(line));
+                error
+            })
+    }
+
+    /// The phrase, for the help: clap itself lists no values out of it.
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let allowed = PossibleValue::new("").help(self.phrase.clone()).hide(true);
+        Some(Box::new(iter::once(allowed)))
+    }
+}
+
+/// A wrong value as it is shown: printable, and not longer than a line can hold.
+fn told(value: &OsStr) -> String {
+    let text = match value.to_str() {
+        Some(text) => text.chars().flat_map(char::escape_debug).collect(),
+        None => value.as_encoded_bytes().escape_ascii().to_string(),
+    };
+    match text.char_indices().nth(TOLD_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+/// Digits only: no sign, no space, no separator.
+fn digits<T: FromStr>(text: &str) -> Option<T> {
+    let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    plain.then(|| text.parse().ok()).flatten()
+}
+
+pub(super) fn port() -> Allowed<u16> {
+    Allowed::new("a port number from 0 to 65535".to_owned(), digits)
+}
+
+pub(super) fn host() -> Allowed<String> {
+    let phrase = "an IP address (IPv6 without brackets) or a host name, without a port";
+    Allowed::new(phrase.to_owned(), |text| {
+        is_host(text).then(|| text.to_owned())
+    })
+}
+
+fn is_host(text: &str) -> bool {
+    let address = text
+        .split_once('%')
+        .map_or(text, |(address, _zone)| address);
+    let name = |text: &str| {
+        text.chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
+    };
+    address.parse::<Ipv6Addr>().is_ok() || (!text.is_empty() && text.len() <= 253 && name(text))
+}
+
+pub(super) fn number<T>(range: RangeInclusive<T>) -> Allowed<T>
+where
+    T: FromStr + PartialOrd + Display + Send + Sync + 'static,
+{
+    let phrase = format!("a whole number from {} to {}", range.start(), range.end());
+    Allowed::new(phrase, move |text| {
+        digits(text).filter(|number| range.contains(number))
+    })
+}
+
+/// `true` or `false`, in any of the usual spellings.
+pub(super) fn switch() -> Allowed<bool> {
+    let phrase = "true, false, 1, 0, yes, no, on or off";
+    Allowed::new(phrase.to_owned(), |text| {
+        match text.to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" => Some(true),
+            "false" | "0" | "no" | "off" => Some(false),
+            _ => None,
+        }
+    })
+}
+
+/// One of a few names; case does not matter, nor whether the words are joined by `_` or `-`.
+pub(super) fn choice<T: 'static>(phrase: &'static str, named: fn(&str) -> Option<T>) -> Allowed<T> {
+    Allowed::new(phrase.to_owned(), move |text| {
+        named(&text.to_ascii_lowercase().replace('-', "_"))
+    })
+}
+
+/// A number of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+pub(super) struct Bytes(pub(super) usize);
+
+/// The units, largest first. Only the binary ones: `k` and `KB` mean a thousand to some.
+const UNITS: [(&str, u32); 3] = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+
+impl Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whole = |shift: u32| self.0 > 0 && self.0.is_multiple_of(1 << shift);
+        match UNITS.iter().find(|(_, shift)| whole(*shift)) {
+            Some((unit, shift)) => write!(f, "{}{unit}", self.0 >> shift),
+            None => write!(f, "{}", self.0),
+        }
+    }
+}
+
+fn parse_bytes(text: &str) -> Option<Bytes> {
+    let lower = text.to_ascii_lowercase();
+    let in_unit = |(unit, shift): &(&str, u32)| {
+        Some((
+            lower.strip_suffix(&unit.to_ascii_lowercase())?.trim_end(),
+            *shift,
+        ))
+    };
+    let (number, shift) = UNITS.iter().find_map(in_unit).unwrap_or((&lower, 0));
+    digits::<usize>(number)?.checked_mul(1 << shift).map(Bytes)
+}
+
+pub(super) fn bytes(range: RangeInclusive<usize>) -> Allowed<Bytes> {
+    let (start, end) = (Bytes(*range.start()), Bytes(*range.end()));
+    let phrase = format!("bytes from {start} to {end}, as a whole number or with KiB, MiB or GiB");
+    Allowed::new(phrase, move |text| {
+        parse_bytes(text).filter(|bytes| range.contains(&bytes.0))
+    })
+}
+
+/// A time in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+pub(super) struct Seconds(pub(super) Duration);
+
+impl Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = format!("{}.{:09}", self.0.as_secs(), self.0.subsec_nanos());
+        f.write_str(text.trim_end_matches('0').trim_end_matches('.'))
+    }
+}
+
+/// `10`, `0.25`: exact, where a float would not be; nanoseconds at most.
+fn parse_seconds(text: &str) -> Option<Seconds> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let places = u32::try_from(fraction.len()).ok()?;
+    let nanos =
+        digits::<u32>(fraction)?.checked_mul(10_u32.checked_pow(9_u32.checked_sub(places)?)?)?;
+    Some(Seconds(Duration::new(digits(whole)?, nanos)))
+}
+
+pub(super) fn seconds(range: RangeInclusive<Duration>) -> Allowed<Seconds> {
+    let (start, end) = (Seconds(*range.start()), Seconds(*range.end()));
+    let phrase = format!("seconds from {start} to {end}, decimals allowed");
+    Allowed::new(phrase, move |text| {
+        parse_seconds(text).filter(|time| range.contains(&time.0))
+    })
+}
+
+/// Origins, separated by commas; none at all is allowed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Origins(pub(super) Vec<String>);
+
+impl Display for Origins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join(","))
+    }
+}
+
+pub(super) fn origins() -> Allowed<Origins> {
+    let phrase = "origins like https://shop.example:8443, separated by commas, or *";
+    Allowed::new(phrase.to_owned(), |text| {
+        if text.is_empty() {
+            return Some(Origins::default());
+        }
+        text.split(',')
+            .map(|origin| normalize_origin(origin.trim()))
+            .collect::<Option<_>>()
+            .map(Origins)
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+//! Error codes and the fixed texts of errors.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// The code of an error frame: stable, for machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ErrorCode {
+    /// Not JSON, unknown type, a missing, wrong or repeated field.
+    BadRequest,
+    /// No such topic, or no such subscription.
+    TopicNotFound,
+    /// The subscriber reads too slowly: events were skipped, or the connection ends.
+    SlowConsumer,
+    /// Over the configured publish rate.
+    RateLimited,
+    /// Over a configured count.
+    LimitReached,
+    /// The server is going down and takes nothing new.
+    ShuttingDown,
+    /// Unexpected; the log says more.
+    Internal,
+}
+
+impl ErrorCode {
+    /// The code as it stands on the wire.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            ErrorCode::BadRequest => "BAD_REQUEST",
+            ErrorCode::TopicNotFound => "TOPIC_NOT_FOUND",
+            ErrorCode::SlowConsumer => "SLOW_CONSUMER",
+            ErrorCode::RateLimited => "RATE_LIMITED",
+            ErrorCode::LimitReached => "LIMIT_REACHED",
+            ErrorCode::ShuttingDown => "SHUTTING_DOWN",
+            ErrorCode::Internal => "INTERNAL",
+        }
+    }
+}
+
+/// Why one request is refused: a code for machines, a text for people. The connection stays open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) code: ErrorCode,
+    pub(crate) message: Cow<'static, str>,
+}
+
+impl Fault {
+    pub(crate) fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Fault {
+        Fault {
+            code,
+            message: message.into(),
+        }
+    }
+
+    pub(crate) fn bad_request(message: impl Into<Cow<'static, str>>) -> Fault {
+        Fault::new(ErrorCode::BadRequest, message)
+    }
+
+    pub(crate) fn no_topic(topic: &str) -> Fault {
+        Fault::new(
+            ErrorCode::TopicNotFound,
+            format!("Topic '{topic}' does not exist"),
+        )
+    }
+
+    pub(crate) fn not_subscribed(topic: &str) -> Fault {
+        Fault::new(
+            ErrorCode::TopicNotFound,
+            format!("Topic '{topic}' not found or client not subscribed"),
+        )
+    }
+
+    pub(crate) fn internal() -> Fault {
+        Fault::new(
+            ErrorCode::Internal,
+            "the server failed to go on with this connection",
+        )
+    }
+
+    pub(crate) fn shutting_down() -> Fault {
+        Fault::new(ErrorCode::ShuttingDown, "the server is shutting down")
+    }
+}
+
+/// A name that breaks its rule; the text says the rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum InvalidName {
+    /// Not a [`TopicName`](super::TopicName).
+    Topic,
+    /// Not a [`ClientId`](super::ClientId).
+    Client,
+    /// Not a request id.
+    Request,
+}
+
+impl fmt::Display for InvalidName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            InvalidName::Topic => {
+                "topic must be 1 to 128 characters out of A-Z a-z 0-9 . _ : - and begin with a letter, a digit or _"
+            }
+            InvalidName::Client => "client_id must be a string of 1 to 128 characters",
+            InvalidName::Request => "request_id must be a string of at most 128 characters",
+        })
+    }
+}
+
+impl std::error::Error for InvalidName {}
+
+/// A message that cannot be published; the text says why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum InvalidMessage {
+    /// The id is no UUID.
+    Id,
+    /// The payload is nested too deep.
+    TooDeep,
+}
+
+impl fmt::Display for InvalidMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            InvalidMessage::Id => "message.id must be a valid UUID",
+            InvalidMessage::TooDeep => "message.payload must not be nested deeper than 128 levels",
+        })
+    }
+}
+
+impl std::error::Error for InvalidMessage {}

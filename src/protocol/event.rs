@@ -1,0 +1,101 @@
+//! An event as it goes on the wire, encoded once and shared by all subscribers.
+
+use super::frame::{header_len, push_text_header};
+use super::{Message, Timestamp, TopicName};
+
+/// The whole WebSocket frame of one event: header and JSON text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EventFrame(Box<[u8]>);
+
+impl EventFrame {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The JSON text inside the frame.
+    pub(crate) fn json(&self) -> &str {
+        let header = match self.0[1] {
+            126 => 4,
+            127 => 10,
+            _ => 2,
+        };
+        // Built from text, so it always is text.
+        std::str::from_utf8(&self.0[header..]).unwrap_or_default()
+    }
+}
+
+/// Encodes an event. The parts are valid by their types, so nothing needs escaping.
+pub(crate) fn encode_event(
+    topic: &TopicName,
+    message: &Message<'_>,
+    seq: u64,
+    ts: Timestamp,
+) -> EventFrame {
+    let mut digits = [0; 20];
+    let parts = [
+        r#"{"type":"event","topic":""#,
+        topic.as_str(),
+        r#"","message":{"id":""#,
+        message.id(),
+        r#"","payload":"#,
+        message.payload(),
+        r#"},"seq":"#,
+        decimal(seq, &mut digits),
+        r#","ts":""#,
+    ];
+    let text = parts.iter().map(|part| part.len()).sum::<usize>() + Timestamp::LEN + r#""}"#.len();
+    let mut frame = Vec::with_capacity(header_len(text) + text);
+    push_text_header(text, &mut frame);
+    parts
+        .iter()
+        .for_each(|part| frame.extend_from_slice(part.as_bytes()));
+    ts.push_to(&mut frame);
+    frame.extend_from_slice(br#""}"#);
+    debug_assert_eq!(frame.len(), header_len(text) + text);
+    EventFrame(frame.into_boxed_slice())
+}
+
+/// The decimal text of a number, written into `digits` from the end.
+pub(super) fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &str {
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    std::str::from_utf8(&digits[at..]).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::value::RawValue;
+
+    #[test]
+    fn the_numbers_are_decimal() {
+        for number in [0, 9, 10, 1_234_567_890, u64::MAX] {
+            assert_eq!(decimal(number, &mut [0; 20]), number.to_string());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn id_and_payload_come_out_as_they_went_in(seq: u64, pad in 0usize..70_000) {
+            let raw = format!("{{ \"pad\" : \"{}\", \"n\":1.50 }}", "x".repeat(pad));
+            let payload: Box<RawValue> = serde_json::from_str(&raw).unwrap();
+            let id = "urn:uuid:550E8400-e29b-41d4-a716-446655440000";
+            let message = Message::new(id, &payload).unwrap();
+            let frame = encode_event(&TopicName::new("t").unwrap(), &message, seq, Timestamp::now());
+            prop_assert_eq!(frame.bytes().len(), header_len(frame.json().len()) + frame.json().len());
+            let text = frame.json();
+            let value: serde_json::Value = serde_json::from_str(text).unwrap();
+            prop_assert_eq!(value["seq"].as_u64(), Some(seq));
+            prop_assert_eq!(value["message"]["id"].as_str(), Some(id));
+            prop_assert!(text.contains(&raw));
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! RFC 6455 frames as the server sends them: whole, unmasked, never compressed.
+
+/// Longest payload of a control frame, in bytes (RFC 6455 §5.5).
+const MAX_CONTROL_BYTES: usize = 125;
+
+/// Why a connection is closed (RFC 6455 §7.4; 4000 and up are ours).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CloseCode(pub(crate) u16);
+
+impl CloseCode {
+    pub(crate) const NORMAL: CloseCode = CloseCode(1000);
+    pub(crate) const GOING_AWAY: CloseCode = CloseCode(1001);
+    pub(crate) const PROTOCOL: CloseCode = CloseCode(1002);
+    pub(crate) const INVALID_UTF8: CloseCode = CloseCode(1007);
+    pub(crate) const POLICY: CloseCode = CloseCode(1008);
+    pub(crate) const TOO_BIG: CloseCode = CloseCode(1009);
+    pub(crate) const INTERNAL: CloseCode = CloseCode(1011);
+    pub(crate) const SLOW_CONSUMER: CloseCode = CloseCode(4100);
+    pub(crate) const HEARTBEAT: CloseCode = CloseCode(4102);
+}
+
+/// Bytes of the header in front of a text payload of this length.
+pub(crate) const fn header_len(payload: usize) -> usize {
+    match payload {
+        0..=125 => 2,
+        126..=0xffff => 4,
+        _ => 10,
+    }
+}
+
+/// Appends the header of a final text frame.
+pub(crate) fn push_text_header(payload: usize, out: &mut Vec<u8>) {
+    out.push(0x81);
+    match payload {
+        0..=125 => out.push(payload as u8),
+        126..=0xffff => {
+            out.push(126);
+            out.extend_from_slice(&(payload as u16).to_be_bytes());
+        }
+        _ => {
+            out.push(127);
+            out.extend_from_slice(&(payload as u64).to_be_bytes());
+        }
+    }
+}
+
+/// Appends a text frame whose payload `write` appends. The header is put in front once the length is known.
+pub(crate) fn push_text(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.extend_from_slice(&[0; 2]);
+    write(out);
+    let payload = out.len() - start - 2;
+    let mut header = Vec::new();
+    if payload <= 125 {
+        out[start..start + 2].copy_from_slice(&[0x81, payload as u8]);
+    } else {
+        push_text_header(payload, &mut header);
+        out.splice(start..start + 2, header);
+    }
+}
+
+fn control_frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    debug_assert!(payload.len() <= MAX_CONTROL_BYTES);
+    let mut frame = Vec::with_capacity(2 + payload.len());
+    frame.extend_from_slice(&[0x80 | opcode, payload.len() as u8]);
+    frame.extend_from_slice(payload);
+    frame
+}
+
+/// A close frame; a reason that would not fit is cut at a character.
+pub(crate) fn close_frame(code: CloseCode, reason: &str) -> Vec<u8> {
+    let mut payload = code.0.to_be_bytes().to_vec();
+    let end = reason.floor_char_boundary(MAX_CONTROL_BYTES - 2);
+    payload.extend_from_slice(&reason.as_bytes()[..end]);
+    control_frame(0x8, &payload)
+}
+
+pub(crate) fn ping_frame() -> Vec<u8> {
+    control_frame(0x9, &[])
+}
+
+/// The answer to a ping: the same payload.
+pub(crate) fn pong_frame(payload: &[u8]) -> Vec<u8> {
+    control_frame(0xa, &payload[..payload.len().min(MAX_CONTROL_BYTES)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use tungstenite::Message;
+    use tungstenite::protocol::{Role, WebSocket};
+
+    fn read_back(frame: Vec<u8>) -> Message {
+        let wire = std::io::Cursor::new(frame);
+        WebSocket::from_raw_socket(wire, Role::Client, None)
+            .read()
+            .unwrap()
+    }
+
+    #[test]
+    fn a_close_reason_is_cut_at_a_character() {
+        let frame = close_frame(CloseCode::POLICY, &"é".repeat(100));
+        assert_eq!(frame.len(), 2 + 2 + 122);
+        let Message::Close(Some(close)) = read_back(frame) else {
+            panic!("no close frame")
+        };
+        assert_eq!(close.reason.as_str(), "é".repeat(61));
+    }
+
+    proptest! {
+        #[test]
+        fn a_peer_reads_back_every_text(len in prop_oneof![0usize..300, 65_500usize..65_600]) {
+            let text = "x".repeat(len);
+            let mut frame = Vec::new();
+            push_text(&mut frame, |out| out.extend_from_slice(text.as_bytes()));
+            prop_assert_eq!(frame.len(), header_len(len) + len);
+            prop_assert_eq!(read_back(frame), Message::text(text));
+        }
+    }
+}

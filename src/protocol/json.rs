@@ -1,0 +1,303 @@
+//! Strict reading of JSON objects: every key once, values kept as the bytes that came.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fmt;
+
+use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// An object's known fields, in the order of the names asked for, and what was wrong with the text.
+///
+/// Fields that were read before (or, for a repeated key, after) the fault are still there.
+#[derive(Debug)]
+pub(crate) struct StrictObject<'a, const N: usize> {
+    pub(crate) fields: [Option<&'a RawValue>; N],
+    pub(crate) fault: Option<ObjectFault>,
+}
+
+/// Why a text is not a strict object.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum ObjectFault {
+    NotJson,
+    NotAnObject,
+    Twice(String),
+}
+
+impl fmt::Display for ObjectFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ObjectFault::NotJson => f.write_str("not valid JSON"),
+            ObjectFault::NotAnObject => f.write_str("not a JSON object"),
+            ObjectFault::Twice(name) => write!(f, "field '{name}' appears twice"),
+        }
+    }
+}
+
+impl<'a, const N: usize> StrictObject<'a, N> {
+    /// Reads `text`; `names` are the fields to keep, all others are checked for JSON and dropped.
+    pub(crate) fn parse(text: &'a str, names: &[&'static str; N]) -> StrictObject<'a, N> {
+        let mut object = StrictObject {
+            fields: [None; N],
+            fault: None,
+        };
+        let mut twice = None;
+        let mut reader = serde_json::Deserializer::from_str(text);
+        let visitor = ObjectVisitor {
+            names,
+            fields: &mut object.fields,
+            twice: &mut twice,
+        };
+        let read = reader.deserialize_map(visitor).and_then(|()| reader.end());
+        object.fault = match read {
+            Err(error) if error.is_data() => Some(ObjectFault::NotAnObject),
+            Err(_) => Some(ObjectFault::NotJson),
+            Ok(()) => twice.map(ObjectFault::Twice),
+        };
+        object
+    }
+}
+
+struct ObjectVisitor<'o, 'a, const N: usize> {
+    names: &'o [&'static str; N],
+    fields: &'o mut [Option<&'a RawValue>; N],
+    twice: &'o mut Option<String>,
+}
+
+impl<'a, const N: usize> Visitor<'a> for ObjectVisitor<'_, 'a, N> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<(), M::Error> {
+        let mut repeated = [false; N];
+        let mut others = HashSet::new();
+        while let Some(key) = map.next_key_seed(KeySeed(self.names))? {
+            match key {
+                Key::Known(at) => {
+                    let value = map.next_value()?;
+                    if self.fields[at].is_some() || repeated[at] {
+                        // Which of the two was meant cannot be known: neither is taken.
+                        repeated[at] = true;
+                        self.fields[at] = None;
+                        *self.twice = Some(self.names[at].to_owned());
+                    } else {
+                        self.fields[at] = Some(value);
+                    }
+                }
+                Key::Other(name) => {
+                    map.next_value::<IgnoredAny>()?;
+                    if let Some(name) = others.replace(name) {
+                        *self.twice = Some(name.chars().take(64).collect());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+enum Key<'a> {
+    Known(usize),
+    Other(Cow<'a, str>),
+}
+
+struct KeySeed<'o, const N: usize>(&'o [&'static str; N]);
+
+impl<const N: usize> KeySeed<'_, N> {
+    fn index(&self, key: &str) -> Option<usize> {
+        self.0.iter().position(|name| *name == key)
+    }
+}
+
+impl<'a, const N: usize> DeserializeSeed<'a> for KeySeed<'_, N> {
+    type Value = Key<'a>;
+
+    fn deserialize<D: Deserializer<'a>>(self, key: D) -> Result<Key<'a>, D::Error> {
+        key.deserialize_str(self)
+    }
+}
+
+impl<'a, const N: usize> Visitor<'a> for KeySeed<'_, N> {
+    type Value = Key<'a>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E: de::Error>(self, key: &str) -> Result<Key<'a>, E> {
+        Ok(self
+            .index(key)
+            .map_or_else(|| Key::Other(key.to_owned().into()), Key::Known))
+    }
+
+    fn visit_borrowed_str<E: de::Error>(self, key: &'a str) -> Result<Key<'a>, E> {
+        Ok(self.index(key).map_or(Key::Other(key.into()), Key::Known))
+    }
+}
+
+/// The string a value is, or `None` for any other kind of value.
+pub(crate) fn as_string(value: &RawValue) -> Option<Cow<'_, str>> {
+    let text = value.get();
+    let inner = text.strip_prefix('"')?.strip_suffix('"')?;
+    if inner.contains('\\') {
+        serde_json::from_str(text).ok().map(Cow::Owned)
+    } else {
+        Some(Cow::Borrowed(inner))
+    }
+}
+
+/// The whole number ≥ 0 a value is; one too large for 64 bits is the largest. `None` for any other kind of value.
+pub(crate) fn as_whole_number(value: &RawValue) -> Option<u64> {
+    let text = value.get();
+    text.bytes()
+        .all(|b| b.is_ascii_digit())
+        .then(|| text.parse().unwrap_or(u64::MAX))
+}
+
+/// Whether the value is `null`.
+pub(crate) fn is_null(value: &RawValue) -> bool {
+    value.get() == "null"
+}
+
+/// Whether valid JSON text is nested deeper than `levels` brackets.
+pub(crate) fn nested_deeper_than(levels: usize, json: &str) -> bool {
+    if json.len() <= 2 * levels {
+        return false;
+    }
+    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
+    for byte in json.bytes() {
+        if in_string {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_string = false,
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'"' => in_string = true,
+            b'[' | b'{' => {
+                depth += 1;
+                if depth > levels {
+                    return true;
+                }
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const NAMES: [&str; 2] = ["a", "b"];
+
+    fn texts<'a>(object: &StrictObject<'a, 2>) -> [Option<&'a str>; 2] {
+        object.fields.map(|field| field.map(RawValue::get))
+    }
+
+    #[test]
+    fn values_keep_their_bytes() {
+        let object = StrictObject::parse(
+            r#" {"x":{},"b": [1,  2e999, "\ud800"] ,"\u0061":null} "#,
+            &NAMES,
+        );
+        assert_eq!(object.fault, None);
+        assert_eq!(
+            texts(&object),
+            [Some("null"), Some(r#"[1,  2e999, "\ud800"]"#)]
+        );
+    }
+
+    #[test]
+    fn what_was_read_before_a_syntax_error_stays() {
+        let object = StrictObject::parse(r#"{"a":1,"b"#, &NAMES);
+        assert_eq!(
+            (texts(&object), object.fault),
+            ([Some("1"), None], Some(ObjectFault::NotJson))
+        );
+    }
+
+    #[test]
+    fn a_repeated_key_is_a_fault_and_later_fields_are_still_read() {
+        let object = StrictObject::parse(r#"{"a":1,"a":1,"a":2,"b":3}"#, &NAMES);
+        assert_eq!(
+            (texts(&object), object.fault),
+            ([None, Some("3")], Some(ObjectFault::Twice("a".into())))
+        );
+        let object = StrictObject::parse(r#"{"x":1,"\u0078":2}"#, &NAMES);
+        assert_eq!(object.fault, Some(ObjectFault::Twice("x".into())));
+    }
+
+    #[test]
+    fn other_values_are_no_objects() {
+        for text in ["1", "[]", "\"a\"", "null", "true"] {
+            assert_eq!(
+                StrictObject::parse(text, &NAMES).fault,
+                Some(ObjectFault::NotAnObject),
+                "{text}"
+            );
+        }
+        for text in ["", "{", "{}x", "{'a':1}", "{\"a\":01}", "nul"] {
+            assert_eq!(
+                StrictObject::parse(text, &NAMES).fault,
+                Some(ObjectFault::NotJson),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn whole_numbers_are_digits_only() {
+        let number = |text: &str| {
+            as_whole_number(
+                serde_json::from_str::<Box<RawValue>>(text)
+                    .unwrap()
+                    .as_ref(),
+            )
+        };
+        assert_eq!(number("0"), Some(0));
+        assert_eq!(number("99999999999999999999999"), Some(u64::MAX));
+        for text in ["-1", "1.0", "1e3", "\"1\"", "true", "null", "[1]"] {
+            assert_eq!(number(text), None, "{text}");
+        }
+    }
+
+    fn nested(levels: usize) -> String {
+        format!(
+            "{}\"]\\\"[{{\"{}",
+            "[{\"k\":".repeat(levels / 2),
+            "}]".repeat(levels / 2)
+        )
+    }
+
+    #[test]
+    fn brackets_in_strings_are_no_levels() {
+        assert!(!nested_deeper_than(128, &nested(128)));
+        assert!(nested_deeper_than(128, &nested(130)));
+        assert!(!nested_deeper_than(
+            128,
+            &format!("\"{}\"", "[".repeat(1000))
+        ));
+        assert!(nested_deeper_than(
+            128,
+            &format!("{}{}", "[".repeat(129), "]".repeat(129))
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics(text in "[\\[\\]{}\":,ab\\\\0-9 \u{e9}]{0,40}") {
+            let _ = StrictObject::parse(&text, &NAMES);
+            let _ = nested_deeper_than(3, &text);
+        }
+    }
+}

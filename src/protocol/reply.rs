@@ -1,0 +1,246 @@
+//! What the server says besides events: acks, pongs, errors, gaps and notices, each appended as a finished text frame.
+
+use super::event::decimal;
+use super::frame::push_text;
+use super::{ErrorCode, Fault, Gap, GapReason, Timestamp, TopicName};
+
+/// The answer to a subscribe, unsubscribe or publish that was done.
+pub(crate) struct Ack<'a> {
+    pub(crate) request_id: Option<&'a str>,
+    pub(crate) topic: &'a str,
+    pub(crate) seq: u64,
+    /// On subscribe acks.
+    pub(crate) epoch: Option<&'a str>,
+    /// On acks of a resume: whether nothing was missed.
+    pub(crate) recovered: Option<bool>,
+}
+
+/// News that answer no request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Notice<'a> {
+    TopicDeleted { topic: &'a TopicName },
+    SubscriptionReplaced { topic: &'a TopicName, seq: u64 },
+    ServerShutdown,
+    Ping,
+}
+
+pub(crate) fn push_ack(out: &mut Vec<u8>, ack: &Ack<'_>) {
+    push_text(out, |out| {
+        begin(out, "ack", ack.request_id);
+        field(out, "topic", ack.topic);
+        field(out, "status", "ok");
+        number(out, "seq", ack.seq);
+        if let Some(epoch) = ack.epoch {
+            field(out, "epoch", epoch);
+        }
+        if let Some(recovered) = ack.recovered {
+            raw(out, "recovered", if recovered { "true" } else { "false" });
+        }
+        end(out);
+    });
+}
+
+pub(crate) fn push_pong(out: &mut Vec<u8>, request_id: Option<&str>) {
+    push_text(out, |out| {
+        begin(out, "pong", request_id);
+        end(out);
+    });
+}
+
+pub(crate) fn push_error(out: &mut Vec<u8>, request_id: Option<&str>, fault: &Fault) {
+    push_text(out, |out| {
+        begin(out, "error", request_id);
+        error_object(out, fault.code, &fault.message);
+        end(out);
+    });
+}
+
+/// The last word to a subscriber whose connection the overflow policy ends.
+pub(crate) fn push_slow_consumer(out: &mut Vec<u8>, topic: &TopicName) {
+    push_text(out, |out| {
+        begin(out, "error", None);
+        field(out, "topic", topic.as_str());
+        error_object(
+            out,
+            ErrorCode::SlowConsumer,
+            "too many undelivered events; resume from the last seq received",
+        );
+        end(out);
+    });
+}
+
+/// A gap of a slow consumer is an error, any other an info.
+pub(crate) fn push_gap(out: &mut Vec<u8>, topic: &TopicName, gap: &Gap) {
+    push_text(out, |out| {
+        if gap.reason == GapReason::SlowConsumer {
+            begin(out, "error", None);
+            field(out, "topic", topic.as_str());
+            error_object(
+                out,
+                ErrorCode::SlowConsumer,
+                &format!("{} events dropped", gap.count()),
+            );
+        } else {
+            begin(out, "info", None);
+            field(out, "topic", topic.as_str());
+            field(out, "msg", "gap");
+        }
+        out.extend_from_slice(br#","gap":"#);
+        json(out, gap);
+        end(out);
+    });
+}
+
+pub(crate) fn push_notice(out: &mut Vec<u8>, notice: Notice<'_>) {
+    push_text(out, |out| {
+        begin(out, "info", None);
+        let (topic, msg, seq) = match notice {
+            Notice::TopicDeleted { topic } => (Some(topic), "topic_deleted", None),
+            Notice::SubscriptionReplaced { topic, seq } => {
+                (Some(topic), "subscription_replaced", Some(seq))
+            }
+            Notice::ServerShutdown => (None, "server_shutdown", None),
+            Notice::Ping => (None, "ping", None),
+        };
+        if let Some(topic) = topic {
+            field(out, "topic", topic.as_str());
+        }
+        field(out, "msg", msg);
+        if let Some(seq) = seq {
+            number(out, "seq", seq);
+        }
+        end(out);
+    });
+}
+
+fn begin(out: &mut Vec<u8>, kind: &str, request_id: Option<&str>) {
+    out.extend_from_slice(br#"{"type":""#);
+    out.extend_from_slice(kind.as_bytes());
+    out.push(b'"');
+    if let Some(id) = request_id {
+        out.extend_from_slice(br#","request_id":"#);
+        json(out, id);
+    }
+}
+
+fn error_object(out: &mut Vec<u8>, code: ErrorCode, message: &str) {
+    out.extend_from_slice(br#","error":{"code":""#);
+    out.extend_from_slice(code.as_str().as_bytes());
+    out.extend_from_slice(br#"","message":"#);
+    json(out, message);
+    out.push(b'}');
+}
+
+/// A field whose value needs no escaping.
+fn field(out: &mut Vec<u8>, name: &str, value: &str) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":\"");
+    out.extend_from_slice(value.as_bytes());
+    out.push(b'"');
+}
+
+fn raw(out: &mut Vec<u8>, name: &str, value: &str) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+    out.extend_from_slice(value.as_bytes());
+}
+
+fn number(out: &mut Vec<u8>, name: &str, value: u64) {
+    raw(out, name, decimal(value, &mut [0; 20]));
+}
+
+fn json(out: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
+    // Strings and gaps always serialize, and writing to a Vec cannot fail.
+    let _ = serde_json::to_writer(out, value);
+}
+
+fn end(out: &mut Vec<u8>) {
+    out.extend_from_slice(br#","ts":""#);
+    Timestamp::now().push_to(out);
+    out.extend_from_slice(br#""}"#);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn said(push: impl FnOnce(&mut Vec<u8>)) -> Value {
+        let mut out = Vec::new();
+        push(&mut out);
+        let header = if out[1] == 126 { 4 } else { 2 };
+        let mut value: Value = serde_json::from_slice(&out[header..]).unwrap();
+        assert!(
+            value["ts"]
+                .as_str()
+                .is_some_and(|ts| ts.len() == Timestamp::LEN)
+        );
+        value.as_object_mut().unwrap().remove("ts");
+        value
+    }
+
+    fn topic() -> TopicName {
+        TopicName::new("orders").unwrap()
+    }
+
+    #[test]
+    fn an_ack_leaves_out_what_it_does_not_have() {
+        let ack = Ack {
+            request_id: None,
+            topic: "orders",
+            seq: 7,
+            epoch: None,
+            recovered: None,
+        };
+        assert_eq!(
+            said(|out| push_ack(out, &ack)),
+            json!({"type":"ack","topic":"orders","status":"ok","seq":7})
+        );
+        let ack = Ack {
+            request_id: Some("\"\u{1}"),
+            epoch: Some("e"),
+            recovered: Some(false),
+            ..ack
+        };
+        let expected = json!({"type":"ack","request_id":"\"\u{1}","topic":"orders","status":"ok","seq":7,"epoch":"e","recovered":false});
+        assert_eq!(said(|out| push_ack(out, &ack)), expected);
+    }
+
+    #[test]
+    fn a_slow_consumers_gap_is_an_error_and_others_are_infos() {
+        let slow = said(|out| push_gap(out, &topic(), &Gap::slow_consumer(101, 137)));
+        assert_eq!(
+            slow,
+            json!({"type":"error","topic":"orders","error":{"code":"SLOW_CONSUMER","message":"37 events dropped"},
+                   "gap":{"from_seq":101,"to_seq":137,"count":37,"reason":"slow_consumer"}})
+        );
+        let epoch = said(|out| push_gap(out, &topic(), &Gap::epoch_changed()));
+        assert_eq!(
+            epoch,
+            json!({"type":"info","topic":"orders","msg":"gap","gap":{"reason":"epoch_changed"}})
+        );
+    }
+
+    #[test]
+    fn notices_carry_their_topic_and_position() {
+        let replaced = said(|out| {
+            push_notice(
+                out,
+                Notice::SubscriptionReplaced {
+                    topic: &topic(),
+                    seq: 3,
+                },
+            )
+        });
+        assert_eq!(
+            replaced,
+            json!({"type":"info","topic":"orders","msg":"subscription_replaced","seq":3})
+        );
+        assert_eq!(
+            said(|out| push_notice(out, Notice::ServerShutdown)),
+            json!({"type":"info","msg":"server_shutdown"})
+        );
+    }
+}

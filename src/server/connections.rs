@@ -1,0 +1,208 @@
+//! Every connection of the server: admitted under the cap, known while it lives, its thread joined when it ends.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use super::websocket::{Connection, EndReason};
+use crate::sync::channel::{Receiver, Sender, unbounded};
+use crate::sync::{Arc, Condvar, Mutex};
+
+/// A connection's thread parses heads and JSON; nothing on it recurses.
+const CONNECTION_STACK_BYTES: usize = 256 << 10;
+
+pub(crate) struct Connections {
+    cap: usize,
+    open: Arc<AtomicUsize>,
+    next_id: AtomicU64,
+    /// Guards the list. Held while a thread is started, so that none can end before it is listed.
+    live: Mutex<HashMap<u64, Live>>,
+    /// A connection left the list.
+    left: Condvar,
+    ended: Sender<Ended>,
+}
+
+struct Live {
+    socket: Arc<TcpStream>,
+    websocket: Option<Arc<Connection>>,
+    thread: JoinHandle<()>,
+}
+
+/// What the reaper is told.
+enum Ended {
+    Connection(u64),
+    AllOver,
+}
+
+/// Says that a connection's thread is at its end, also when it panics.
+struct SaysWhenEnded {
+    id: u64,
+    ended: Sender<Ended>,
+}
+
+impl Drop for SaysWhenEnded {
+    fn drop(&mut self) {
+        let _ = self.ended.send(Ended::Connection(self.id));
+    }
+}
+
+/// The thread that joins the threads of ended connections.
+pub(crate) struct Reaper {
+    connections: Arc<Connections>,
+    thread: JoinHandle<()>,
+}
+
+impl Connections {
+    /// An empty list, and the reaper that keeps it in order.
+    pub(crate) fn start(cap: usize) -> io::Result<(Arc<Connections>, Reaper)> {
+        let (sender, receiver) = unbounded();
+        let connections = Arc::new(Connections {
+            cap,
+            open: Arc::default(),
+            next_id: AtomicU64::new(1),
+            live: Mutex::default(),
+            left: Condvar::new(),
+            ended: sender,
+        });
+        let thread = thread::Builder::new().name("reaper".to_owned()).spawn({
+            let connections = Arc::clone(&connections);
+            move || connections.reap(&receiver)
+        })?;
+        Ok((
+            Arc::clone(&connections),
+            Reaper {
+                connections,
+                thread,
+            },
+        ))
+    }
+
+    /// The count of open connections, for observers.
+    pub(crate) fn open_count(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.open)
+    }
+
+    /// Runs `serve` for a new connection on a thread of its own. Gives the socket back when the server is full, or
+    /// cannot start a thread.
+    pub(crate) fn admit(
+        &self,
+        socket: TcpStream,
+        serve: impl FnOnce(u64, Arc<TcpStream>) + Send + 'static,
+    ) -> Result<(), Arc<TcpStream>> {
+        let socket = Arc::new(socket);
+        if self.open.fetch_add(1, Ordering::Relaxed) >= self.cap {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            return Err(socket);
+        }
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let says_when_ended = SaysWhenEnded {
+            id,
+            ended: self.ended.clone(),
+        };
+        let own_socket = Arc::clone(&socket);
+        let mut live = self.live.lock();
+        let spawned = thread::Builder::new()
+            .name(format!("conn-{id}"))
+            .stack_size(CONNECTION_STACK_BYTES)
+            .spawn(move || {
+                let _says_when_ended = says_when_ended;
+                serve(id, own_socket);
+            });
+        match spawned {
+            Ok(thread) => {
+                live.insert(
+                    id,
+                    Live {
+                        socket,
+                        websocket: None,
+                        thread,
+                    },
+                );
+                Ok(())
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no thread for a new connection");
+                Err(socket)
+            }
+        }
+    }
+
+    /// A connection has become a WebSocket.
+    pub(crate) fn upgraded(&self, connection: &Arc<Connection>) {
+        if let Some(live) = self.live.lock().get_mut(&connection.id) {
+            live.websocket = Some(Arc::clone(connection));
+        }
+    }
+
+    pub(crate) fn websockets(&self) -> Vec<Arc<Connection>> {
+        self.live
+            .lock()
+            .values()
+            .filter_map(|live| live.websocket.clone())
+            .collect()
+    }
+
+    /// Waits until no WebSocket is left; `false` if the deadline came first.
+    pub(crate) fn wait_for_websockets(&self, deadline: Instant) -> bool {
+        self.wait_while(deadline, |live| {
+            live.values().any(|live| live.websocket.is_some())
+        })
+    }
+
+    /// Waits until no connection is left; `false` if the deadline came first.
+    pub(crate) fn wait_for_all(&self, deadline: Instant) -> bool {
+        self.wait_while(deadline, |live| !live.is_empty())
+    }
+
+    /// Gives up every WebSocket that is left.
+    pub(crate) fn cut_websockets(&self) {
+        for websocket in self.websockets() {
+            websocket.abort(EndReason::Shutdown);
+        }
+    }
+
+    /// Shuts every socket down: for reading, so that answers under way are still sent, or wholly.
+    pub(crate) fn cut(&self, how: Shutdown) {
+        for live in self.live.lock().values() {
+            let _ = live.socket.shutdown(how);
+        }
+    }
+
+    fn wait_while(&self, deadline: Instant, busy: impl Fn(&HashMap<u64, Live>) -> bool) -> bool {
+        let mut live = self.live.lock();
+        while busy(&live) {
+            if self.left.wait_until(&mut live, deadline).timed_out() {
+                return !busy(&live);
+            }
+        }
+        true
+    }
+
+    fn reap(&self, ended: &Receiver<Ended>) {
+        for event in ended {
+            let Ended::Connection(id) = event else { return };
+            let Some(live) = self.live.lock().remove(&id) else {
+                // Its thread could not be started.
+                self.open.fetch_sub(1, Ordering::Relaxed);
+                continue;
+            };
+            if live.thread.join().is_err() {
+                tracing::error!(connection = id, "a panic ended the connection");
+            }
+            drop((live.socket, live.websocket));
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            self.left.notify_all();
+        }
+    }
+}
+
+impl Reaper {
+    /// Ends the reaper; the connections must have ended before.
+    pub(crate) fn join(self) {
+        let _ = self.connections.ended.send(Ended::AllOver);
+        let _ = self.thread.join();
+    }
+}

@@ -1,0 +1,159 @@
+//! The door: accepts connections on the one port and gives each a thread, or a clear refusal.
+
+use std::io;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use socket2::{Domain, SockRef, Socket, Type};
+
+use super::StartError;
+use super::http::Problem;
+use super::http::serve::refuse;
+use crate::config::Config;
+use crate::sync::Arc;
+use crate::sync::channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+/// Connections the kernel may keep for us while the accepting thread is busy.
+const BACKLOG: i32 = 4096;
+/// How long the door waits after a failed accept; doubled up to the second.
+const MIN_BACK_OFF: Duration = Duration::from_millis(5);
+const MAX_BACK_OFF: Duration = Duration::from_secs(1);
+/// Refusals under way at once; more connections are dropped without a word.
+const MAX_REFUSALS: usize = 64;
+const REFUSAL_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// Opens the port. What is set here, the accepted sockets inherit.
+pub(super) fn listen(config: &Config) -> Result<TcpListener, StartError> {
+    let host = config.host.as_str();
+    let unresolved = |source| StartError::Host {
+        host: host.to_owned(),
+        source,
+    };
+    let addresses = (host, config.port).to_socket_addrs().map_err(unresolved)?;
+    let mut last = unresolved(io::ErrorKind::NotFound.into());
+    for address in addresses {
+        match listen_on(address, config.send_buffer_bytes) {
+            Ok(listener) => return Ok(listener),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                last = StartError::InUse { addr: address }
+            }
+            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+                last = unresolved(error)
+            }
+            Err(error) => last = StartError::Io(error),
+        }
+    }
+    Err(last)
+}
+
+fn listen_on(address: SocketAddr, send_buffer_bytes: usize) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_send_buffer_size(send_buffer_bytes)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// The accepting thread, and the one that tells the refused why.
+pub(super) struct Door {
+    listener: Arc<TcpListener>,
+    closing: Arc<AtomicBool>,
+    wake: Sender<()>,
+    accepting: JoinHandle<()>,
+    refusing: JoinHandle<()>,
+}
+
+/// Takes a connection in, or gives it back to be refused.
+pub(super) type Admit = dyn Fn(TcpStream, SocketAddr) -> Result<(), Arc<TcpStream>> + Send;
+
+impl Door {
+    pub(super) fn open(listener: TcpListener, admit: Box<Admit>) -> io::Result<Door> {
+        let listener = Arc::new(listener);
+        let closing = Arc::new(AtomicBool::new(false));
+        let (wake, woken) = bounded(1);
+        let (refuse, refused) = bounded(MAX_REFUSALS);
+        let refusing = thread::Builder::new()
+            .name("refuser".to_owned())
+            .spawn(move || refuse_all(&refused))?;
+        let accepting = thread::Builder::new().name("door".to_owned()).spawn({
+            let acceptor = Acceptor {
+                listener: Arc::clone(&listener),
+                closing: Arc::clone(&closing),
+                woken,
+                admit,
+                refuse,
+            };
+            move || acceptor.run()
+        })?;
+        Ok(Door {
+            listener,
+            closing,
+            wake,
+            accepting,
+            refusing,
+        })
+    }
+
+    /// Accepts nothing more: whoever connects from now on is refused by the kernel.
+    pub(super) fn close(self) {
+        self.closing.store(true, Ordering::SeqCst);
+        let _ = self.wake.try_send(());
+        let _ = SockRef::from(&*self.listener).shutdown(Shutdown::Both);
+        let _ = self.accepting.join();
+        let _ = self.refusing.join();
+    }
+}
+
+struct Acceptor {
+    listener: Arc<TcpListener>,
+    closing: Arc<AtomicBool>,
+    woken: Receiver<()>,
+    admit: Box<Admit>,
+    refuse: Sender<Arc<TcpStream>>,
+}
+
+impl Acceptor {
+    fn run(self) {
+        let mut back_off = MIN_BACK_OFF;
+        while !self.closing.load(Ordering::SeqCst) {
+            match self.listener.accept() {
+                Ok((socket, peer)) => {
+                    back_off = MIN_BACK_OFF;
+                    if let Err(socket) = (self.admit)(socket, peer) {
+                        let _ = self.refuse.try_send(socket);
+                    }
+                }
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(_) if self.closing.load(Ordering::SeqCst) => return,
+                Err(error) => {
+                    tracing::warn!(%error, back_off_ms = back_off.as_millis() as u64, "cannot accept");
+                    if self.woken.recv_timeout(back_off) != Err(RecvTimeoutError::Timeout) {
+                        return;
+                    }
+                    back_off = (back_off * 2).min(MAX_BACK_OFF);
+                }
+            }
+        }
+    }
+}
+
+/// An error that says nothing about the next connection.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::Interrupted
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+    )
+}
+
+fn refuse_all(refused: &Receiver<Arc<TcpStream>>) {
+    for socket in refused {
+        let problem = Problem::unavailable("The server has all the connections it can hold");
+        refuse(&socket, &problem, REFUSAL_TIMEOUT);
+    }
+}

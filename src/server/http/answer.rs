@@ -1,0 +1,138 @@
+//! A response on its way to a client: status, headers and body as bytes for one write.
+//!
+//! Every answer has a `Content-Length`. Header values with control bytes are left out, whoever set them.
+
+use std::io::Write;
+use std::time::SystemTime;
+
+use super::message::{Response, reason_phrase};
+use super::problem::Problem;
+
+/// A response with owned names, as it comes back from a REST worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) content_type: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+/// How the connection stands when an answer is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Delivery {
+    /// The request was a HEAD: the length is told, the body is not sent.
+    pub(crate) head_only: bool,
+    /// The connection ends after this answer.
+    pub(crate) close: bool,
+}
+
+impl Answer {
+    /// Takes a header out; `name` is in lower case.
+    pub(crate) fn take_header(&mut self, name: &str) -> Option<String> {
+        let at = self
+            .headers
+            .iter()
+            .position(|(field, _)| field.eq_ignore_ascii_case(name))?;
+        Some(self.headers.swap_remove(at).1)
+    }
+
+    pub(crate) fn encode(&self, delivery: Delivery) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(256 + self.body.len());
+        push_status_line(&mut bytes, self.status);
+        push_field(&mut bytes, "Date", &http_date());
+        push_field(&mut bytes, "Content-Type", &self.content_type);
+        push_field(&mut bytes, "Content-Length", &self.body.len().to_string());
+        for (name, value) in &self.headers {
+            push_field(&mut bytes, name, value);
+        }
+        if delivery.close {
+            push_field(&mut bytes, "Connection", "close");
+        }
+        bytes.extend_from_slice(b"\r\n");
+        if !delivery.head_only {
+            bytes.extend_from_slice(&self.body);
+        }
+        bytes
+    }
+}
+
+impl From<Response> for Answer {
+    fn from(response: Response) -> Answer {
+        let headers = response.headers.into_iter();
+        Answer {
+            status: response.status,
+            content_type: response.content_type.to_owned(),
+            headers: headers
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
+            body: response.body,
+        }
+    }
+}
+
+impl From<&Problem> for Answer {
+    fn from(problem: &Problem) -> Answer {
+        Answer::from(Response::problem(problem))
+    }
+}
+
+fn http_date() -> String {
+    httpdate::fmt_http_date(SystemTime::now())
+}
+
+fn push_status_line(bytes: &mut Vec<u8>, status: u16) {
+    // Writing into a Vec cannot fail.
+    let _ = write!(bytes, "HTTP/1.1 {status} {}\r\n", reason_phrase(status));
+}
+
+fn push_field(bytes: &mut Vec<u8>, name: &str, value: &str) {
+    if value.bytes().any(|byte| byte.is_ascii_control()) {
+        tracing::error!(name, "a response header with control bytes was left out");
+        return;
+    }
+    bytes.extend_from_slice(name.as_bytes());
+    bytes.extend_from_slice(b": ");
+    bytes.extend_from_slice(value.as_bytes());
+    bytes.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPEN: Delivery = Delivery {
+        head_only: false,
+        close: false,
+    };
+
+    fn encoded(response: Response, delivery: Delivery) -> String {
+        String::from_utf8(Answer::from(response).encode(delivery)).unwrap()
+    }
+
+    #[test]
+    fn an_answer_has_status_line_length_type_and_body() {
+        let text = encoded(Response::json(201, &["a"]), OPEN);
+        assert!(text.starts_with("HTTP/1.1 201 Created\r\nDate: "), "{text}");
+        assert!(text.contains("\r\nContent-Type: application/json\r\n"));
+        assert!(text.contains("\r\nContent-Length: 5\r\n"));
+        assert!(!text.contains("Connection:"));
+        assert!(text.ends_with("\r\n\r\n[\"a\"]"));
+    }
+
+    #[test]
+    fn a_head_answer_tells_the_length_and_sends_no_body() {
+        let delivery = Delivery {
+            head_only: true,
+            close: true,
+        };
+        let text = encoded(Response::json(200, &["a"]), delivery);
+        assert!(text.contains("\r\nContent-Length: 5\r\n"));
+        assert!(text.ends_with("\r\nConnection: close\r\n\r\n"));
+    }
+
+    #[test]
+    fn a_header_value_cannot_split_the_response() {
+        let response = Response::json(200, &1).with_header("X-Note", "a\r\nSet-Cookie: b");
+        assert!(!encoded(response, OPEN).contains("Set-Cookie"));
+    }
+}

@@ -1,0 +1,148 @@
+//! Blocking reads and writes that end at an absolute time, however the peer spreads its bytes.
+//!
+//! The timeouts of a socket begin anew with every call, so what is left is set before each of them.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use socket2::SockRef;
+
+/// What a peer may still send after the last answer, in bytes and in time, so that this answer reaches it.
+const MAX_DRAIN_BYTES: usize = 4 << 20;
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+
+const FAR_FUTURE: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// A moment after which an operation has failed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadline(Instant);
+
+impl Deadline {
+    pub(crate) fn after(duration: Duration) -> Deadline {
+        Deadline(Instant::now() + duration.min(FAR_FUTURE))
+    }
+
+    pub(crate) fn instant(self) -> Instant {
+        self.0
+    }
+
+    /// What is left, never zero; `TimedOut` when nothing is.
+    fn remaining(self) -> io::Result<Duration> {
+        let left = self.0.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        Ok(left)
+    }
+}
+
+/// Reads once. 0 is the end of the stream; `TimedOut` is the deadline.
+pub(crate) fn read_by<S>(stream: &S, buffer: &mut [u8], deadline: Deadline) -> io::Result<usize>
+where
+    S: AsFd,
+    for<'a> &'a S: Read,
+{
+    loop {
+        SockRef::from(stream).set_read_timeout(Some(deadline.remaining()?))?;
+        let mut reader = stream;
+        match reader.read(buffer) {
+            Err(error) if is_transient(&error) => {}
+            result => return result,
+        }
+    }
+}
+
+/// Writes everything or fails.
+pub(crate) fn write_by<S>(stream: &S, mut bytes: &[u8], deadline: Deadline) -> io::Result<()>
+where
+    S: AsFd,
+    for<'a> &'a S: Write,
+{
+    while !bytes.is_empty() {
+        SockRef::from(stream).set_write_timeout(Some(deadline.remaining()?))?;
+        let mut writer = stream;
+        match writer.write(bytes) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+            Err(error) if is_transient(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// A timeout of the socket is transient: whether time is over is for the deadline to say.
+fn is_transient(error: &io::Error) -> bool {
+    let kind = error.kind();
+    matches!(
+        kind,
+        ErrorKind::Interrupted | ErrorKind::WouldBlock | ErrorKind::TimedOut
+    )
+}
+
+/// Ends the writing side and reads over what still comes, so that no reset overtakes the last answer.
+pub(crate) fn close_gently(stream: &TcpStream) {
+    if stream.shutdown(Shutdown::Write).is_err() {
+        return;
+    }
+    let deadline = Deadline::after(DRAIN_TIMEOUT);
+    let mut sink = [0; 8 * 1024];
+    let mut drained = 0;
+    while drained < MAX_DRAIN_BYTES {
+        match read_by(stream, &mut sink, deadline) {
+            Ok(0) | Err(_) => break,
+            Ok(read) => drained += read,
+        }
+    }
+    let _ = stream.shutdown(Shutdown::Both);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+    use std::thread;
+
+    const SHORT: Duration = Duration::from_millis(50);
+
+    #[test]
+    fn a_read_ends_at_the_deadline_though_bytes_drip_in() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let dripper = thread::spawn(move || {
+            while (&theirs).write(b"x").is_ok() {
+                thread::yield_now();
+            }
+        });
+        let deadline = Deadline::after(SHORT);
+        let error = loop {
+            match read_by(&ours, &mut [0; 1], deadline) {
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        drop(ours);
+        dripper.join().unwrap();
+    }
+
+    #[test]
+    fn a_write_to_a_peer_that_does_not_read_ends_at_the_deadline() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let started = Instant::now();
+        let error = write_by(&ours, &vec![0; 8 << 20], Deadline::after(SHORT)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        assert!(started.elapsed() >= SHORT);
+    }
+
+    #[test]
+    fn a_deadline_that_is_over_reads_and_writes_nothing() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        (&theirs).write_all(b"x").unwrap();
+        let over = Deadline::after(Duration::ZERO);
+        assert!(read_by(&ours, &mut [0; 1], over).is_err());
+        assert!(write_by(&ours, b"x", over).is_err());
+        assert!(read_by(&ours, &mut [0; 1], Deadline::after(Duration::MAX)).is_ok());
+    }
+}

@@ -1,0 +1,218 @@
+//! The life of one connection as HTTP: request after request, until it closes or becomes a WebSocket.
+//!
+//! Knows the order of things at the edge: head, `/ws`, origin, body, workers, answer. Decides nothing about topics.
+
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::answer::{Answer, Delivery};
+use super::deadline::{Deadline, close_gently, write_by};
+use super::fields::trim;
+use super::gateway::Gateway;
+use super::head::Head;
+use super::message::{BODY_TYPE_HEADER, Request};
+use super::origin;
+use super::problem::Problem;
+use super::stream::{ReadEnd, RequestLimits, RequestStream};
+
+/// What all connections share.
+pub(crate) struct Edge {
+    pub(crate) gateway: Gateway,
+    pub(crate) limits: RequestLimits,
+    pub(crate) write_timeout: Duration,
+    pub(crate) allowed_origins: Vec<String>,
+    pub(crate) wait: Box<Wait>,
+}
+
+/// Waits for what a handler asked for in [`WAIT_HEADER`]; `true` when asking it again makes sense.
+pub(crate) type Wait = dyn Fn(&Request, &str) -> bool + Send + Sync;
+
+/// The header in which a handler says what it would have to wait for. It never leaves the server.
+pub(crate) const WAIT_HEADER: &str = "x-threadcast-wait";
+
+/// How a connection ended as HTTP.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// The socket is shut down; the rest is for the log.
+    Closed { reason: &'static str, requests: u64 },
+    /// A request for `/ws`, by whatever method and unanswered, and the bytes behind its head.
+    Upgrade { head: Head, received: Vec<u8> },
+}
+
+/// Answers requests in order until the connection ends.
+pub(crate) fn serve(stream: &Arc<TcpStream>, edge: &Edge) -> Ended {
+    let mut connection = Connection {
+        stream,
+        edge,
+        requests: RequestStream::new(Arc::clone(stream), edge.limits),
+        answered: 0,
+    };
+    let end = connection.run();
+    match end {
+        End::Upgrade(head) => Ended::Upgrade {
+            head,
+            received: connection.requests.into_received(),
+        },
+        End::Closed(reason) => {
+            // Gone already if the peer went first.
+            let _ = stream.shutdown(Shutdown::Both);
+            Ended::Closed {
+                reason,
+                requests: connection.answered,
+            }
+        }
+    }
+}
+
+/// Answers with a problem and ends the connection so that the answer arrives.
+pub(crate) fn refuse(stream: &TcpStream, problem: &Problem, write_timeout: Duration) {
+    let delivery = Delivery {
+        head_only: false,
+        close: true,
+    };
+    let bytes = Answer::from(problem).encode(delivery);
+    if write_by(stream, &bytes, Deadline::after(write_timeout)).is_ok() {
+        close_gently(stream);
+    }
+}
+
+struct Connection<'a> {
+    stream: &'a Arc<TcpStream>,
+    edge: &'a Edge,
+    requests: RequestStream,
+    answered: u64,
+}
+
+enum End {
+    Upgrade(Head),
+    Closed(&'static str),
+}
+
+impl Connection<'_> {
+    fn run(&mut self) -> End {
+        loop {
+            match self.serve_one() {
+                Ok(()) => self.answered += 1,
+                Err(Stop::Upgrade(head)) => return End::Upgrade(*head),
+                Err(Stop::Read(ReadEnd::Closed(reason))) => return End::Closed(reason),
+                Err(Stop::Read(ReadEnd::Refused(problem))) => {
+                    self.answered += 1;
+                    refuse(self.stream, &problem, self.edge.write_timeout);
+                    return End::Closed(problem.code);
+                }
+            }
+        }
+    }
+
+    /// `Ok` when the connection is ready for the next request.
+    fn serve_one(&mut self) -> Result<(), Stop> {
+        let head = self.requests.read_head()?;
+        if head.is_websocket_path() {
+            return Err(Stop::Upgrade(Box::new(head)));
+        }
+        check_origin(&head, &self.edge.allowed_origins)?;
+        let body = self.requests.read_body(&head)?;
+        let delivery = Delivery {
+            head_only: head.method == "HEAD",
+            close: !head.keep_alive,
+        };
+        let answer = self.answer(&request(head, body));
+        self.deliver(&answer, delivery)
+    }
+
+    /// A handler that would have to wait says so at once; the wait is this thread's, not a worker's.
+    fn answer(&self, request: &Request) -> Answer {
+        loop {
+            let mut answer = self.edge.gateway.exchange(request);
+            match answer.take_header(WAIT_HEADER) {
+                Some(what) if (self.edge.wait)(request, &what) => {}
+                _ => return answer,
+            }
+        }
+    }
+
+    fn deliver(&mut self, answer: &Answer, delivery: Delivery) -> Result<(), Stop> {
+        let deadline = Deadline::after(self.edge.write_timeout);
+        if write_by(&**self.stream, &answer.encode(delivery), deadline).is_err() {
+            return Err(Stop::closed("an answer was not taken in time"));
+        }
+        if delivery.close {
+            self.answered += 1;
+            close_gently(self.stream);
+            return Err(Stop::closed("closed as asked"));
+        }
+        Ok(())
+    }
+}
+
+/// Why there is no next request.
+enum Stop {
+    Upgrade(Box<Head>),
+    Read(ReadEnd),
+}
+
+impl Stop {
+    fn closed(reason: &'static str) -> Stop {
+        Stop::Read(ReadEnd::Closed(reason))
+    }
+}
+
+impl From<ReadEnd> for Stop {
+    fn from(end: ReadEnd) -> Stop {
+        Stop::Read(end)
+    }
+}
+
+impl From<Problem> for Stop {
+    fn from(problem: Problem) -> Stop {
+        Stop::Read(ReadEnd::Refused(problem))
+    }
+}
+
+/// Reading is harmless, a page cannot see the answer; everything else is asked for by the same host or a listed one.
+fn check_origin(head: &Head, allowed_origins: &[String]) -> Result<(), Problem> {
+    let is_harmless = matches!(head.method.as_str(), "GET" | "HEAD");
+    if is_harmless || origin::allowed(head, allowed_origins) {
+        return Ok(());
+    }
+    let detail = "Requests from this origin are not allowed";
+    Err(Problem::new(403, "FORBIDDEN", detail))
+}
+
+fn request(head: Head, body: Vec<u8>) -> Request {
+    let body_type = body_type(&head).to_owned();
+    Request {
+        method: head.method,
+        path: head.path,
+        query: head.query,
+        headers: vec![(BODY_TYPE_HEADER.to_owned(), body_type)],
+        body,
+        keep_alive: head.keep_alive,
+    }
+}
+
+/// `json` for every label under which JSON is taken, `none` without a label, else `other`.
+fn body_type(head: &Head) -> &'static str {
+    let mut labels = head.values("content-type");
+    match (labels.next(), labels.next()) {
+        (None, _) => "none",
+        (Some(label), None) if may_be_json(label) => "json",
+        _ => "other",
+    }
+}
+
+fn may_be_json(label: &str) -> bool {
+    let media_type = label.split(';').next().unwrap_or_default();
+    let media_type = trim(media_type).to_ascii_lowercase();
+    match media_type.strip_prefix("application/") {
+        Some("json" | "x-www-form-urlencoded") => true,
+        Some(subtype) => subtype
+            .strip_suffix("+json")
+            .is_some_and(|name| !name.is_empty()),
+        None => media_type.is_empty(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,193 @@
+//! Reads requests from a connection, one after the other, each whole within an absolute deadline.
+//!
+//! Owns the bytes that were received but not used yet: pipelined requests, or WebSocket frames that came with the
+//! handshake. Memory grows with what arrived, never with what was announced. Answers nothing but `100 Continue`.
+
+use std::io::{self, ErrorKind};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::body::ChunkedDecoder;
+use super::deadline::{Deadline, read_by, write_by};
+use super::fields::BodyLength;
+use super::head::{self, Head};
+use super::problem::Problem;
+use super::scan::HeadScanner;
+
+const READ_BYTES: usize = 4 * 1024;
+/// A body that proves to be long is read in larger pieces.
+const MAX_READ_BYTES: usize = 64 * 1024;
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// The bounds of one request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RequestLimits {
+    /// From the first byte of the head to the last of the body.
+    pub(crate) request_timeout: Duration,
+    /// How long a connection may stay open without a byte of the next request.
+    pub(crate) idle_timeout: Duration,
+    pub(crate) max_body_bytes: usize,
+}
+
+/// Why no request came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ReadEnd {
+    /// Nobody is left to answer; the text says why, for the log.
+    Closed(&'static str),
+    /// To be answered, then the connection ends: where the next request begins is not known.
+    Refused(Problem),
+}
+
+impl From<Problem> for ReadEnd {
+    fn from(problem: Problem) -> ReadEnd {
+        ReadEnd::Refused(problem)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct RequestStream {
+    stream: Arc<TcpStream>,
+    received: Vec<u8>,
+    limits: RequestLimits,
+    /// Of the request whose head was read last.
+    deadline: Deadline,
+}
+
+impl RequestStream {
+    pub(crate) fn new(stream: Arc<TcpStream>, limits: RequestLimits) -> RequestStream {
+        RequestStream {
+            stream,
+            received: Vec::new(),
+            limits,
+            deadline: Deadline::after(limits.request_timeout),
+        }
+    }
+
+    /// The bytes behind the last request that was read.
+    pub(crate) fn into_received(self) -> Vec<u8> {
+        self.received
+    }
+
+    pub(crate) fn read_head(&mut self) -> Result<Head, ReadEnd> {
+        self.wait_for_request()?;
+        self.deadline = Deadline::after(self.limits.request_timeout);
+        let mut scanner = HeadScanner::default();
+        loop {
+            if let Some(length) = scanner.advance(&self.received)? {
+                let head = head::parse_complete(&self.received, length)?;
+                self.received.drain(..length);
+                self.received.shrink_to(READ_BYTES);
+                return Ok(head);
+            }
+            self.receive(READ_BYTES)?;
+        }
+    }
+
+    /// The body of the request whose head was read last.
+    pub(crate) fn read_body(&mut self, head: &Head) -> Result<Vec<u8>, ReadEnd> {
+        match head.body {
+            BodyLength::None => Ok(Vec::new()),
+            BodyLength::Bytes(length) => {
+                let length = self.admit(length)?;
+                self.send_continue(head)?;
+                self.read_sized(length)
+            }
+            BodyLength::Chunked => {
+                self.send_continue(head)?;
+                self.read_chunked()
+            }
+        }
+    }
+
+    /// Until the first byte of a request. One empty line before it is tolerated (RFC 9112 §2.2).
+    fn wait_for_request(&mut self) -> Result<(), ReadEnd> {
+        let idle = Deadline::after(self.limits.idle_timeout);
+        let mut skipped = false;
+        loop {
+            if !skipped && self.received.starts_with(b"\r\n") {
+                self.received.drain(..2);
+                skipped = true;
+            }
+            if !self.received.is_empty() && (skipped || self.received != b"\r") {
+                return Ok(());
+            }
+            match self.read_more(READ_BYTES, idle) {
+                Ok(0) => return Err(ReadEnd::Closed("closed by the client")),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::TimedOut => {
+                    return Err(ReadEnd::Closed("idle"));
+                }
+                Err(_) => return Err(ReadEnd::Closed("reset")),
+            }
+        }
+    }
+
+    fn admit(&self, length: u64) -> Result<usize, Problem> {
+        let limit = self.limits.max_body_bytes;
+        match usize::try_from(length) {
+            Ok(length) if length <= limit => Ok(length),
+            _ => Err(Problem::payload_too_large(limit)),
+        }
+    }
+
+    /// A client that has already sent some of the body does not wait for it.
+    fn send_continue(&self, head: &Head) -> Result<(), ReadEnd> {
+        if !head.expects_continue || !self.received.is_empty() {
+            return Ok(());
+        }
+        write_by(&*self.stream, CONTINUE, self.deadline).map_err(|_| ReadEnd::Closed("reset"))
+    }
+
+    fn read_sized(&mut self, length: usize) -> Result<Vec<u8>, ReadEnd> {
+        while self.received.len() < length {
+            let missing = length - self.received.len();
+            self.receive(missing.min(self.piece()))?;
+        }
+        let surplus = self.received.split_off(length);
+        Ok(std::mem::replace(&mut self.received, surplus))
+    }
+
+    fn read_chunked(&mut self) -> Result<Vec<u8>, ReadEnd> {
+        let mut decoder = ChunkedDecoder::new(self.limits.max_body_bytes);
+        let mut body = Vec::new();
+        loop {
+            let used = decoder.decode(&self.received, &mut body)?;
+            self.received.drain(..used);
+            if decoder.is_done() {
+                return Ok(body);
+            }
+            self.receive(READ_BYTES)?;
+        }
+    }
+
+    /// As much again as there is already.
+    fn piece(&self) -> usize {
+        self.received.len().clamp(READ_BYTES, MAX_READ_BYTES)
+    }
+
+    /// At least one more byte of a request that has begun.
+    fn receive(&mut self, at_most: usize) -> Result<(), ReadEnd> {
+        match self.read_more(at_most, self.deadline) {
+            Ok(0) => Err(ReadEnd::Closed("closed in the middle of a request")),
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::TimedOut => {
+                Err(Problem::request_timeout().into())
+            }
+            Err(_) => Err(ReadEnd::Closed("reset")),
+        }
+    }
+
+    fn read_more(&mut self, at_most: usize, deadline: Deadline) -> io::Result<usize> {
+        let before = self.received.len();
+        self.received.resize(before + at_most, 0);
+        let buffer = self.received.get_mut(before..).unwrap_or_default();
+        let result = read_by(&*self.stream, buffer, deadline);
+        let read = result.as_ref().copied().unwrap_or(0);
+        self.received.truncate(before + read);
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! The server: one port, a thread per connection, and everything that must end when it ends.
+//!
+//! In reading order: the [`door`] accepts, [`connections`] knows who is there, [`http`] reads requests and answers
+//! them through the [`rest`] handlers, [`websocket`] serves what was upgraded. Sockets, tungstenite and tiny_http are
+//! known only in here.
+
+mod capacity;
+mod connections;
+mod door;
+mod error;
+mod http;
+mod machine;
+mod rest;
+mod serving;
+mod websocket;
+
+use std::net::{Shutdown, SocketAddr};
+use std::time::{Duration, Instant};
+
+pub use capacity::ConnectionCap;
+pub use error::StartError;
+
+use self::connections::{Connections, Reaper};
+use self::door::Door;
+use self::serving::Serving;
+use self::websocket::Connection;
+use crate::config::Config;
+use crate::sync::Arc;
+
+/// How long connections get, once cut, to see it and end.
+const CUT_GRACE: Duration = Duration::from_millis(250);
+const END_GRACE: Duration = Duration::from_secs(30);
+
+/// A running server. It serves on threads of its own until [`Server::shutdown`] or until it is dropped; both end every
+/// connection and join every thread.
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use threadcast::{Config, Server};
+///
+/// // Port 0 takes any free one: many servers can run in one process.
+/// let server = Server::bind(Config { port: 0, ..Config::default() })?;
+/// let mut client = std::net::TcpStream::connect(server.local_addr())?;
+/// client.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+/// let mut answer = String::new();
+/// client.read_to_string(&mut answer)?;
+/// assert!(answer.starts_with("HTTP/1.1 200"));
+///
+/// let report = server.shutdown();
+/// assert_eq!(report.events_undelivered, 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Server {
+    address: SocketAddr,
+    cap: ConnectionCap,
+    /// Taken when it stops.
+    running: Option<Running>,
+}
+
+struct Running {
+    serving: Arc<Serving>,
+    connections: Arc<Connections>,
+    door: Door,
+    reaper: Reaper,
+}
+
+/// What a shutdown came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ShutdownReport {
+    /// Connections that were open when it began.
+    pub connections_closed: usize,
+    /// Events sent to subscribers while it drained.
+    pub events_flushed: u64,
+    /// Events that were queued for subscribers and could not be sent in time.
+    pub events_undelivered: u64,
+}
+
+impl Server {
+    /// Opens the port and begins to serve.
+    ///
+    /// # Errors
+    /// [`StartError`] when a setting is wrong, the host is none of this machine's, the port is taken, or the system
+    /// refuses a thread or a socket.
+    pub fn bind(config: Config) -> Result<Server, StartError> {
+        config.validate().map_err(StartError::Config)?;
+        let listener = door::listen(&config)?;
+        let address = listener.local_addr()?;
+        let cap = capacity::admit(config.max_connections);
+        let (connections, reaper) = Connections::start(cap.connections)?;
+        let serving = match Serving::start(config, &connections) {
+            Ok(serving) => Arc::new(serving),
+            Err(error) => {
+                reaper.join();
+                return Err(error.into());
+            }
+        };
+        let admit = serving::admit(&serving, &connections);
+        let door = Door::open(listener, admit)?;
+        Ok(Server {
+            address,
+            cap,
+            running: Some(Running {
+                serving,
+                connections,
+                door,
+                reaper,
+            }),
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How many connections it takes at once, and what sets that bound.
+    #[must_use]
+    pub fn connection_cap(&self) -> ConnectionCap {
+        self.cap
+    }
+
+    /// Stops in order: takes nothing new, tells every WebSocket, sends what is queued within the drain timeout, closes
+    /// every connection and joins every thread.
+    pub fn shutdown(mut self) -> ShutdownReport {
+        self.running.take().map(Running::stop).unwrap_or_default()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.stop();
+        }
+    }
+}
+
+impl Running {
+    fn stop(self) -> ShutdownReport {
+        let Running {
+            serving,
+            connections,
+            door,
+            reaper,
+        } = self;
+        serving.broker.drain();
+        door.close();
+        let open = connections
+            .open_count()
+            .load(std::sync::atomic::Ordering::Relaxed);
+        let websockets = connections.websockets();
+        let before = tally(&websockets);
+        websockets.iter().for_each(|websocket| websocket.drain());
+        connections.wait_for_websockets(Instant::now() + serving.config.drain_timeout);
+        end_all(&connections);
+        serving.edge.gateway.shutdown();
+        reaper.join();
+        let after = tally(&websockets);
+        ShutdownReport {
+            connections_closed: open,
+            events_flushed: after.0 - before.0,
+            events_undelivered: after.1.saturating_sub(before.1),
+        }
+    }
+}
+
+/// Answers under way are still sent, if their clients take them; then everything is cut.
+fn end_all(connections: &Connections) {
+    connections.cut_websockets();
+    connections.cut(Shutdown::Read);
+    if connections.wait_for_all(Instant::now() + CUT_GRACE) {
+        return;
+    }
+    connections.cut(Shutdown::Both);
+    if !connections.wait_for_all(Instant::now() + END_GRACE) {
+        tracing::error!("a connection did not end");
+    }
+}
+
+/// Events delivered and not delivered by all of these.
+fn tally(websockets: &[Arc<Connection>]) -> (u64, u64) {
+    websockets
+        .iter()
+        .map(|websocket| websocket.tally())
+        .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+}

@@ -1,0 +1,137 @@
+//! For tests: an API over a broker of its own, and requests as the door hands them over.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use super::Api;
+use crate::broker::{Batch, Broker, Outlet, Subscription};
+use crate::config::Config;
+use crate::protocol::{ClientId, StartAt};
+use crate::server::http::message::BODY_TYPE_HEADER;
+use crate::server::http::{Request, Response};
+
+/// A subscriber that takes nothing.
+struct Idle;
+
+impl Outlet for Idle {
+    fn offer(&self, _: &Arc<Subscription>, _: &mut Batch) {}
+    fn replaced(&self, _: &Arc<Subscription>) {}
+    fn too_slow(&self, _: &Arc<Subscription>) {}
+}
+
+pub(super) struct Server {
+    api: Api,
+}
+
+impl Server {
+    pub(super) fn new() -> Server {
+        Server::with_max_topics(Config::default().max_topics)
+    }
+
+    pub(super) fn with_max_topics(max_topics: usize) -> Server {
+        let config = Config {
+            max_topics,
+            ..Config::default()
+        };
+        let broker = Arc::new(Broker::new(&config));
+        let api = Api::new(broker, Arc::new(AtomicUsize::new(0)));
+        Server { api }
+    }
+
+    pub(super) fn respond(&self, request: &Request) -> Response {
+        self.api.respond(request)
+    }
+
+    pub(super) fn answer(&self, request: &Request) -> (u16, String) {
+        let response = self.respond(request);
+        (response.status, String::from_utf8(response.body).unwrap())
+    }
+
+    /// The body of an answer that must be a success.
+    pub(super) fn json(&self, request: &Request) -> serde_json::Value {
+        let (status, body) = self.answer(request);
+        assert!(matches!(status, 200 | 201), "{status} {body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    pub(super) fn create(&self, name: &str) {
+        let body = format!(r#"{{"name":"{name}"}}"#);
+        self.json(&post("/topics", body.as_bytes()));
+    }
+
+    pub(super) fn publish(&self, name: &str, payload: &str) {
+        let body = format!(r#"{{"payload":{payload}}}"#);
+        let path = format!("/topics/{name}/messages");
+        self.json(&post(&path, body.as_bytes()));
+    }
+
+    pub(super) fn epoch(&self, name: &str) -> String {
+        let topic = self.json(&get(&format!("/topics/{name}")));
+        topic["epoch"].as_str().unwrap().to_owned()
+    }
+
+    pub(super) fn subscribe_idle(&self, name: &str) {
+        let topic = self.api.broker.topic(name).unwrap();
+        let client_id = ClientId::new("idle").unwrap();
+        let opened = topic.subscribe(client_id, &StartAt::Last(0), Arc::new(Idle));
+        assert!(opened.is_ok_and(|opened| {
+            opened.subscription.go_live();
+            opened.seq == 0
+        }));
+    }
+
+    pub(super) fn drain(&self) {
+        self.api.broker.drain();
+    }
+
+    pub(super) fn open_connections(&self, count: usize) {
+        self.api.connections.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Lets the server be as old as that.
+    pub(super) fn age(&mut self, age: Duration) {
+        self.api.started = Instant::now().checked_sub(age).unwrap();
+    }
+}
+
+pub(super) fn get(target: &str) -> Request {
+    request("GET", target, b"")
+}
+
+pub(super) fn delete(target: &str) -> Request {
+    request("DELETE", target, b"")
+}
+
+pub(super) fn post(target: &str, body: &[u8]) -> Request {
+    post_labelled(target, body, Some("json"))
+}
+
+pub(super) fn post_labelled(target: &str, body: &[u8], body_type: Option<&str>) -> Request {
+    let mut request = request("POST", target, body);
+    let header = body_type.map(|value| (BODY_TYPE_HEADER.to_owned(), value.to_owned()));
+    request.headers.extend(header);
+    request
+}
+
+pub(super) fn request(method: &str, target: &str, body: &[u8]) -> Request {
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query.to_owned())),
+        None => (target, None),
+    };
+    Request {
+        method: method.to_owned(),
+        path: path.to_owned(),
+        query,
+        headers: Vec::new(),
+        body: body.to_vec(),
+        keep_alive: true,
+    }
+}
+
+/// The body of a problem whose detail needs no escaping.
+pub(super) fn problem(status: u16, code: &str, title: &str, detail: &str) -> String {
+    format!(
+        r#"{{"type":"about:blank","title":"{title}","status":{status},"detail":"{detail}","code":"{code}"}}"#
+    )
+}

@@ -1,0 +1,85 @@
+//! The REST API: plain functions from a request to a response.
+//!
+//! Owns which paths exist and what each answers. Never touches a socket, never waits, never checks who may ask:
+//! the door did that before. An answer to HEAD has the body of its GET; whoever writes it leaves the body out.
+
+mod body;
+#[cfg(test)]
+mod fixture;
+mod history;
+mod messages;
+mod new_topic;
+mod observability;
+mod problems;
+mod query;
+mod router;
+#[cfg(test)]
+mod tests;
+mod topics;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use router::Route;
+
+use super::http::{Problem, Request, Response};
+use crate::broker::{Broker, Topic};
+use crate::protocol::TopicName;
+
+/// Everything a REST request can ask about.
+pub(crate) struct Api {
+    broker: Arc<Broker>,
+    started: Instant,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Api {
+    /// An API whose uptime begins now; `connections` is kept by whoever admits them.
+    pub(crate) fn new(broker: Arc<Broker>, connections: Arc<AtomicUsize>) -> Api {
+        Api {
+            broker,
+            started: Instant::now(),
+            connections,
+        }
+    }
+
+    /// Answers one request; what is wrong with it becomes a problem body.
+    pub(crate) fn respond(&self, request: &Request) -> Response {
+        self.answer(request)
+            .unwrap_or_else(|problem| Response::problem(&problem))
+    }
+
+    fn answer(&self, request: &Request) -> Result<Response, Problem> {
+        match router::route(&request.method, &request.path)? {
+            Route::ListTopics => Ok(self.list_topics()),
+            Route::CreateTopic => self.create_topic(request),
+            Route::ShowTopic(name) => self.show_topic(&name),
+            Route::DeleteTopic(name) => self.delete_topic(&name),
+            Route::ReadMessages(name) => self.read_messages(&name, request),
+            Route::PublishMessage(name) => self.publish_message(&name, request),
+            Route::Health => Ok(self.health()),
+            Route::Stats => Ok(self.stats()),
+            Route::Livez => Ok(self.livez()),
+            Route::Readyz => self.readyz(),
+        }
+    }
+
+    fn topic(&self, name: &TopicName) -> Result<Arc<Topic>, Problem> {
+        self.broker
+            .topic(name.as_str())
+            .ok_or_else(|| problems::topic_not_found(name.as_str()))
+    }
+
+    /// Changes are refused from the moment the server drains, whatever is in them.
+    fn refuse_while_draining(&self) -> Result<(), Problem> {
+        if self.broker.is_draining() {
+            return Err(problems::shutting_down());
+        }
+        Ok(())
+    }
+
+    fn connection_count(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+}

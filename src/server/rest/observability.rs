@@ -1,0 +1,140 @@
+//! `/health`, `/stats`, `/livez`, `/readyz`: how the server is.
+
+use serde::Serialize;
+use serde::ser::Serializer;
+
+use super::topics::History;
+use super::{Api, problems};
+use std::sync::Arc;
+
+use crate::broker::Topic;
+use crate::server::http::{Problem, Response};
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+    uptime_sec: u64,
+    topics: usize,
+    subscribers: usize,
+    connections: usize,
+    retained_bytes: usize,
+    version: &'static str,
+}
+
+#[derive(Serialize)]
+struct Stats {
+    #[serde(serialize_with = "as_object_by_name")]
+    topics: Vec<Arc<Topic>>,
+}
+
+#[derive(Serialize)]
+struct TopicFigures {
+    messages: u64,
+    subscribers: usize,
+    seq: u64,
+    dropped: u64,
+    history: History,
+}
+
+#[derive(Serialize)]
+struct Status {
+    status: &'static str,
+}
+
+impl Api {
+    pub(super) fn health(&self) -> Response {
+        let draining = self.broker.is_draining();
+        let health = Health {
+            status: if draining { "draining" } else { "ok" },
+            uptime_sec: self.started.elapsed().as_secs(),
+            topics: self.broker.topic_count(),
+            subscribers: self.broker.subscription_count(),
+            connections: self.connection_count(),
+            retained_bytes: self.broker.retained_bytes(),
+            version: env!("CARGO_PKG_VERSION"),
+        };
+        Response::json(200, &health)
+    }
+
+    pub(super) fn stats(&self) -> Response {
+        let topics = self.broker.topics();
+        Response::json(200, &Stats { topics })
+    }
+
+    /// The process answers: that is all it says.
+    pub(super) fn livez(&self) -> Response {
+        Response::json(200, &Status { status: "ok" })
+    }
+
+    /// Whether new work is taken.
+    pub(super) fn readyz(&self) -> Result<Response, Problem> {
+        if self.broker.is_draining() {
+            return Err(problems::shutting_down());
+        }
+        Ok(Response::json(200, &Status { status: "ok" }))
+    }
+}
+
+fn as_object_by_name<S: Serializer>(topics: &[Arc<Topic>], out: S) -> Result<S::Ok, S::Error> {
+    out.collect_map(topics.iter().map(|topic| {
+        let stats = topic.stats();
+        let figures = TopicFigures {
+            messages: stats.messages,
+            subscribers: stats.subscribers,
+            seq: stats.seq,
+            dropped: stats.dropped,
+            history: History::from(&stats),
+        };
+        (topic.name().as_str(), figures)
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{Server, get};
+    use std::time::Duration;
+
+    #[test]
+    fn health_counts_what_there_is() {
+        let mut server = Server::new();
+        ["a", "b"].into_iter().for_each(|name| server.create(name));
+        server.subscribe_idle("a");
+        server.publish("a", "1");
+        server.open_connections(3);
+        server.age(Duration::from_millis(3_600_900));
+        let bytes = server.json(&get("/topics/a"))["history"]["bytes"].clone();
+        let version = env!("CARGO_PKG_VERSION");
+        let health = format!(
+            r#"{{"status":"ok","uptime_sec":3600,"topics":2,"subscribers":1,"connections":3,"retained_bytes":{bytes},"version":"{version}"}}"#
+        );
+        assert_eq!(server.answer(&get("/health")), (200, health));
+    }
+
+    #[test]
+    fn stats_are_by_topic_in_the_order_of_names() {
+        let server = Server::new();
+        assert_eq!(
+            server.answer(&get("/stats")),
+            (200, r#"{"topics":{}}"#.into())
+        );
+        ["b", "a"].into_iter().for_each(|name| server.create(name));
+        server.subscribe_idle("b");
+        (0..2).for_each(|_| server.publish("b", "1"));
+        let bytes = server.json(&get("/topics/b"))["history"]["bytes"].clone();
+        let stats = format!(
+            r#"{{"topics":{{"a":{{"messages":0,"subscribers":0,"seq":0,"dropped":0,"history":{{"count":0,"bytes":0}}}},"b":{{"messages":2,"subscribers":1,"seq":2,"dropped":0,"history":{{"count":2,"bytes":{bytes},"first_seq":1}}}}}}}}"#
+        );
+        assert_eq!(server.answer(&get("/stats")), (200, stats));
+    }
+
+    #[test]
+    fn a_server_that_runs_is_alive_and_ready() {
+        let server = Server::new();
+        for path in ["/livez", "/readyz"] {
+            assert_eq!(
+                server.answer(&get(path)),
+                (200, r#"{"status":"ok"}"#.into())
+            );
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What REST refuses a request with: status, code and text of every problem have their home here.
+
+use std::fmt::Display;
+
+use crate::broker::{CreateError, HistoryError, PublishError};
+use crate::protocol::TopicName;
+use crate::server::http::Problem;
+use crate::server::http::serve::WAIT_HEADER;
+use crate::server::http::target::MalformedTarget;
+
+/// When to come back to a server that drains: by then it is down, or up again.
+const RETRY_AFTER_DRAINING_SECS: u32 = 5;
+
+/// Bytes that are no text name nothing that exists.
+pub(super) fn malformed_path(malformed: MalformedTarget) -> Problem {
+    match malformed {
+        MalformedTarget::Escape => malformed.into(),
+        MalformedTarget::Utf8 => path_not_found(),
+    }
+}
+
+pub(super) fn malformed_query(malformed: MalformedTarget) -> Problem {
+    match malformed {
+        MalformedTarget::Escape => malformed.into(),
+        MalformedTarget::Utf8 => invalid(malformed),
+    }
+}
+
+pub(super) fn path_not_found() -> Problem {
+    Problem::new(404, "NOT_FOUND", "Path not found")
+}
+
+pub(super) fn topic_not_found(name: &str) -> Problem {
+    let detail = format!("Topic '{name}' not found");
+    Problem::new(404, "TOPIC_NOT_FOUND", detail)
+}
+
+pub(super) fn method_not_allowed(allow: &'static str) -> Problem {
+    let detail = format!("This path allows {allow}");
+    Problem::new(405, "METHOD_NOT_ALLOWED", detail).with_header("Allow", allow)
+}
+
+pub(super) fn unsupported_media_type() -> Problem {
+    let detail = "The body must be application/json";
+    Problem::new(415, "UNSUPPORTED_MEDIA_TYPE", detail)
+}
+
+pub(super) fn invalid(detail: impl Display) -> Problem {
+    Problem::new(422, "VALIDATION_ERROR", detail.to_string())
+}
+
+pub(super) fn shutting_down() -> Problem {
+    Problem::shutting_down().with_header("Retry-After", RETRY_AFTER_DRAINING_SECS.to_string())
+}
+
+pub(super) fn create_refused(name: &TopicName, error: &CreateError) -> Problem {
+    match error {
+        CreateError::Exists => {
+            let detail = format!("Topic '{name}' already exists");
+            Problem::new(409, "TOPIC_EXISTS", detail)
+        }
+        CreateError::LimitReached => Problem::new(
+            429,
+            "LIMIT_REACHED",
+            "The server has as many topics as it may have",
+        ),
+        CreateError::ShuttingDown => shutting_down(),
+    }
+}
+
+pub(super) fn publish_refused(name: &TopicName, error: &PublishError) -> Problem {
+    match error {
+        PublishError::Deleted => topic_not_found(name.as_str()),
+        PublishError::Full { event_bytes } => {
+            let detail = format!("Topic '{name}' waits for a slow subscriber");
+            Problem::unavailable(detail).with_header(WAIT_HEADER, event_bytes.to_string())
+        }
+        PublishError::ShuttingDown => shutting_down(),
+    }
+}
+
+pub(super) fn history_refused(error: &HistoryError) -> Problem {
+    match error {
+        HistoryError::AheadOfTopic => invalid("after_seq is ahead of the topic"),
+    }
+}

@@ -1,0 +1,147 @@
+//! The query of `GET /topics/{name}/messages`: which part of the history is asked for.
+
+use super::problems;
+use crate::protocol::StartAt;
+use crate::server::http::{Problem, target};
+
+/// The history is never longer than this.
+const EVERYTHING: StartAt = StartAt::Last(u64::MAX);
+
+#[derive(Default)]
+struct Parameters {
+    last_n: Option<u64>,
+    after_seq: Option<u64>,
+    epoch: Option<String>,
+}
+
+/// Reads a raw query; without parameters it asks for everything.
+pub(super) fn read_history_query(query: Option<&str>) -> Result<StartAt, Problem> {
+    let mut parameters = Parameters::default();
+    for (name, value) in
+        target::query_pairs(query.unwrap_or_default()).map_err(problems::malformed_query)?
+    {
+        parameters.set(&name, value)?;
+    }
+    parameters.start_at()
+}
+
+impl Parameters {
+    fn set(&mut self, name: &str, value: String) -> Result<(), Problem> {
+        let repeated = match name {
+            "last_n" => self.last_n.replace(whole_number(name, &value)?).is_some(),
+            "after_seq" => self
+                .after_seq
+                .replace(whole_number(name, &value)?)
+                .is_some(),
+            "epoch" => self.epoch.replace(value).is_some(),
+            _ => {
+                let detail = format!("unknown query parameter '{name}'");
+                return Err(problems::invalid(detail));
+            }
+        };
+        if repeated {
+            let detail = format!("query parameter '{name}' appears twice");
+            return Err(problems::invalid(detail));
+        }
+        Ok(())
+    }
+
+    fn start_at(self) -> Result<StartAt, Problem> {
+        match (self.last_n, self.after_seq, self.epoch) {
+            (None, None, None) => Ok(EVERYTHING),
+            (Some(n), None, None) => Ok(StartAt::Last(n)),
+            (None, Some(seq), epoch) => Ok(StartAt::After { seq, epoch }),
+            (Some(_), Some(_), _) => {
+                Err(problems::invalid("after_seq and last_n exclude each other"))
+            }
+            (_, None, Some(_)) => Err(problems::invalid("epoch needs after_seq")),
+        }
+    }
+}
+
+/// Digits only; a number too large for 64 bits is the largest.
+fn whole_number(name: &str, value: &str) -> Result<u64, Problem> {
+    if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_digit()) {
+        let detail = format!("{name} must be an integer of at least 0");
+        return Err(problems::invalid(detail));
+    }
+    Ok(value.parse().unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_names_a_part_of_the_history() {
+        let after = |seq, epoch: Option<&str>| StartAt::After {
+            seq,
+            epoch: epoch.map(str::to_owned),
+        };
+        for (query, expected) in [
+            ("", EVERYTHING),
+            ("&&", EVERYTHING),
+            ("last_n=10", StartAt::Last(10)),
+            ("last_n=0", StartAt::Last(0)),
+            ("last_n=99999999999999999999", StartAt::Last(u64::MAX)),
+            ("%6cast_n=%31", StartAt::Last(1)),
+            ("after_seq=41", after(41, None)),
+            ("epoch=a%26b=c&after_seq=007", after(7, Some("a&b=c"))),
+            ("after_seq=0&epoch=", after(0, Some(""))),
+        ] {
+            assert_eq!(
+                read_history_query(Some(query)).unwrap(),
+                expected,
+                "{query}"
+            );
+        }
+        assert_eq!(read_history_query(None).unwrap(), EVERYTHING);
+    }
+
+    #[test]
+    fn a_wrong_query_says_what_is_wrong() {
+        let last_n = "last_n must be an integer of at least 0";
+        let after_seq = "after_seq must be an integer of at least 0";
+        for (query, status, detail) in [
+            ("last_n", 422, last_n),
+            ("last_n=", 422, last_n),
+            ("last_n=-1", 422, last_n),
+            ("last_n=+1", 422, last_n),
+            ("last_n=1.0", 422, last_n),
+            ("last_n=null", 422, last_n),
+            ("last_n=%D9%A1", 422, last_n),
+            ("after_seq=x", 422, after_seq),
+            ("LAST_N=1", 422, "unknown query parameter 'LAST_N'"),
+            ("=1", 422, "unknown query parameter ''"),
+            ("last_n=1&token=s", 422, "unknown query parameter 'token'"),
+            (
+                "last_n=1&last_n=1",
+                422,
+                "query parameter 'last_n' appears twice",
+            ),
+            (
+                "epoch=a&epoch=a&after_seq=1",
+                422,
+                "query parameter 'epoch' appears twice",
+            ),
+            (
+                "last_n=0&after_seq=1",
+                422,
+                "after_seq and last_n exclude each other",
+            ),
+            ("epoch=e", 422, "epoch needs after_seq"),
+            ("last_n=1&epoch=e", 422, "epoch needs after_seq"),
+            ("epoch=%ff&after_seq=1", 422, "The target is not UTF-8"),
+            (
+                "epoch=%f&after_seq=1",
+                400,
+                "The target has a broken percent-encoding",
+            ),
+            ("%=1", 400, "The target has a broken percent-encoding"),
+        ] {
+            let problem = read_history_query(Some(query)).unwrap_err();
+            let told = (problem.status, problem.detail.as_str());
+            assert_eq!(told, (status, detail), "{query}");
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! `/topics` and `/topics/{name}`: topics are created, listed, shown and deleted.
+
+use serde::Serialize;
+
+use super::new_topic::read_new_topic;
+use super::{Api, problems};
+use crate::broker::{Topic, TopicStats};
+use crate::protocol::TopicName;
+use crate::server::http::{Problem, Request, Response};
+
+#[derive(Serialize)]
+struct Changed<'a> {
+    status: &'static str,
+    topic: &'a str,
+}
+
+#[derive(Serialize)]
+struct TopicList<'a> {
+    topics: Vec<TopicLine<'a>>,
+}
+
+#[derive(Serialize)]
+struct TopicLine<'a> {
+    name: &'a str,
+    subscribers: usize,
+}
+
+#[derive(Serialize)]
+struct TopicDetails<'a> {
+    name: &'a str,
+    subscribers: usize,
+    messages: u64,
+    seq: u64,
+    epoch: &'a str,
+    history: History,
+    overflow: &'static str,
+    limits: Limits,
+    dropped: u64,
+}
+
+/// What a topic's log holds now; `/stats` shows it too.
+#[derive(Serialize)]
+pub(super) struct History {
+    count: usize,
+    bytes: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_seq: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Limits {
+    history_size: usize,
+    history_bytes: usize,
+    max_queue_size: usize,
+}
+
+impl Api {
+    pub(super) fn create_topic(&self, request: &Request) -> Result<Response, Problem> {
+        self.refuse_while_draining()?;
+        let (name, options) = read_new_topic(request)?;
+        let created = self.broker.create_topic(name.clone(), &options);
+        created.map_err(|error| problems::create_refused(&name, &error))?;
+        Ok(changed(201, "created", &name))
+    }
+
+    pub(super) fn delete_topic(&self, name: &TopicName) -> Result<Response, Problem> {
+        self.refuse_while_draining()?;
+        if !self.broker.delete_topic(name) {
+            return Err(problems::topic_not_found(name.as_str()));
+        }
+        Ok(changed(200, "deleted", name))
+    }
+
+    pub(super) fn list_topics(&self) -> Response {
+        let topics = self.broker.topics();
+        let lines = topics.iter().map(|topic| TopicLine {
+            name: topic.name().as_str(),
+            subscribers: topic.subscriber_count(),
+        });
+        let topics = lines.collect();
+        Response::json(200, &TopicList { topics })
+    }
+
+    pub(super) fn show_topic(&self, name: &TopicName) -> Result<Response, Problem> {
+        let topic = self.topic(name)?;
+        Ok(Response::json(200, &TopicDetails::from(&*topic)))
+    }
+}
+
+fn changed(status: u16, what: &'static str, name: &TopicName) -> Response {
+    let body = Changed {
+        status: what,
+        topic: name.as_str(),
+    };
+    Response::json(status, &body)
+}
+
+impl<'a> From<&'a Topic> for TopicDetails<'a> {
+    fn from(topic: &'a Topic) -> Self {
+        let stats = topic.stats();
+        TopicDetails {
+            name: topic.name().as_str(),
+            subscribers: stats.subscribers,
+            messages: stats.messages,
+            seq: stats.seq,
+            epoch: topic.epoch(),
+            history: History::from(&stats),
+            overflow: stats.overflow.as_str(),
+            limits: Limits {
+                history_size: stats.history_size,
+                history_bytes: stats.max_history_bytes,
+                max_queue_size: stats.max_queue_size,
+            },
+            dropped: stats.dropped,
+        }
+    }
+}
+
+impl From<&TopicStats> for History {
+    fn from(stats: &TopicStats) -> Self {
+        History {
+            count: stats.history_count,
+            bytes: stats.history_bytes,
+            first_seq: stats.history_first_seq,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{Server, delete, get, post};
+
+    #[test]
+    fn a_topic_lives_from_its_creation_to_its_deletion() {
+        let server = Server::new();
+        let created = server.answer(&post("/topics", br#"{"name":"orders"}"#));
+        assert_eq!(
+            created,
+            (201, r#"{"status":"created","topic":"orders"}"#.into())
+        );
+        let again = server.answer(&post("/topics", br#"{"name":"orders"}"#));
+        let conflict = r#"{"type":"about:blank","title":"Conflict","status":409,"detail":"Topic 'orders' already exists","code":"TOPIC_EXISTS"}"#;
+        assert_eq!(again, (409, conflict.into()));
+        let deleted = server.answer(&delete("/topics/orders"));
+        assert_eq!(
+            deleted,
+            (200, r#"{"status":"deleted","topic":"orders"}"#.into())
+        );
+        let missing = r#"{"type":"about:blank","title":"Not Found","status":404,"detail":"Topic 'orders' not found","code":"TOPIC_NOT_FOUND"}"#;
+        for request in [delete("/topics/orders"), get("/topics/orders")] {
+            assert_eq!(server.answer(&request), (404, missing.into()));
+        }
+    }
+
+    #[test]
+    fn topics_are_listed_by_name() {
+        let server = Server::new();
+        assert_eq!(
+            server.answer(&get("/topics")),
+            (200, r#"{"topics":[]}"#.into())
+        );
+        ["b", "_", "a"]
+            .into_iter()
+            .for_each(|name| server.create(name));
+        server.subscribe_idle("a");
+        let list = r#"{"topics":[{"name":"_","subscribers":0},{"name":"a","subscribers":1},{"name":"b","subscribers":0}]}"#;
+        assert_eq!(server.answer(&get("/topics")), (200, list.into()));
+    }
+
+    #[test]
+    fn a_topic_shows_its_history_and_its_limits() {
+        let server = Server::new();
+        server.create("t");
+        let epoch = server.epoch("t");
+        let empty = format!(
+            r#"{{"name":"t","subscribers":0,"messages":0,"seq":0,"epoch":"{epoch}","history":{{"count":0,"bytes":0}},"overflow":"drop_oldest","limits":{{"history_size":100,"history_bytes":8388608,"max_queue_size":100}},"dropped":0}}"#
+        );
+        assert_eq!(server.answer(&get("/topics/t")), (200, empty));
+
+        let small = br#"{"name":"s","history_size":2,"max_queue_size":1,"overflow":"block"}"#;
+        assert_eq!(server.answer(&post("/topics", small)).0, 201);
+        (0..3).for_each(|_| server.publish("s", "1"));
+        let shown = server.json(&get("/topics/s"));
+        let (epoch, bytes) = (server.epoch("s"), &shown["history"]["bytes"]);
+        assert!(bytes.as_u64().is_some_and(|bytes| bytes > 0), "{shown}");
+        let full = format!(
+            r#"{{"name":"s","subscribers":0,"messages":3,"seq":3,"epoch":"{epoch}","history":{{"count":2,"bytes":{bytes},"first_seq":2}},"overflow":"block","limits":{{"history_size":2,"history_bytes":8388608,"max_queue_size":1}},"dropped":0}}"#
+        );
+        assert_eq!(server.answer(&get("/topics/s")), (200, full));
+    }
+
+    #[test]
+    fn one_topic_too_many_is_over_the_limit() {
+        let server = Server::with_max_topics(1);
+        server.create("a");
+        let over = server.answer(&post("/topics", br#"{"name":"b"}"#));
+        let problem = r#"{"type":"about:blank","title":"Too Many Requests","status":429,"detail":"The server has as many topics as it may have","code":"LIMIT_REACHED"}"#;
+        assert_eq!(over, (429, problem.into()));
+        assert_eq!(server.answer(&post("/topics", br#"{"name":"a"}"#)).0, 409);
+    }
+}

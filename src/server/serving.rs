@@ -1,0 +1,142 @@
+//! What every connection shares, and what a new connection's thread does with it.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use super::connections::Connections;
+use super::door::Admit;
+use super::http::deadline::{Deadline, write_by};
+use super::http::gateway::{Gateway, GatewayOptions, Handler};
+use super::http::head::Head;
+use super::http::serve::{Edge, Ended, refuse, serve};
+use super::http::stream::RequestLimits;
+use super::http::{Problem, Request, target};
+use super::rest::Api;
+use super::websocket::{self, Opening, SlowConsumerLog};
+use crate::broker::Broker;
+use crate::config::Config;
+use crate::sync::Arc;
+
+/// A REST handler never waits, so an answer that takes longer is a fault.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+pub(super) struct Serving {
+    pub(super) config: Config,
+    pub(super) broker: Arc<Broker>,
+    pub(super) edge: Edge,
+    slow_log: Arc<SlowConsumerLog>,
+}
+
+impl Serving {
+    pub(super) fn start(config: Config, connections: &Connections) -> io::Result<Serving> {
+        let broker = Arc::new(Broker::new(&config));
+        let api = Api::new(Arc::clone(&broker), connections.open_count());
+        let handler: Arc<Handler> = Arc::new(move |request: &Request| api.respond(request));
+        let options = GatewayOptions {
+            workers: config.rest_workers,
+            queue_timeout: config.request_timeout,
+            answer_timeout: ANSWER_TIMEOUT,
+        };
+        let edge = Edge {
+            gateway: Gateway::start(options, &handler)?,
+            limits: RequestLimits {
+                request_timeout: config.request_timeout,
+                idle_timeout: config.heartbeat * 2,
+                max_body_bytes: config.max_message_bytes,
+            },
+            write_timeout: config.write_timeout,
+            allowed_origins: config.allowed_origins.clone(),
+            wait: {
+                let broker = Arc::clone(&broker);
+                Box::new(move |request, event_bytes| wait_for_room(&broker, request, event_bytes))
+            },
+        };
+        Ok(Serving {
+            config,
+            broker,
+            edge,
+            slow_log: Arc::default(),
+        })
+    }
+
+    /// The life of one connection, on its own thread.
+    fn run(&self, id: u64, peer: SocketAddr, socket: &Arc<TcpStream>, connections: &Connections) {
+        tracing::debug!(connection = id, %peer, "connection opened");
+        match serve(socket, &self.edge) {
+            Ended::Closed { reason, requests } => {
+                tracing::info!(connection = id, %peer, reason, requests, "connection closed");
+            }
+            Ended::Upgrade { head, received } => {
+                self.upgrade(id, peer, socket, connections, &head, received)
+            }
+        }
+    }
+
+    fn upgrade(
+        &self,
+        id: u64,
+        peer: SocketAddr,
+        socket: &Arc<TcpStream>,
+        connections: &Connections,
+        head: &Head,
+        received: Vec<u8>,
+    ) {
+        let refuse = |problem: &Problem| {
+            refuse(socket, problem, self.config.write_timeout);
+            tracing::info!(connection = id, %peer, reason = problem.code, "websocket refused");
+        };
+        if self.broker.is_draining() {
+            return refuse(&Problem::shutting_down());
+        }
+        let response = match websocket::accept(head, &self.config.allowed_origins) {
+            Ok(response) => response,
+            Err(problem) => return refuse(&problem),
+        };
+        let opening = Opening::new(
+            id,
+            peer,
+            Arc::clone(socket),
+            &self.config,
+            Arc::clone(&self.slow_log),
+        );
+        connections.upgraded(&opening.connection);
+        let answer = || {
+            write_by(
+                &**socket,
+                &response,
+                Deadline::after(self.config.write_timeout),
+            )
+        };
+        if let Err(error) = opening.run(received, &self.broker, &self.config, answer) {
+            tracing::warn!(connection = id, %error, "no thread for a new WebSocket");
+            refuse(&Problem::unavailable(
+                "The server cannot hold another connection",
+            ));
+        }
+    }
+}
+
+/// What the door does with a new connection.
+pub(super) fn admit(serving: &Arc<Serving>, connections: &Arc<Connections>) -> Box<Admit> {
+    let (serving, connections) = (Arc::clone(serving), Arc::clone(connections));
+    Box::new(move |socket: TcpStream, peer: SocketAddr| {
+        let (serving, known) = (Arc::clone(&serving), Arc::clone(&connections));
+        connections.admit(socket, move |id, socket| {
+            serving.run(id, peer, &socket, &known)
+        })
+    })
+}
+
+/// A publish over REST waits for a slow subscriber on its connection's thread, as one over WebSocket does.
+fn wait_for_room(broker: &Broker, request: &Request, event_bytes: &str) -> bool {
+    let segments = target::segments(&request.path).unwrap_or_default();
+    let topic = segments.get(1).and_then(|name| broker.topic(name));
+    match (topic, event_bytes.parse()) {
+        (Some(topic), Ok(event_bytes)) => {
+            topic.wait_for_room(event_bytes);
+            true
+        }
+        _ => false,
+    }
+}

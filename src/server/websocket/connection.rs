@@ -1,0 +1,206 @@
+//! One WebSocket connection, as its reader, its writer and every publisher see it: an outbox and its subscriptions.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::end::EndReason;
+use super::outbox::{Offered, Outbox, Phase};
+use super::slow_log::SlowConsumerLog;
+use crate::broker::{Batch, Outlet, Subscription};
+use crate::protocol::{
+    ClientId, Fault, Notice, TopicName, close_frame, push_error, push_notice, push_slow_consumer,
+};
+use crate::sync::{Arc, Mutex};
+
+/// What names a subscription on its connection.
+pub(super) type SubscriptionKey = (TopicName, ClientId);
+
+pub(crate) struct Connection {
+    pub(crate) id: u64,
+    pub(super) peer: SocketAddr,
+    pub(super) outbox: Outbox,
+    /// Guards the list alone; nothing is taken while it is held.
+    subscriptions: Mutex<HashMap<SubscriptionKey, Arc<Subscription>>>,
+    end_reason: OnceLock<EndReason>,
+    /// Events its subscriptions had still to get when they ended.
+    pending_at_end: AtomicU64,
+    slow_log: Arc<SlowConsumerLog>,
+}
+
+impl Connection {
+    pub(super) fn new(
+        id: u64,
+        peer: SocketAddr,
+        outbox: Outbox,
+        slow_log: Arc<SlowConsumerLog>,
+    ) -> Connection {
+        Connection {
+            id,
+            peer,
+            outbox,
+            subscriptions: Mutex::default(),
+            end_reason: OnceLock::new(),
+            pending_at_end: AtomicU64::new(0),
+            slow_log,
+        }
+    }
+
+    pub(super) fn subscription(&self, key: &SubscriptionKey) -> Option<Arc<Subscription>> {
+        self.subscriptions.lock().get(key).cloned()
+    }
+
+    pub(super) fn subscription_count(&self) -> usize {
+        self.subscriptions.lock().len()
+    }
+
+    pub(super) fn remember(&self, key: SubscriptionKey, subscription: Arc<Subscription>) {
+        self.subscriptions.lock().insert(key, subscription);
+    }
+
+    /// Takes this very subscription off the list.
+    pub(super) fn forget(&self, subscription: &Arc<Subscription>) {
+        let key = (
+            subscription.topic().name().clone(),
+            subscription.client_id().clone(),
+        );
+        let mut subscriptions = self.subscriptions.lock();
+        if subscriptions
+            .get(&key)
+            .is_some_and(|held| Arc::ptr_eq(held, subscription))
+        {
+            subscriptions.remove(&key);
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.end_reason.get().is_none() && self.outbox.phase() == Phase::Open
+    }
+
+    /// Why the connection ends, once it does.
+    pub(super) fn end_reason(&self) -> Option<&EndReason> {
+        self.end_reason.get()
+    }
+
+    /// Ends the connection in order: its subscriptions end, then the close frame goes behind what is unsent.
+    /// The first reason counts.
+    pub(crate) fn end(&self, reason: EndReason) {
+        if self.end_reason.set(reason).is_err() {
+            return;
+        }
+        self.release_subscriptions();
+        if let Some(reason) = self.end_reason.get() {
+            self.outbox.close(&last_frames(reason));
+        }
+    }
+
+    /// Ends the connection at once: there is nobody to tell.
+    pub(crate) fn abort(&self, reason: EndReason) {
+        let _ = self.end_reason.set(reason);
+        self.outbox.fail();
+        self.release_subscriptions();
+    }
+
+    /// Tells the peer that the server goes down, and lets the writer send what is queued.
+    pub(crate) fn drain(&self) {
+        let mut notice = Vec::new();
+        push_notice(&mut notice, Notice::ServerShutdown);
+        self.outbox.notify(&notice);
+        self.outbox.order_drain();
+    }
+
+    /// Events delivered, and events that were queued when it ended and never sent.
+    pub(crate) fn tally(&self) -> (u64, u64) {
+        let (delivered, undelivered) = self.outbox.tally();
+        (
+            delivered,
+            undelivered + self.pending_at_end.load(Ordering::Relaxed),
+        )
+    }
+
+    /// Ends every subscription, so that every count shows it.
+    pub(super) fn release_subscriptions(&self) {
+        let subscriptions = std::mem::take(&mut *self.subscriptions.lock());
+        for subscription in subscriptions.values() {
+            self.pending_at_end
+                .fetch_add(subscription.pending(), Ordering::Relaxed);
+            subscription.end();
+            subscription.topic().unsubscribe(subscription);
+        }
+        self.outbox.forget_ready();
+    }
+
+    /// On the writer thread: the slow path of one subscription.
+    pub(super) fn serve(&self, subscription: &Arc<Subscription>) {
+        let offered = self.outbox.serve(subscription);
+        self.follow_up(subscription, offered);
+    }
+
+    /// On the writer thread: sends all that is queued, then closes.
+    pub(super) fn finish_drain(&self) {
+        let subscriptions: Vec<_> = self.subscriptions.lock().values().cloned().collect();
+        for subscription in subscriptions {
+            while subscription.pending() > 0 && self.is_open() {
+                self.serve(&subscription);
+            }
+        }
+        self.end(EndReason::Shutdown);
+    }
+
+    fn follow_up(&self, subscription: &Arc<Subscription>, offered: Offered) {
+        if offered.dropped > 0 {
+            self.slow_log.dropped(self, subscription, offered.dropped);
+        }
+        if offered.ended {
+            self.forget(subscription);
+        }
+        if offered.overflowed {
+            self.too_slow(subscription);
+        }
+    }
+}
+
+impl Outlet for Connection {
+    fn offer(&self, subscription: &Arc<Subscription>, batch: &mut Batch) {
+        let offered = self.outbox.offer(subscription, batch);
+        self.follow_up(subscription, offered);
+    }
+
+    fn replaced(&self, subscription: &Arc<Subscription>) {
+        let Some(seq) = subscription.end() else {
+            return;
+        };
+        self.forget(subscription);
+        let mut notice = Vec::new();
+        push_notice(
+            &mut notice,
+            Notice::SubscriptionReplaced {
+                topic: subscription.topic().name(),
+                seq,
+            },
+        );
+        self.outbox.notify(&notice);
+    }
+
+    fn too_slow(&self, subscription: &Arc<Subscription>) {
+        self.slow_log.disconnected(self, subscription);
+        self.end(EndReason::SlowConsumer(subscription.topic().name().clone()));
+    }
+}
+
+/// The frames behind which nothing follows.
+fn last_frames(reason: &EndReason) -> Vec<u8> {
+    let mut frames = Vec::new();
+    match reason {
+        EndReason::SlowConsumer(topic) => push_slow_consumer(&mut frames, topic),
+        EndReason::Internal => push_error(&mut frames, None, &Fault::internal()),
+        _ => {}
+    }
+    let text = match reason {
+        EndReason::PeerClosed(_) => String::new(),
+        other => other.to_string(),
+    };
+    frames.extend(close_frame(reason.close_code(), &text));
+    frames
+}

@@ -1,0 +1,64 @@
+//! Why a WebSocket connection ends, with what the peer and the log are told of it.
+
+use std::fmt;
+
+use crate::protocol::{CloseCode, TopicName};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum EndReason {
+    /// The peer sent a close frame, with this code if any.
+    PeerClosed(Option<u16>),
+    /// The peer went away without a close frame.
+    PeerGone,
+    /// The peer broke RFC 6455.
+    Protocol(String),
+    InvalidUtf8,
+    TooBig,
+    /// More fragments or control frames than the policy allows, or a message never finished.
+    Policy(&'static str),
+    /// The overflow policy ended it; the topic it was too slow for.
+    SlowConsumer(TopicName),
+    /// A write did not finish in time.
+    WriteTimeout,
+    /// No answer to pings.
+    Heartbeat,
+    Shutdown,
+    /// A panic in the connection's thread.
+    Internal,
+}
+
+impl EndReason {
+    /// What the close frame says.
+    pub(super) fn close_code(&self) -> CloseCode {
+        match self {
+            EndReason::PeerClosed(code) => CloseCode(code.unwrap_or(CloseCode::NORMAL.0)),
+            EndReason::PeerGone => CloseCode::NORMAL,
+            EndReason::Protocol(_) => CloseCode::PROTOCOL,
+            EndReason::InvalidUtf8 => CloseCode::INVALID_UTF8,
+            EndReason::TooBig => CloseCode::TOO_BIG,
+            EndReason::Policy(_) => CloseCode::POLICY,
+            EndReason::SlowConsumer(_) | EndReason::WriteTimeout => CloseCode::SLOW_CONSUMER,
+            EndReason::Heartbeat => CloseCode::HEARTBEAT,
+            EndReason::Shutdown => CloseCode::GOING_AWAY,
+            EndReason::Internal => CloseCode::INTERNAL,
+        }
+    }
+}
+
+impl fmt::Display for EndReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EndReason::PeerClosed(_) => f.write_str("closed by peer"),
+            EndReason::PeerGone => f.write_str("peer gone"),
+            EndReason::Protocol(what) => write!(f, "protocol error: {what}"),
+            EndReason::InvalidUtf8 => f.write_str("invalid UTF-8"),
+            EndReason::TooBig => f.write_str("message too big"),
+            EndReason::Policy(what) => write!(f, "policy: {what}"),
+            EndReason::SlowConsumer(topic) => write!(f, "slow consumer of '{topic}'"),
+            EndReason::WriteTimeout => f.write_str("write timeout"),
+            EndReason::Heartbeat => f.write_str("no answer to pings"),
+            EndReason::Shutdown => f.write_str("server shutting down"),
+            EndReason::Internal => f.write_str("internal error"),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The opening handshake (RFC 6455 §4.2): who may upgrade, and the answer.
+
+use tungstenite::handshake::server::{create_response, write_response};
+use tungstenite::http;
+
+use crate::server::http::Problem;
+use crate::server::http::fields::BodyLength;
+use crate::server::http::head::Head;
+use crate::server::http::origin;
+use crate::server::http::request_line::Version;
+
+/// Judges a request for `/ws`; returns the bytes of the 101 response.
+pub(crate) fn accept(head: &Head, allowed_origins: &[String]) -> Result<Vec<u8>, Problem> {
+    check_request(head)?;
+    check_upgrade(head)?;
+    if !origin::allowed(head, allowed_origins) {
+        return Err(Problem::new(
+            403,
+            "FORBIDDEN",
+            "This Origin may not connect",
+        ));
+    }
+    switching_protocols(head).ok_or_else(|| {
+        Problem::bad_request(
+            "The handshake needs Connection: Upgrade and a Sec-WebSocket-Key of 16 bytes in base64",
+        )
+    })
+}
+
+fn check_request(head: &Head) -> Result<(), Problem> {
+    if head.method != "GET" {
+        let problem = Problem::new(405, "METHOD_NOT_ALLOWED", "A WebSocket is opened with GET");
+        return Err(problem.with_header("Allow", "GET"));
+    }
+    if head.version != Version::Http11 {
+        return Err(Problem::bad_request("A WebSocket needs HTTP/1.1"));
+    }
+    if head.body != BodyLength::None {
+        return Err(Problem::bad_request("A handshake has no body"));
+    }
+    Ok(())
+}
+
+fn check_upgrade(head: &Head) -> Result<(), Problem> {
+    let upgrade_required = |detail: &str| {
+        Problem::new(426, "UPGRADE_REQUIRED", detail)
+            .with_header("Upgrade", "websocket")
+            .with_header("Connection", "Upgrade")
+    };
+    if !has_token(head, "upgrade", "websocket") {
+        return Err(upgrade_required(
+            "This is a WebSocket endpoint: send Upgrade: websocket",
+        ));
+    }
+    let mut versions = head.values("sec-websocket-version");
+    if versions.next() != Some("13") || versions.next().is_some() {
+        let problem = upgrade_required("Only Sec-WebSocket-Version 13 is spoken here");
+        return Err(problem.with_header("Sec-WebSocket-Version", "13"));
+    }
+    if head.values("sec-websocket-key").count() > 1 {
+        return Err(Problem::bad_request("Sec-WebSocket-Key appears twice"));
+    }
+    Ok(())
+}
+
+fn has_token(head: &Head, field: &str, token: &str) -> bool {
+    head.values(field)
+        .flat_map(|value| value.split(','))
+        .any(|part| part.trim().eq_ignore_ascii_case(token))
+}
+
+fn switching_protocols(head: &Head) -> Option<Vec<u8>> {
+    let connection = if has_token(head, "connection", "upgrade") {
+        "Upgrade"
+    } else {
+        ""
+    };
+    let request = http::Request::builder()
+        .method("GET")
+        .version(http::Version::HTTP_11)
+        .header("Connection", connection)
+        .header("Upgrade", "websocket")
+        .header("Sec-WebSocket-Version", "13")
+        .header("Sec-WebSocket-Key", head.header("sec-websocket-key")?)
+        .body(())
+        .ok()?;
+    let response = create_response(&request).ok()?;
+    let mut bytes = Vec::new();
+    write_response(&mut bytes, &response).ok()?;
+    Some(bytes)
+}

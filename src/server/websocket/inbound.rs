@@ -1,0 +1,176 @@
+//! The bytes a peer sends: received in pieces, watched for abuse, and handed to tungstenite out of memory.
+//!
+//! tungstenite never touches the socket: reading past what was received is `WouldBlock`, which is the reader's moment to
+//! flush before it blocks; and what tungstenite would write (its own pongs and close replies) is discarded, because only
+//! the outbox may write.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use super::scanner::FrameScanner;
+use crate::sync::Arc;
+
+const SMALL_BYTES: usize = 4 << 10;
+const LARGE_BYTES: usize = 64 << 10;
+
+pub(super) struct Inbound {
+    socket: Arc<TcpStream>,
+    buffer: Vec<u8>,
+    /// The part of the buffer that tungstenite has not taken yet.
+    unread: std::ops::Range<usize>,
+    scanner: FrameScanner,
+    /// When the message that is on its way began.
+    message_began: Option<Instant>,
+    timeout: Duration,
+}
+
+/// What waiting for bytes brought.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Filled {
+    Bytes,
+    /// The peer closed its side.
+    Eof,
+    /// Nothing came within the time.
+    Silence,
+    /// A message was begun and not finished in time.
+    Unfinished,
+    TooManyFragments,
+    Failed,
+}
+
+impl Inbound {
+    /// Takes over a socket and the bytes already received from it.
+    pub(super) fn new(socket: Arc<TcpStream>, received: Vec<u8>) -> Inbound {
+        let mut inbound = Inbound {
+            socket,
+            unread: 0..received.len(),
+            buffer: received,
+            scanner: FrameScanner::default(),
+            message_began: None,
+            timeout: Duration::ZERO,
+        };
+        inbound.watch();
+        inbound
+    }
+
+    /// Waits for bytes, at most `silence`, and at most until a begun message is `message_timeout` old.
+    pub(super) fn fill(&mut self, silence: Duration, message_timeout: Duration) -> Filled {
+        if self.scanner.too_many_fragments() {
+            return Filled::TooManyFragments;
+        }
+        let left = self
+            .message_began
+            .map(|began| message_timeout.saturating_sub(began.elapsed()));
+        if left.is_some_and(|left| left.is_zero()) {
+            return Filled::Unfinished;
+        }
+        if self
+            .set_timeout(left.map_or(silence, |left| left.min(silence)))
+            .is_err()
+        {
+            return Filled::Failed;
+        }
+        match self.receive() {
+            Ok(0) => Filled::Eof,
+            Ok(_) => Filled::Bytes,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                ) =>
+            {
+                if left.is_some_and(|left| left < silence) {
+                    Filled::Unfinished
+                } else {
+                    Filled::Silence
+                }
+            }
+            Err(_) => Filled::Failed,
+        }
+    }
+
+    /// Reads and forgets until there is nothing more to read.
+    pub(super) fn discard(&mut self) {
+        self.unread = 0..0;
+        if self.socket.set_read_timeout(None).is_err() {
+            return;
+        }
+        self.buffer.resize(SMALL_BYTES, 0);
+        loop {
+            match (&*self.socket).read(&mut self.buffer) {
+                Ok(0) => return,
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return,
+                _ => {}
+            }
+        }
+    }
+
+    fn set_timeout(&mut self, timeout: Duration) -> io::Result<()> {
+        if self.timeout != timeout {
+            self.socket
+                .set_read_timeout(Some(timeout.max(Duration::from_millis(1))))?;
+            self.timeout = timeout;
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self) -> io::Result<usize> {
+        debug_assert!(self.unread.is_empty());
+        if self.buffer.len() < SMALL_BYTES {
+            self.buffer.resize(SMALL_BYTES, 0);
+        }
+        let received = loop {
+            match (&*self.socket).read(&mut self.buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other?,
+            }
+        };
+        self.unread = 0..received;
+        self.watch();
+        self.fit(received);
+        Ok(received)
+    }
+
+    /// Lets the scanner see what came, and hides what stands behind a fragment too many.
+    fn watch(&mut self) {
+        self.unread.end = self.scanner.scan(&self.buffer[self.unread.clone()]);
+        if self.scanner.between_messages() {
+            self.message_began = None;
+        } else if self.message_began.is_none() || self.scanner.finished_one() {
+            self.message_began = Some(Instant::now());
+        }
+    }
+
+    /// A full buffer grows for the next time, one that is mostly empty shrinks.
+    fn fit(&mut self, received: usize) {
+        let size = self.buffer.len();
+        if received == size && size < LARGE_BYTES {
+            self.buffer.resize(2 * size, 0);
+        } else if received < size / 8 && size > SMALL_BYTES {
+            self.buffer.truncate((size / 2).max(received));
+            self.buffer.shrink_to_fit();
+        }
+    }
+}
+
+impl Read for Inbound {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.unread.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let taken = (&self.buffer[self.unread.clone()]).read(out)?;
+        self.unread.start += taken;
+        Ok(taken)
+    }
+}
+
+impl Write for Inbound {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

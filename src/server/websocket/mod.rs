@@ -1,0 +1,151 @@
+//! WebSocket connections (RFC 6455): a reader thread, a writer thread, and the outbox between them.
+//!
+//! In reading order: the [`reader`] takes messages out of the [`inbound`] bytes (which a [`scanner`] watches), the
+//! [`session`] does what they ask, the [`outbox`] sends, the [`writer`] sends what has to wait, and a [`connection`] is
+//! what publishers and takers-over see of it all. Nothing here parses JSON or knows what a log is.
+
+mod connection;
+mod end;
+mod handshake;
+mod inbound;
+mod outbox;
+mod pace;
+mod reader;
+mod scanner;
+mod session;
+mod slow_log;
+mod writer;
+
+use std::net::{SocketAddr, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
+
+pub(crate) use self::connection::Connection;
+pub(crate) use self::end::EndReason;
+pub(crate) use self::handshake::accept;
+pub(crate) use self::slow_log::SlowConsumerLog;
+
+use self::inbound::Inbound;
+use self::outbox::{Outbox, Work};
+use self::reader::{Reader, ReaderLimits};
+use self::session::Session;
+use crate::broker::Broker;
+use crate::config::Config;
+use crate::sync::Arc;
+use crate::sync::channel::Receiver;
+
+/// A writer only copies bytes between buffers on the heap.
+const WRITER_STACK_BYTES: usize = 64 << 10;
+
+/// A WebSocket whose threads are about to run.
+pub(crate) struct Opening {
+    pub(crate) connection: Arc<Connection>,
+    work: Receiver<Work>,
+    socket: Arc<TcpStream>,
+}
+
+impl Opening {
+    pub(crate) fn new(
+        id: u64,
+        peer: SocketAddr,
+        socket: Arc<TcpStream>,
+        config: &Config,
+        slow_log: Arc<SlowConsumerLog>,
+    ) -> Opening {
+        let (outbox, work) = Outbox::new(Arc::clone(&socket), config.write_timeout);
+        Opening {
+            connection: Arc::new(Connection::new(id, peer, outbox, slow_log)),
+            work,
+            socket,
+        }
+    }
+
+    /// Starts the writer thread, lets `answer` send the handshake's answer, and reads on this thread until the
+    /// connection has ended and nothing of it is left.
+    ///
+    /// # Errors
+    /// When the writer thread cannot be started; nothing has been sent then.
+    pub(crate) fn run(
+        self,
+        received: Vec<u8>,
+        broker: &Arc<Broker>,
+        config: &Config,
+        answer: impl FnOnce() -> std::io::Result<()>,
+    ) -> std::io::Result<()> {
+        let Opening {
+            connection,
+            work,
+            socket,
+        } = self;
+        let writer = thread::Builder::new()
+            .name(format!("ws-w-{}", connection.id))
+            .stack_size(WRITER_STACK_BYTES)
+            .spawn({
+                let connection = Arc::clone(&connection);
+                move || {
+                    let ran = catch_unwind(AssertUnwindSafe(|| writer::run(&connection, &work)));
+                    connection.abort(if ran.is_ok() {
+                        EndReason::PeerGone
+                    } else {
+                        EndReason::Internal
+                    });
+                }
+            })?;
+        tracing::info!(connection = connection.id, peer = %connection.peer, "websocket opened");
+        let messages = match answer() {
+            Ok(()) => read(&connection, Inbound::new(socket, received), broker, config),
+            Err(_) => {
+                connection.abort(EndReason::PeerGone);
+                0
+            }
+        };
+        connection.outbox.reader_left();
+        // The writer catches its panics.
+        let _ = writer.join();
+        connection.release_subscriptions();
+        log_closed(&connection, messages);
+        Ok(())
+    }
+}
+
+/// Reads to the end; a panic ends this connection and no other.
+fn read(
+    connection: &Arc<Connection>,
+    inbound: Inbound,
+    broker: &Arc<Broker>,
+    config: &Config,
+) -> u64 {
+    let limits = ReaderLimits {
+        max_message_bytes: config.max_message_bytes,
+        heartbeat: config.heartbeat,
+        heartbeat_json: config.heartbeat_json,
+        message_timeout: config.request_timeout,
+    };
+    let session = Session::new(
+        Arc::clone(connection),
+        Arc::clone(broker),
+        config.max_subscriptions,
+        config.max_publish_rate,
+    );
+    let mut reader = Reader::new(Arc::clone(connection), session, inbound, limits);
+    match catch_unwind(AssertUnwindSafe(|| reader.run())).unwrap_or(Some(EndReason::Internal)) {
+        Some(EndReason::PeerGone) => connection.abort(EndReason::PeerGone),
+        // The peer has sent its last frame: there is nothing to wait for once ours is written.
+        Some(reason @ EndReason::PeerClosed(_)) => connection.end(reason),
+        Some(reason) => {
+            connection.end(reason);
+            reader.discard();
+        }
+        None => reader.discard(),
+    }
+    reader.messages
+}
+
+fn log_closed(connection: &Connection, messages: u64) {
+    let (delivered, undelivered) = connection.tally();
+    let reason = connection.end_reason().unwrap_or(&EndReason::Internal);
+    if *reason == EndReason::Internal {
+        tracing::error!(connection = connection.id, "a panic ended the connection");
+    }
+    tracing::info!(connection = connection.id, %reason, messages, delivered, undelivered, "websocket closed");
+}

@@ -1,0 +1,386 @@
+//! The outbox: all a connection still has to send, and the only way to its socket.
+//!
+//! Only the holder of the outbox lock writes to the socket, except for the writer thread, which takes the unsent bytes
+//! out, says so (`writing`), and writes them with the lock free. So a frame is never split by another, and nobody ever
+//! waits for a lock while the peer is slow.
+//!
+//! Lock order: sending → subscription cursor → topic. `ready` is taken alone.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
+
+use nix::libc::{MSG_DONTWAIT, MSG_NOSIGNAL};
+use socket2::SockRef;
+
+use crate::broker::{Batch, Progress, Subscription};
+use crate::sync::channel::{Receiver, Sender, TrySendError, bounded};
+use crate::sync::{Arc, Condvar, Mutex};
+
+/// The most a thread gathers at a time, whatever the backlog.
+pub(super) const PIECE_BYTES: usize = 64 << 10;
+/// Unsent bytes above which the connection's own reader waits instead of adding replies.
+const MAX_UNSENT_REPLIES_BYTES: usize = 64 << 10;
+/// Tokens the channel to the writer holds; more wait in the ready list.
+const CHANNEL_ITEMS: usize = 8;
+
+/// What the writer thread is asked to do.
+pub(super) enum Work {
+    /// This subscription has events that the fast path did not deliver.
+    Events(Arc<Subscription>),
+    /// Something changed that is told elsewhere: unsent bytes, the ready list, an order, the phase.
+    Look,
+}
+
+pub(super) struct Outbox {
+    socket: Arc<TcpStream>,
+    write_timeout: Duration,
+    /// Guards what is unsent and who writes. Held for one gathering and one non-blocking send at most.
+    sending: Mutex<Sending>,
+    /// Unsent bytes were written, or the phase changed.
+    changed: Condvar,
+    work: Sender<Work>,
+    /// Subscriptions whose token found the channel full.
+    ready: Mutex<VecDeque<Arc<Subscription>>>,
+}
+
+#[derive(Default)]
+struct Sending {
+    unsent: Vec<u8>,
+    unsent_events: u64,
+    /// The writer thread has taken bytes out and is writing them.
+    writing: bool,
+    phase: Phase,
+    /// The server goes down: what is queued is to be sent, then the connection closed.
+    drain_ordered: bool,
+    reader_gone: bool,
+    timed_out: bool,
+    delivered: u64,
+    undelivered: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Phase {
+    #[default]
+    Open,
+    /// A close frame is queued; nothing may follow it.
+    Closing,
+    /// The socket is of no more use.
+    Failed,
+}
+
+/// What came of offering a subscription's events.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Offered {
+    pub(super) ended: bool,
+    pub(super) overflowed: bool,
+    pub(super) dropped: u64,
+}
+
+impl From<Progress> for Offered {
+    fn from(progress: Progress) -> Offered {
+        Offered {
+            ended: progress.ended,
+            overflowed: progress.overflowed,
+            dropped: progress.dropped,
+        }
+    }
+}
+
+impl Sending {
+    fn is_idle(&self) -> bool {
+        self.phase == Phase::Open && self.unsent.is_empty() && !self.writing
+    }
+}
+
+impl Outbox {
+    /// An outbox for a socket, and the channel its writer thread must read.
+    pub(super) fn new(socket: Arc<TcpStream>, write_timeout: Duration) -> (Outbox, Receiver<Work>) {
+        let (work, receiver) = bounded(CHANNEL_ITEMS);
+        let outbox = Outbox {
+            socket,
+            write_timeout,
+            sending: Mutex::default(),
+            changed: Condvar::new(),
+            work,
+            ready: Mutex::default(),
+        };
+        (outbox, receiver)
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.sending.lock().phase
+    }
+
+    /// Events given to the kernel, and events that never could be.
+    pub(super) fn tally(&self) -> (u64, u64) {
+        let sending = self.sending.lock();
+        (
+            sending.delivered,
+            sending.undelivered + sending.unsent_events,
+        )
+    }
+
+    /// The fast path of a fan-out: sends a subscription's events if that needs no waiting, else leaves them to the writer.
+    pub(super) fn offer(&self, subscription: &Arc<Subscription>, batch: &mut Batch) -> Offered {
+        let Some(mut sending) = self.sending.try_lock() else {
+            self.call_writer(subscription);
+            return Offered::default();
+        };
+        if !sending.is_idle() {
+            drop(sending);
+            self.call_writer(subscription);
+            return Offered::default();
+        }
+        let progress = match subscription.take(batch) {
+            Some(progress) => progress,
+            None => subscription.fill(batch, PIECE_BYTES),
+        };
+        self.send_now(&mut sending, &batch.bytes, progress.events);
+        drop(sending);
+        if progress.more {
+            self.call_writer(subscription);
+        }
+        if progress.ended {
+            self.changed.notify_all();
+        }
+        progress.into()
+    }
+
+    /// Sends the reader's replies. Waits while the peer leaves too many unread; `false` once nothing more can be sent.
+    pub(super) fn reply(&self, replies: &mut Vec<u8>) -> bool {
+        let mut sending = self.sending.lock();
+        while sending.phase == Phase::Open && sending.unsent.len() > MAX_UNSENT_REPLIES_BYTES {
+            self.changed.wait(&mut sending);
+        }
+        self.append(&mut sending, replies);
+        replies.clear();
+        sending.phase == Phase::Open
+    }
+
+    /// Puts a notice behind what is unsent. Never waits.
+    pub(super) fn notify(&self, notice: &[u8]) {
+        self.append(&mut self.sending.lock(), notice);
+    }
+
+    /// Queues the last frames; nothing follows them. `false` if the connection was ending already.
+    pub(super) fn close(&self, last_frames: &[u8]) -> bool {
+        let mut sending = self.sending.lock();
+        if sending.phase != Phase::Open {
+            return false;
+        }
+        self.append(&mut sending, last_frames);
+        if sending.phase == Phase::Open {
+            sending.phase = Phase::Closing;
+        }
+        drop(sending);
+        self.changed.notify_all();
+        self.nudge();
+        true
+    }
+
+    /// Gives the socket up: wakes its reader and its writer.
+    pub(super) fn fail(&self) {
+        self.give_up(&mut self.sending.lock());
+    }
+
+    /// Asks the writer to send what is queued and close. Never waits.
+    pub(super) fn order_drain(&self) {
+        self.sending.lock().drain_ordered = true;
+        self.nudge();
+    }
+
+    /// Whether a drain was ordered since last asked.
+    pub(super) fn take_drain_order(&self) -> bool {
+        std::mem::take(&mut self.sending.lock().drain_ordered)
+    }
+
+    /// The reader has left: nobody waits for the peer any more, and the writer may stop.
+    pub(super) fn reader_left(&self) {
+        self.sending.lock().reader_gone = true;
+        self.changed.notify_all();
+        self.nudge();
+    }
+
+    /// Whether the writer has nothing more to do.
+    pub(super) fn is_over(&self) -> bool {
+        let sending = self.sending.lock();
+        sending.phase == Phase::Failed || (sending.reader_gone && sending.phase == Phase::Open)
+    }
+
+    /// Whether it was given up because a write did not finish in time.
+    pub(super) fn timed_out(&self) -> bool {
+        self.sending.lock().timed_out
+    }
+
+    /// Waits until a subscription of a deleted topic has been told everything, or nothing more can be sent.
+    pub(super) fn wait_until_ended(&self, subscription: &Subscription) {
+        let mut sending = self.sending.lock();
+        while sending.phase == Phase::Open && !subscription.has_ended() {
+            self.changed.wait(&mut sending);
+        }
+    }
+
+    /// Lets go of the subscriptions that still wait in the ready list.
+    pub(super) fn forget_ready(&self) {
+        let waiting = std::mem::take(&mut *self.ready.lock());
+        drop(waiting);
+    }
+
+    /// A subscription that waits in the ready list.
+    pub(super) fn next_ready(&self) -> Option<Arc<Subscription>> {
+        self.ready.lock().pop_front()
+    }
+
+    /// The slow path, on the writer thread: gathers one piece of a subscription and writes it, waiting for the peer.
+    pub(super) fn serve(&self, subscription: &Arc<Subscription>) -> Offered {
+        subscription.release_token();
+        if !self.write_unsent() {
+            return Offered::default();
+        }
+        let mut sending = self.sending.lock();
+        if sending.phase != Phase::Open {
+            return Offered::default();
+        }
+        let progress = subscription.gather(&mut sending.unsent, PIECE_BYTES);
+        sending.unsent_events += progress.events;
+        drop(sending);
+        if progress.more && subscription.claim_token() {
+            self.ready.lock().push_back(Arc::clone(subscription));
+        }
+        self.write_unsent();
+        progress.into()
+    }
+
+    /// Writes what is unsent, on the writer thread; `false` once the socket is of no more use.
+    pub(super) fn write_unsent(&self) -> bool {
+        loop {
+            let (bytes, events) = {
+                let mut sending = self.sending.lock();
+                if sending.unsent.is_empty() || sending.phase == Phase::Failed {
+                    return sending.phase != Phase::Failed;
+                }
+                sending.writing = true;
+                (
+                    std::mem::take(&mut sending.unsent),
+                    std::mem::take(&mut sending.unsent_events),
+                )
+            };
+            let written = self.write_in_time(&bytes);
+            let mut sending = self.sending.lock();
+            sending.writing = false;
+            match written {
+                Ok(()) => sending.delivered += events,
+                Err(error) => {
+                    sending.undelivered += events;
+                    sending.timed_out = matches!(
+                        error.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                    );
+                    self.give_up(&mut sending);
+                }
+            }
+            drop(sending);
+            self.changed.notify_all();
+        }
+    }
+
+    /// Once the close frame is written: says that nothing follows, and waits for the reader to see the peer's end, at
+    /// most `linger`; a socket dropped earlier could lose the close frame to a reset.
+    pub(super) fn finish(&self, linger: Duration) {
+        let _ = self.socket.shutdown(Shutdown::Write);
+        let deadline = Instant::now() + linger;
+        let mut sending = self.sending.lock();
+        while !sending.reader_gone && !self.changed.wait_until(&mut sending, deadline).timed_out() {
+        }
+        self.give_up(&mut sending);
+    }
+
+    fn append(&self, sending: &mut Sending, bytes: &[u8]) {
+        if sending.is_idle() {
+            self.send_now(sending, bytes, 0);
+        } else if sending.phase == Phase::Open {
+            // The writer thread is at work, or has been called for what is unsent.
+            sending.unsent.extend_from_slice(bytes);
+        }
+    }
+
+    /// One non-blocking send; what the kernel does not take is left to the writer.
+    fn send_now(&self, sending: &mut Sending, bytes: &[u8], events: u64) {
+        if bytes.is_empty() {
+            return;
+        }
+        let sent = match SockRef::from(&*self.socket)
+            .send_with_flags(bytes, MSG_DONTWAIT | MSG_NOSIGNAL)
+        {
+            Ok(sent) => sent,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                ) =>
+            {
+                0
+            }
+            Err(_) => {
+                sending.undelivered += events;
+                return self.give_up(sending);
+            }
+        };
+        if sent == bytes.len() {
+            sending.delivered += events;
+        } else {
+            sending.unsent.extend_from_slice(&bytes[sent..]);
+            sending.unsent_events += events;
+            self.nudge();
+        }
+    }
+
+    fn give_up(&self, sending: &mut Sending) {
+        sending.phase = Phase::Failed;
+        sending.undelivered += std::mem::take(&mut sending.unsent_events);
+        sending.unsent = Vec::new();
+        let _ = self.socket.shutdown(Shutdown::Both);
+        self.changed.notify_all();
+    }
+
+    /// Wakes the writer. When the channel is full the writer is awake, and looks at everything after each item.
+    fn nudge(&self) {
+        let _ = self.work.try_send(Work::Look);
+    }
+
+    /// Hands the subscription's one token to the writer, unless the writer has it already.
+    fn call_writer(&self, subscription: &Arc<Subscription>) {
+        if !subscription.claim_token() {
+            return;
+        }
+        match self.work.try_send(Work::Events(Arc::clone(subscription))) {
+            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
+            Err(TrySendError::Full(_)) => {
+                self.ready.lock().push_back(Arc::clone(subscription));
+                // The writer may have emptied the channel, and the list, just before the push.
+                self.nudge();
+            }
+        }
+    }
+
+    /// Writes with blocking sends under one absolute deadline. The socket's own timeout restarts with each partial
+    /// write, so it is set anew to what is left.
+    fn write_in_time(&self, mut bytes: &[u8]) -> io::Result<()> {
+        let deadline = Instant::now() + self.write_timeout;
+        while !bytes.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            self.socket.set_write_timeout(Some(left))?;
+            match SockRef::from(&*self.socket).send_with_flags(bytes, MSG_NOSIGNAL) {
+                Ok(sent) => bytes = &bytes[sent..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}

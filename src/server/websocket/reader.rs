@@ -1,0 +1,154 @@
+//! The reader thread of a WebSocket: reads messages, keeps the heartbeat, and decides how the connection ends.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use tungstenite::protocol::{Role, WebSocket, WebSocketConfig};
+use tungstenite::{Error, Message};
+
+use super::connection::Connection;
+use super::end::EndReason;
+use super::inbound::{Filled, Inbound};
+use super::pace::ControlRate;
+use super::session::Session;
+use crate::protocol::{Notice, ping_frame, pong_frame, push_notice};
+use crate::sync::Arc;
+
+/// What tungstenite reads at a time; larger messages make it grow for as long as they last.
+const READ_BUFFER_BYTES: usize = 2 << 10;
+
+/// The limits a reader keeps.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ReaderLimits {
+    pub(super) max_message_bytes: usize,
+    pub(super) heartbeat: Duration,
+    pub(super) heartbeat_json: bool,
+    pub(super) message_timeout: Duration,
+}
+
+pub(super) struct Reader {
+    connection: Arc<Connection>,
+    session: Session,
+    socket: WebSocket<Inbound>,
+    limits: ReaderLimits,
+    control_rate: ControlRate,
+    pinged: bool,
+    /// Messages received.
+    pub(super) messages: u64,
+}
+
+impl Reader {
+    pub(super) fn new(
+        connection: Arc<Connection>,
+        session: Session,
+        inbound: Inbound,
+        limits: ReaderLimits,
+    ) -> Reader {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER_BYTES)
+            .write_buffer_size(0)
+            .max_message_size(Some(limits.max_message_bytes))
+            .max_frame_size(Some(limits.max_message_bytes));
+        Reader {
+            connection,
+            session,
+            socket: WebSocket::from_raw_socket(inbound, Role::Server, Some(config)),
+            limits,
+            control_rate: ControlRate::new(Instant::now()),
+            pinged: false,
+            messages: 0,
+        }
+    }
+
+    /// Reads until there is a reason to end the connection, or until another thread has ended it (`None`). Everything
+    /// read before has been done and flushed.
+    pub(super) fn run(&mut self) -> Option<EndReason> {
+        while self.connection.is_open() {
+            let end = match self.socket.read() {
+                Ok(message) => self.message(message),
+                Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => self.wait(),
+                Err(error) => Some(end_of(error)),
+            };
+            if end.is_some() {
+                self.session.flush();
+                return end;
+            }
+        }
+        None
+    }
+
+    /// Reads and discards until the peer closes its side, or the writer gives the socket up, which it does in time.
+    pub(super) fn discard(&mut self) {
+        self.socket.get_mut().discard();
+    }
+
+    fn message(&mut self, message: Message) -> Option<EndReason> {
+        self.messages += 1;
+        match message {
+            Message::Text(text) => self.session.text(text.as_str()),
+            Message::Binary(_) => self.session.binary(),
+            Message::Ping(payload) => {
+                self.session.reply(&pong_frame(&payload));
+                return self.control_frame();
+            }
+            Message::Pong(_) => return self.control_frame(),
+            Message::Close(frame) => {
+                return Some(EndReason::PeerClosed(frame.map(|frame| frame.code.into())));
+            }
+            Message::Frame(_) => {}
+        }
+        None
+    }
+
+    fn control_frame(&mut self) -> Option<EndReason> {
+        let allowed = self.control_rate.allow(Instant::now());
+        (!allowed).then_some(EndReason::Policy("too many control frames"))
+    }
+
+    /// All that was received has been done: flush, then wait for more.
+    fn wait(&mut self) -> Option<EndReason> {
+        self.session.flush();
+        self.session.rest();
+        if !self.connection.is_open() {
+            return None;
+        }
+        match self
+            .socket
+            .get_mut()
+            .fill(self.limits.heartbeat, self.limits.message_timeout)
+        {
+            Filled::Bytes => {
+                self.pinged = false;
+                None
+            }
+            Filled::Silence if self.pinged => Some(EndReason::Heartbeat),
+            Filled::Silence => {
+                self.ping();
+                None
+            }
+            Filled::Eof | Filled::Failed => Some(EndReason::PeerGone),
+            Filled::Unfinished => Some(EndReason::Policy("a message was not finished in time")),
+            Filled::TooManyFragments => Some(EndReason::Policy("too many fragments")),
+        }
+    }
+
+    fn ping(&mut self) {
+        self.pinged = true;
+        if self.limits.heartbeat_json {
+            let mut notice = Vec::new();
+            push_notice(&mut notice, Notice::Ping);
+            self.session.reply(&notice);
+        }
+        self.session.reply(&ping_frame());
+    }
+}
+
+/// What an error of tungstenite means for the connection.
+fn end_of(error: Error) -> EndReason {
+    match error {
+        Error::Protocol(what) => EndReason::Protocol(what.to_string()),
+        Error::Utf8(_) => EndReason::InvalidUtf8,
+        Error::Capacity(_) => EndReason::TooBig,
+        _ => EndReason::PeerGone,
+    }
+}

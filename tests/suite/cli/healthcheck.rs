@@ -1,0 +1,62 @@
+//! `threadcast healthcheck`, as a container runs it.
+
+use std::net::TcpListener;
+
+use super::program::{Program, run, threadcast};
+
+fn port_of(address: &str) -> &str {
+    address.rsplit_once(':').expect("a port").1
+}
+
+#[test]
+fn a_server_that_lives_is_healthy() {
+    let (_server, address) = Program::serve(&mut threadcast(&["--port", "0"]));
+    let end = run(&mut threadcast(&[
+        "healthcheck",
+        "--port",
+        port_of(&address),
+    ]));
+    assert_eq!((end.code, end.err.len()), (Some(0), 0), "{end:?}");
+}
+
+#[test]
+fn a_server_on_every_address_is_found_with_its_own_variables() {
+    let (_server, address) =
+        Program::serve(threadcast(&["--port", "0"]).env("PUBSUB_HOST", "0.0.0.0"));
+    let mut command = threadcast(&["healthcheck"]);
+    command
+        .env("PUBSUB_HOST", "0.0.0.0")
+        .env("PUBSUB_PORT", port_of(&address));
+    // The server's other variables are none of its business.
+    let end = run(command.env("PUBSUB_OVERFLOW", "nonsense"));
+    assert_eq!(end.code, Some(0), "{end:?}");
+}
+
+#[test]
+fn no_server_is_unhealthy() {
+    let port = {
+        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        free.local_addr().expect("an address").port().to_string()
+    };
+    let end = run(&mut threadcast(&["healthcheck", "--port", &port]));
+    assert_eq!((end.code, end.err.len()), (Some(1), 1), "{end:?}");
+}
+
+#[test]
+fn a_server_that_never_answers_is_unhealthy() {
+    let mute = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = mute.local_addr().expect("an address").port().to_string();
+    let end = run(&mut threadcast(&["healthcheck", "--port", &port]));
+    assert_eq!((end.code, end.err.len()), (Some(1), 1), "{end:?}");
+    assert!(end.err[0].contains("no answer within 2s"), "{end:?}");
+}
+
+#[test]
+fn a_wrong_port_is_a_wrong_value_here_too() {
+    let end = run(threadcast(&["healthcheck"]).env("PUBSUB_PORT", "99999"));
+    assert_eq!((end.code, end.err.len()), (Some(2), 1), "{end:?}");
+    assert!(
+        end.err[0].starts_with("threadcast: PUBSUB_PORT: '99999' is not allowed: "),
+        "{end:?}"
+    );
+}

@@ -1,0 +1,156 @@
+//! Every setting as a flag and a variable, and what is told when it is wrong.
+
+use std::net::TcpListener;
+
+use nix::sys::signal::Signal;
+
+use super::program::{End, Program, run, threadcast};
+
+/// A wrong value for each setting.
+const WRONG: [(&str, &str); 23] = [
+    ("PUBSUB_HOST", "http://localhost"),
+    ("PUBSUB_PORT", "99999"),
+    ("PUBSUB_LOG_LEVEL", "loud"),
+    ("PUBSUB_LOG_FORMAT", "xml"),
+    ("PUBSUB_MAX_QUEUE_SIZE", "0"),
+    ("PUBSUB_HISTORY_SIZE", "-1"),
+    ("PUBSUB_HISTORY_BYTES", "8MB"),
+    ("PUBSUB_MAX_MEMORY_BYTES", "1"),
+    ("PUBSUB_OVERFLOW", "drop_newest"),
+    ("PUBSUB_BLOCK_TIMEOUT_SECS", "0"),
+    ("PUBSUB_MAX_MESSAGE_BYTES", "1023"),
+    ("PUBSUB_MAX_CONNECTIONS", "0"),
+    ("PUBSUB_MAX_TOPICS", "many"),
+    ("PUBSUB_MAX_SUBSCRIPTIONS", "1.5"),
+    ("PUBSUB_MAX_PUBLISH_RATE", "+1"),
+    ("PUBSUB_HEARTBEAT_SECS", "30s"),
+    ("PUBSUB_HEARTBEAT_JSON", "maybe"),
+    ("PUBSUB_REQUEST_TIMEOUT_SECS", "inf"),
+    ("PUBSUB_WRITE_TIMEOUT_SECS", "1e3"),
+    ("PUBSUB_DRAIN_TIMEOUT_SECS", "99999"),
+    ("PUBSUB_SEND_BUFFER_BYTES", "1"),
+    ("PUBSUB_REST_WORKERS", "257"),
+    ("PUBSUB_ALLOWED_ORIGINS", "https://a.example,b.example"),
+];
+
+fn flag(variable: &str) -> String {
+    variable
+        .replace("PUBSUB_", "--")
+        .replace('_', "-")
+        .to_lowercase()
+}
+
+/// The one line of a start that was refused.
+fn refused(end: &End) -> &str {
+    assert_eq!(end.code, Some(2), "{end:?}");
+    assert!(end.out.is_empty(), "{end:?}");
+    assert_eq!(end.err.len(), 1, "{end:?}");
+    &end.err[0]
+}
+
+#[test]
+fn a_wrong_variable_stops_the_start_with_one_line_that_names_it() {
+    for (variable, value) in WRONG {
+        let end = run(threadcast(&[]).env(variable, value));
+        let start = format!("threadcast: {variable}: '{value}' is not allowed: ");
+        assert!(refused(&end).starts_with(&start), "{end:?}");
+        assert!(
+            refused(&end).len() > start.len(),
+            "what is allowed must be told: {end:?}"
+        );
+    }
+}
+
+#[test]
+fn a_wrong_flag_stops_the_start_with_one_line_that_names_it() {
+    for (variable, value) in WRONG {
+        let flag = flag(variable);
+        let end = run(&mut threadcast(&["serve", &flag, value]));
+        let start = format!("threadcast: {flag} ({variable}): '{value}' is not allowed: ");
+        assert!(refused(&end).starts_with(&start), "{end:?}");
+    }
+}
+
+#[test]
+fn a_variable_that_is_no_utf8_is_a_wrong_value() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+    let value = OsStr::from_bytes(b"12\xff\n");
+    for (variable, _) in WRONG {
+        let end = run(threadcast(&[]).env(variable, value));
+        let start = format!("threadcast: {variable}: '12\\xff\\n' is not allowed: ");
+        assert!(refused(&end).starts_with(&start), "{end:?}");
+    }
+}
+
+#[test]
+fn an_unknown_flag_stops_the_start_with_one_line() {
+    let end = run(&mut threadcast(&["--max-queue", "7"]));
+    assert!(refused(&end).contains("--max-queue"), "{end:?}");
+}
+
+#[test]
+fn a_host_without_an_address_here_is_a_wrong_value() {
+    // 192.0.2.0/24 is reserved for documentation: no machine has it.
+    let end = run(threadcast(&["--port", "0"]).env("PUBSUB_HOST", "192.0.2.1"));
+    assert!(refused(&end).starts_with("threadcast: PUBSUB_HOST: '192.0.2.1' is not allowed: "));
+}
+
+#[test]
+fn a_port_in_use_is_told_in_one_line_with_exit_code_1() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("an address").port().to_string();
+    let end = run(threadcast(&[]).env("PUBSUB_PORT", &port));
+    assert_eq!((end.code, end.err.len()), (Some(1), 1), "{end:?}");
+    assert!(end.err[0].contains(&port), "{end:?}");
+}
+
+#[test]
+fn a_flag_wins_over_its_variable() {
+    let mut command = threadcast(&["--port", "0", "--history-size", "9"]);
+    command
+        .env("PUBSUB_PORT", "nonsense")
+        .env("PUBSUB_HISTORY_SIZE", "7");
+    let (program, _) = Program::serve(command.env("PUBSUB_MAX_TOPICS", "5"));
+    let line = program.logged("settings");
+    assert!(line.contains(r#"flags="port=0 history_size=9""#), "{line}");
+    assert!(line.contains(r#"environment="max_topics=5""#), "{line}");
+    assert!(line.contains("max_queue_size=100"), "{line}");
+    let line = program.logged("max_connections=");
+    assert!(!line.contains("configured"), "{line}");
+}
+
+#[test]
+fn an_empty_variable_counts_as_unset() {
+    let mut command = threadcast(&["--port", "0"]);
+    command.envs(WRONG.map(|(variable, _)| (variable, "")));
+    let (program, address) = Program::serve(&mut command);
+    assert!(address.starts_with("127.0.0.1:"), "{address}");
+    program.signal(Signal::SIGTERM);
+    assert_eq!(program.end().code, Some(0));
+}
+
+#[test]
+fn help_names_every_setting_and_succeeds() {
+    for arguments in [&["--help"], &["-h"]] {
+        let end = run(threadcast(arguments).env("PUBSUB_PORT", "nonsense"));
+        assert_eq!((end.code, end.err.len()), (Some(0), 0), "{end:?}");
+        let help = end.out.join("\n");
+        for (variable, _) in WRONG {
+            assert!(help.contains(&format!("[env: {variable}]")), "{variable}");
+            assert!(
+                help.contains(&format!("{} <", flag(variable))),
+                "{variable}"
+            );
+        }
+    }
+}
+
+#[test]
+fn version_is_one_line_on_standard_output() {
+    let end = run(&mut threadcast(&["--version"]));
+    assert_eq!((end.code, end.err.len()), (Some(0), 0), "{end:?}");
+    assert_eq!(
+        end.out,
+        [format!("threadcast {}", env!("CARGO_PKG_VERSION"))]
+    );
+}

@@ -1,0 +1,201 @@
+//! Connections that come, misbehave and go: nothing of them stays, and nobody else feels it.
+
+use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::json;
+use tungstenite::Message;
+
+use crate::harness::{
+    Account, ChildServer, DEADLINE, Dial, Frame, HttpClient, Incoming, Opcode, TestServer,
+    WsClient, event_seqs, eventually, settled,
+};
+
+/// How long a count has to stay the same to be a baseline.
+const QUIET: Duration = Duration::from_millis(300);
+
+fn subscribed(server: &TestServer, topic: &str, count: usize) -> Vec<WsClient> {
+    let mut clients: Vec<_> = (0..count).map(|_| server.ws()).collect();
+    for (n, client) in clients.iter_mut().enumerate() {
+        client.subscribe(topic, &format!("c{n}"));
+    }
+    clients
+}
+
+#[test]
+fn disconnects_in_the_middle_of_fan_out_disturb_nobody() {
+    let server = TestServer::with(|config| config.max_queue_size = 1000);
+    server.create_topic("orders");
+    let mut staying = subscribed(&server, "orders", 5);
+    let mut leaving: Vec<_> = (0..10).map(|_| server.ws()).collect();
+    for (n, client) in leaving.iter_mut().enumerate() {
+        client.subscribe("orders", &format!("leaving-{n}"));
+    }
+    thread::scope(|scope| {
+        scope.spawn(|| server.ws().publish_many("orders", 1, 300));
+        for (n, mut client) in leaving.into_iter().enumerate() {
+            client.next_event();
+            match n % 3 {
+                0 => client.reset(),
+                1 => client.close(),
+                _ => drop(client),
+            }
+        }
+    });
+    for client in &mut staying {
+        let mut account = Account::starting_after("orders", 0);
+        account.read_until(client, 300);
+        assert_eq!(account.told, 0);
+    }
+    server.await_subscribers("orders", 5);
+}
+
+#[test]
+fn a_connection_that_ends_in_the_middle_of_a_frame_ends_its_subscriptions() {
+    let server = TestServer::with_topic("orders");
+    let mut client = server.ws();
+    client.subscribe("orders", "c");
+    assert_eq!(server.health()["subscribers"], 1);
+    let whole = Frame::text(r#"{"type":"ping"}"#).masked();
+    client.send_bytes(&whole[..whole.len() / 2]);
+    drop(client);
+    server.await_subscribers("orders", 0);
+    assert_eq!(server.health()["subscribers"], 0);
+}
+
+#[test]
+fn threads_and_descriptors_of_a_server_are_back_after_its_clients() {
+    let server = ChildServer::start(&[]);
+    let mut http = HttpClient::connect(server.addr());
+    http.post("/topics", &json!({"name": "orders"})).expect(201);
+    visit(&server);
+    await_idle(&server);
+    let threads = settled(QUIET, || server.threads());
+    let descriptors = settled(QUIET, || server.descriptors());
+    for _ in 0..3 {
+        visit(&server);
+    }
+    eventually("threads are back", || server.threads() <= threads);
+    eventually("descriptors are back", || {
+        server.descriptors() <= descriptors
+    });
+    await_idle(&server);
+}
+
+/// Connects many clients of all kinds, and lets each go in its own way.
+fn visit(server: &ChildServer) {
+    let mut clients: Vec<_> = (0..24).map(|_| Dial::to(server.addr()).connect()).collect();
+    for (n, client) in clients.iter_mut().enumerate() {
+        client.subscribe("orders", &format!("c{n}"));
+    }
+    clients[0].publish("orders", &json!(1));
+    for (n, mut client) in clients.into_iter().enumerate() {
+        match n % 4 {
+            0 => client.reset(),
+            1 => client.close(),
+            2 => client.send_frame(&Frame::with_first_byte(0xff, b"bad")),
+            _ => drop(client),
+        }
+    }
+    for path in ["/health", "/nowhere"] {
+        HttpClient::connect(server.addr()).get(path);
+    }
+    HttpClient::connect(server.addr()).send_raw(b"GET /hea");
+    drop(HttpClient::connect(server.addr()));
+}
+
+fn await_idle(server: &ChildServer) {
+    eventually("no subscriptions are left", || {
+        let mut http = HttpClient::connect(server.addr());
+        http.get("/health").expect(200)["subscribers"] == 0
+    });
+}
+
+#[test]
+fn two_servers_in_one_process_know_nothing_of_each_other() {
+    let (first, second) = (
+        TestServer::with_topic("orders"),
+        TestServer::with_topic("orders"),
+    );
+    let (mut one, mut two) = (first.ws(), second.ws());
+    one.subscribe("orders", "c");
+    two.subscribe("orders", "c");
+    assert_eq!(one.publish("orders", &json!(1)), 1);
+    assert_eq!(event_seqs(&one.fence()), [1]);
+    assert_eq!(two.fence().len(), 0);
+    first.shutdown();
+    assert_eq!(two.publish("orders", &json!(1)), 1);
+    assert_eq!(event_seqs(&two.fence()), [1]);
+    assert_eq!(second.health()["subscribers"], 1);
+}
+
+#[test]
+fn a_fragmented_message_is_one_message_with_control_frames_between() {
+    let server = TestServer::with_topic("orders");
+    let mut client = server.ws();
+    let text =
+        r#"{"type":"subscribe","topic":"orders","client_id":"é","request_id":"r"}"#.as_bytes();
+    let cut = text.iter().position(|byte| *byte == 0xc3).unwrap() + 1;
+    client.send_frame(&Frame::unfinished(Opcode::Text, &text[..5]));
+    client.send_frame(&Frame::new(Opcode::Ping, b"between"));
+    client.send_frame(&Frame::unfinished(Opcode::Continuation, &text[5..cut]));
+    client.send_frame(&Frame::unfinished(Opcode::Continuation, b""));
+    client.send_frame(&Frame::new(Opcode::Continuation, &text[cut..]));
+    assert_eq!(
+        client.receive("a pong"),
+        Incoming::Pong(b"between".to_vec())
+    );
+    client.expect_ack("r");
+}
+
+#[test]
+fn frames_that_come_byte_by_byte_or_all_at_once_are_the_same() {
+    let server = TestServer::with_topic("orders");
+    let mut client = server.ws();
+    let ping = Frame::text(r#"{"type":"ping","request_id":"r"}"#).masked();
+    for byte in &ping {
+        client.send_bytes(&[*byte]);
+    }
+    assert_eq!(client.next_json()["type"], "pong");
+    client.send_bytes(&ping.repeat(50));
+    for _ in 0..50 {
+        assert_eq!(client.next_json()["request_id"], "r");
+    }
+}
+
+#[test]
+fn a_stock_websocket_client_works() {
+    let server = TestServer::with_topic("orders");
+    let stream = TcpStream::connect(server.addr()).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let (mut socket, _) =
+        tungstenite::client(format!("ws://{}/ws", server.addr()), stream).unwrap();
+    socket
+        .send(Message::text(
+            r#"{"type":"subscribe","topic":"orders","client_id":"c"}"#,
+        ))
+        .unwrap();
+    assert!(
+        socket
+            .read()
+            .unwrap()
+            .to_text()
+            .unwrap()
+            .contains(r#""type":"ack""#)
+    );
+    server.ws().publish("orders", &json!({"a": 1}));
+    assert!(
+        socket
+            .read()
+            .unwrap()
+            .to_text()
+            .unwrap()
+            .contains(r#""payload":{"a":1}"#)
+    );
+    socket.send(Message::Ping("hello".into())).unwrap();
+    assert_eq!(socket.read().unwrap(), Message::Pong("hello".into()));
+    socket.close(None).unwrap();
+    while socket.read().is_ok() {}
+    server.await_subscribers("orders", 0);
+}

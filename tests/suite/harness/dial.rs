@@ -1,0 +1,118 @@
+//! Opening a WebSocket connection: the socket's options and the handshake.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use socket2::{Domain, Socket, Type};
+
+use super::{DEADLINE, Frame, WsClient};
+
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+const HEAD_END: &[u8] = b"\r\n\r\n";
+
+/// A connection about to be made.
+pub(crate) struct Dial {
+    addr: SocketAddr,
+    receive_buffer_bytes: Option<usize>,
+    early: Vec<u8>,
+}
+
+impl Dial {
+    pub(crate) fn to(addr: SocketAddr) -> Dial {
+        Dial {
+            addr,
+            receive_buffer_bytes: None,
+            early: Vec::new(),
+        }
+    }
+
+    /// A kernel receive buffer this small, so that a client that stops reading is soon felt.
+    pub(crate) fn receive_buffer(mut self, bytes: usize) -> Dial {
+        self.receive_buffer_bytes = Some(bytes);
+        self
+    }
+
+    /// A frame sent in the same packet as the handshake.
+    pub(crate) fn early(mut self, frame: &Frame) -> Dial {
+        self.early.extend(frame.masked());
+        self
+    }
+
+    /// The request of a proper handshake, ready for more fields before its empty line.
+    pub(crate) fn request_fields(addr: SocketAddr) -> String {
+        format!(
+            "GET /ws HTTP/1.1\r\nHost: {addr}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n"
+        )
+    }
+
+    pub(crate) fn connect(self) -> WsClient {
+        let mut stream = self.socket();
+        let mut request = Dial::request_fields(self.addr).into_bytes();
+        request.extend(b"\r\n");
+        request.extend(&self.early);
+        stream.write_all(&request).expect("the handshake is sent");
+        let rest = read_switch(&mut stream);
+        WsClient::new(stream, rest)
+    }
+
+    fn socket(&self) -> TcpStream {
+        let socket =
+            Socket::new(Domain::for_address(self.addr), Type::STREAM, None).expect("a socket");
+        if let Some(bytes) = self.receive_buffer_bytes {
+            socket.set_recv_buffer_size(bytes).expect("a buffer size");
+        }
+        socket
+            .connect(&self.addr.into())
+            .expect("the server listens");
+        socket.set_tcp_nodelay(true).expect("no delay");
+        socket
+            .set_write_timeout(Some(DEADLINE))
+            .expect("a deadline for writes");
+        socket
+            .set_read_timeout(Some(DEADLINE))
+            .expect("a deadline for reads");
+        socket.into()
+    }
+}
+
+/// Reads the answer to the handshake, checks that it switches protocols, and returns what came after it.
+fn read_switch(stream: &mut TcpStream) -> Vec<u8> {
+    let mut input = Vec::new();
+    let mut piece = [0; 1024];
+    loop {
+        if let Some(end) = input.windows(4).position(|window| window == HEAD_END) {
+            let rest = input.split_off(end + HEAD_END.len());
+            check_switch(&String::from_utf8_lossy(&input));
+            return rest;
+        }
+        match stream.read(&mut piece) {
+            Ok(0) => panic!(
+                "closed in the handshake after {:?}",
+                String::from_utf8_lossy(&input)
+            ),
+            Ok(count) => input.extend(&piece[..count]),
+            Err(error) => panic!(
+                "{error} in the handshake after {:?}",
+                String::from_utf8_lossy(&input)
+            ),
+        }
+    }
+}
+
+fn check_switch(head: &str) {
+    assert!(
+        head.starts_with("HTTP/1.1 101 "),
+        "the handshake was answered with {head:?}"
+    );
+    let accept = |line: &str| {
+        line.split_once(": ").is_some_and(|(name, value)| {
+            name.eq_ignore_ascii_case("Sec-WebSocket-Accept") && value == ACCEPT
+        })
+    };
+    assert!(
+        head.split("\r\n").any(accept),
+        "no right accept key in {head:?}"
+    );
+}

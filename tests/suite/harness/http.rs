@@ -1,0 +1,154 @@
+//! An HTTP/1.1 client over one kept connection: any bytes in, parsed responses out, each read with a deadline.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::{DEADLINE, Reply};
+
+/// One connection.
+pub(crate) struct HttpClient {
+    stream: TcpStream,
+    addr: SocketAddr,
+    input: Vec<u8>,
+}
+
+impl HttpClient {
+    pub(crate) fn connect(addr: SocketAddr) -> HttpClient {
+        HttpClient::try_connect(addr).expect("the server listens")
+    }
+
+    pub(crate) fn try_connect(addr: SocketAddr) -> std::io::Result<HttpClient> {
+        let stream = TcpStream::connect_timeout(&addr, DEADLINE)?;
+        stream.set_nodelay(true)?;
+        stream.set_write_timeout(Some(DEADLINE))?;
+        Ok(HttpClient {
+            stream,
+            addr,
+            input: Vec::new(),
+        })
+    }
+
+    pub(crate) fn get(&mut self, path: &str) -> Reply {
+        self.request("GET", path, &[], "")
+    }
+
+    pub(crate) fn delete(&mut self, path: &str) -> Reply {
+        self.request("DELETE", path, &[], "")
+    }
+
+    pub(crate) fn post(&mut self, path: &str, body: &Value) -> Reply {
+        self.post_text(path, &body.to_string())
+    }
+
+    pub(crate) fn post_text(&mut self, path: &str, body: &str) -> Reply {
+        self.request("POST", path, &[("Content-Type", "application/json")], body)
+    }
+
+    /// Sends one request and reads its response.
+    pub(crate) fn request(
+        &mut self,
+        method: &str,
+        path: &str,
+        fields: &[(&str, &str)],
+        body: &str,
+    ) -> Reply {
+        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.addr);
+        for (name, value) in fields {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        if !body.is_empty() || method == "POST" {
+            head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        }
+        self.send_raw(format!("{head}\r\n{body}").as_bytes());
+        self.read_reply_to(method)
+    }
+
+    pub(crate) fn send_raw(&mut self, bytes: &[u8]) {
+        self.stream
+            .write_all(bytes)
+            .expect("the server takes bytes");
+    }
+
+    /// Sends as far as the server still listens: it may have answered and stopped reading.
+    pub(crate) fn try_send_raw(&mut self, bytes: &[u8]) {
+        let _refused = self.stream.write_all(bytes);
+    }
+
+    pub(crate) fn read_reply(&mut self) -> Reply {
+        self.read_reply_to("GET")
+    }
+
+    /// The next response, or `None` when the connection ended before it.
+    pub(crate) fn try_read_reply(&mut self) -> Option<Reply> {
+        self.parse_or_read("GET")
+    }
+
+    fn read_reply_to(&mut self, method: &str) -> Reply {
+        let reply = self.parse_or_read(method);
+        reply.unwrap_or_else(|| {
+            panic!(
+                "awaited a response, the stream ended after {}",
+                self.unparsed()
+            )
+        })
+    }
+
+    fn parse_or_read(&mut self, method: &str) -> Option<Reply> {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            if let Some((reply, length)) = Reply::parse(&self.input, method == "HEAD") {
+                self.input.drain(..length);
+                return Some(reply);
+            }
+            if self.fill(deadline) == 0 {
+                return None;
+            }
+        }
+    }
+
+    /// Whether something has come, without waiting for it.
+    pub(crate) fn has_input(&self) -> bool {
+        self.stream.set_nonblocking(true).expect("a mode");
+        let seen = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).expect("a mode");
+        seen.is_ok()
+    }
+
+    /// Asserts that the server closes the connection without another byte.
+    pub(crate) fn expect_end(&mut self) {
+        let count = self.fill(Instant::now() + DEADLINE);
+        assert!(
+            count == 0 && self.input.is_empty(),
+            "awaited the end, got {}",
+            self.unparsed()
+        );
+    }
+
+    /// Bytes read, 0 at the end of the stream.
+    fn fill(&mut self, deadline: Instant) -> usize {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = left.max(Duration::from_millis(1));
+        self.stream
+            .set_read_timeout(Some(timeout))
+            .expect("a read timeout");
+        let mut piece = [0; 16 << 10];
+        match self.stream.read(&mut piece) {
+            Ok(count) => {
+                self.input.extend(&piece[..count]);
+                count
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => self.fill(deadline),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                panic!("awaited a response or the end, got {}", self.unparsed())
+            }
+            Err(_) => 0,
+        }
+    }
+
+    fn unparsed(&self) -> String {
+        format!("{:?}", String::from_utf8_lossy(&self.input))
+    }
+}

@@ -1,0 +1,95 @@
+//! A server of its own for a test, on a free port of the loopback address.
+
+use std::net::SocketAddr;
+
+use serde_json::{Value, json};
+use threadcast::{Server, ShutdownReport};
+
+use super::{Config, Dial, HttpClient, WsClient, eventually};
+
+/// A running server; it is shut down when dropped.
+pub(crate) struct TestServer {
+    server: Server,
+    addr: SocketAddr,
+}
+
+impl TestServer {
+    /// A server with the default settings.
+    pub(crate) fn start() -> TestServer {
+        TestServer::with(|_| {})
+    }
+
+    /// A server with the default settings, changed by `change`.
+    pub(crate) fn with(change: impl FnOnce(&mut Config)) -> TestServer {
+        let mut config = Config {
+            port: 0,
+            ..Config::default()
+        };
+        change(&mut config);
+        let server = Server::bind(config).expect("a free port");
+        let addr = server.local_addr();
+        TestServer { server, addr }
+    }
+
+    /// A server with the default settings and one topic.
+    pub(crate) fn with_topic(topic: &str) -> TestServer {
+        let server = TestServer::start();
+        server.create_topic(topic);
+        server
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// A new WebSocket connection.
+    pub(crate) fn ws(&self) -> WsClient {
+        Dial::to(self.addr).connect()
+    }
+
+    /// A new WebSocket connection that feels it early when it does not read.
+    pub(crate) fn narrow_ws(&self) -> WsClient {
+        Dial::to(self.addr).receive_buffer(4 << 10).connect()
+    }
+
+    /// A new HTTP connection.
+    pub(crate) fn http(&self) -> HttpClient {
+        HttpClient::connect(self.addr)
+    }
+
+    pub(crate) fn create_topic(&self, topic: &str) {
+        self.create_topic_with(topic, &json!({}));
+    }
+
+    /// Creates a topic with options of its own.
+    pub(crate) fn create_topic_with(&self, topic: &str, options: &Value) {
+        let mut body = options.clone();
+        body["name"] = json!(topic);
+        self.http().post("/topics", &body).expect(201);
+    }
+
+    pub(crate) fn delete_topic(&self, topic: &str) {
+        self.http().delete(&format!("/topics/{topic}")).expect(200);
+    }
+
+    /// What `GET /topics/{name}` says.
+    pub(crate) fn topic(&self, topic: &str) -> Value {
+        self.http().get(&format!("/topics/{topic}")).expect(200)
+    }
+
+    /// What `GET /health` says.
+    pub(crate) fn health(&self) -> Value {
+        self.http().get("/health").expect(200)
+    }
+
+    /// Waits until the topic has exactly `count` subscriptions.
+    pub(crate) fn await_subscribers(&self, topic: &str, count: u64) {
+        eventually(&format!("{count} subscriptions of {topic}"), || {
+            self.topic(topic)["subscribers"] == count
+        });
+    }
+
+    pub(crate) fn shutdown(self) -> ShutdownReport {
+        self.server.shutdown()
+    }
+}

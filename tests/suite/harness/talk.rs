@@ -1,0 +1,179 @@
+//! The JSON protocol on top of a [`WsClient`]: requests with their replies, and publishing.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{WsClient, assert_timestamp, code_of, seq_of};
+
+/// Publishes in flight at once in [`WsClient::publish_many`].
+const WINDOW: u64 = 20;
+
+/// The id of the `n`-th message of a test.
+pub(crate) fn uuid_of(n: u64) -> String {
+    Uuid::from_u128(u128::from(n)).to_string()
+}
+
+/// The text of a publish request whose payload is the JSON text `payload`, verbatim.
+pub(crate) fn publish_text(topic: &str, payload: &str, request_id: &str) -> String {
+    format!(
+        r#"{{"type":"publish","topic":"{topic}","message":{{"id":"{}","payload":{payload}}},"request_id":"{request_id}"}}"#,
+        uuid_of(1)
+    )
+}
+
+impl WsClient {
+    pub(crate) fn send(&mut self, request: &Value) {
+        self.send_text(&request.to_string());
+    }
+
+    /// The next message that was not looked at yet.
+    pub(crate) fn next_json(&mut self) -> Value {
+        let text = self.next_text();
+        parse(&text)
+    }
+
+    /// The next message, which has to be an event.
+    pub(crate) fn next_event(&mut self) -> Value {
+        let message = self.next_json();
+        assert_eq!(message["type"], "event", "awaited an event, got {message}");
+        message
+    }
+
+    /// The next message, which has to be an `info` of this kind.
+    pub(crate) fn next_info(&mut self, msg: &str) -> Value {
+        let message = self.next_json();
+        assert_eq!(message["type"], "info", "awaited info {msg}, got {message}");
+        assert_eq!(message["msg"], msg, "in {message}");
+        message
+    }
+
+    /// Sends `request` with a request id of its own and returns the reply; what comes before it is kept.
+    pub(crate) fn ask(&mut self, mut request: Value) -> Value {
+        let id = self.next_request_id();
+        request["request_id"] = json!(id);
+        self.send(&request);
+        self.expect_reply(&id)
+    }
+
+    /// Like [`WsClient::ask`], for a request that has to be refused with `code`.
+    pub(crate) fn ask_refused(&mut self, request: Value, code: &str) -> Value {
+        let reply = self.ask(request);
+        assert_eq!(code_of(&reply), code, "in {reply}");
+        reply
+    }
+
+    /// The reply to `request_id`; what comes before it is kept.
+    pub(crate) fn expect_reply(&mut self, request_id: &str) -> Value {
+        loop {
+            let text = self.fresh_text(&format!("the reply to {request_id}"));
+            let message = parse(&text);
+            if message["request_id"] == request_id {
+                return message;
+            }
+            self.set_aside.push_back(text);
+        }
+    }
+
+    pub(crate) fn expect_ack(&mut self, request_id: &str) -> Value {
+        checked_ack(self.expect_reply(request_id))
+    }
+
+    /// Subscribes from now on; returns the ack.
+    pub(crate) fn subscribe(&mut self, topic: &str, client_id: &str) -> Value {
+        self.subscribe_with(topic, client_id, &json!({}))
+    }
+
+    /// Subscribes with further fields; returns the ack.
+    pub(crate) fn subscribe_with(&mut self, topic: &str, client_id: &str, fields: &Value) -> Value {
+        checked_ack(self.ask(subscribe_request(topic, client_id, fields)))
+    }
+
+    /// Subscribes with further fields, which has to be refused with `code`.
+    pub(crate) fn subscribe_refused(&mut self, topic: &str, fields: &Value, code: &str) -> Value {
+        self.ask_refused(subscribe_request(topic, "refused", fields), code)
+    }
+
+    pub(crate) fn unsubscribe(&mut self, topic: &str, client_id: &str) -> Value {
+        checked_ack(
+            self.ask(json!({"type": "unsubscribe", "topic": topic, "client_id": client_id})),
+        )
+    }
+
+    /// Publishes one message and waits for its ack; returns its sequence.
+    pub(crate) fn publish(&mut self, topic: &str, payload: &Value) -> u64 {
+        seq_of(&checked_ack(self.ask(publish_request(topic, 0, payload))))
+    }
+
+    /// Publishes messages numbered `first..=last` (id and payload), several in flight; returns their sequences.
+    pub(crate) fn publish_many(&mut self, topic: &str, first: u64, last: u64) -> Vec<u64> {
+        self.publish_padded(topic, first, last, 0)
+    }
+
+    /// Like [`WsClient::publish_many`], each payload made larger by `pad_bytes`.
+    pub(crate) fn publish_padded(
+        &mut self,
+        topic: &str,
+        first: u64,
+        last: u64,
+        pad_bytes: usize,
+    ) -> Vec<u64> {
+        let pad = "x".repeat(pad_bytes);
+        let mut seqs = Vec::new();
+        let mut sent = first;
+        for acked in first..=last {
+            while sent <= last && sent < acked + WINDOW {
+                let mut request = publish_request(topic, sent, &json!({"n": sent, "pad": pad}));
+                request["request_id"] = json!(format!("p-{sent}"));
+                self.send(&request);
+                sent += 1;
+            }
+            seqs.push(seq_of(&self.expect_ack(&format!("p-{acked}"))));
+        }
+        seqs
+    }
+
+    /// Everything that came up to now: what the server sent before it answered a ping.
+    pub(crate) fn fence(&mut self) -> Vec<Value> {
+        let pong = self.ask(json!({"type": "ping"}));
+        assert_eq!(pong["type"], "pong", "in {pong}");
+        self.set_aside.drain(..).map(|text| parse(&text)).collect()
+    }
+
+    fn next_request_id(&mut self) -> String {
+        self.requests_sent += 1;
+        format!("r-{}", self.requests_sent)
+    }
+}
+
+fn subscribe_request(topic: &str, client_id: &str, fields: &Value) -> Value {
+    let mut request = json!({"type": "subscribe", "topic": topic, "client_id": client_id});
+    for (name, value) in fields.as_object().expect("fields are an object") {
+        request[name] = value.clone();
+    }
+    request
+}
+
+fn publish_request(topic: &str, n: u64, payload: &Value) -> Value {
+    json!({"type": "publish", "topic": topic, "message": {"id": uuid_of(n), "payload": payload}})
+}
+
+fn checked_ack(reply: Value) -> Value {
+    assert_eq!(reply["type"], "ack", "awaited an ack, got {reply}");
+    assert_eq!(reply["status"], "ok", "in {reply}");
+    reply
+}
+
+/// Parses a message and checks what holds for every one: an object with a timestamp and no `null` field.
+fn parse(text: &str) -> Value {
+    let message: Value =
+        serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"));
+    let fields = message
+        .as_object()
+        .unwrap_or_else(|| panic!("no object: {text}"));
+    assert!(
+        fields.values().all(|value| !value.is_null()),
+        "a null field in {text}"
+    );
+    assert_timestamp(&message["ts"]);
+    message
+}

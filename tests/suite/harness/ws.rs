@@ -1,0 +1,190 @@
+//! A WebSocket client at the frame level: sends any bytes, reads frames in order, each read with a deadline.
+
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use socket2::SockRef;
+
+use super::{DEADLINE, Frame, Opcode};
+
+const READ_BYTES: usize = 16 << 10;
+
+/// What comes from the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Incoming {
+    Text(String),
+    Ping(Vec<u8>),
+    Pong(Vec<u8>),
+    /// A close frame with its code.
+    Close(Option<u16>),
+    /// The end of the stream, orderly or not.
+    End,
+}
+
+/// One connection to `/ws`.
+pub(crate) struct WsClient {
+    stream: TcpStream,
+    input: Vec<u8>,
+    parsed: usize,
+    /// Texts that came while a reply was awaited, oldest first.
+    pub(super) set_aside: VecDeque<String>,
+    pub(super) requests_sent: u64,
+    last: Option<Incoming>,
+}
+
+impl WsClient {
+    pub(super) fn new(stream: TcpStream, input: Vec<u8>) -> WsClient {
+        WsClient {
+            stream,
+            input,
+            parsed: 0,
+            set_aside: VecDeque::new(),
+            requests_sent: 0,
+            last: None,
+        }
+    }
+
+    pub(crate) fn send_bytes(&mut self, bytes: &[u8]) {
+        self.stream
+            .write_all(bytes)
+            .expect("the server takes bytes");
+    }
+
+    /// Sends as far as the server still listens; what it refuses is not an error.
+    pub(crate) fn try_send_bytes(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).is_ok()
+    }
+
+    pub(crate) fn send_frame(&mut self, frame: &Frame) {
+        self.send_bytes(&frame.masked());
+    }
+
+    pub(crate) fn send_text(&mut self, text: &str) {
+        self.send_frame(&Frame::text(text));
+    }
+
+    /// The next text that was not looked at yet. Anything else is a failure.
+    pub(crate) fn next_text(&mut self) -> String {
+        match self.set_aside.pop_front() {
+            Some(text) => text,
+            None => self.fresh_text("a text"),
+        }
+    }
+
+    /// Forgets what came before the last reply: it belongs to a subscription that was started anew since.
+    pub(crate) fn discard_set_aside(&mut self) {
+        self.set_aside.clear();
+    }
+
+    /// The next text off the socket, past those set aside; answers pings on the way.
+    pub(super) fn fresh_text(&mut self, awaited: &str) -> String {
+        loop {
+            match self.receive(awaited) {
+                Incoming::Text(text) => return text,
+                Incoming::Ping(payload) => self.send_frame(&Frame::new(Opcode::Pong, &payload)),
+                other => panic!("awaited {awaited}, got {other:?}"),
+            }
+        }
+    }
+
+    /// Whatever comes next off the socket.
+    pub(crate) fn receive(&mut self, awaited: &str) -> Incoming {
+        self.receive_within(DEADLINE).unwrap_or_else(|| {
+            panic!(
+                "awaited {awaited}, got nothing; the last to come was {:?}",
+                self.last
+            )
+        })
+    }
+
+    /// Whatever comes next off the socket, or `None` after `patience`.
+    pub(crate) fn receive_within(&mut self, patience: Duration) -> Option<Incoming> {
+        let deadline = Instant::now() + patience;
+        let incoming = loop {
+            if let Some((frame, length)) = Frame::parse(&self.input[self.parsed..]) {
+                self.parsed += length;
+                break incoming(&frame);
+            }
+            match self.fill(deadline)? {
+                0 => break Incoming::End,
+                _ => continue,
+            }
+        };
+        self.last = Some(incoming.clone());
+        Some(incoming)
+    }
+
+    /// Reads on, past texts and pings, to the close frame or the end of the stream; returns the close code.
+    pub(crate) fn close_code(&mut self) -> Option<u16> {
+        loop {
+            match self.receive("a close frame") {
+                Incoming::Close(code) => return code,
+                Incoming::End => panic!("the stream ended without a close frame"),
+                _ => continue,
+            }
+        }
+    }
+
+    /// Asserts that the stream ends, with nothing but frames before the end.
+    pub(crate) fn expect_end(&mut self) {
+        while self.receive("the end of the stream") != Incoming::End {}
+    }
+
+    /// Ends the connection as RFC 6455 wants it, and checks the server's part.
+    pub(crate) fn close(mut self) {
+        self.send_frame(&Frame::close(1000));
+        assert_eq!(self.close_code(), Some(1000));
+        self.expect_end();
+    }
+
+    /// Ends the connection with a TCP reset.
+    pub(crate) fn reset(self) {
+        SockRef::from(&self.stream)
+            .set_linger(Some(Duration::ZERO))
+            .expect("linger can be set");
+    }
+
+    /// Bytes read, 0 at the end of the stream, `None` at the deadline.
+    fn fill(&mut self, deadline: Instant) -> Option<usize> {
+        self.input.drain(..self.parsed);
+        self.parsed = 0;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = left.max(Duration::from_millis(1));
+        self.stream
+            .set_read_timeout(Some(timeout))
+            .expect("a read timeout");
+        let mut piece = [0; READ_BYTES];
+        match self.stream.read(&mut piece) {
+            Ok(count) => {
+                self.input.extend(&piece[..count]);
+                Some(count)
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                None
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => self.fill(deadline),
+            Err(_) => Some(0),
+        }
+    }
+}
+
+fn incoming(frame: &Frame) -> Incoming {
+    assert!(
+        frame.is_plain(),
+        "the server negotiated no extension, but sent {frame:?}"
+    );
+    let payload = frame.payload.clone();
+    match frame.opcode() {
+        code if code == Opcode::Text as u8 => {
+            Incoming::Text(String::from_utf8(payload).expect("text is UTF-8"))
+        }
+        code if code == Opcode::Ping as u8 => Incoming::Ping(payload),
+        code if code == Opcode::Pong as u8 => Incoming::Pong(payload),
+        code if code == Opcode::Close as u8 => {
+            Incoming::Close(payload.first_chunk().map(|code| u16::from_be_bytes(*code)))
+        }
+        other => panic!("the server sent opcode {other}"),
+    }
+}

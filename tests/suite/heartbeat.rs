@@ -1,0 +1,137 @@
+//! Heartbeats: when a silent connection is pinged, kept, and given up.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::harness::{Frame, Incoming, Opcode, TestServer, WsClient};
+
+const HEARTBEAT: Duration = Duration::from_millis(200);
+
+fn pulsing_server(json: bool) -> TestServer {
+    let server = TestServer::with(|config| {
+        config.heartbeat = HEARTBEAT;
+        config.heartbeat_json = json;
+    });
+    server.create_topic("orders");
+    server
+}
+
+/// The payload of the next frame, which has to be a ping.
+fn next_ping(client: &mut WsClient) -> Vec<u8> {
+    match client.receive("a ping") {
+        Incoming::Ping(payload) => payload,
+        other => panic!("awaited a ping, got {other:?}"),
+    }
+}
+
+#[test]
+fn a_ping_frame_is_answered_with_its_payload() {
+    let server = TestServer::start();
+    let mut client = server.ws();
+    for payload in [&b""[..], b"hello", &[7; 125]] {
+        client.send_frame(&Frame::new(Opcode::Ping, payload));
+        assert_eq!(client.receive("a pong"), Incoming::Pong(payload.to_vec()));
+    }
+}
+
+#[test]
+fn a_pong_nobody_asked_for_is_ignored() {
+    let server = TestServer::start();
+    let mut client = server.ws();
+    client.send_frame(&Frame::new(Opcode::Pong, b"unasked"));
+    assert_eq!(client.fence().len(), 0);
+}
+
+#[test]
+fn a_silent_connection_is_pinged_and_stays_while_it_answers() {
+    let server = pulsing_server(false);
+    let mut client = server.ws();
+    client.subscribe("orders", "c");
+    for _ in 0..4 {
+        let payload = next_ping(&mut client);
+        client.send_frame(&Frame::new(Opcode::Pong, &payload));
+    }
+    server.ws().publish("orders", &json!(1));
+    client.next_event();
+}
+
+#[test]
+fn any_frame_counts_as_a_sign_of_life() {
+    let server = pulsing_server(false);
+    let mut client = server.ws();
+    for _ in 0..4 {
+        next_ping(&mut client);
+        assert_eq!(client.fence().len(), 0);
+    }
+}
+
+#[test]
+fn a_connection_that_answers_no_ping_is_closed_with_4102() {
+    let server = pulsing_server(false);
+    let mut client = server.ws();
+    let start = Instant::now();
+    client.subscribe("orders", "c");
+    next_ping(&mut client);
+    assert_eq!(client.receive("a close frame"), Incoming::Close(Some(4102)));
+    assert!(start.elapsed() >= 2 * HEARTBEAT - Duration::from_millis(20));
+    client.expect_end();
+    server.await_subscribers("orders", 0);
+}
+
+#[test]
+fn receiving_events_is_no_sign_of_life() {
+    let server = pulsing_server(false);
+    let (mut client, mut publisher) = (server.ws(), server.ws());
+    client.subscribe("orders", "c");
+    loop {
+        publisher.publish("orders", &json!(1));
+        match client.receive("an event, a ping or a close frame") {
+            Incoming::Close(code) => return assert_eq!(code, Some(4102)),
+            Incoming::End => panic!("the stream ended without a close frame"),
+            _ => continue,
+        }
+    }
+}
+
+#[test]
+fn a_half_sent_message_does_not_hold_a_connection_for_ever() {
+    let server = pulsing_server(false);
+    let mut client = server.ws();
+    let whole = Frame::text(r#"{"type":"ping"}"#).masked();
+    client.send_bytes(&whole[..4]);
+    assert_eq!(client.close_code(), Some(4102));
+}
+
+#[test]
+fn a_json_ping_goes_with_each_ping_when_switched_on() {
+    let server = pulsing_server(true);
+    let mut client = server.ws();
+    let mut pings = 0;
+    let mut notices = 0;
+    while pings < 2 || notices < 2 {
+        match client.receive("a ping and a JSON ping") {
+            Incoming::Ping(payload) => {
+                pings += 1;
+                client.send_frame(&Frame::new(Opcode::Pong, &payload));
+            }
+            Incoming::Text(text) => {
+                notices += 1;
+                assert!(
+                    text.contains(r#""type":"info""#) && text.contains(r#""msg":"ping""#),
+                    "{text}"
+                );
+            }
+            other => panic!("awaited a ping, got {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn without_the_switch_no_json_ping_comes() {
+    let server = pulsing_server(false);
+    let mut client = server.ws();
+    let payload = next_ping(&mut client);
+    client.send_frame(&Frame::new(Opcode::Pong, &payload));
+    assert_eq!(client.fence().len(), 0);
+}

@@ -1,0 +1,31 @@
+//! Black-box tests: a real server on a free port, plain clients on plain threads, the wire contract as the judge.
+//!
+//! Nothing here sleeps to wait for something: a read has a deadline, a condition is polled by
+//! [`harness::eventually`]. No test looks inside the server.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod harness;
+
+mod bad_requests;
+mod binary;
+mod cli;
+mod close_codes;
+mod connections;
+mod deletion;
+mod handshake;
+mod heartbeat;
+mod http_strictness;
+mod limits;
+mod ordering;
+mod overflow;
+mod payloads;
+mod replay;
+mod request_ids;
+mod requests;
+mod rest;
+mod rest_errors;
+mod rest_messages;
+mod resume;
+mod shutdown;
+mod takeover;

@@ -1,0 +1,251 @@
+//! Slow consumers under each overflow policy: exact books, and nobody else delayed.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::harness::{Account, OverflowPolicy, TestServer, WsClient, code_of, seq_of, settled};
+
+const QUEUE: usize = 10;
+const PUBLISHED: u64 = 300;
+const PAD_BYTES: usize = 4 << 10;
+/// A block timeout that no test reaches.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// A server whose slow subscribers are soon felt.
+fn tight_server(overflow: OverflowPolicy, block_timeout: Duration) -> TestServer {
+    let server = TestServer::with(|config| {
+        config.overflow = overflow;
+        config.max_queue_size = QUEUE;
+        config.block_timeout = block_timeout;
+        config.send_buffer_bytes = 4 << 10;
+    });
+    server.create_topic("orders");
+    server
+}
+
+fn slow_subscriber(server: &TestServer) -> WsClient {
+    let mut client = server.narrow_ws();
+    client.subscribe("orders", "slow");
+    client
+}
+
+fn publish_all(server: &TestServer) {
+    server
+        .ws()
+        .publish_padded("orders", 1, PUBLISHED, PAD_BYTES);
+}
+
+#[test]
+fn drop_oldest_tells_exactly_what_a_stalled_subscriber_missed() {
+    let server = tight_server(OverflowPolicy::DropOldest, PATIENCE);
+    let mut client = slow_subscriber(&server);
+    publish_all(&server);
+    let mut account = Account::starting_after("orders", 0);
+    account.read_until(&mut client, PUBLISHED);
+    assert!(account.told > 0 && account.received > 0, "{account:?}");
+    assert_eq!(server.topic("orders")["dropped"], account.told);
+    assert_eq!(
+        server.topic("orders")["subscribers"],
+        1,
+        "the connection stays"
+    );
+}
+
+#[test]
+fn drop_oldest_keeps_the_books_of_a_subscriber_that_reads_in_bursts() {
+    let server = tight_server(OverflowPolicy::DropOldest, PATIENCE);
+    let (mut publisher, mut client) = (server.ws(), slow_subscriber(&server));
+    let mut account = Account::starting_after("orders", 0);
+    for burst in 0..5 {
+        let first = burst * 60 + 1;
+        publisher.publish_padded("orders", first, first + 59, PAD_BYTES);
+        account.read_until(&mut client, first + 59);
+    }
+    assert!(account.told > 0, "{account:?}");
+}
+
+#[test]
+fn drop_oldest_keeps_the_books_of_a_subscriber_that_reads_slowly() {
+    let server = tight_server(OverflowPolicy::DropOldest, PATIENCE);
+    let (mut publisher, mut client) = (server.ws(), slow_subscriber(&server));
+    let mut account = Account::starting_after("orders", 0);
+    for n in 1..=PUBLISHED {
+        publisher.publish_padded("orders", n, n, PAD_BYTES);
+        if n % 4 == 0 && account.last() < n {
+            account.take(&client.next_json());
+        }
+    }
+    account.read_until(&mut client, PUBLISHED);
+    assert!(account.told > 0, "{account:?}");
+}
+
+#[test]
+fn a_stalled_subscriber_does_not_delay_the_others() {
+    let server = tight_server(OverflowPolicy::DropOldest, PATIENCE);
+    let _stalled: Vec<_> = (0..3)
+        .map(|n| {
+            let mut client = server.narrow_ws();
+            client.subscribe("orders", &format!("stalled-{n}"));
+            client
+        })
+        .collect();
+    let (mut publisher, mut client) = (server.ws(), server.ws());
+    client.subscribe("orders", "quick");
+    let mut account = Account::starting_after("orders", 0);
+    for n in 1..=PUBLISHED {
+        publisher.publish_padded("orders", n, n, PAD_BYTES);
+        account.read_until(&mut client, n);
+    }
+    assert_eq!(account.told, 0);
+}
+
+#[test]
+fn disconnect_ends_the_stalled_subscriber_with_an_error_and_4100() {
+    let server = tight_server(OverflowPolicy::Disconnect, PATIENCE);
+    let mut client = slow_subscriber(&server);
+    publish_all(&server);
+    expect_slow_consumer_end(&mut client);
+    server.await_subscribers("orders", 0);
+}
+
+/// Reads events without a hole, then the error, then close 4100; returns how many events came.
+fn expect_slow_consumer_end(client: &mut WsClient) -> u64 {
+    let mut account = Account::starting_after("orders", 0);
+    loop {
+        let message = client.next_json();
+        if message["type"] == "error" && message.get("gap").is_none() {
+            assert_eq!(code_of(&message), "SLOW_CONSUMER", "{message}");
+            break;
+        }
+        account.take(&message);
+    }
+    assert_eq!(client.close_code(), Some(4100));
+    account.received
+}
+
+#[test]
+fn disconnect_ends_a_subscriber_that_takes_nothing_at_all() {
+    let server = TestServer::with(|config| {
+        config.overflow = OverflowPolicy::Disconnect;
+        config.max_queue_size = QUEUE;
+        config.send_buffer_bytes = 4 << 10;
+        config.write_timeout = Duration::from_millis(200);
+    });
+    server.create_topic("orders");
+    let mut client = slow_subscriber(&server);
+    let mut quick = server.ws();
+    publish_all(&server);
+    server.await_subscribers("orders", 0);
+    client.expect_end();
+    quick.subscribe("orders", "quick");
+    quick.publish("orders", &json!(1));
+    quick.next_event();
+}
+
+#[test]
+fn block_makes_publishers_wait_and_drops_nothing() {
+    let server = tight_server(OverflowPolicy::Block, PATIENCE);
+    let mut client = slow_subscriber(&server);
+    let mut account = Account::starting_after("orders", 0);
+    thread::scope(|scope| {
+        scope.spawn(|| publish_all(&server));
+        let stuck_at = settled(Duration::from_millis(200), || {
+            seq_of(&server.topic("orders"))
+        });
+        assert!(stuck_at < PUBLISHED, "the publisher has to wait");
+        account.read_until(&mut client, PUBLISHED);
+    });
+    assert_eq!(account.told, 0);
+    assert_eq!(server.topic("orders")["dropped"], 0);
+}
+
+#[test]
+fn block_waits_for_a_subscriber_that_reads_in_bursts() {
+    let server = tight_server(OverflowPolicy::Block, PATIENCE);
+    let mut client = slow_subscriber(&server);
+    let mut account = Account::starting_after("orders", 0);
+    thread::scope(|scope| {
+        scope.spawn(|| publish_all(&server));
+        for burst in 1..=3 {
+            settled(Duration::from_millis(100), || {
+                seq_of(&server.topic("orders"))
+            });
+            account.read_until(&mut client, burst * PUBLISHED / 3);
+        }
+    });
+    assert_eq!(account.told, 0);
+}
+
+#[test]
+fn block_gives_up_on_a_stalled_subscriber_after_its_timeout() {
+    let server = tight_server(OverflowPolicy::Block, Duration::from_millis(200));
+    let (mut stalled, mut client) = (slow_subscriber(&server), server.ws());
+    client.subscribe("orders", "quick");
+    thread::scope(|scope| {
+        scope.spawn(|| publish_all(&server));
+        let mut account = Account::starting_after("orders", 0);
+        account.read_until(&mut client, PUBLISHED);
+        assert_eq!(account.told, 0, "block drops nothing of the others");
+    });
+    server.await_subscribers("orders", 1);
+    assert!(expect_slow_consumer_end(&mut stalled) < PUBLISHED);
+}
+
+#[test]
+fn block_holds_a_rest_publisher_too() {
+    let server = tight_server(OverflowPolicy::Block, PATIENCE);
+    let mut client = slow_subscriber(&server);
+    let body = json!({"payload": "x".repeat(PAD_BYTES)});
+    let published = AtomicU64::new(0);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut http = server.http();
+            for _ in 0..100 {
+                http.post("/topics/orders/messages", &body).expect(201);
+                published.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        let stuck_at = settled(Duration::from_millis(200), || {
+            published.load(Ordering::SeqCst)
+        });
+        assert!(stuck_at < 100, "the publisher has to wait");
+        let mut account = Account::starting_after("orders", 0);
+        account.read_until(&mut client, 100);
+        assert_eq!(account.told, 0);
+    });
+}
+
+#[test]
+fn a_topic_may_have_a_policy_and_a_queue_of_its_own() {
+    let server = tight_server(OverflowPolicy::DropOldest, PATIENCE);
+    server.create_topic_with(
+        "own",
+        &json!({"overflow": "disconnect", "max_queue_size": 3}),
+    );
+    let mut client = server.narrow_ws();
+    client.subscribe("own", "slow");
+    server.ws().publish_padded("own", 1, PUBLISHED, PAD_BYTES);
+    assert_eq!(client.close_code(), Some(4100));
+    server.await_subscribers("own", 0);
+}
+
+#[test]
+fn a_client_that_reads_no_replies_stops_only_itself() {
+    let server = tight_server(OverflowPolicy::DropOldest, PATIENCE);
+    let (mut mute, mut other) = (server.narrow_ws(), server.ws());
+    let ping = json!({"type": "ping", "request_id": "y".repeat(128)});
+    for _ in 0..600 {
+        mute.send(&ping);
+    }
+    other.subscribe("orders", "quick");
+    for n in 1..=20 {
+        other.publish("orders", &json!(n));
+        other.next_event();
+    }
+    for _ in 0..600 {
+        assert_eq!(mute.next_json()["type"], "pong", "no reply is dropped");
+    }
+}

@@ -1,0 +1,252 @@
+//! Shutdown: what each client is told, what is still delivered, and that nobody can hold it up.
+
+use std::thread;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::harness::{
+    Account, Dial, HttpClient, Incoming, OverflowPolicy, Reply, TestServer, WsClient, alone,
+    code_of, eventually, in_time, own_descriptors, own_threads, publish_text, settled, uuid_of,
+};
+
+const PAD_BYTES: usize = 4 << 10;
+
+/// A server whose clients are soon stuck, and which gives up on them after `drain`.
+fn draining_server(drain: Duration) -> TestServer {
+    let server = TestServer::with(|config| {
+        config.drain_timeout = drain;
+        config.max_queue_size = 1000;
+        config.send_buffer_bytes = 4 << 10;
+    });
+    server.create_topic("orders");
+    server
+}
+
+/// A subscriber with more to come than its socket takes.
+fn stuck_subscriber(server: &TestServer, client_id: &str) -> WsClient {
+    let mut client = server.narrow_ws();
+    client.subscribe("orders", client_id);
+    client
+}
+
+fn expect_farewell(client: &mut WsClient) {
+    client.next_info("server_shutdown");
+    assert_eq!(client.close_code(), Some(1001));
+    client.expect_end();
+}
+
+#[test]
+fn every_client_is_told_and_closed_with_1001() {
+    let server = TestServer::with_topic("orders");
+    let mut clients: Vec<_> = (0..5).map(|_| server.ws()).collect();
+    for (n, client) in clients.iter_mut().enumerate().skip(1) {
+        client.subscribe("orders", &format!("c{n}"));
+    }
+    let report = in_time("shutdown", || server.shutdown());
+    for client in &mut clients {
+        expect_farewell(client);
+    }
+    assert!(report.connections_closed >= 5, "{report:?}");
+    assert_eq!(report.events_undelivered, 0);
+}
+
+#[test]
+fn what_was_acked_is_delivered_before_the_farewell() {
+    let server = TestServer::with(|config| config.max_queue_size = 1000);
+    server.create_topic("orders");
+    let mut client = server.ws();
+    client.subscribe("orders", "c");
+    server.ws().publish_many("orders", 1, 200);
+    server.shutdown();
+    Account::starting_after("orders", 0).read_until(&mut client, 200);
+    expect_farewell(&mut client);
+}
+
+#[test]
+fn a_slow_client_gets_all_that_is_queued_within_the_drain() {
+    let server = draining_server(Duration::from_secs(8));
+    let mut client = stuck_subscriber(&server, "c");
+    server.ws().publish_padded("orders", 1, 200, PAD_BYTES);
+    let report = thread::scope(|scope| {
+        let shutdown = scope.spawn(|| in_time("shutdown", || server.shutdown()));
+        let mut account = Account::starting_after("orders", 0);
+        while account.last() < 200 {
+            let message = client.next_json();
+            if message["msg"] != "server_shutdown" {
+                account.take(&message);
+            }
+        }
+        assert_eq!(account.told, 0);
+        assert_eq!(client.close_code(), Some(1001));
+        drop(client);
+        shutdown.join().unwrap()
+    });
+    assert_eq!(report.events_undelivered, 0, "{report:?}");
+    assert!((1..=200).contains(&report.events_flushed), "{report:?}");
+}
+
+#[test]
+fn stuck_clients_do_not_hold_a_shutdown_up() {
+    let server = draining_server(Duration::from_millis(300));
+    let mut stuck: Vec<_> = (0..30)
+        .map(|n| stuck_subscriber(&server, &format!("c{n}")))
+        .collect();
+    let _silent = HttpClient::connect(server.addr());
+    let mut half = HttpClient::connect(server.addr());
+    half.send_raw(b"POST /topics HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{");
+    stuck[0].publish_padded("orders", 1, 100, PAD_BYTES);
+    let report = in_time("shutdown", || server.shutdown());
+    assert!(report.connections_closed >= 30, "{report:?}");
+    assert!(report.events_undelivered > 0, "{report:?}");
+}
+
+#[test]
+fn what_a_stuck_client_did_not_get_is_counted() {
+    let server = draining_server(Duration::from_millis(300));
+    let mut stuck = stuck_subscriber(&server, "c");
+    server.ws().publish_padded("orders", 1, 100, PAD_BYTES);
+    let report = server.shutdown();
+    let mut received = 0;
+    while let Incoming::Text(text) = stuck.receive("an event or the end") {
+        received += u64::from(text.contains(r#""type":"event""#));
+    }
+    assert_eq!(received + report.events_undelivered, 100, "{report:?}");
+}
+
+#[test]
+fn a_publisher_that_waits_for_a_stuck_subscriber_does_not_hold_a_shutdown_up() {
+    let server = TestServer::with(|config| {
+        config.overflow = OverflowPolicy::Block;
+        config.block_timeout = Duration::from_secs(60);
+        config.drain_timeout = Duration::from_millis(300);
+        config.max_queue_size = 5;
+        config.send_buffer_bytes = 4 << 10;
+    });
+    server.create_topic("orders");
+    let _stuck = stuck_subscriber(&server, "c");
+    let mut publisher = server.ws();
+    let message = json!({"id": uuid_of(1), "payload": "x".repeat(PAD_BYTES)});
+    let request = json!({"type": "publish", "topic": "orders", "message": message});
+    for _ in 0..30 {
+        publisher.send(&request);
+    }
+    settled(Duration::from_millis(100), || {
+        server.topic("orders")["seq"].clone()
+    });
+    in_time("shutdown", || server.shutdown());
+}
+
+#[test]
+fn while_draining_readyz_is_503_and_requests_are_refused() {
+    let server = draining_server(Duration::from_secs(4));
+    let addr = server.addr();
+    let mut stuck = stuck_subscriber(&server, "c");
+    server.ws().publish_padded("orders", 1, 200, PAD_BYTES);
+    let mut open: Vec<_> = (0..5).map(|_| ready_connection(&server)).collect();
+    thread::scope(|scope| {
+        let shutdown = scope.spawn(|| in_time("shutdown", || server.shutdown()));
+        let mut readyz = Reply::default();
+        eventually("readyz turns 503", || {
+            readyz = open[0].get("/readyz");
+            readyz.status == 503
+        });
+        readyz.expect_problem(503, "SHUTTING_DOWN");
+        assert_eq!(open[1].get("/livez").status, 200);
+        let publish = open[2].post("/topics/orders/messages", &json!({"payload": 1}));
+        publish.expect_problem(503, "SHUTTING_DOWN");
+        let create = open[3].post("/topics", &json!({"name": "late"}));
+        create.expect_problem(503, "SHUTTING_DOWN");
+        assert_no_newcomers(addr);
+        expect_refusals(&mut stuck);
+        shutdown.join().unwrap();
+    });
+    open[4].expect_end();
+}
+
+/// An HTTP connection that was open and answered before the drain.
+fn ready_connection(server: &TestServer) -> HttpClient {
+    let mut http = server.http();
+    assert_eq!(http.get("/readyz").status, 200);
+    http
+}
+
+/// A new connection is refused, answered 503, or closed.
+fn assert_no_newcomers(addr: std::net::SocketAddr) {
+    if let Ok(mut late) = HttpClient::try_connect(addr) {
+        late.try_send_raw((Dial::request_fields(addr) + "\r\n").as_bytes());
+        let reply = late.try_read_reply();
+        assert!(reply.is_none_or(|reply| reply.status == 503));
+    }
+}
+
+/// Subscribe and publish are refused on a WebSocket that drains; what was queued still comes, then the close.
+fn expect_refusals(client: &mut WsClient) {
+    client.send(
+        &json!({"type": "subscribe", "topic": "orders", "client_id": "late", "request_id": "s"}),
+    );
+    client.send_text(&publish_text("orders", "1", "p"));
+    for request_id in ["s", "p"] {
+        let reply = client.expect_reply(request_id);
+        assert_eq!(code_of(&reply), "SHUTTING_DOWN", "{reply}");
+    }
+    assert_eq!(client.close_code(), Some(1001));
+}
+
+#[test]
+fn after_shutdown_nobody_listens() {
+    let server = TestServer::start();
+    let addr = server.addr();
+    let mut idle = server.http();
+    idle.get("/livez");
+    server.shutdown();
+    idle.expect_end();
+    assert!(HttpClient::try_connect(addr).is_err());
+}
+
+#[test]
+fn dropping_a_server_shuts_it_down() {
+    let server = TestServer::with_topic("orders");
+    let addr = server.addr();
+    let mut client = server.ws();
+    client.subscribe("orders", "c");
+    drop(server);
+    expect_farewell(&mut client);
+    assert!(HttpClient::try_connect(addr).is_err());
+}
+
+#[test]
+fn a_server_leaves_no_thread_and_no_descriptor() {
+    alone(
+        "shutdown::a_server_leaves_no_thread_and_no_descriptor",
+        || {
+            drop(TestServer::start());
+            let (threads, descriptors) = (own_threads(), own_descriptors());
+            for explicitly in [true, false] {
+                let server = draining_server(Duration::from_millis(200));
+                let mut clients: Vec<_> = (0..8)
+                    .map(|n| stuck_subscriber(&server, &format!("c{n}")))
+                    .collect();
+                clients[0].publish_padded("orders", 1, 100, PAD_BYTES);
+                server.http().get("/health").expect(200);
+                if explicitly {
+                    server.shutdown();
+                } else {
+                    drop(server);
+                }
+                eventually("every thread is joined", || own_threads() == threads);
+                drop(clients);
+                assert_eq!(own_descriptors(), descriptors);
+            }
+        },
+    );
+}
+
+#[test]
+fn many_servers_may_come_and_go() {
+    for _ in 0..10 {
+        let server = TestServer::with_topic("orders");
+        server.ws().publish("orders", &json!(1));
+        server.shutdown();
+    }
+}

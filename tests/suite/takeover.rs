@@ -1,0 +1,137 @@
+//! The same client id from elsewhere: the newer subscription wins, the older one ends with a notice.
+
+use std::thread;
+
+use serde_json::json;
+
+use crate::harness::{Account, TestServer, WsClient, event_seqs, seq_of, text_of};
+
+/// Two connections, the second of which has taken the subscription of the first over.
+fn taken_over(server: &TestServer) -> (WsClient, WsClient) {
+    let (mut older, mut newer) = (server.ws(), server.ws());
+    older.subscribe("orders", "c");
+    newer.subscribe("orders", "c");
+    (older, newer)
+}
+
+#[test]
+fn the_older_subscription_is_told_with_its_last_seq() {
+    let server = TestServer::with_topic("orders");
+    let (mut older, mut newer) = (server.ws(), server.ws());
+    older.subscribe("orders", "c");
+    newer.publish_many("orders", 1, 3);
+    newer.subscribe("orders", "c");
+    newer.publish_many("orders", 4, 5);
+    let messages = older.fence();
+    assert_eq!(event_seqs(&messages), [1, 2, 3]);
+    let notice = &messages[3];
+    assert_eq!(notice["type"], "info");
+    assert_eq!(notice["msg"], "subscription_replaced");
+    assert_eq!(notice["topic"], "orders");
+    assert_eq!(seq_of(notice), 3);
+    assert_eq!(messages.len(), 4);
+    assert_eq!(event_seqs(&newer.fence()), [4, 5]);
+}
+
+#[test]
+fn the_older_connection_stays_and_may_subscribe_again() {
+    let server = TestServer::with_topic("orders");
+    let (mut older, mut newer) = taken_over(&server);
+    older.next_info("subscription_replaced");
+    older.subscribe("orders", "c");
+    newer.next_info("subscription_replaced");
+    server.ws().publish("orders", &json!(1));
+    assert_eq!(event_seqs(&older.fence()), [1]);
+    assert_eq!(newer.fence().len(), 0);
+}
+
+#[test]
+fn a_takeover_leaves_one_subscription() {
+    let server = TestServer::with_topic("orders");
+    let (older, mut newer) = taken_over(&server);
+    assert_eq!(server.topic("orders")["subscribers"], 1);
+    older.reset();
+    newer.publish("orders", &json!(1));
+    newer.next_event();
+    assert_eq!(
+        server.topic("orders")["subscribers"],
+        1,
+        "the older one ended nothing but itself"
+    );
+}
+
+#[test]
+fn the_older_connection_cannot_end_the_newer_subscription() {
+    let server = TestServer::with_topic("orders");
+    let (mut older, mut newer) = taken_over(&server);
+    let request = json!({"type": "unsubscribe", "topic": "orders", "client_id": "c"});
+    let reply = older.ask_refused(request, "TOPIC_NOT_FOUND");
+    assert_eq!(
+        text_of(&reply),
+        "Topic 'orders' not found or client not subscribed"
+    );
+    newer.publish("orders", &json!(1));
+    newer.next_event();
+}
+
+#[test]
+fn the_same_client_id_on_another_topic_is_another_subscription() {
+    let server = TestServer::with_topic("orders");
+    server.create_topic("returns");
+    let (mut first, mut second) = (server.ws(), server.ws());
+    first.subscribe("orders", "c");
+    second.subscribe("returns", "c");
+    second.publish("orders", &json!(1));
+    first.next_event();
+    assert_eq!(second.fence().len(), 0);
+}
+
+#[test]
+fn a_takeover_that_is_refused_takes_nothing() {
+    let server = TestServer::with_topic("orders");
+    let (mut older, mut newer) = (server.ws(), server.ws());
+    older.subscribe("orders", "refused");
+    newer.subscribe_refused("orders", &json!({"after_seq": 99}), "BAD_REQUEST");
+    newer.publish("orders", &json!(1));
+    older.next_event();
+}
+
+#[test]
+fn takeovers_during_publishing_lose_and_repeat_nothing() {
+    let server = TestServer::with(|config| {
+        config.max_queue_size = 1000;
+        config.history_size = 1000;
+    });
+    server.create_topic("orders");
+    let mut account = Account::starting_after("orders", 0);
+    let mut current = server.ws();
+    current.subscribe("orders", "c");
+    thread::scope(|scope| {
+        scope.spawn(|| server.ws().publish_many("orders", 1, 400));
+        for _ in 0..10 {
+            let mut next = server.ws();
+            let start = seq_of(&next.subscribe("orders", "c"));
+            let end = read_to_replaced(&mut current, &mut account);
+            assert!(end <= start, "sent up to {end}, but replaced at {start}");
+            let ack = next.subscribe_with("orders", "c", &json!({"after_seq": end}));
+            assert_eq!(ack["recovered"], true);
+            next.discard_set_aside();
+            current = next;
+        }
+        account.read_until(&mut current, 400);
+    });
+    assert_eq!((account.received, account.told), (400, 0));
+}
+
+/// Reads what the older subscription was sent, up to the notice; returns the seq in it.
+fn read_to_replaced(client: &mut WsClient, account: &mut Account) -> u64 {
+    loop {
+        let message = client.next_json();
+        if message["msg"] == "subscription_replaced" {
+            let end = seq_of(&message);
+            account.assert_settled(end);
+            return end;
+        }
+        account.take(&message);
+    }
+}
