@@ -3,7 +3,7 @@
 use super::topic::Topic;
 use crate::config::OverflowPolicy;
 use crate::protocol::{ClientId, Gap, Notice, push_gap, push_notice};
-use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, Weak};
 
 /// Memory that an idle batch may keep.
 const IDLE_BATCH_BYTES: usize = 32 << 10;
@@ -24,7 +24,8 @@ pub(crate) trait Outlet: Send + Sync {
 pub(crate) struct Subscription {
     topic: Arc<Topic>,
     client_id: ClientId,
-    outlet: Arc<dyn Outlet>,
+    /// Weak, because the connection holds its subscriptions, in its list and in what it asked its writer to do.
+    outlet: Weak<dyn Outlet>,
     /// Guards the position in the log. Held for copying a bounded piece at most; the topic's lock may be taken under it.
     cursor: Mutex<Cursor>,
     /// How far the cursor has come, for observers; `u64::MAX` once ended. Written under the cursor lock only.
@@ -91,7 +92,7 @@ impl Subscription {
     pub(super) fn new(
         topic: Arc<Topic>,
         client_id: ClientId,
-        outlet: Arc<dyn Outlet>,
+        outlet: Weak<dyn Outlet>,
         after: u64,
         live_from: u64,
     ) -> Self {
@@ -117,16 +118,27 @@ impl Subscription {
         &self.client_id
     }
 
-    pub(super) fn outlet(&self) -> &Arc<dyn Outlet> {
-        &self.outlet
+    /// See [`Outlet::offer`].
+    pub(super) fn offer(self: &Arc<Self>, batch: &mut Batch) {
+        if let Some(outlet) = self.outlet.upgrade() {
+            outlet.offer(self, batch);
+        }
+    }
+
+    /// See [`Outlet::too_slow`].
+    pub(super) fn too_slow(self: &Arc<Self>) {
+        if let Some(outlet) = self.outlet.upgrade() {
+            outlet.too_slow(self);
+        }
     }
 
     /// A newer subscription of the same client id has its place: ends it, with a notice unless both are one outlet's.
-    pub(crate) fn give_way(self: &Arc<Self>, to: &Arc<dyn Outlet>) {
-        if std::ptr::addr_eq(Arc::as_ptr(&self.outlet), Arc::as_ptr(to)) {
-            self.end();
-        } else {
-            self.outlet.replaced(self);
+    pub(crate) fn give_way(self: &Arc<Self>, to: &Weak<dyn Outlet>) {
+        match self.outlet.upgrade() {
+            Some(outlet) if !self.outlet.ptr_eq(to) => outlet.replaced(self),
+            _ => {
+                self.end();
+            }
         }
     }
 

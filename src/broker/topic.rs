@@ -10,7 +10,7 @@ use super::roster::Roster;
 use super::{Batch, Outlet, Subscription};
 use crate::config::OverflowPolicy;
 use crate::protocol::{ClientId, Gap, Message, StartAt, Timestamp, TopicName, encode_event};
-use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Ordering, RwLock};
+use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Ordering, RwLock, Weak};
 
 /// What a topic was created with.
 #[derive(Debug, Clone, Copy)]
@@ -200,7 +200,7 @@ impl Topic {
     pub(crate) fn fan_out(&self, batch: &mut Batch) {
         batch.reset();
         for subscription in self.subscribers().iter() {
-            subscription.outlet().offer(subscription, batch);
+            subscription.offer(batch);
             if self.settings.overflow == OverflowPolicy::Disconnect {
                 self.check_lag(subscription);
             }
@@ -212,7 +212,7 @@ impl Topic {
         self: &Arc<Self>,
         client_id: ClientId,
         start_at: &StartAt,
-        outlet: Arc<dyn Outlet>,
+        outlet: Weak<dyn Outlet>,
     ) -> Result<Opened, SubscribeError> {
         let mut state = self.state.write();
         if state.deleted {
@@ -259,7 +259,7 @@ impl Topic {
         self.room.notify();
         let mut batch = Batch::default();
         for subscription in roster.iter() {
-            subscription.outlet().offer(subscription, &mut batch);
+            subscription.offer(&mut batch);
         }
     }
 
@@ -286,7 +286,7 @@ impl Topic {
             .iter()
             .filter(|s| s.position() < required)
         {
-            subscription.outlet().too_slow(subscription);
+            subscription.too_slow();
         }
     }
 
@@ -365,7 +365,7 @@ impl Topic {
             .saturating_add(self.max_queue_size() as u64)
             < self.head()
         {
-            subscription.outlet().too_slow(subscription);
+            subscription.too_slow();
         }
     }
 

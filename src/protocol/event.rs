@@ -1,7 +1,9 @@
 //! An event as it goes on the wire, encoded once and shared by all subscribers.
 
-use super::frame::{header_len, push_text_header};
+use super::frame::{frame_lengths, header_len, push_text_header};
 use super::{Message, Timestamp, TopicName};
+
+const EVENT_BEGINS: &str = r#"{"type":"event""#;
 
 /// The whole WebSocket frame of one event: header and JSON text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,11 +16,7 @@ impl EventFrame {
 
     /// The JSON text inside the frame.
     pub(crate) fn json(&self) -> &str {
-        let header = match self.0[1] {
-            126 => 4,
-            127 => 10,
-            _ => 2,
-        };
+        let (header, _) = frame_lengths(&self.0);
         // Built from text, so it always is text.
         std::str::from_utf8(&self.0[header..]).unwrap_or_default()
     }
@@ -33,7 +31,8 @@ pub(crate) fn encode_event(
 ) -> EventFrame {
     let mut digits = [0; 20];
     let parts = [
-        r#"{"type":"event","topic":""#,
+        EVENT_BEGINS,
+        r#","topic":""#,
         topic.as_str(),
         r#"","message":{"id":""#,
         message.id(),
@@ -53,6 +52,21 @@ pub(crate) fn encode_event(
     frame.extend_from_slice(br#""}"#);
     debug_assert_eq!(frame.len(), header_len(text) + text);
     EventFrame(frame.into_boxed_slice())
+}
+
+/// How many events stand whole in the first `upto` bytes of a run of frames, and where the frame that `upto` cuts begins.
+pub(crate) fn whole_events(frames: &[u8], upto: usize) -> (u64, usize) {
+    let (mut events, mut at) = (0, 0);
+    while at < upto {
+        let (header, payload) = frame_lengths(&frames[at..]);
+        let end = at + header + payload;
+        if end > upto {
+            break;
+        }
+        events += u64::from(frames[at + header..].starts_with(EVENT_BEGINS.as_bytes()));
+        at = end;
+    }
+    (events, at)
 }
 
 /// The decimal text of a number, written into `digits` from the end.
@@ -79,6 +93,27 @@ mod tests {
     fn the_numbers_are_decimal() {
         for number in [0, 9, 10, 1_234_567_890, u64::MAX] {
             assert_eq!(decimal(number, &mut [0; 20]), number.to_string());
+        }
+    }
+
+    #[test]
+    fn only_whole_events_count() {
+        let payload: Box<RawValue> =
+            serde_json::from_str(&format!("\"{}\"", "x".repeat(200))).unwrap();
+        let message = Message::new("550e8400-e29b-41d4-a716-446655440000", &payload).unwrap();
+        let event = encode_event(&TopicName::new("t").unwrap(), &message, 1, Timestamp::now());
+        let mut frames = event.bytes().to_vec();
+        crate::protocol::push_pong(&mut frames, None);
+        let second = frames.len();
+        frames.extend_from_slice(event.bytes());
+        for (upto, expected) in [
+            (0, (0, 0)),
+            (second - 1, (1, event.bytes().len())),
+            (second, (1, second)),
+            (frames.len() - 1, (1, second)),
+            (frames.len(), (2, frames.len())),
+        ] {
+            assert_eq!(whole_events(&frames, upto), expected);
         }
     }
 

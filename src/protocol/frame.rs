@@ -28,6 +28,16 @@ pub(crate) const fn header_len(payload: usize) -> usize {
     }
 }
 
+/// Header and payload length of the frame of ours that begins here.
+pub(super) fn frame_lengths(frame: &[u8]) -> (usize, usize) {
+    let big_endian = |bytes: &[u8]| bytes.iter().fold(0, |n, byte| n << 8 | usize::from(*byte));
+    match frame[1] {
+        126 => (4, big_endian(&frame[2..4])),
+        127 => (10, big_endian(&frame[2..10])),
+        short => (2, short.into()),
+    }
+}
+
 /// Appends the header of a final text frame.
 pub(crate) fn push_text_header(payload: usize, out: &mut Vec<u8>) {
     out.push(0x81);

@@ -220,8 +220,9 @@ fn a_server_leaves_no_thread_and_no_descriptor() {
     alone(
         "shutdown::a_server_leaves_no_thread_and_no_descriptor",
         || {
+            let threads = own_threads();
             drop(TestServer::start());
-            let (threads, descriptors) = (own_threads(), own_descriptors());
+            let descriptors = own_descriptors();
             for explicitly in [true, false] {
                 let server = draining_server(Duration::from_millis(200));
                 let mut clients: Vec<_> = (0..8)
@@ -236,6 +237,7 @@ fn a_server_leaves_no_thread_and_no_descriptor() {
                 }
                 eventually("every thread is joined", || own_threads() == threads);
                 drop(clients);
+
                 assert_eq!(own_descriptors(), descriptors);
             }
         },

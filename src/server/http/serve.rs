@@ -111,13 +111,16 @@ impl Connection<'_> {
         if head.is_websocket_path() {
             return Err(Stop::Upgrade(Box::new(head)));
         }
-        check_origin(&head, &self.edge.allowed_origins)?;
+        let allowed = check_origin(&head, &self.edge.allowed_origins);
         let body = self.requests.read_body(&head)?;
         let delivery = Delivery {
             head_only: head.method == "HEAD",
             close: !head.keep_alive,
         };
-        let answer = self.answer(&request(head, body));
+        let answer = match allowed {
+            Ok(()) => self.answer(&request(head, body)),
+            Err(problem) => Answer::from(&problem),
+        };
         self.deliver(&answer, delivery)
     }
 

@@ -74,7 +74,7 @@ impl Server {
     pub(super) fn subscribe_idle(&self, name: &str) {
         let topic = self.api.broker.topic(name).unwrap();
         let client_id = ClientId::new("idle").unwrap();
-        let opened = topic.subscribe(client_id, &StartAt::Last(0), Arc::new(Idle));
+        let opened = topic.subscribe(client_id, &StartAt::Last(0), std::sync::Weak::<Idle>::new());
         assert!(opened.is_ok_and(|opened| {
             opened.subscription.go_live();
             opened.seq == 0

@@ -128,7 +128,6 @@ impl Connection {
             subscription.end();
             subscription.topic().unsubscribe(subscription);
         }
-        self.outbox.forget_ready();
     }
 
     /// On the writer thread: the slow path of one subscription.

@@ -21,9 +21,7 @@ pub(crate) fn accept(head: &Head, allowed_origins: &[String]) -> Result<Vec<u8>,
         ));
     }
     switching_protocols(head).ok_or_else(|| {
-        Problem::bad_request(
-            "The handshake needs Connection: Upgrade and a Sec-WebSocket-Key of 16 bytes in base64",
-        )
+        Problem::bad_request("The handshake needs a Sec-WebSocket-Key of 16 bytes in base64")
     })
 }
 
@@ -47,9 +45,9 @@ fn check_upgrade(head: &Head) -> Result<(), Problem> {
             .with_header("Upgrade", "websocket")
             .with_header("Connection", "Upgrade")
     };
-    if !has_token(head, "upgrade", "websocket") {
+    if !has_token(head, "upgrade", "websocket") || !has_token(head, "connection", "upgrade") {
         return Err(upgrade_required(
-            "This is a WebSocket endpoint: send Upgrade: websocket",
+            "This is a WebSocket endpoint: send Connection: Upgrade and Upgrade: websocket",
         ));
     }
     let mut versions = head.values("sec-websocket-version");
@@ -70,15 +68,10 @@ fn has_token(head: &Head, field: &str, token: &str) -> bool {
 }
 
 fn switching_protocols(head: &Head) -> Option<Vec<u8>> {
-    let connection = if has_token(head, "connection", "upgrade") {
-        "Upgrade"
-    } else {
-        ""
-    };
     let request = http::Request::builder()
         .method("GET")
         .version(http::Version::HTTP_11)
-        .header("Connection", connection)
+        .header("Connection", "Upgrade")
         .header("Upgrade", "websocket")
         .header("Sec-WebSocket-Version", "13")
         .header("Sec-WebSocket-Key", head.header("sec-websocket-key")?)

@@ -14,6 +14,7 @@ mod reader;
 mod scanner;
 mod session;
 mod slow_log;
+mod unsent;
 mod writer;
 
 use std::net::{SocketAddr, TcpStream};

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use nix::libc::{MSG_DONTWAIT, MSG_NOSIGNAL};
 use socket2::SockRef;
 
+use super::unsent::Unsent;
 use crate::broker::{Batch, Progress, Subscription};
 use crate::sync::channel::{Receiver, Sender, TrySendError, bounded};
 use crate::sync::{Arc, Condvar, Mutex};
@@ -47,8 +48,7 @@ pub(super) struct Outbox {
 
 #[derive(Default)]
 struct Sending {
-    unsent: Vec<u8>,
-    unsent_events: u64,
+    unsent: Unsent,
     /// The writer thread has taken bytes out and is writing them.
     writing: bool,
     phase: Phase,
@@ -89,6 +89,13 @@ impl From<Progress> for Offered {
 }
 
 impl Sending {
+    /// Counts what became of the events that were unsent.
+    fn settle(&mut self, unsent: &Unsent) {
+        let (delivered, undelivered) = unsent.tally();
+        self.delivered += delivered;
+        self.undelivered += undelivered;
+    }
+
     fn is_idle(&self) -> bool {
         self.phase == Phase::Open && self.unsent.is_empty() && !self.writing
     }
@@ -118,7 +125,7 @@ impl Outbox {
         let sending = self.sending.lock();
         (
             sending.delivered,
-            sending.undelivered + sending.unsent_events,
+            sending.undelivered + sending.unsent.tally().1,
         )
     }
 
@@ -222,12 +229,6 @@ impl Outbox {
         }
     }
 
-    /// Lets go of the subscriptions that still wait in the ready list.
-    pub(super) fn forget_ready(&self) {
-        let waiting = std::mem::take(&mut *self.ready.lock());
-        drop(waiting);
-    }
-
     /// A subscription that waits in the ready list.
     pub(super) fn next_ready(&self) -> Option<Arc<Subscription>> {
         self.ready.lock().pop_front()
@@ -243,8 +244,11 @@ impl Outbox {
         if sending.phase != Phase::Open {
             return Offered::default();
         }
-        let progress = subscription.gather(&mut sending.unsent, PIECE_BYTES);
-        sending.unsent_events += progress.events;
+        let mut progress = Progress::default();
+        sending.unsent.append(|frames| {
+            progress = subscription.gather(frames, PIECE_BYTES);
+            progress.events
+        });
         drop(sending);
         if progress.more && subscription.claim_token() {
             self.ready.lock().push_back(Arc::clone(subscription));
@@ -256,30 +260,23 @@ impl Outbox {
     /// Writes what is unsent, on the writer thread; `false` once the socket is of no more use.
     pub(super) fn write_unsent(&self) -> bool {
         loop {
-            let (bytes, events) = {
+            let mut unsent = {
                 let mut sending = self.sending.lock();
                 if sending.unsent.is_empty() || sending.phase == Phase::Failed {
                     return sending.phase != Phase::Failed;
                 }
                 sending.writing = true;
-                (
-                    std::mem::take(&mut sending.unsent),
-                    std::mem::take(&mut sending.unsent_events),
-                )
+                std::mem::take(&mut sending.unsent)
             };
-            let written = self.write_in_time(&bytes);
+            let written = self.write_in_time(&mut unsent);
             let mut sending = self.sending.lock();
             sending.writing = false;
-            match written {
-                Ok(()) => sending.delivered += events,
-                Err(error) => {
-                    sending.undelivered += events;
-                    sending.timed_out = matches!(
-                        error.kind(),
-                        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-                    );
-                    self.give_up(&mut sending);
-                }
+            sending.settle(&unsent);
+            if let Err(error) = written {
+                let kind = error.kind();
+                sending.timed_out =
+                    matches!(kind, io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
+                self.give_up(&mut sending);
             }
             drop(sending);
             self.changed.notify_all();
@@ -302,7 +299,10 @@ impl Outbox {
             self.send_now(sending, bytes, 0);
         } else if sending.phase == Phase::Open {
             // The writer thread is at work, or has been called for what is unsent.
-            sending.unsent.extend_from_slice(bytes);
+            sending.unsent.append(|frames| {
+                frames.extend_from_slice(bytes);
+                0
+            });
         }
     }
 
@@ -331,16 +331,15 @@ impl Outbox {
         if sent == bytes.len() {
             sending.delivered += events;
         } else {
-            sending.unsent.extend_from_slice(&bytes[sent..]);
-            sending.unsent_events += events;
+            sending.delivered += sending.unsent.keep_rest(bytes, sent, events);
             self.nudge();
         }
     }
 
     fn give_up(&self, sending: &mut Sending) {
         sending.phase = Phase::Failed;
-        sending.undelivered += std::mem::take(&mut sending.unsent_events);
-        sending.unsent = Vec::new();
+        let unsent = std::mem::take(&mut sending.unsent);
+        sending.settle(&unsent);
         let _ = self.socket.shutdown(Shutdown::Both);
         self.changed.notify_all();
     }
@@ -367,16 +366,16 @@ impl Outbox {
 
     /// Writes with blocking sends under one absolute deadline. The socket's own timeout restarts with each partial
     /// write, so it is set anew to what is left.
-    fn write_in_time(&self, mut bytes: &[u8]) -> io::Result<()> {
+    fn write_in_time(&self, unsent: &mut Unsent) -> io::Result<()> {
         let deadline = Instant::now() + self.write_timeout;
-        while !bytes.is_empty() {
+        while unsent.len() > 0 {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(io::ErrorKind::TimedOut.into());
             }
             self.socket.set_write_timeout(Some(left))?;
-            match SockRef::from(&*self.socket).send_with_flags(bytes, MSG_NOSIGNAL) {
-                Ok(sent) => bytes = &bytes[sent..],
+            match SockRef::from(&*self.socket).send_with_flags(unsent.rest(), MSG_NOSIGNAL) {
+                Ok(sent) => unsent.advance(sent),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }

@@ -13,7 +13,7 @@ use crate::protocol::{
     Ack, ClientId, ErrorCode, Fault, Message, Request, RequestId, Subscribe, TopicName,
     parse_request, push_ack, push_error, push_gap, push_pong,
 };
-use crate::sync::Arc;
+use crate::sync::{Arc, Weak};
 
 /// Replies are sent at the latest when there are this many bytes of them.
 const MAX_HELD_REPLIES_BYTES: usize = 32 << 10;
@@ -211,9 +211,10 @@ impl Session {
         let topic = self.topic_anew(name.as_str())?;
         let key = (name, client_id);
         self.admit(&key, &topic)?;
-        let outlet: Arc<dyn Outlet> = self.connection.clone();
+        let connection: Weak<Connection> = Arc::downgrade(&self.connection);
+        let outlet: Weak<dyn Outlet> = connection;
         let opened = topic
-            .subscribe(key.1.clone(), &start_at, Arc::clone(&outlet))
+            .subscribe(key.1.clone(), &start_at, Weak::clone(&outlet))
             .map_err(|error| match error {
                 SubscribeError::Deleted => Fault::no_topic(key.0.as_str()),
                 SubscribeError::AheadOfTopic => {
