@@ -18,4 +18,4 @@ mod topic;
 pub(crate) use history::{HistoryError, HistoryPage};
 pub(crate) use registry::{Broker, CreateError, TopicOptions};
 pub(crate) use subscription::{Batch, Outlet, Progress, Subscription};
-pub(crate) use topic::{Opened, PublishError, SubscribeError, Topic, TopicStats};
+pub(crate) use topic::{Opened, PublishError, Published, SubscribeError, Topic, TopicStats};

@@ -71,13 +71,15 @@ pub(crate) struct Batch {
     pub(crate) bytes: Vec<u8>,
     after: u64,
     upto: u64,
+    /// The limit cut it short: whoever takes it has more to get.
+    more: bool,
 }
 
 impl Batch {
     /// Forgets the events, keeps the memory.
     pub(crate) fn reset(&mut self) {
         self.bytes.clear();
-        (self.after, self.upto) = (0, 0);
+        (self.after, self.upto, self.more) = (0, 0, false);
     }
 
     /// Gives the memory back too.
@@ -201,6 +203,7 @@ impl Subscription {
             self.advance(&mut cursor, batch.upto);
             Progress {
                 events: batch.upto - batch.after,
+                more: batch.more,
                 ..Progress::default()
             }
         })
@@ -212,7 +215,7 @@ impl Subscription {
         let (progress, after, upto) = self.gather_between(&mut batch.bytes, limit_bytes);
         let only_events = upto - after == progress.events && !progress.ended;
         if only_events {
-            (batch.after, batch.upto) = (after, upto);
+            (batch.after, batch.upto, batch.more) = (after, upto, progress.more);
         }
         progress
     }

@@ -42,6 +42,8 @@ struct State {
     log: Log,
     roster: Roster,
     deleted: bool,
+    /// The time of the newest event.
+    newest: Timestamp,
     /// No live subscription stands behind this position: saves looking at all of them on each publish.
     slowest: u64,
 }
@@ -55,6 +57,14 @@ pub(crate) struct Opened {
     pub(crate) gap: Option<Gap>,
     /// The subscription of the same client id that this one takes the place of. It must be ended.
     pub(crate) replaced: Option<Arc<Subscription>>,
+}
+
+/// What a message became.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Published {
+    pub(crate) seq: u64,
+    pub(crate) ts: Timestamp,
+    pub(crate) event_bytes: usize,
 }
 
 /// Why a subscription cannot be opened.
@@ -109,6 +119,7 @@ impl Topic {
                 log: Log::new(settings.bounds),
                 roster: Roster::default(),
                 deleted: false,
+                newest: Timestamp::EARLIEST,
                 slowest: 0,
             }),
             head: AtomicU64::new(0),
@@ -148,7 +159,7 @@ impl Topic {
     }
 
     pub(super) fn head(&self) -> u64 {
-        self.head.load(Ordering::SeqCst)
+        self.head.load(Ordering::Acquire)
     }
 
     pub(super) fn retained_bytes(&self) -> usize {
@@ -169,8 +180,14 @@ impl Topic {
         look(&state.log, state.deleted)
     }
 
-    /// Appends a message and returns its seq. Never waits; delivers nothing: see [`Topic::fan_out`].
-    pub(crate) fn try_publish(&self, message: &Message<'_>) -> Result<u64, PublishError> {
+    /// Appends a message. Never waits; delivers nothing: see [`Topic::fan_out`].
+    ///
+    /// `arrived` becomes the event's time, unless that would make the topic's time go back.
+    pub(crate) fn try_publish(
+        &self,
+        message: &Message<'_>,
+        arrived: Timestamp,
+    ) -> Result<Published, PublishError> {
         if self.draining.load(Ordering::SeqCst) {
             return Err(PublishError::ShuttingDown);
         }
@@ -179,7 +196,8 @@ impl Topic {
             return Err(PublishError::Deleted);
         }
         let seq = state.log.head() + 1;
-        let event = encode_event(&self.name, message, seq, Timestamp::now());
+        let ts = arrived.max(state.newest);
+        let event = encode_event(&self.name, message, seq, ts);
         let event_bytes = event.bytes().len();
         if self.settings.overflow == OverflowPolicy::Block
             && !self.make_room(&mut state, event_bytes)
@@ -187,13 +205,18 @@ impl Topic {
             return Err(PublishError::Full { event_bytes });
         }
         state.log.append(event);
-        self.head.store(seq, Ordering::SeqCst);
+        state.newest = ts;
+        self.head.store(seq, Ordering::Release);
         self.book(&state.log);
         drop(state);
         if self.ledger.is_exceeded() {
             self.ledger.relieve();
         }
-        Ok(seq)
+        Ok(Published {
+            seq,
+            ts,
+            event_bytes,
+        })
     }
 
     /// Offers everything published to every subscriber. Called with no lock held.
@@ -394,8 +417,11 @@ impl Topic {
 
     /// Brings the observers' figures in line with the log. Called under the lock.
     fn book(&self, log: &Log) {
-        let before = self.retained_bytes.swap(log.bytes(), Ordering::Relaxed);
-        self.ledger.changed(before, log.bytes());
+        let before = self.retained_bytes();
+        if before != log.bytes() {
+            self.retained_bytes.store(log.bytes(), Ordering::Relaxed);
+            self.ledger.changed(before, log.bytes());
+        }
     }
 }
 

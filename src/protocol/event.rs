@@ -29,7 +29,7 @@ pub(crate) fn encode_event(
     seq: u64,
     ts: Timestamp,
 ) -> EventFrame {
-    let mut digits = [0; 20];
+    let mut digits = itoa::Buffer::new();
     let parts = [
         EVENT_BEGINS,
         r#","topic":""#,
@@ -39,7 +39,7 @@ pub(crate) fn encode_event(
         r#"","payload":"#,
         message.payload(),
         r#"},"seq":"#,
-        decimal(seq, &mut digits),
+        digits.format(seq),
         r#","ts":""#,
     ];
     let text = parts.iter().map(|part| part.len()).sum::<usize>() + Timestamp::LEN + r#""}"#.len();
@@ -48,7 +48,7 @@ pub(crate) fn encode_event(
     parts
         .iter()
         .for_each(|part| frame.extend_from_slice(part.as_bytes()));
-    ts.push_to(&mut frame);
+    frame.extend_from_slice(ts.as_bytes());
     frame.extend_from_slice(br#""}"#);
     debug_assert_eq!(frame.len(), header_len(text) + text);
     EventFrame(frame.into_boxed_slice())
@@ -69,32 +69,11 @@ pub(crate) fn whole_events(frames: &[u8], upto: usize) -> (u64, usize) {
     (events, at)
 }
 
-/// The decimal text of a number, written into `digits` from the end.
-pub(super) fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &str {
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    std::str::from_utf8(&digits[at..]).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
     use serde_json::value::RawValue;
-
-    #[test]
-    fn the_numbers_are_decimal() {
-        for number in [0, 9, 10, 1_234_567_890, u64::MAX] {
-            assert_eq!(decimal(number, &mut [0; 20]), number.to_string());
-        }
-    }
 
     #[test]
     fn only_whole_events_count() {

@@ -1,8 +1,10 @@
 //! What the server says besides events: acks, pongs, errors, gaps and notices, each appended as a finished text frame.
 
-use super::event::decimal;
 use super::frame::push_text;
 use super::{ErrorCode, Fault, Gap, GapReason, Timestamp, TopicName};
+
+/// More than most acks need.
+const ACK_BYTES: usize = 256;
 
 /// The answer to a subscribe, unsubscribe or publish that was done.
 pub(crate) struct Ack<'a> {
@@ -13,6 +15,7 @@ pub(crate) struct Ack<'a> {
     pub(crate) epoch: Option<&'a str>,
     /// On acks of a resume: whether nothing was missed.
     pub(crate) recovered: Option<bool>,
+    pub(crate) ts: Timestamp,
 }
 
 /// News that answer no request.
@@ -25,6 +28,7 @@ pub(crate) enum Notice<'a> {
 }
 
 pub(crate) fn push_ack(out: &mut Vec<u8>, ack: &Ack<'_>) {
+    out.reserve(ACK_BYTES);
     push_text(out, |out| {
         begin(out, "ack", ack.request_id);
         field(out, "topic", ack.topic);
@@ -36,7 +40,7 @@ pub(crate) fn push_ack(out: &mut Vec<u8>, ack: &Ack<'_>) {
         if let Some(recovered) = ack.recovered {
             raw(out, "recovered", if recovered { "true" } else { "false" });
         }
-        end(out);
+        end_at(out, ack.ts);
     });
 }
 
@@ -148,7 +152,7 @@ fn raw(out: &mut Vec<u8>, name: &str, value: &str) {
 }
 
 fn number(out: &mut Vec<u8>, name: &str, value: u64) {
-    raw(out, name, decimal(value, &mut [0; 20]));
+    raw(out, name, itoa::Buffer::new().format(value));
 }
 
 fn json(out: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
@@ -157,8 +161,12 @@ fn json(out: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
 }
 
 fn end(out: &mut Vec<u8>) {
+    end_at(out, Timestamp::now());
+}
+
+fn end_at(out: &mut Vec<u8>, ts: Timestamp) {
     out.extend_from_slice(br#","ts":""#);
-    Timestamp::now().push_to(out);
+    out.extend_from_slice(ts.as_bytes());
     out.extend_from_slice(br#""}"#);
 }
 
@@ -193,6 +201,7 @@ mod tests {
             seq: 7,
             epoch: None,
             recovered: None,
+            ts: Timestamp::now(),
         };
         assert_eq!(
             said(|out| push_ack(out, &ack)),
@@ -232,7 +241,7 @@ mod tests {
                     topic: &topic(),
                     seq: 3,
                 },
-            )
+            );
         });
         assert_eq!(
             replaced,

@@ -1,47 +1,93 @@
 //! The `ts` of every frame: RFC 3339, UTC, microseconds, `Z`.
 
+use std::cell::Cell;
 use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use jiff::fmt::temporal::DateTimePrinter;
+/// A moment, as the text `2026-11-20T09:30:00.123456Z`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Timestamp([u8; Timestamp::LEN]);
 
-static PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(6));
+/// The text of a whole second, up to the point before the fraction.
+type Second = [u8; "2026-11-20T09:30:00.".len()];
 
-/// A moment, shown as `2026-11-20T09:30:00.123456Z`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Timestamp(jiff::Timestamp);
+thread_local! {
+    /// The last second this thread asked for: the calendar is worked out once a second, not once a message.
+    static LAST_SECOND: Cell<(u64, Second)> = const { Cell::new((0, *b"1970-01-01T00:00:00.")) };
+}
 
 impl Timestamp {
-    /// How many bytes a shown timestamp has.
+    /// How many bytes the text has.
     pub(crate) const LEN: usize = "2026-11-20T09:30:00.123456Z".len();
+
+    /// Not after any other.
+    pub(crate) const EARLIEST: Timestamp = Timestamp(*b"1970-01-01T00:00:00.000000Z");
 
     /// The current moment of the system clock.
     pub(crate) fn now() -> Timestamp {
-        Timestamp(jiff::Timestamp::now())
+        // A clock before 1970 shows 1970.
+        Timestamp::of(
+            SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default(),
+        )
     }
 
-    /// Appends the text to `out`.
-    pub(crate) fn push_to(self, out: &mut Vec<u8>) {
-        // Writing to a Vec cannot fail.
-        let _ = PRINTER.print_timestamp(&self.0, out);
+    fn of(since_epoch: Duration) -> Timestamp {
+        let mut text = [b'Z'; Timestamp::LEN];
+        let (second, fraction) = text.split_at_mut(size_of::<Second>());
+        second.copy_from_slice(&second_text(since_epoch.as_secs()));
+        let mut micros = since_epoch.subsec_micros();
+        for digit in fraction[..6].iter_mut().rev() {
+            *digit = b'0' + (micros % 10) as u8;
+            micros /= 10;
+        }
+        Timestamp(text)
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
     }
 }
 
-impl fmt::Display for Timestamp {
+fn second_text(second: u64) -> Second {
+    let (last, text) = LAST_SECOND.get();
+    if last == second {
+        return text;
+    }
+    let mut text = text;
+    let moment = i64::try_from(second)
+        .ok()
+        .and_then(|second| jiff::Timestamp::from_second(second).ok());
+    let shown = moment.unwrap_or(jiff::Timestamp::MAX).to_string();
+    text[..19].copy_from_slice(&shown.as_bytes()[..19]);
+    LAST_SECOND.set((second, text));
+    text
+}
+
+impl fmt::Debug for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&PRINTER.timestamp_to_string(&self.0))
+        f.write_str(std::str::from_utf8(&self.0).unwrap_or_default())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_whole_second_still_shows_six_digits() {
-        let ts = Timestamp(jiff::Timestamp::from_second(1_800_000_000).unwrap());
-        assert_eq!(ts.to_string(), "2027-01-15T08:00:00.000000Z");
-        let mut out = Vec::new();
-        Timestamp::now().push_to(&mut out);
-        assert_eq!(out.len(), Timestamp::LEN);
+        let ts = Timestamp::of(Duration::from_secs(1_800_000_000));
+        assert_eq!(format!("{ts:?}"), "2027-01-15T08:00:00.000000Z");
+    }
+
+    proptest! {
+        #[test]
+        fn the_text_names_the_moment(secs in 0u64..250_000_000_000, micros in 0u32..1_000_000) {
+            let text = format!("{:?}", Timestamp::of(Duration::new(secs, micros * 1000)));
+            let read: jiff::Timestamp = text.parse().unwrap();
+            prop_assert_eq!(read.as_microsecond(), i64::try_from(secs).unwrap() * 1_000_000 + i64::from(micros));
+        }
     }
 }

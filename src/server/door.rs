@@ -40,7 +40,7 @@ pub(super) fn listen(config: &Config) -> Result<TcpListener, StartError> {
                 last = StartError::InUse { addr: address }
             }
             Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
-                last = unresolved(error)
+                last = unresolved(error);
             }
             Err(error) => last = StartError::Io(error),
         }

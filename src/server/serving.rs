@@ -68,7 +68,7 @@ impl Serving {
                 tracing::info!(connection = id, %peer, reason, requests, "connection closed");
             }
             Ended::Upgrade { head, received } => {
-                self.upgrade(id, peer, socket, connections, &head, received)
+                self.upgrade(id, peer, socket, connections, &head, received);
             }
         }
     }
@@ -123,7 +123,7 @@ pub(super) fn admit(serving: &Arc<Serving>, connections: &Arc<Connections>) -> B
     Box::new(move |socket: TcpStream, peer: SocketAddr| {
         let (serving, known) = (Arc::clone(&serving), Arc::clone(&connections));
         connections.admit(socket, move |id, socket| {
-            serving.run(id, peer, &socket, &known)
+            serving.run(id, peer, &socket, &known);
         })
     })
 }

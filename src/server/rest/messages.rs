@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::body::read_object;
 use super::{Api, problems};
 use crate::broker::Batch;
-use crate::protocol::{InvalidMessage, Message, TopicName, as_string, is_null};
+use crate::protocol::{InvalidMessage, Message, Timestamp, TopicName, as_string, is_null};
 use crate::server::http::{Problem, Request, Response};
 
 const FIELDS: [&str; 2] = ["id", "payload"];
@@ -33,8 +33,9 @@ impl Api {
         let message = read_message(request)?;
         let topic = self.topic(name)?;
         let seq = topic
-            .try_publish(&message)
-            .map_err(|error| problems::publish_refused(name, &error))?;
+            .try_publish(&message, Timestamp::now())
+            .map_err(|error| problems::publish_refused(name, &error))?
+            .seq;
         topic.fan_out(&mut Batch::default());
         let body = Published {
             status: "ok",

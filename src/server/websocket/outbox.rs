@@ -368,7 +368,7 @@ impl Outbox {
     /// write, so it is set anew to what is left.
     fn write_in_time(&self, unsent: &mut Unsent) -> io::Result<()> {
         let deadline = Instant::now() + self.write_timeout;
-        while unsent.len() > 0 {
+        while !unsent.rest().is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(io::ErrorKind::TimedOut.into());

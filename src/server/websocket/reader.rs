@@ -15,7 +15,7 @@ use crate::protocol::{Notice, ping_frame, pong_frame, push_notice};
 use crate::sync::Arc;
 
 /// What tungstenite reads at a time; larger messages make it grow for as long as they last.
-const READ_BUFFER_BYTES: usize = 2 << 10;
+const READ_BUFFER_BYTES: usize = 4 << 10;
 
 /// The limits a reader keeps.
 #[derive(Debug, Clone, Copy)]
@@ -108,7 +108,6 @@ impl Reader {
     /// All that was received has been done: flush, then wait for more.
     fn wait(&mut self) -> Option<EndReason> {
         self.session.flush();
-        self.session.rest();
         if !self.connection.is_open() {
             return None;
         }
@@ -119,10 +118,12 @@ impl Reader {
         {
             Filled::Bytes => {
                 self.pinged = false;
+                self.session.bytes_arrived();
                 None
             }
             Filled::Silence if self.pinged => Some(EndReason::Heartbeat),
             Filled::Silence => {
+                self.session.rest();
                 self.ping();
                 None
             }

@@ -1,22 +1,27 @@
 //! What a connection asks, done: requests in, replies and fan-out collected until the reader would wait.
 
-use std::borrow::Cow;
 use std::time::Instant;
 
 use super::connection::Connection;
 use super::outbox::PIECE_BYTES;
 use super::pace::PublishRate;
 use crate::broker::{
-    Batch, Broker, Opened, Outlet, PublishError, SubscribeError, Subscription, Topic,
+    Batch, Broker, Opened, Outlet, PublishError, Published, SubscribeError, Subscription, Topic,
 };
 use crate::protocol::{
-    Ack, ClientId, ErrorCode, Fault, Message, Request, RequestId, Subscribe, TopicName,
+    Ack, ClientId, ErrorCode, Fault, Message, Request, RequestId, Subscribe, Timestamp, TopicName,
     parse_request, push_ack, push_error, push_gap, push_pong,
 };
 use crate::sync::{Arc, Weak};
 
 /// Replies are sent at the latest when there are this many bytes of them.
 const MAX_HELD_REPLIES_BYTES: usize = 32 << 10;
+
+/// A send takes about as long as eight publishes; below 256 events it is not worth sending earlier.
+const HELD_EVENTS_PER_SUBSCRIBER: usize = 8;
+const MIN_HELD_EVENTS: usize = 256;
+/// Topics with something to offer that are held back at once.
+const MAX_UNFLUSHED_TOPICS: usize = 64;
 
 pub(super) struct Session {
     connection: Arc<Connection>,
@@ -28,12 +33,40 @@ pub(super) struct Session {
     /// Topics with events that were not offered to their subscribers yet.
     unflushed: Vec<Unflushed>,
     batch: Batch,
+    /// When the bytes that are being worked on arrived.
+    arrived: Timestamp,
 }
 
+/// What a topic has to offer, and how much of it may be held back.
 struct Unflushed {
     topic: Arc<Topic>,
     events: usize,
     bytes: usize,
+    max_events: usize,
+    max_bytes: usize,
+}
+
+impl Unflushed {
+    /// At most half a queue is held back, so that no subscriber loses an event to it, and no more than can be gathered at
+    /// once. Below that, as many events as take about as long to publish as to send on: so the subscribers of a busy
+    /// publisher work while it does, and a large audience is not sent to in small pieces.
+    fn new(topic: Arc<Topic>) -> Unflushed {
+        let worthwhile = MIN_HELD_EVENTS.max(HELD_EVENTS_PER_SUBSCRIBER * topic.subscriber_count());
+        Unflushed {
+            events: 0,
+            bytes: 0,
+            max_events: worthwhile.min(topic.max_queue_size().div_ceil(2)),
+            max_bytes: PIECE_BYTES.min(topic.max_history_bytes() / 2),
+            topic,
+        }
+    }
+
+    /// `true` when it should be offered now.
+    fn add(&mut self, event_bytes: usize) -> bool {
+        self.events += 1;
+        self.bytes += event_bytes;
+        self.events >= self.max_events || self.bytes >= self.max_bytes
+    }
 }
 
 impl Session {
@@ -51,6 +84,7 @@ impl Session {
             replies: Vec::new(),
             unflushed: Vec::new(),
             batch: Batch::default(),
+            arrived: Timestamp::now(),
         }
     }
 
@@ -62,6 +96,11 @@ impl Session {
             push_error(&mut self.replies, request_id, &fault);
         }
         self.bound_replies();
+    }
+
+    /// What is done from now on came in at this moment.
+    pub(super) fn bytes_arrived(&mut self) {
+        self.arrived = Timestamp::now();
     }
 
     /// Only text messages are requests.
@@ -82,8 +121,12 @@ impl Session {
 
     /// Offers what was published to its subscribers, then sends the replies in one piece.
     pub(super) fn flush(&mut self) {
-        for Unflushed { topic, .. } in self.unflushed.drain(..) {
-            topic.fan_out(&mut self.batch);
+        for unflushed in self
+            .unflushed
+            .drain(..)
+            .filter(|unflushed| unflushed.events > 0)
+        {
+            unflushed.topic.fan_out(&mut self.batch);
         }
         if !self.replies.is_empty() {
             self.connection.outbox.reply(&mut self.replies);
@@ -102,7 +145,7 @@ impl Session {
         match request {
             Request::Ping => push_pong(&mut self.replies, request_id),
             Request::Publish { topic, message } => {
-                let seq = self.publish(&topic, &message)?;
+                let Published { seq, ts, .. } = self.publish(&topic, &message)?;
                 push_ack(
                     &mut self.replies,
                     &Ack {
@@ -111,13 +154,14 @@ impl Session {
                         seq,
                         epoch: None,
                         recovered: None,
+                        ts,
                     },
                 );
             }
             Request::Subscribe(subscribe) => self.subscribe(subscribe, request_id)?,
             Request::Unsubscribe { topic, client_id } => {
                 let seq = self.unsubscribe(&topic, client_id)?;
-                let topic = topic.as_str();
+                let (topic, ts) = (topic.as_str(), Timestamp::now());
                 push_ack(
                     &mut self.replies,
                     &Ack {
@@ -126,6 +170,7 @@ impl Session {
                         seq,
                         epoch: None,
                         recovered: None,
+                        ts,
                     },
                 );
             }
@@ -133,8 +178,8 @@ impl Session {
         Ok(())
     }
 
-    fn publish(&mut self, name: &Cow<'_, str>, message: &Message<'_>) -> Result<u64, Fault> {
-        let mut topic = self.topic(name)?;
+    fn publish(&mut self, name: &str, message: &Message<'_>) -> Result<Published, Fault> {
+        let mut at = self.unflushed(name)?;
         if self.publish_rate.is_limited() && !self.publish_rate.allow(Instant::now()) {
             return Err(Fault::new(
                 ErrorCode::RateLimited,
@@ -142,61 +187,49 @@ impl Session {
             ));
         }
         loop {
-            match topic.try_publish(message) {
-                Ok(seq) => {
-                    self.published(topic, message.payload().len());
-                    return Ok(seq);
+            let unflushed = &mut self.unflushed[at];
+            match unflushed.topic.try_publish(message, self.arrived) {
+                Ok(published) => {
+                    if unflushed.add(published.event_bytes) {
+                        self.flush();
+                    }
+                    return Ok(published);
                 }
                 Err(PublishError::ShuttingDown) => return Err(Fault::shutting_down()),
-                // It may have been created anew since; if not, the look-up says so.
-                Err(PublishError::Deleted) => topic = self.topic_anew(name)?,
+                Err(PublishError::Deleted) => {
+                    self.unflushed.swap_remove(at);
+                }
                 Err(PublishError::Full { event_bytes }) => {
+                    let topic = Arc::clone(&unflushed.topic);
                     self.flush();
                     topic.wait_for_room(event_bytes);
                 }
             }
+            // It may have been deleted, or created anew; the look-up says so.
+            at = self.unflushed(name)?;
         }
     }
 
-    /// A topic this session has just published to is not looked up again.
-    fn topic(&self, name: &str) -> Result<Arc<Topic>, Fault> {
-        match self.unflushed.last() {
-            Some(last) if last.topic.name().as_str() == name => Ok(Arc::clone(&last.topic)),
-            _ => self.topic_anew(name),
-        }
-    }
-
-    fn topic_anew(&self, name: &str) -> Result<Arc<Topic>, Fault> {
-        self.broker.topic(name).ok_or_else(|| Fault::no_topic(name))
-    }
-
-    /// Notes that a topic has an event to offer; offers at once when waiting longer could cost a subscriber an event.
-    fn published(&mut self, topic: Arc<Topic>, payload_bytes: usize) {
-        let at = match self
+    /// Where the topic stands among those with events to offer. One that this session has just published to is not
+    /// looked up again.
+    fn unflushed(&mut self, name: &str) -> Result<usize, Fault> {
+        if let Some(at) = self
             .unflushed
             .iter()
-            .position(|unflushed| Arc::ptr_eq(&unflushed.topic, &topic))
+            .position(|unflushed| unflushed.topic.name().as_str() == name)
         {
-            Some(at) => at,
-            None => {
-                self.unflushed.push(Unflushed {
-                    topic,
-                    events: 0,
-                    bytes: 0,
-                });
-                self.unflushed.len() - 1
-            }
-        };
-        let unflushed = &mut self.unflushed[at];
-        unflushed.events += 1;
-        unflushed.bytes += payload_bytes;
-        let half_a_queue = unflushed.events >= unflushed.topic.max_queue_size().div_ceil(2);
-        if half_a_queue
-            || unflushed.bytes >= PIECE_BYTES.min(unflushed.topic.max_history_bytes() / 2)
-        {
-            let unflushed = self.unflushed.swap_remove(at);
-            unflushed.topic.fan_out(&mut self.batch);
+            return Ok(at);
         }
+        let topic = self.topic(name)?;
+        if self.unflushed.len() >= MAX_UNFLUSHED_TOPICS {
+            self.flush();
+        }
+        self.unflushed.push(Unflushed::new(topic));
+        Ok(self.unflushed.len() - 1)
+    }
+
+    fn topic(&self, name: &str) -> Result<Arc<Topic>, Fault> {
+        self.broker.topic(name).ok_or_else(|| Fault::no_topic(name))
     }
 
     fn subscribe(&mut self, subscribe: Subscribe, request_id: Option<&str>) -> Result<(), Fault> {
@@ -208,7 +241,7 @@ impl Session {
         if self.broker.is_draining() {
             return Err(Fault::shutting_down());
         }
-        let topic = self.topic_anew(name.as_str())?;
+        let topic = self.topic(name.as_str())?;
         let key = (name, client_id);
         self.admit(&key, &topic)?;
         let connection: Weak<Connection> = Arc::downgrade(&self.connection);
@@ -265,6 +298,7 @@ impl Session {
             seq: *seq,
             epoch: Some(topic.epoch()),
             recovered: *recovered,
+            ts: Timestamp::now(),
         };
         push_ack(&mut self.replies, &ack);
         if let Some(gap) = gap {

@@ -1,0 +1,197 @@
+//! The load: one publisher and its subscribers on one epoll, in the calling thread.
+//! Sends as fast as a window allows or at a fixed pace, and takes the time of every delivery.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+
+use super::Failure;
+use super::client::Client;
+use super::run::{Outcome, Run};
+use super::verify::Ledger;
+
+const TICK_MILLIS: u16 = 250;
+const PUBLISHER: u64 = u64::MAX;
+const TIMER: u64 = u64::MAX - 1;
+
+/// How the publisher sends.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Pace {
+    /// So many messages may be on their way to the slowest subscriber.
+    Window(u64),
+    /// So many messages a second, whatever has arrived.
+    PerSecond(u32),
+}
+
+/// One run of the load.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan {
+    pub(crate) messages: u64,
+    pub(crate) payload_bytes: usize,
+    pub(crate) pace: Pace,
+}
+
+/// A subscriber with its ledger.
+#[derive(Debug)]
+pub(crate) struct Subscriber {
+    pub(crate) client: Client,
+    pub(crate) ledger: Ledger,
+}
+
+/// The clients of one topic. Several runs may follow each other.
+#[derive(Debug)]
+pub(crate) struct Load {
+    topic: String,
+    epoll: Epoll,
+    clock: Instant,
+    subscribers: Vec<Subscriber>,
+    publisher: Client,
+    unsent: Vec<u8>,
+    /// Whether the epoll tells when the publisher can write again.
+    blocked: bool,
+    published: u64,
+    acked: u64,
+    scratch: Vec<u8>,
+}
+
+impl Load {
+    pub(crate) fn new(
+        topic: &str,
+        publisher: Client,
+        subscribers: Vec<Subscriber>,
+    ) -> Result<Load, Failure> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        for (index, subscriber) in subscribers.iter().enumerate() {
+            watch(&epoll, &subscriber.client, index as u64)?;
+        }
+        watch(&epoll, &publisher, PUBLISHER)?;
+        Ok(Load {
+            topic: topic.to_owned(),
+            epoll,
+            clock: Instant::now(),
+            subscribers,
+            publisher,
+            unsent: Vec::new(),
+            blocked: false,
+            published: 0,
+            acked: 0,
+            scratch: vec![0; 256 << 10],
+        })
+    }
+
+    /// Messages published in all runs so far.
+    pub(crate) fn published(&self) -> u64 {
+        self.published
+    }
+
+    /// Publishes what the plan says and returns when every subscriber has all of it.
+    pub(crate) fn run(&mut self, plan: &Plan) -> Result<Outcome, Failure> {
+        let mut run = Run::new(plan, &self.topic, self.published, self.subscribers.len());
+        let timer = match plan.pace {
+            Pace::Window(_) => None,
+            Pace::PerSecond(rate) => Some(self.start_timer(rate)?),
+        };
+        let mut events = vec![EpollEvent::empty(); 1024];
+        while !run.is_complete(self.acked) {
+            self.publish_due(&mut run);
+            self.flush()?;
+            let ready = match self.epoll.wait(&mut events, TICK_MILLIS) {
+                Err(Errno::EINTR) => 0,
+                ready => ready?,
+            };
+            for event in &events[..ready] {
+                match (event.data(), &timer) {
+                    // Read, or it would not go on.
+                    (TIMER, Some(timer)) => timer.wait()?,
+                    (PUBLISHER, _) => self.read_acks()?,
+                    (index, _) => self.read_events(index as usize, &mut run)?,
+                }
+            }
+            run.check_progress(self.acked)?;
+        }
+        Ok(run.end())
+    }
+
+    /// Wakes the epoll whenever a message is due.
+    fn start_timer(&self, rate: u32) -> Result<TimerFd, Failure> {
+        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_CLOEXEC)?;
+        let interval = TimeSpec::from_duration(Duration::from_secs(1) / rate);
+        timer.set(Expiration::Interval(interval), TimerSetTimeFlags::empty())?;
+        self.epoll
+            .add(&timer, EpollEvent::new(EpollFlags::EPOLLIN, TIMER))?;
+        Ok(timer)
+    }
+
+    fn publish_due(&mut self, run: &mut Run) {
+        let due = match run.pace {
+            Pace::PerSecond(rate) => {
+                let by_now = run.started.elapsed().as_secs_f64() * f64::from(rate);
+                run.last.min(run.first + by_now as u64)
+            }
+            Pace::Window(window) => {
+                if self.published - run.slowest >= window {
+                    run.slowest = self.slowest();
+                }
+                run.last.min(run.slowest + window)
+            }
+        };
+        while self.published < due {
+            self.published += 1;
+            let now = self.clock.elapsed().as_nanos() as u64;
+            run.template.append(self.published, now, &mut self.unsent);
+        }
+    }
+
+    /// The newest message that has been acked and has reached every subscriber.
+    fn slowest(&self) -> u64 {
+        let ledgers = self.subscribers.iter().map(|one| one.ledger.accounted());
+        ledgers.min().unwrap_or(self.acked).min(self.acked)
+    }
+
+    fn flush(&mut self) -> Result<(), Failure> {
+        if self.unsent.is_empty() {
+            return Ok(());
+        }
+        let written = self.publisher.write_some(&self.unsent)?;
+        self.unsent.drain(..written);
+        let blocked = !self.unsent.is_empty();
+        if blocked != self.blocked {
+            self.blocked = blocked;
+            let mut wanted = EpollFlags::EPOLLIN;
+            wanted.set(EpollFlags::EPOLLOUT, blocked);
+            let mut interest = EpollEvent::new(wanted, PUBLISHER);
+            self.epoll.modify(&self.publisher, &mut interest)?;
+        }
+        Ok(())
+    }
+
+    fn read_events(&mut self, index: usize, run: &mut Run) -> Result<(), Failure> {
+        let now = self.clock.elapsed().as_nanos() as u64;
+        let Subscriber { client, ledger } = &mut self.subscribers[index];
+        client.read_frames(&mut self.scratch, &mut |frame| {
+            run.enter(ledger.enter(frame)?, now)
+        })
+    }
+
+    fn read_acks(&mut self) -> Result<(), Failure> {
+        let acked = &mut self.acked;
+        self.publisher.read_frames(&mut self.scratch, &mut |frame| {
+            if !frame.starts_with(br#"{"type":"ack""#) {
+                return Err(format!("no ack: {}", String::from_utf8_lossy(frame)).into());
+            }
+            *acked += 1;
+            Ok(())
+        })
+    }
+}
+
+/// Registers a client for reading.
+pub(crate) fn watch(epoll: &Epoll, client: &Client, token: u64) -> Result<(), Failure> {
+    client.set_nonblocking()?;
+    epoll.add(client.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, token))?;
+    Ok(())
+}

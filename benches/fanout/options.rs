@@ -1,0 +1,38 @@
+//! The command line of the benchmark.
+
+use clap::{Parser, ValueEnum};
+
+/// Measures a threadcast server on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "fanout")]
+pub(crate) struct Options {
+    /// Run everything small, in a few seconds: shows that it works, not how fast it is
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Run only this scene; may be given several times
+    #[arg(long, value_name = "NAME", value_enum)]
+    pub(crate) scene: Vec<SceneName>,
+    /// Subscribers of the scene 'held'
+    #[arg(long, value_name = "N", default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) held: u32,
+    /// Accepted because `cargo bench` passes it
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// The scenes, by what they are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SceneName {
+    /// 1 publisher, 100 subscribers, as fast as 64 events in flight allow
+    Throughput,
+    /// 1 publisher, 1000 subscribers, 50 events a second
+    Wide,
+    /// 1 publisher, 1 subscriber, 2000 events a second
+    Latency,
+    /// 1 publisher, 1 subscriber, as fast as 256 events in flight allow
+    Pipeline,
+    /// Thousands of subscribers that wait, and one broadcast to all of them
+    Held,
+    /// 100 subscribers that read, without and with 1000 that never do
+    Stalled,
+}

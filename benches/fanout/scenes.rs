@@ -1,0 +1,136 @@
+//! The scenes: what is put on the server, and with which settings. Each has a server of its own.
+
+use clap::ValueEnum;
+
+use super::Failure;
+use super::client::Client;
+use super::load::{Load, Pace, Plan, Subscriber};
+use super::options::{Options, SceneName};
+use super::report::{self, Measured};
+use super::server::{ServerProcess, descriptor_limit};
+use super::stalled;
+use super::verify::Ledger;
+
+/// The topic of every scene.
+pub(crate) const TOPIC: &str = "bench";
+/// The payload of every figure.
+pub(crate) const PAYLOAD_BYTES: usize = 128;
+/// Descriptors that are not clients.
+const SPARE_DESCRIPTORS: u64 = 100;
+
+/// The scenes asked for; without a choice, all of them.
+pub(crate) fn chosen(options: &Options) -> Vec<SceneName> {
+    match options.scene.as_slice() {
+        [] => SceneName::value_variants().to_vec(),
+        chosen => chosen.to_vec(),
+    }
+}
+
+/// Runs one scene and prints its figures.
+pub(crate) fn run(scene: SceneName, options: &Options) -> Result<(), Failure> {
+    let quick = options.quick;
+    let pick = |full: u64, small: u64| if quick { small } else { full };
+    match scene {
+        SceneName::Throughput => fan_out(
+            "1 → 100, window 64",
+            100,
+            pick(40_000, 1_000),
+            Pace::Window(64),
+        ),
+        SceneName::Wide if quick => fan_out("1 → 200, 50/s", 200, 25, Pace::PerSecond(50)),
+        SceneName::Wide => fan_out("1 → 1000, 50/s", 1000, 250, Pace::PerSecond(50)),
+        SceneName::Latency => fan_out(
+            "1 → 1, 2000/s",
+            1,
+            pick(10_000, 1_000),
+            Pace::PerSecond(2000),
+        ),
+        SceneName::Pipeline => fan_out(
+            "1 → 1, window 256",
+            1,
+            pick(300_000, 10_000),
+            Pace::Window(256),
+        ),
+        SceneName::Held => held(if quick {
+            500.min(options.held)
+        } else {
+            options.held
+        }),
+        SceneName::Stalled => stalled::run(quick),
+    }
+}
+
+fn fan_out(what: &str, subscribers: usize, messages: u64, pace: Pace) -> Result<(), Failure> {
+    let server = ServerProcess::start(&[("PUBSUB_MAX_QUEUE_SIZE", queue_size(pace))])?;
+    let mut load = open_load(&server, subscribers)?;
+    let plan = Plan {
+        messages,
+        payload_bytes: PAYLOAD_BYTES,
+        pace,
+    };
+    let measured = Measured::take(&server, &mut load, &plan)?;
+    report::print_line(what, &measured);
+    drop(load);
+    server.stop()
+}
+
+/// A window that is larger than the default queue needs a queue of its size, or events would be dropped by design.
+fn queue_size(pace: Pace) -> String {
+    match pace {
+        Pace::Window(window) => window.max(100).to_string(),
+        Pace::PerSecond(_) => "100".to_owned(),
+    }
+}
+
+fn held(wanted: u32) -> Result<(), Failure> {
+    let possible = descriptor_limit()?.saturating_sub(SPARE_DESCRIPTORS);
+    let subscribers = u64::from(wanted).min(possible);
+    if subscribers < u64::from(wanted) {
+        println!("held: only {subscribers} of {wanted}, for want of file descriptors");
+    }
+    let server = ServerProcess::start(&[])?;
+    let before = server.resident_bytes()?;
+    let mut load = open_load(&server, subscribers as usize)?;
+    let open = server.resident_bytes()?;
+    let plan = Plan {
+        messages: 5,
+        payload_bytes: PAYLOAD_BYTES,
+        pace: Pace::PerSecond(5),
+    };
+    let measured = Measured::take(&server, &mut load, &plan)?;
+    report::print_line(&format!("1 → {subscribers} held, 5 broadcasts"), &measured);
+    report::print_fact(&format!(
+        "resident per connection: {:.1} KiB when open, {:.1} KiB after the broadcasts",
+        kib_each(open.saturating_sub(before), subscribers),
+        kib_each(server.resident_bytes()?.saturating_sub(before), subscribers),
+    ));
+    drop(load);
+    server.stop()
+}
+
+fn kib_each(bytes: u64, connections: u64) -> f64 {
+    bytes as f64 / 1024.0 / connections as f64
+}
+
+/// Creates the topic and connects the publisher and all subscribers.
+pub(crate) fn open_load(server: &ServerProcess, subscribers: usize) -> Result<Load, Failure> {
+    server.create_topic(TOPIC)?;
+    let subscribers = (0..subscribers)
+        .map(|index| subscribe(server, &format!("reader-{index}"), None))
+        .collect::<Result<_, _>>()?;
+    Load::new(TOPIC, Client::connect(server.address(), None)?, subscribers)
+}
+
+/// One more subscriber of the topic.
+pub(crate) fn subscribe(
+    server: &ServerProcess,
+    client_id: &str,
+    receive_buffer_bytes: Option<usize>,
+) -> Result<Subscriber, Failure> {
+    let mut client = Client::connect(server.address(), receive_buffer_bytes)?;
+    client.subscribe(TOPIC, client_id)?;
+    Ok(Subscriber {
+        client,
+        ledger: Ledger::new(),
+    })
+}
