@@ -20,7 +20,7 @@ use crate::sync::channel::{Receiver, Sender, TrySendError, bounded};
 use crate::sync::{Arc, Condvar, Mutex};
 
 /// The most a thread gathers at a time, whatever the backlog.
-pub(super) const PIECE_BYTES: usize = 64 << 10;
+const PIECE_BYTES: usize = 64 << 10;
 /// Unsent bytes above which the connection's own reader waits instead of adding replies.
 const MAX_UNSENT_REPLIES_BYTES: usize = 64 << 10;
 /// Tokens the channel to the writer holds; more wait in the ready list.

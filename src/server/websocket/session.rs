@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use super::connection::Connection;
-use super::outbox::PIECE_BYTES;
 use super::pace::PublishRate;
 use crate::broker::{
     Batch, Broker, Opened, Outlet, PublishError, Published, SubscribeError, Subscription, Topic,
@@ -20,6 +19,8 @@ const MAX_HELD_REPLIES_BYTES: usize = 32 << 10;
 /// A send takes about as long as eight publishes; below 256 events it is not worth sending earlier.
 const HELD_EVENTS_PER_SUBSCRIBER: usize = 8;
 const MIN_HELD_EVENTS: usize = 256;
+/// Well below a piece, so that what was held back is gathered at once.
+const MAX_HELD_BYTES: usize = 44 << 10;
 /// Topics with something to offer that are held back at once.
 const MAX_UNFLUSHED_TOPICS: usize = 64;
 
@@ -56,7 +57,7 @@ impl Unflushed {
             events: 0,
             bytes: 0,
             max_events: worthwhile.min(topic.max_queue_size().div_ceil(2)),
-            max_bytes: PIECE_BYTES.min(topic.max_history_bytes() / 2),
+            max_bytes: MAX_HELD_BYTES.min(topic.max_history_bytes() / 2),
             topic,
         }
     }
