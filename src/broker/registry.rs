@@ -71,6 +71,7 @@ impl Broker {
             Entry::Vacant(_) if is_full => Err(CreateError::LimitReached),
             Entry::Vacant(vacant) => {
                 let topic = Topic::new(name, self.settings(options), &self.ledger, &self.draining);
+                tracing::info!(topic = %topic.name(), epoch = topic.epoch(), "topic created");
                 Ok(Arc::clone(vacant.insert(topic)))
             }
         }
@@ -81,7 +82,8 @@ impl Broker {
         let Some(topic) = self.topics.write().remove(name) else {
             return false;
         };
-        topic.delete();
+        let subscribers = topic.delete();
+        tracing::info!(topic = %name, messages = topic.head(), subscribers, "topic deleted");
         true
     }
 

@@ -271,8 +271,8 @@ impl Topic {
         }
     }
 
-    /// Takes no more publishes and subscribes, and lets every subscriber read to the end.
-    pub(super) fn delete(&self) {
+    /// Takes no more publishes and subscribes, and lets every subscriber read to the end; returns how many there are.
+    pub(super) fn delete(&self) -> usize {
         let roster = {
             let mut state = self.state.write();
             state.deleted = true;
@@ -284,6 +284,7 @@ impl Topic {
         for subscription in roster.iter() {
             subscription.offer(&mut batch);
         }
+        roster.len()
     }
 
     /// Waits until an event of this size would push no unread event out, at most `timeout`; then ends whoever stands

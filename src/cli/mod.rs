@@ -4,6 +4,7 @@
 mod failure;
 mod healthcheck;
 mod logging;
+mod origin;
 mod serve;
 mod settings;
 mod signals;

@@ -1,8 +1,9 @@
 //! Where each setting came from: a flag, a variable, or the default.
 
 use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, Args};
+use clap::{ArgMatches, Args};
 
+use super::origin::origin_of;
 use super::settings::Settings;
 
 /// Every setting as given, grouped by where it came from.
@@ -39,19 +40,6 @@ fn raw(matches: &ArgMatches, id: &str) -> String {
         .map(|value| value.to_string_lossy())
         .collect::<Vec<_>>()
         .join(",")
-}
-
-/// How a user calls this setting: by its variable if it came from there, else by flag and variable.
-pub(super) fn origin_of(arg: &Arg, source: ValueSource) -> String {
-    let flag = arg
-        .get_long()
-        .map(|long| format!("--{long}"))
-        .unwrap_or_default();
-    match arg.get_env().map(|variable| variable.to_string_lossy()) {
-        Some(variable) if source == ValueSource::EnvVariable => variable.into_owned(),
-        Some(variable) => format!("{flag} ({variable})"),
-        None => flag,
-    }
 }
 
 /// The same, for a setting that turned out to be wrong only when it was used.

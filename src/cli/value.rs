@@ -16,7 +16,7 @@ use clap::parser::ValueSource;
 use threadcast::config::normalize_origin;
 
 use super::failure::wrong_value;
-use super::sources::origin_of;
+use super::origin::origin_of;
 
 /// The longest part of a wrong value that is told.
 const TOLD_CHARS: usize = 100;

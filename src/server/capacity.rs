@@ -4,45 +4,9 @@
 
 use tracing::warn;
 
+use super::limit::Limit;
 use super::machine;
 use crate::config::ranges::MAX_CONNECTIONS;
-
-/// What a connection costs, and what the rest of the process must keep.
-pub(super) mod cost {
-    /// Each of a connection's two threads maps its stack, its signal stack, and a guard for each.
-    pub(crate) const MAPS_PER_CONNECTION: u64 = 8;
-    /// A reader and a writer.
-    pub(crate) const THREADS_PER_CONNECTION: u64 = 2;
-    /// Reader and writer share one socket.
-    pub(crate) const DESCRIPTORS_PER_CONNECTION: u64 = 1;
-    /// Of the memory maps, the share (one in so many) left to the heap: a large buffer takes a map each.
-    pub(crate) const MAPS_RESERVE_SHARE: u64 = 8;
-    /// Threads left to the door, the REST workers and whoever else runs here.
-    pub(crate) const THREADS_RESERVE: u64 = 300;
-    /// Descriptors left to the listener, the REST workers' sockets and the files of others.
-    pub(crate) const DESCRIPTORS_RESERVE: u64 = 600;
-}
-
-/// One limit of the machine, as far as it matters here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Limit {
-    /// The name under which an administrator finds it.
-    pub(super) name: &'static str,
-    pub(super) max: u64,
-    /// Taken already.
-    pub(super) used: u64,
-    /// Kept back for everything that is no connection.
-    pub(super) reserve: u64,
-    pub(super) per_connection: u64,
-}
-
-impl Limit {
-    /// A reserve never takes more than half of what is free, so that a tight limit still serves some.
-    fn connections(&self) -> u64 {
-        let free = self.max.saturating_sub(self.used);
-        (free - self.reserve.min(free / 2)) / self.per_connection
-    }
-}
 
 /// The most connections a server takes at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

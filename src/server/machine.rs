@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 
-use super::capacity::{Limit, cost};
+use super::limit::{Limit, cost};
 
 /// Where version 2 of the control groups is mounted.
 const CGROUP_ROOT: &str = "/sys/fs/cgroup";

@@ -9,6 +9,7 @@ mod connections;
 mod door;
 mod error;
 mod http;
+mod limit;
 mod machine;
 mod rest;
 mod serving;

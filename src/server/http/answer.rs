@@ -5,8 +5,9 @@
 use std::io::Write;
 use std::time::SystemTime;
 
-use super::message::{Response, reason_phrase};
+use super::message::Response;
 use super::problem::Problem;
+use super::status::reason_phrase;
 
 /// A response with owned names, as it comes back from a REST worker.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -18,6 +18,7 @@ pub(crate) mod problem;
 pub(crate) mod request_line;
 pub(crate) mod scan;
 pub(crate) mod serve;
+mod status;
 pub(crate) mod stream;
 pub(crate) mod target;
 

@@ -5,7 +5,7 @@
 use serde::Serialize;
 use serde::ser::{SerializeStruct, Serializer};
 
-use super::message::reason_phrase;
+use super::status::reason_phrase;
 
 /// A refusal or failure, ready to be written as `application/problem+json`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -149,7 +149,8 @@ impl Connection {
 
     fn follow_up(&self, subscription: &Arc<Subscription>, offered: Offered) {
         if offered.dropped > 0 {
-            self.slow_log.dropped(self, subscription, offered.dropped);
+            self.slow_log
+                .dropped(self.id, subscription, offered.dropped);
         }
         if offered.ended {
             self.forget(subscription);
@@ -183,7 +184,7 @@ impl Outlet for Connection {
     }
 
     fn too_slow(&self, subscription: &Arc<Subscription>) {
-        self.slow_log.disconnected(self, subscription);
+        self.slow_log.disconnected(self.id, subscription);
         self.end(EndReason::SlowConsumer(subscription.topic().name().clone()));
     }
 }

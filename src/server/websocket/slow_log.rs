@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use super::connection::Connection;
 use crate::broker::Subscription;
 use crate::sync::Mutex;
 
@@ -15,23 +14,18 @@ pub(crate) struct SlowConsumerLog {
 }
 
 impl SlowConsumerLog {
-    pub(super) fn dropped(
-        &self,
-        connection: &Connection,
-        subscription: &Subscription,
-        events: u64,
-    ) {
+    pub(super) fn dropped(&self, connection: u64, subscription: &Subscription, events: u64) {
         if let Some(held_back) = self.may_write() {
             let (topic, client_id) = (subscription.topic().name(), subscription.client_id());
-            tracing::warn!(connection = connection.id, %topic, client_id = client_id.as_str(), events, held_back,
+            tracing::warn!(connection, %topic, client_id = client_id.as_str(), events, held_back,
                 "slow consumer: events dropped");
         }
     }
 
-    pub(super) fn disconnected(&self, connection: &Connection, subscription: &Subscription) {
+    pub(super) fn disconnected(&self, connection: u64, subscription: &Subscription) {
         if let Some(held_back) = self.may_write() {
             let (topic, client_id) = (subscription.topic().name(), subscription.client_id());
-            tracing::warn!(connection = connection.id, %topic, client_id = client_id.as_str(), held_back,
+            tracing::warn!(connection, %topic, client_id = client_id.as_str(), held_back,
                 "slow consumer: disconnected");
         }
     }

@@ -1,0 +1,52 @@
+//! The short way for the usual publish.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::Request;
+use crate::protocol::{Message, RequestId, TopicName};
+
+/// A publish as nearly every client writes it: every field once, no escapes, nothing unknown. Whatever does not fit is
+/// read by [`read_any`](super::read_any), which knows what is wrong; so this must accept nothing that `read_any` would not.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlainPublish<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    topic: &'a str,
+    #[serde(borrow)]
+    message: PlainMessage<'a>,
+    request_id: Option<&'a str>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlainMessage<'a> {
+    id: &'a str,
+    #[serde(borrow)]
+    payload: &'a RawValue,
+}
+
+pub(super) fn read_publish(text: &str) -> Option<(Option<RequestId<'_>>, Request<'_>)> {
+    let PlainPublish {
+        kind,
+        topic,
+        message,
+        request_id,
+    } = serde_json::from_str(text).ok()?;
+    if kind != "publish" || TopicName::check(topic).is_err() {
+        return None;
+    }
+    let message = Message::new(message.id, message.payload).ok()?;
+    let request_id = request_id
+        .map(|id| RequestId::new(id.into()))
+        .transpose()
+        .ok()?;
+    Some((
+        request_id,
+        Request::Publish {
+            topic: topic.into(),
+            message,
+        },
+    ))
+}

@@ -1,0 +1,157 @@
+use super::*;
+use proptest::prelude::*;
+
+const ID: &str = "550e8400-e29b-41d4-a716-446655440000";
+
+fn fault(text: &str) -> String {
+    parse_request(text).1.unwrap_err().message.into_owned()
+}
+
+#[test]
+fn the_fixed_texts_come_in_the_order_of_checks() {
+    for kind in ["subscribe", "unsubscribe", "publish"] {
+        for topic in ["", r#""topic":null,"#, r#""topic":"","#] {
+            let text = format!(r#"{{{topic}"type":"{kind}","request_id":5}}"#);
+            assert_eq!(fault(&text), "topic is required");
+        }
+    }
+    assert_eq!(
+        fault(r#"{"type":"subscribe","topic":"/"}"#),
+        "client_id is required"
+    );
+    assert_eq!(
+        fault(r#"{"type":"unsubscribe","topic":5,"client_id":""}"#),
+        "client_id is required"
+    );
+    assert_eq!(
+        fault(r#"{"type":"publish","topic":5}"#),
+        "message is required"
+    );
+    assert_eq!(
+        fault(r#"{"type":"publish","topic":5,"message":{}}"#),
+        "topic must be a string"
+    );
+    assert_eq!(
+        fault(r#"{"type":"publish","topic":"t","message":{}}"#),
+        "message.id must be a valid UUID"
+    );
+    let no_payload = format!(r#"{{"type":"publish","topic":"t","message":{{"id":"{ID}"}}}}"#);
+    assert_eq!(fault(&no_payload), "message.payload is required");
+}
+
+#[test]
+fn the_request_id_is_read_whatever_else_is_wrong() {
+    for text in [
+        r#"{"type":"nonsense","request_id":"r"}"#,
+        r#"{"topic":5,"request_id":"r","topic":6}"#,
+        r#"{"request_id":"r","type":"ping""#,
+        r#"{"request_id":"r"} tail"#,
+        r#"{"type":"subscribe","topic":"t","client_id":"c","last_n":-1,"request_id":"\u0072"}"#,
+    ] {
+        let (id, request) = parse_request(text);
+        assert_eq!(id.as_ref().map(RequestId::as_str), Some("r"), "{text}");
+        assert!(request.is_err(), "{text}");
+    }
+    for text in [
+        r#"{"type":"ping","request_id":5}"#,
+        r#"{"type":"ping","request_id":"a","request_id":"a"}"#,
+    ] {
+        let (id, request) = parse_request(text);
+        assert!(id.is_none() && request.is_err(), "{text}");
+    }
+}
+
+#[test]
+fn the_usual_publish_takes_the_short_way() {
+    let usual = |rest: &str| {
+        format!(
+            r#"{{"type":"publish","topic":"t","message":{{"id":"{ID}","payload":{{}}}}{rest}}}"#
+        )
+    };
+    assert!(plain::read_publish(&usual("")).is_some());
+    assert!(plain::read_publish(&usual(r#","request_id":"r""#)).is_some());
+    assert!(plain::read_publish(&usual(r#","last_n":null"#)).is_none());
+}
+
+#[test]
+fn a_payload_of_null_counts_as_present() {
+    let text = format!(
+        r#"{{"type":"publish","topic":"t","message":{{"id":"{ID}","payload":null,"x":1}}}}"#
+    );
+    let Ok(Request::Publish { message, .. }) = parse_request(&text).1 else {
+        panic!("refused")
+    };
+    assert_eq!(message.payload(), "null");
+}
+
+#[test]
+fn a_start_is_the_last_n_or_a_position() {
+    let start = |fields: &str| {
+        let text = format!(r#"{{"type":"subscribe","topic":"t","client_id":"c"{fields}}}"#);
+        match parse_request(&text).1 {
+            Ok(Request::Subscribe(subscribe)) => Ok(subscribe.start_at),
+            other => Err(format!("{other:?}")),
+        }
+    };
+    assert_eq!(start(""), Ok(StartAt::Last(0)));
+    assert_eq!(
+        start(r#","last_n":null,"after_seq":null,"epoch":null"#),
+        Ok(StartAt::Last(0))
+    );
+    assert_eq!(start(r#","last_n":5"#), Ok(StartAt::Last(5)));
+    let after = |epoch: Option<&str>| StartAt::After {
+        seq: 7,
+        epoch: epoch.map(str::to_owned),
+    };
+    assert_eq!(start(r#","after_seq":7,"last_n":0"#), Ok(after(None)));
+    assert_eq!(start(r#","after_seq":7,"epoch":"e""#), Ok(after(Some("e"))));
+    for wrong in [
+        r#","epoch":"e""#,
+        r#","after_seq":1,"last_n":1"#,
+        r#","last_n":1.5"#,
+        r#","after_seq":"1""#,
+    ] {
+        assert!(start(wrong).is_err(), "{wrong}");
+    }
+}
+
+/// Pieces from which publishes are put together, right and wrong ones.
+fn publishes() -> impl Strategy<Value = String> {
+    let field = "(\"type\":\"(publish|ping|p\\\\u0075blish)\"|\"topic\":(\"t\"|\"\"|\"/\"|null|5|\"\\\\u0074\")|\"request_id\":(\"r\"|null|5|\"\\\\n\")|\"x\":1|\"message\":\\{(\"id\":\"(550e8400e29b41d4a716446655440000|x)\",?)?(\"payload\":(null|\\[1 , 2\\]|1e999|\\{\\}))?(,\"y\":0)?\\})";
+    proptest::collection::vec(field, 0..6).prop_map(|fields| format!("{{{}}}", fields.join(",")))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
+    /// The short way and the long way agree wherever the short way takes a message at all.
+    #[test]
+    fn a_plain_publish_is_read_as_any_message_is(text in publishes()) {
+        if let Some((id, Request::Publish { topic, message })) = plain::read_publish(&text) {
+            let (long_id, long) = read_any(&text);
+            let Ok(Request::Publish { topic: long_topic, message: long_message }) = long else {
+                return Err(TestCaseError::fail(text));
+            };
+            prop_assert_eq!(id, long_id);
+            prop_assert_eq!(topic, long_topic);
+            prop_assert_eq!((message.id(), message.payload()), (long_message.id(), long_message.payload()));
+        }
+    }
+
+    #[test]
+    fn no_text_panics(text in ".{0,80}") {
+        let _ = parse_request(&text);
+    }
+
+    #[test]
+    fn no_envelope_panics(values in proptest::collection::vec("null|\"\"|\"t\"|5|-1|\\{\\}|\\[\\]|true", 8)) {
+        for kind in ["subscribe", "unsubscribe", "publish", "ping"] {
+            let mut text = format!(r#"{{"type":"{kind}""#);
+            for (name, value) in FIELDS[1..].iter().zip(&values) {
+                text.push_str(&format!(r#","{name}":{value}"#));
+            }
+            text.push('}');
+            let _ = parse_request(&text);
+        }
+    }
+}
