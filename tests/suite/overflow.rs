@@ -249,3 +249,22 @@ fn a_client_that_reads_no_replies_stops_only_itself() {
         assert_eq!(mute.next_json()["type"], "pong", "no reply is dropped");
     }
 }
+
+#[test]
+fn a_burst_too_large_for_one_send_reaches_every_subscriber_though_nothing_follows() {
+    let server = TestServer::with_topic("orders");
+    let mut subscribers: Vec<_> = (0..20)
+        .map(|n| {
+            let mut client = server.ws();
+            client.subscribe("orders", &format!("c{n}"));
+            client
+        })
+        .collect();
+    let mut publisher = server.ws();
+    publisher.publish_padded("orders", 1, 6, 40 << 10);
+    for client in &mut subscribers {
+        let mut account = Account::starting_after("orders", 0);
+        account.read_until(client, 6);
+        assert_eq!(account.told, 0, "{account:?}");
+    }
+}
