@@ -14,7 +14,7 @@ pub(super) struct Ledger {
     bytes: AtomicUsize,
     subscriptions: AtomicUsize,
     next_key: AtomicU64,
-    /// Every topic that still holds events, deleted ones included. A topic's lock may be taken while it is held.
+    /// Every topic that still holds events, deleted ones included. No other lock is taken while it is held.
     topics: Mutex<HashMap<u64, Weak<Topic>>>,
 }
 

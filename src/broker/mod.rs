@@ -6,6 +6,7 @@
 //!
 //! Lock order: registry → topic; subscription cursor → topic; ledger → topic. Nothing is taken under a topic's lock.
 
+mod fan_out;
 mod history;
 mod ledger;
 mod log;

@@ -13,6 +13,9 @@ pub(crate) trait Outlet: Send + Sync {
     /// Events are waiting: deliver them now if that does not block, or see to it that another thread does.
     fn offer(&self, subscription: &Arc<Subscription>, batch: &mut Batch);
 
+    /// Events are waiting that this thread will not deliver: see to it that another one does.
+    fn leave_to_writer(&self, subscription: &Arc<Subscription>);
+
     /// Another connection took the client id over: end the subscription and say so.
     fn replaced(&self, subscription: &Arc<Subscription>);
 
@@ -124,6 +127,13 @@ impl Subscription {
     pub(super) fn offer(self: &Arc<Self>, batch: &mut Batch) {
         if let Some(outlet) = self.outlet.upgrade() {
             outlet.offer(self, batch);
+        }
+    }
+
+    /// See [`Outlet::leave_to_writer`].
+    pub(super) fn leave_to_writer(self: &Arc<Self>) {
+        if let Some(outlet) = self.outlet.upgrade() {
+            outlet.leave_to_writer(self);
         }
     }
 

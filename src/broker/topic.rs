@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::fan_out::FanOut;
 use super::history::{HistoryError, HistoryPage, find_start};
 use super::ledger::Ledger;
 use super::log::{Log, LogBounds};
@@ -33,6 +34,7 @@ pub(crate) struct Topic {
     head: AtomicU64,
     retained_bytes: AtomicUsize,
     dropped: AtomicU64,
+    fan_out: FanOut,
     room: Room,
     ledger: Arc<Ledger>,
     draining: Arc<AtomicBool>,
@@ -125,6 +127,7 @@ impl Topic {
             head: AtomicU64::new(0),
             retained_bytes: AtomicUsize::new(0),
             dropped: AtomicU64::new(0),
+            fan_out: FanOut::default(),
             room: Room::default(),
             ledger: Arc::clone(ledger),
             draining: Arc::clone(draining),
@@ -219,8 +222,17 @@ impl Topic {
         })
     }
 
-    /// Offers everything published to every subscriber. Called with no lock held.
+    /// Offers everything published to every subscriber, unless another thread is about to. Called with no lock held.
     pub(crate) fn fan_out(&self, batch: &mut Batch) {
+        let done = self.fan_out.run(|| self.offer_all(batch));
+        if !done {
+            for subscription in self.subscribers().iter() {
+                subscription.leave_to_writer();
+            }
+        }
+    }
+
+    fn offer_all(&self, batch: &mut Batch) {
         batch.reset();
         for subscription in self.subscribers().iter() {
             subscription.offer(batch);

@@ -16,6 +16,7 @@ struct Idle;
 
 impl Outlet for Idle {
     fn offer(&self, _: &Arc<Subscription>, _: &mut Batch) {}
+    fn leave_to_writer(&self, _: &Arc<Subscription>) {}
     fn replaced(&self, _: &Arc<Subscription>) {}
     fn too_slow(&self, _: &Arc<Subscription>) {}
 }

@@ -167,6 +167,10 @@ impl Outlet for Connection {
         self.follow_up(subscription, offered);
     }
 
+    fn leave_to_writer(&self, subscription: &Arc<Subscription>) {
+        self.outbox.call_writer(subscription);
+    }
+
     fn replaced(&self, subscription: &Arc<Subscription>) {
         let Some(seq) = subscription.end() else {
             return;

@@ -350,7 +350,7 @@ impl Outbox {
     }
 
     /// Hands the subscription's one token to the writer, unless the writer has it already.
-    fn call_writer(&self, subscription: &Arc<Subscription>) {
+    pub(super) fn call_writer(&self, subscription: &Arc<Subscription>) {
         if !subscription.claim_token() {
             return;
         }
