@@ -35,6 +35,8 @@ pub(crate) struct Topic {
     retained_bytes: AtomicUsize,
     dropped: AtomicU64,
     fan_out: FanOut,
+    /// Everything up to here has been offered to every subscriber.
+    offered: AtomicU64,
     room: Room,
     ledger: Arc<Ledger>,
     draining: Arc<AtomicBool>,
@@ -128,6 +130,7 @@ impl Topic {
             retained_bytes: AtomicUsize::new(0),
             dropped: AtomicU64::new(0),
             fan_out: FanOut::default(),
+            offered: AtomicU64::new(0),
             room: Room::default(),
             ledger: Arc::clone(ledger),
             draining: Arc::clone(draining),
@@ -224,7 +227,9 @@ impl Topic {
 
     /// Offers everything published to every subscriber, unless another thread is about to. Called with no lock held.
     pub(crate) fn fan_out(&self, batch: &mut Batch) {
-        let done = self.fan_out.run(|| self.offer_all(batch));
+        let done = self
+            .fan_out
+            .run(|| self.is_behind(), || self.offer_all(batch));
         if !done {
             for subscription in self.subscribers().iter() {
                 subscription.leave_to_writer();
@@ -232,7 +237,15 @@ impl Topic {
         }
     }
 
+    /// Whether so much was published, by whomever, since a fan-out began that it must be offered before there is more.
+    pub(crate) fn is_behind(&self) -> bool {
+        let offered = self.offered.load(Ordering::Acquire);
+        let unoffered = self.head().saturating_sub(offered);
+        unoffered >= self.max_queue_size().div_ceil(2) as u64
+    }
+
     fn offer_all(&self, batch: &mut Batch) {
+        let head = self.head();
         batch.reset();
         for subscription in self.subscribers().iter() {
             subscription.offer(batch);
@@ -240,6 +253,7 @@ impl Topic {
                 self.check_lag(subscription);
             }
         }
+        self.offered.store(head, Ordering::Release);
     }
 
     /// Opens a subscription at its place in the log. It must go live, or end, before anything else is done with it.

@@ -28,4 +28,5 @@ mod rest_errors;
 mod rest_messages;
 mod resume;
 mod shutdown;
+mod stress;
 mod takeover;

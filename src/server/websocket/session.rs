@@ -48,8 +48,8 @@ struct Unflushed {
 }
 
 impl Unflushed {
-    /// At most half a queue is held back, so that no subscriber loses an event to it, and no more than can be gathered at
-    /// once. Below that, as many events as take about as long to publish as to send on: so the subscribers of a busy
+    /// At most half a queue is held back, by all publishers together, so that no subscriber loses an event to it, and no
+    /// more than can be gathered at once. Below that, as many events as take about as long to publish as to send on: so the subscribers of a busy
     /// publisher work while it does, and a large audience is not sent to in small pieces.
     fn new(topic: Arc<Topic>) -> Unflushed {
         let worthwhile = MIN_HELD_EVENTS.max(HELD_EVENTS_PER_SUBSCRIBER * topic.subscriber_count());
@@ -66,7 +66,7 @@ impl Unflushed {
     fn add(&mut self, event_bytes: usize) -> bool {
         self.events += 1;
         self.bytes += event_bytes;
-        self.events >= self.max_events || self.bytes >= self.max_bytes
+        self.events >= self.max_events || self.bytes >= self.max_bytes || self.topic.is_behind()
     }
 }
 
