@@ -154,12 +154,25 @@ impl Subscription {
         }
     }
 
-    /// The ack is on its way: events may follow.
-    pub(crate) fn go_live(&self) {
+    /// The ack is on its way: events may follow. Returns its position if it has ended in the meantime.
+    pub(crate) fn go_live(&self) -> Option<u64> {
         let mut cursor = self.cursor.lock();
-        if cursor.phase == Phase::Opening {
-            cursor.phase = Phase::Live;
+        if cursor.phase == Phase::Ended {
+            return Some(cursor.after);
         }
+        cursor.phase = Phase::Live;
+        None
+    }
+
+    /// Ends the subscription for another one, like [`Subscription::end`]. `None`, too, if its ack is not on its way
+    /// yet: nothing may be told before that, and [`Subscription::go_live`] returns the position.
+    pub(crate) fn end_for_another(&self) -> Option<u64> {
+        let mut cursor = self.cursor.lock();
+        let was_live = cursor.phase == Phase::Live;
+        if cursor.phase != Phase::Ended {
+            self.finish(&mut cursor);
+        }
+        was_live.then_some(cursor.after)
     }
 
     /// Ends the subscription and returns its last position; `None` if it had ended already. Nothing is gathered after.

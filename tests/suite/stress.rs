@@ -3,6 +3,8 @@
 use std::sync::Barrier;
 use std::thread;
 
+use serde_json::json;
+
 use crate::harness::{Account, Frame, OverflowPolicy, TestServer, publish_text};
 
 const PUBLISHERS: usize = 4;
@@ -46,4 +48,35 @@ fn publishers_that_burst_together_make_no_idle_subscriber_slow() {
             }
         }
     }
+}
+
+/// Each of two connections subscribes as the same client, again and again, and both at the same moment.
+#[test]
+fn of_two_that_take_each_other_over_each_is_told_after_its_ack() {
+    let server = TestServer::with_topic("orders");
+    let barrier = Barrier::new(2);
+    let subscribe_often = || {
+        let mut client = server.ws();
+        let (mut live, mut too_early) = (false, 0);
+        for _ in 0..500 {
+            barrier.wait();
+            client.send(&json!({"type": "subscribe", "topic": "orders", "client_id": "c"}));
+            loop {
+                let message = client.next_json();
+                if message["type"] == "ack" {
+                    break;
+                }
+                assert_eq!(message["msg"], "subscription_replaced");
+                too_early += u32::from(!live);
+                live = false;
+            }
+            live = true;
+        }
+        too_early
+    };
+    thread::scope(|scope| {
+        let both = [scope.spawn(subscribe_often), scope.spawn(subscribe_often)];
+        let too_early = both.map(|client| client.join().unwrap());
+        assert_eq!(too_early, [0, 0], "notices before the ack they belong to");
+    });
 }

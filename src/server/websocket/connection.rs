@@ -55,8 +55,13 @@ impl Connection {
         self.subscriptions.lock().len()
     }
 
-    pub(super) fn remember(&self, key: SubscriptionKey, subscription: Arc<Subscription>) {
-        self.subscriptions.lock().insert(key, subscription);
+    /// Puts a subscription on the list; returns the one whose place it takes.
+    pub(super) fn remember(
+        &self,
+        key: SubscriptionKey,
+        subscription: Arc<Subscription>,
+    ) -> Option<Arc<Subscription>> {
+        self.subscriptions.lock().insert(key, subscription)
     }
 
     /// Takes this very subscription off the list.
@@ -104,9 +109,8 @@ impl Connection {
 
     /// Tells the peer that the server goes down, and lets the writer send what is queued.
     pub(crate) fn drain(&self) {
-        let mut notice = Vec::new();
-        push_notice(&mut notice, Notice::ServerShutdown);
-        self.outbox.notify(&notice);
+        self.outbox
+            .notify(|frames| push_notice(frames, Notice::ServerShutdown));
         self.outbox.order_drain();
     }
 
@@ -128,6 +132,22 @@ impl Connection {
             subscription.end();
             subscription.topic().unsubscribe(subscription);
         }
+    }
+
+    /// Forgets a subscription that another connection took over, and says so if `end` returns its last seq. It ends and
+    /// is told of in one step, so that no reply can come between.
+    pub(super) fn tell_replaced(
+        &self,
+        subscription: &Arc<Subscription>,
+        end: impl FnOnce() -> Option<u64>,
+    ) {
+        let topic = subscription.topic().name();
+        self.outbox.notify(|frames| {
+            if let Some(seq) = end() {
+                push_notice(frames, Notice::SubscriptionReplaced { topic, seq });
+            }
+        });
+        self.forget(subscription);
     }
 
     /// On the writer thread: the slow path of one subscription.
@@ -172,19 +192,7 @@ impl Outlet for Connection {
     }
 
     fn replaced(&self, subscription: &Arc<Subscription>) {
-        let Some(seq) = subscription.end() else {
-            return;
-        };
-        self.forget(subscription);
-        let mut notice = Vec::new();
-        push_notice(
-            &mut notice,
-            Notice::SubscriptionReplaced {
-                topic: subscription.topic().name(),
-                seq,
-            },
-        );
-        self.outbox.notify(&notice);
+        self.tell_replaced(subscription, || subscription.end_for_another());
     }
 
     fn too_slow(&self, subscription: &Arc<Subscription>) {

@@ -166,9 +166,12 @@ impl Outbox {
         sending.phase == Phase::Open
     }
 
-    /// Puts a notice behind what is unsent. Never waits.
-    pub(super) fn notify(&self, notice: &[u8]) {
-        self.append(&mut self.sending.lock(), notice);
+    /// Puts the notice that `write` appends behind what is unsent. Never waits; `write` may take a cursor's lock.
+    pub(super) fn notify(&self, write: impl FnOnce(&mut Vec<u8>)) {
+        let mut sending = self.sending.lock();
+        let mut notice = Vec::new();
+        write(&mut notice);
+        self.append(&mut sending, &notice);
     }
 
     /// Queues the last frames; nothing follows them. `false` if the connection was ending already.

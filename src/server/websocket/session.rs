@@ -255,8 +255,13 @@ impl Session {
                     Fault::bad_request("after_seq is ahead of the topic")
                 }
             })?;
-        self.connection
+        let own_older = self
+            .connection
             .remember(key, Arc::clone(&opened.subscription));
+        if let Some(older) = own_older {
+            // Also if another connection is about to take it over: a notice of that would come behind the new ack.
+            older.end();
+        }
         if let Some(older) = &opened.replaced {
             older.give_way(&outlet);
         }
@@ -306,7 +311,13 @@ impl Session {
             push_gap(&mut self.replies, topic.name(), gap);
         }
         self.connection.outbox.reply(&mut self.replies);
-        subscription.go_live();
+        if let Some(seq) = subscription.go_live() {
+            // Ended with the connection, there is nobody to tell.
+            if self.connection.is_open() {
+                self.connection.tell_replaced(subscription, || Some(seq));
+            }
+            return;
+        }
         self.batch.reset();
         self.connection.offer(subscription, &mut self.batch);
     }
