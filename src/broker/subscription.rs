@@ -33,6 +33,9 @@ pub(crate) struct Subscription {
     cursor: Mutex<Cursor>,
     /// How far the cursor has come, for observers; `u64::MAX` once ended. Written under the cursor lock only.
     position: AtomicU64,
+    /// Nothing behind this seq is for it: where a newer subscription of the same client id took its place. Written under
+    /// the topic's lock.
+    superseded_at: AtomicU64,
     /// Whether the writer thread has been told of this subscription and has not yet looked.
     token: AtomicBool,
 }
@@ -111,6 +114,7 @@ impl Subscription {
                 phase: Phase::Opening,
             }),
             position: AtomicU64::new(live_from),
+            superseded_at: AtomicU64::new(u64::MAX),
             token: AtomicBool::new(false),
         }
     }
@@ -152,6 +156,17 @@ impl Subscription {
                 self.end();
             }
         }
+    }
+
+    /// A newer subscription of the same client id begins behind this seq: this one ends there. Called under the topic's
+    /// lock, so that whoever reads the log of later events sees it.
+    pub(super) fn supersede_at(&self, seq: u64) {
+        self.superseded_at.store(seq, Ordering::Release);
+    }
+
+    /// The newest seq of the topic that is for this subscription.
+    pub(super) fn end_of(&self, head: u64) -> u64 {
+        head.min(self.superseded_at.load(Ordering::Acquire))
     }
 
     /// The ack is on its way: events may follow. Returns its position if it has ended in the meantime.
@@ -200,7 +215,7 @@ impl Subscription {
         if cursor.phase == Phase::Ended {
             0
         } else {
-            self.topic.head().saturating_sub(cursor.after)
+            self.end_of(self.topic.head()).saturating_sub(cursor.after)
         }
     }
 
@@ -221,6 +236,7 @@ impl Subscription {
         let fits = cursor.phase == Phase::Live
             && batch.after < batch.upto
             && cursor.after == batch.after
+            && batch.upto <= self.end_of(batch.upto)
             && cursor.after >= cursor.live_from;
         fits.then(|| {
             self.advance(&mut cursor, batch.upto);
@@ -300,14 +316,15 @@ impl Gathering<'_> {
     fn run(&mut self, live_from: u64) {
         let topic = &self.subscription.topic;
         topic.read(|log, deleted| {
+            let end = self.subscription.end_of(log.head());
             if self.after < live_from {
                 self.replay(log, live_from);
             }
             if self.after >= live_from {
-                self.live(log);
+                self.live(log, end);
             }
             let overflowed = self.progress.overflowed;
-            self.progress.more = self.after < log.head() && !overflowed;
+            self.progress.more = self.after < end && !overflowed;
             if deleted && self.after == log.head() {
                 push_notice(
                     self.out,
@@ -330,10 +347,11 @@ impl Gathering<'_> {
     }
 
     /// The part behind it: at most a queue's worth of the newest.
-    fn live(&mut self, log: &super::log::Log) {
+    fn live(&mut self, log: &super::log::Log, end: u64) {
         let topic = &self.subscription.topic;
         let queue = topic.max_queue_size() as u64;
         let kept = (log.first_seq() - 1).max(log.head().saturating_sub(queue));
+        let kept = kept.min(end);
         if self.after < kept {
             if topic.overflow() != OverflowPolicy::DropOldest {
                 self.progress.overflowed = true;
@@ -343,7 +361,7 @@ impl Gathering<'_> {
             topic.count_dropped(self.progress.dropped);
             self.tell(Gap::slow_consumer(self.after + 1, kept));
         }
-        self.copy(log, log.head());
+        self.copy(log, end);
     }
 
     fn tell(&mut self, gap: Gap) {

@@ -278,8 +278,9 @@ impl Topic {
             seq,
         ));
         let replaced = state.roster.insert(Arc::clone(&subscription));
-        if replaced.is_none() {
-            self.ledger.subscribed();
+        match &replaced {
+            Some(older) => older.supersede_at(seq),
+            None => self.ledger.subscribed(),
         }
         Ok(Opened {
             subscription,
@@ -413,7 +414,7 @@ impl Topic {
         if subscription
             .position()
             .saturating_add(self.max_queue_size() as u64)
-            < self.head()
+            < subscription.end_of(self.head())
         {
             subscription.too_slow();
         }
