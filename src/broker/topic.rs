@@ -1,17 +1,23 @@
 //! One topic: its log and its subscribers under one lock, so that "take the position and register" is one step.
 
-use std::time::{Duration, Instant};
+mod publishing;
+mod view;
+
+use std::time::Duration;
 
 use super::fan_out::FanOut;
-use super::history::{HistoryError, HistoryPage, find_start};
+use super::history::find_start;
 use super::ledger::Ledger;
 use super::log::{Log, LogBounds};
 use super::room::Room;
 use super::roster::Roster;
 use super::{Batch, Outlet, Subscription};
 use crate::config::OverflowPolicy;
-use crate::protocol::{ClientId, Gap, Message, StartAt, Timestamp, TopicName, encode_event};
+use crate::protocol::{ClientId, Gap, StartAt, Timestamp, TopicName};
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Ordering, RwLock, Weak};
+
+pub(crate) use publishing::{PublishError, Published};
+pub(crate) use view::TopicStats;
 
 /// What a topic was created with.
 #[derive(Debug, Clone, Copy)]
@@ -63,48 +69,11 @@ pub(crate) struct Opened {
     pub(crate) replaced: Option<Arc<Subscription>>,
 }
 
-/// What a message became.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Published {
-    pub(crate) seq: u64,
-    pub(crate) ts: Timestamp,
-    pub(crate) event_bytes: usize,
-}
-
 /// Why a subscription cannot be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SubscribeError {
     Deleted,
     AheadOfTopic,
-}
-
-/// Why a message was not published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PublishError {
-    Deleted,
-    /// Under the `block` policy: a subscriber must move on first. See [`Topic::wait_for_room`].
-    Full {
-        event_bytes: usize,
-    },
-    ShuttingDown,
-}
-
-/// What is known of a topic, for people.
-#[derive(Debug, Clone)]
-pub(crate) struct TopicStats {
-    pub(crate) subscribers: usize,
-    /// Publishes since the topic was created.
-    pub(crate) messages: u64,
-    pub(crate) seq: u64,
-    pub(crate) history_count: usize,
-    pub(crate) history_bytes: usize,
-    pub(crate) history_first_seq: Option<u64>,
-    pub(crate) overflow: OverflowPolicy,
-    pub(crate) history_size: usize,
-    pub(crate) max_history_bytes: usize,
-    pub(crate) max_queue_size: usize,
-    /// Events skipped for slow subscribers, counted once for each.
-    pub(crate) dropped: u64,
 }
 
 impl Topic {
@@ -186,76 +155,6 @@ impl Topic {
         look(&state.log, state.deleted)
     }
 
-    /// Appends a message. Never waits; delivers nothing: see [`Topic::fan_out`].
-    ///
-    /// `arrived` becomes the event's time, unless that would make the topic's time go back.
-    pub(crate) fn try_publish(
-        &self,
-        message: &Message<'_>,
-        arrived: Timestamp,
-    ) -> Result<Published, PublishError> {
-        if self.draining.load(Ordering::SeqCst) {
-            return Err(PublishError::ShuttingDown);
-        }
-        let mut state = self.state.write();
-        if state.deleted {
-            return Err(PublishError::Deleted);
-        }
-        let seq = state.log.head() + 1;
-        let ts = arrived.max(state.newest);
-        let event = encode_event(&self.name, message, seq, ts);
-        let event_bytes = event.bytes().len();
-        if self.settings.overflow == OverflowPolicy::Block
-            && !self.make_room(&mut state, event_bytes)
-        {
-            return Err(PublishError::Full { event_bytes });
-        }
-        state.log.append(event);
-        state.newest = ts;
-        self.head.store(seq, Ordering::Release);
-        self.book(&state.log);
-        drop(state);
-        if self.ledger.is_exceeded() {
-            self.ledger.relieve();
-        }
-        Ok(Published {
-            seq,
-            ts,
-            event_bytes,
-        })
-    }
-
-    /// Offers everything published to every subscriber, unless another thread is about to. Called with no lock held.
-    pub(crate) fn fan_out(&self, batch: &mut Batch) {
-        let done = self
-            .fan_out
-            .run(|| self.is_behind(), || self.offer_all(batch));
-        if !done {
-            for subscription in self.subscribers().iter() {
-                subscription.leave_to_writer();
-            }
-        }
-    }
-
-    /// Whether so much was published, by whomever, since a fan-out began that it must be offered before there is more.
-    pub(crate) fn is_behind(&self) -> bool {
-        let offered = self.offered.load(Ordering::Acquire);
-        let unoffered = self.head().saturating_sub(offered);
-        unoffered >= self.max_queue_size().div_ceil(2) as u64
-    }
-
-    fn offer_all(&self, batch: &mut Batch) {
-        let head = self.head();
-        batch.reset();
-        for subscription in self.subscribers().iter() {
-            subscription.offer(batch);
-            if self.settings.overflow == OverflowPolicy::Disconnect {
-                self.check_lag(subscription);
-            }
-        }
-        self.offered.store(head, Ordering::Release);
-    }
-
     /// Opens a subscription at its place in the log. It must go live, or end, before anything else is done with it.
     pub(crate) fn subscribe(
         self: &Arc<Self>,
@@ -314,85 +213,6 @@ impl Topic {
         roster.len()
     }
 
-    /// Waits until an event of this size would push no unread event out, at most `timeout`; then ends whoever stands
-    /// in the way. Under the `block` policy only; called with no lock held and nothing left to fan out.
-    pub(crate) fn wait_for_room(&self, event_bytes: usize) {
-        let deadline = Instant::now() + self.settings.block_timeout;
-        let has_room = || {
-            let state = self.state.read();
-            let required = self.required_position(&state, event_bytes);
-            self.draining.load(Ordering::SeqCst)
-                || state.deleted
-                || state
-                    .roster
-                    .iter()
-                    .all(|subscription| subscription.position() >= required)
-        };
-        if self.room.wait(deadline, has_room) {
-            return;
-        }
-        let required = self.required_position(&self.state.read(), event_bytes);
-        for subscription in self
-            .subscribers()
-            .iter()
-            .filter(|s| s.position() < required)
-        {
-            subscription.too_slow();
-        }
-    }
-
-    /// A cursor moved, or a subscription ended.
-    pub(super) fn moved(&self) {
-        if self.settings.overflow == OverflowPolicy::Block {
-            self.room.notify();
-        }
-    }
-
-    /// Wakes the publishers that wait, to see that the server is draining.
-    pub(super) fn wake_publishers(&self) {
-        self.room.notify();
-    }
-
-    /// The part of the history that is asked for.
-    pub(crate) fn history(&self, start_at: &StartAt) -> Result<HistoryPage, HistoryError> {
-        let state = self.state.read();
-        let start = find_start(&state.log, &self.epoch, start_at)?;
-        let events = state
-            .log
-            .after(start.after)
-            .map(|event| event.json().into())
-            .collect();
-        Ok(HistoryPage {
-            seq: state.log.head(),
-            events,
-            gap: start.gap,
-        })
-    }
-
-    pub(crate) fn stats(&self) -> TopicStats {
-        let state = self.state.read();
-        let (head, first) = (state.log.head(), state.log.history_start());
-        let history_bytes = state
-            .log
-            .after(first - 1)
-            .map(|event| event.bytes().len())
-            .sum();
-        let bounds = self.settings.bounds;
-        TopicStats {
-            subscribers: state.roster.len(),
-            messages: head,
-            seq: head,
-            history_count: (head + 1 - first) as usize,
-            history_bytes,
-            history_first_seq: (first <= head).then_some(first),
-            overflow: self.settings.overflow,
-            history_size: bounds.history_size,
-            max_history_bytes: bounds.bytes,
-            max_queue_size: bounds.max_queue_size,
-            dropped: self.dropped.load(Ordering::Relaxed),
-        }
-    }
-
     /// Evicts oldest events until at most `keep_bytes` are left or `excess` bytes are freed; returns what is left.
     pub(super) fn evict(&self, keep_bytes: usize, excess: usize) -> usize {
         let mut state = self.state.write();
@@ -407,40 +227,6 @@ impl Topic {
     fn subscribers(&self) -> Arc<[Arc<Subscription>]> {
         let cached = self.state.read().roster.cached_snapshot();
         cached.unwrap_or_else(|| self.state.write().roster.snapshot())
-    }
-
-    /// Ends a subscriber that holds more than its queue (policy `disconnect`).
-    fn check_lag(&self, subscription: &Arc<Subscription>) {
-        if subscription
-            .position()
-            .saturating_add(self.max_queue_size() as u64)
-            < subscription.end_of(self.head())
-        {
-            subscription.too_slow();
-        }
-    }
-
-    /// The position every subscriber must have reached before an event of this size may be appended.
-    fn required_position(&self, state: &State, event_bytes: usize) -> u64 {
-        let queue = self.max_queue_size() as u64;
-        (state.log.head() + 1)
-            .saturating_sub(queue)
-            .max(state.log.eviction_horizon(event_bytes))
-    }
-
-    fn make_room(&self, state: &mut State, event_bytes: usize) -> bool {
-        let required = self.required_position(state, event_bytes);
-        if state.slowest < required {
-            let head = state.log.head();
-            state.slowest = state
-                .roster
-                .iter()
-                .map(|s| s.position())
-                .min()
-                .unwrap_or(head)
-                .min(head);
-        }
-        state.slowest >= required
     }
 
     /// Brings the observers' figures in line with the log. Called under the lock.

@@ -1,0 +1,173 @@
+//! Publishing to a topic: append, fan out, and under the `block` policy wait for room.
+
+use std::time::Instant;
+
+use super::{State, Topic};
+use crate::broker::{Batch, Subscription};
+use crate::config::OverflowPolicy;
+use crate::protocol::{Message, Timestamp, encode_event};
+use crate::sync::{Arc, Ordering};
+
+/// What a message became.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Published {
+    pub(crate) seq: u64,
+    pub(crate) ts: Timestamp,
+    pub(crate) event_bytes: usize,
+}
+
+/// Why a message was not published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PublishError {
+    Deleted,
+    /// Under the `block` policy: a subscriber must move on first. See [`Topic::wait_for_room`].
+    Full {
+        event_bytes: usize,
+    },
+    ShuttingDown,
+}
+
+impl Topic {
+    /// Appends a message. Never waits; delivers nothing: see [`Topic::fan_out`].
+    ///
+    /// `arrived` becomes the event's time, unless that would make the topic's time go back.
+    pub(crate) fn try_publish(
+        &self,
+        message: &Message<'_>,
+        arrived: Timestamp,
+    ) -> Result<Published, PublishError> {
+        if self.draining.load(Ordering::SeqCst) {
+            return Err(PublishError::ShuttingDown);
+        }
+        let mut state = self.state.write();
+        if state.deleted {
+            return Err(PublishError::Deleted);
+        }
+        let seq = state.log.head() + 1;
+        let ts = arrived.max(state.newest);
+        let event = encode_event(&self.name, message, seq, ts);
+        let event_bytes = event.bytes().len();
+        if self.settings.overflow == OverflowPolicy::Block
+            && !self.make_room(&mut state, event_bytes)
+        {
+            return Err(PublishError::Full { event_bytes });
+        }
+        state.log.append(event);
+        state.newest = ts;
+        self.head.store(seq, Ordering::Release);
+        self.book(&state.log);
+        drop(state);
+        if self.ledger.is_exceeded() {
+            self.ledger.relieve();
+        }
+        Ok(Published {
+            seq,
+            ts,
+            event_bytes,
+        })
+    }
+
+    /// Offers everything published to every subscriber, unless another thread is about to. Called with no lock held.
+    pub(crate) fn fan_out(&self, batch: &mut Batch) {
+        let done = self
+            .fan_out
+            .run(|| self.is_behind(), || self.offer_all(batch));
+        if !done {
+            for subscription in self.subscribers().iter() {
+                subscription.leave_to_writer();
+            }
+        }
+    }
+
+    /// Whether so much was published, by whomever, since a fan-out began that it must be offered before there is more.
+    pub(crate) fn is_behind(&self) -> bool {
+        let offered = self.offered.load(Ordering::Acquire);
+        let unoffered = self.head().saturating_sub(offered);
+        unoffered >= self.max_queue_size().div_ceil(2) as u64
+    }
+
+    fn offer_all(&self, batch: &mut Batch) {
+        let head = self.head();
+        batch.reset();
+        for subscription in self.subscribers().iter() {
+            subscription.offer(batch);
+            if self.settings.overflow == OverflowPolicy::Disconnect {
+                self.check_lag(subscription);
+            }
+        }
+        self.offered.store(head, Ordering::Release);
+    }
+
+    /// Waits until an event of this size would push no unread event out, at most `timeout`; then ends whoever stands
+    /// in the way. Under the `block` policy only; called with no lock held and nothing left to fan out.
+    pub(crate) fn wait_for_room(&self, event_bytes: usize) {
+        let deadline = Instant::now() + self.settings.block_timeout;
+        let has_room = || {
+            let state = self.state.read();
+            let required = self.required_position(&state, event_bytes);
+            self.draining.load(Ordering::SeqCst)
+                || state.deleted
+                || state
+                    .roster
+                    .iter()
+                    .all(|subscription| subscription.position() >= required)
+        };
+        if self.room.wait(deadline, has_room) {
+            return;
+        }
+        let required = self.required_position(&self.state.read(), event_bytes);
+        for subscription in self
+            .subscribers()
+            .iter()
+            .filter(|s| s.position() < required)
+        {
+            subscription.too_slow();
+        }
+    }
+
+    /// A cursor moved, or a subscription ended.
+    pub(in crate::broker) fn moved(&self) {
+        if self.settings.overflow == OverflowPolicy::Block {
+            self.room.notify();
+        }
+    }
+
+    /// Wakes the publishers that wait, to see that the server is draining.
+    pub(in crate::broker) fn wake_publishers(&self) {
+        self.room.notify();
+    }
+
+    /// Ends a subscriber that holds more than its queue (policy `disconnect`).
+    fn check_lag(&self, subscription: &Arc<Subscription>) {
+        if subscription
+            .position()
+            .saturating_add(self.max_queue_size() as u64)
+            < subscription.end_of(self.head())
+        {
+            subscription.too_slow();
+        }
+    }
+
+    /// The position every subscriber must have reached before an event of this size may be appended.
+    fn required_position(&self, state: &State, event_bytes: usize) -> u64 {
+        let queue = self.max_queue_size() as u64;
+        (state.log.head() + 1)
+            .saturating_sub(queue)
+            .max(state.log.eviction_horizon(event_bytes))
+    }
+
+    fn make_room(&self, state: &mut State, event_bytes: usize) -> bool {
+        let required = self.required_position(state, event_bytes);
+        if state.slowest < required {
+            let head = state.log.head();
+            state.slowest = state
+                .roster
+                .iter()
+                .map(|s| s.position())
+                .min()
+                .unwrap_or(head)
+                .min(head);
+        }
+        state.slowest >= required
+    }
+}

@@ -1,0 +1,67 @@
+//! Looking at a topic: its figures and its history.
+
+use super::Topic;
+use crate::broker::history::{HistoryError, HistoryPage, find_start};
+use crate::config::OverflowPolicy;
+use crate::protocol::StartAt;
+use crate::sync::Ordering;
+
+/// What is known of a topic, for people.
+#[derive(Debug, Clone)]
+pub(crate) struct TopicStats {
+    pub(crate) subscribers: usize,
+    /// Publishes since the topic was created.
+    pub(crate) messages: u64,
+    pub(crate) seq: u64,
+    pub(crate) history_count: usize,
+    pub(crate) history_bytes: usize,
+    pub(crate) history_first_seq: Option<u64>,
+    pub(crate) overflow: OverflowPolicy,
+    pub(crate) history_size: usize,
+    pub(crate) max_history_bytes: usize,
+    pub(crate) max_queue_size: usize,
+    /// Events skipped for slow subscribers, counted once for each.
+    pub(crate) dropped: u64,
+}
+
+impl Topic {
+    /// The part of the history that is asked for.
+    pub(crate) fn history(&self, start_at: &StartAt) -> Result<HistoryPage, HistoryError> {
+        let state = self.state.read();
+        let start = find_start(&state.log, &self.epoch, start_at)?;
+        let events = state
+            .log
+            .after(start.after)
+            .map(|event| event.json().into())
+            .collect();
+        Ok(HistoryPage {
+            seq: state.log.head(),
+            events,
+            gap: start.gap,
+        })
+    }
+
+    pub(crate) fn stats(&self) -> TopicStats {
+        let state = self.state.read();
+        let (head, first) = (state.log.head(), state.log.history_start());
+        let history_bytes = state
+            .log
+            .after(first - 1)
+            .map(|event| event.bytes().len())
+            .sum();
+        let bounds = self.settings.bounds;
+        TopicStats {
+            subscribers: state.roster.len(),
+            messages: head,
+            seq: head,
+            history_count: (head + 1 - first) as usize,
+            history_bytes,
+            history_first_seq: (first <= head).then_some(first),
+            overflow: self.settings.overflow,
+            history_size: bounds.history_size,
+            max_history_bytes: bounds.bytes,
+            max_queue_size: bounds.max_queue_size,
+            dropped: self.dropped.load(Ordering::Relaxed),
+        }
+    }
+}
