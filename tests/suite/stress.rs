@@ -1,11 +1,14 @@
 //! Many publishers and subscribers at once: nobody pays for what others do, and every book is exact.
 
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::harness::{Account, Frame, OverflowPolicy, TestServer, publish_text};
+use crate::harness::{
+    Account, Frame, OverflowPolicy, TestServer, eventually, publish_text, seq_of,
+};
 
 const PUBLISHERS: usize = 4;
 
@@ -78,5 +81,37 @@ fn of_two_that_take_each_other_over_each_is_told_after_its_ack() {
         let both = [scope.spawn(subscribe_often), scope.spawn(subscribe_often)];
         let too_early = both.map(|client| client.join().unwrap());
         assert_eq!(too_early, [0, 0], "notices before the ack they belong to");
+    });
+}
+
+/// A connection that reads one topic too slowly still gets the events of its other topic in between.
+#[test]
+fn a_busy_topic_keeps_no_other_topic_of_the_connection_waiting() {
+    let server = TestServer::with(|config| {
+        config.max_queue_size = 500;
+        config.send_buffer_bytes = 4 << 10;
+    });
+    server.create_topic("busy");
+    server.create_topic("rare");
+    let mut client = server.narrow_ws();
+    client.subscribe("busy", "c");
+    client.subscribe("rare", "c");
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let flood = || {
+            let mut publisher = server.ws();
+            while !stop.load(Ordering::Relaxed) {
+                publisher.publish_padded("busy", 1, 100, 4 << 10);
+            }
+        };
+        (0..3).for_each(|_| drop(scope.spawn(flood)));
+        eventually("more is published than the client reads", || {
+            seq_of(&server.topic("busy")) > 1000
+        });
+        server.ws().publish("rare", &json!(1));
+        let is_rare = |message: &Value| message["topic"] == "rare";
+        let found = (0..1000).any(|_| is_rare(&client.next_json()));
+        stop.store(true, Ordering::Relaxed);
+        assert!(found, "the other topic's event does not come");
     });
 }

@@ -232,9 +232,9 @@ impl Outbox {
         }
     }
 
-    /// A subscription that waits in the ready list.
-    pub(super) fn next_ready(&self) -> Option<Arc<Subscription>> {
-        self.ready.lock().pop_front()
+    /// The subscriptions that wait in the ready list.
+    pub(super) fn take_ready(&self) -> VecDeque<Arc<Subscription>> {
+        std::mem::take(&mut self.ready.lock())
     }
 
     /// The slow path, on the writer thread: gathers one piece of a subscription and writes it, waiting for the peer.
@@ -253,8 +253,9 @@ impl Outbox {
             progress.events
         });
         drop(sending);
-        if progress.more && subscription.claim_token() {
-            self.ready.lock().push_back(Arc::clone(subscription));
+        if progress.more {
+            // Behind the others that wait.
+            self.call_writer(subscription);
         }
         self.write_unsent();
         progress.into()

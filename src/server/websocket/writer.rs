@@ -17,7 +17,8 @@ pub(super) fn run(connection: &Connection, work: &Receiver<Work>) {
         if let Work::Events(subscription) = item {
             connection.serve(&subscription);
         }
-        while let Some(subscription) = outbox.next_ready() {
+        // One round: the next in the channel has waited as long.
+        for subscription in outbox.take_ready() {
             connection.serve(&subscription);
         }
         outbox.write_unsent();
