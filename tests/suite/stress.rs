@@ -3,11 +3,12 @@
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Account, Frame, OverflowPolicy, TestServer, eventually, publish_text, seq_of,
+    Account, Frame, OverflowPolicy, TestServer, eventually, publish_text, seq_of, settled,
 };
 
 const PUBLISHERS: usize = 4;
@@ -114,4 +115,37 @@ fn a_busy_topic_keeps_no_other_topic_of_the_connection_waiting() {
         stop.store(true, Ordering::Relaxed);
         assert!(found, "the other topic's event does not come");
     });
+}
+
+/// What a publisher was still holding back when another thread ended its connection reaches the subscribers.
+#[test]
+fn what_a_connection_published_before_it_was_ended_is_delivered() {
+    let server = TestServer::with(|config| config.max_queue_size = 1000);
+    let narrow = json!({"overflow": "disconnect", "max_queue_size": 1});
+    server.create_topic_with("narrow", &narrow);
+    server.create_topic("orders");
+    let (mut subscriber, mut ender) = (server.ws(), server.ws());
+    subscriber.subscribe("orders", "c");
+    let mut account = Account::starting_after("orders", 0);
+    let frame = |n: u32| Frame::text(&publish_text("orders", "1", &n.to_string())).masked();
+    let burst: Vec<u8> = (0..200).flat_map(frame).collect();
+    for _ in 0..10 {
+        let mut publisher = server.narrow_ws();
+        publisher.subscribe("narrow", "p");
+        let ended = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let publish =
+                || while publisher.try_send_bytes(&burst) && !ended.load(Ordering::Relaxed) {};
+            scope.spawn(publish);
+            while server.topic("narrow")["subscribers"] == 1 {
+                ender.publish_padded("narrow", 1, 10, 16 << 10);
+            }
+            ended.store(true, Ordering::Relaxed);
+        });
+        publisher.reset();
+        let end = settled(Duration::from_millis(30), || {
+            seq_of(&server.topic("orders"))
+        });
+        account.read_until(&mut subscriber, end);
+    }
 }

@@ -63,18 +63,16 @@ impl Reader {
     /// Reads until there is a reason to end the connection, or until another thread has ended it (`None`). Everything
     /// read before has been done and flushed.
     pub(super) fn run(&mut self) -> Option<EndReason> {
-        while self.connection.is_open() {
-            let end = match self.socket.read() {
+        let mut end = None;
+        while end.is_none() && self.connection.is_open() {
+            end = match self.socket.read() {
                 Ok(message) => self.message(message),
                 Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => self.wait(),
                 Err(error) => Some(end_of(error)),
             };
-            if end.is_some() {
-                self.session.flush();
-                return end;
-            }
         }
-        None
+        self.session.flush();
+        end
     }
 
     /// Reads and discards until the peer closes its side, or the writer gives the socket up, which it does in time.
