@@ -74,6 +74,17 @@ fn the_usual_publish_takes_the_short_way() {
 }
 
 #[test]
+fn an_array_of_the_fields_is_no_request() {
+    for text in [
+        format!(r#"["publish","t",{{"id":"{ID}","payload":1}},"r"]"#),
+        format!(r#"["publish","t",["{ID}",1],null]"#),
+        format!(r#"{{"type":"publish","topic":"t","message":["{ID}",1],"request_id":"q"}}"#),
+    ] {
+        assert!(parse_request(&text).1.is_err(), "{text}");
+    }
+}
+
+#[test]
 fn a_payload_of_null_counts_as_present() {
     let text = format!(
         r#"{{"type":"publish","topic":"t","message":{{"id":"{ID}","payload":null,"x":1}}}}"#

@@ -172,6 +172,9 @@ impl Outbox {
         let mut notice = Vec::new();
         write(&mut notice);
         self.append(&mut sending, &notice);
+        drop(sending);
+        // A notice may be of an end that the reader waits for.
+        self.changed.notify_all();
     }
 
     /// Queues the last frames; nothing follows them. `false` if the connection was ending already.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// Control frames a second that are always fine.
-const CONTROL_FRAMES_PER_SEC: u32 = 100;
+const CONTROL_FRAMES_PER_SEC: f64 = 100.0;
 /// Seconds in a row above that after which the connection ends.
 const CONTROL_FLOOD_SECS: u32 = 5;
 
@@ -61,8 +61,12 @@ impl ControlRate {
     pub(super) fn allow(&mut self, now: Instant) -> bool {
         let elapsed = now.saturating_duration_since(self.second);
         if elapsed >= Duration::from_secs(1) {
-            let in_a_row = elapsed < Duration::from_secs(2) && self.count > CONTROL_FRAMES_PER_SEC;
-            self.flooded_secs = if in_a_row { self.flooded_secs + 1 } else { 0 };
+            let per_sec = f64::from(self.count) / elapsed.as_secs_f64();
+            self.flooded_secs = if per_sec > CONTROL_FRAMES_PER_SEC {
+                self.flooded_secs + 1
+            } else {
+                0
+            };
             self.second = now;
             self.count = 0;
         }
@@ -97,6 +101,13 @@ mod tests {
             (0..secs * per_sec)
                 .all(|i| rate.allow(start + Duration::from_millis(i * 1000 / per_sec)))
         };
+        let bursts = |frames: u64, every_ms: u64| {
+            let mut rate = ControlRate::new(start);
+            (0..20 * frames)
+                .all(|i| rate.allow(start + Duration::from_millis(i / frames * every_ms)))
+        };
+        assert!(bursts(110, 1850));
+        assert!(!bursts(250, 1850));
         assert!(feed(100, 30));
         assert!(feed(200, 5));
         assert!(!feed(200, 7));
