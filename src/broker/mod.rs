@@ -7,16 +7,20 @@
 //! Lock order: registry → topic; subscription cursor → topic; ledger → topic. Nothing is taken under a topic's lock.
 
 mod fan_out;
+mod gathering;
 mod history;
 mod ledger;
 mod log;
+mod piece;
 mod registry;
 mod room;
 mod roster;
 mod subscription;
 mod topic;
 
+pub(crate) use gathering::Progress;
 pub(crate) use history::{HistoryError, HistoryPage};
+pub(crate) use piece::{Batch, Piece};
 pub(crate) use registry::{Broker, CreateError, TopicOptions};
-pub(crate) use subscription::{Batch, Outlet, Progress, Subscription};
+pub(crate) use subscription::{Outlet, Subscription};
 pub(crate) use topic::{Opened, PublishError, Published, SubscribeError, Topic, TopicStats};

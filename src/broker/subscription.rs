@@ -1,17 +1,16 @@
 //! A subscription: a cursor into a topic's log, and the connection that wants the events.
 
+use super::gathering::{Progress, gather};
+use super::piece::{Batch, Piece};
 use super::topic::Topic;
-use crate::config::OverflowPolicy;
-use crate::protocol::{ClientId, Gap, Notice, push_gap, push_notice};
+use crate::protocol::ClientId;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, Weak};
-
-/// Memory that an idle batch may keep.
-const IDLE_BATCH_BYTES: usize = 32 << 10;
 
 /// What a subscription needs of its connection. The broker calls it with no lock held.
 pub(crate) trait Outlet: Send + Sync {
-    /// Events are waiting: deliver them now if that does not block, or see to it that another thread does.
-    fn offer(&self, subscription: &Arc<Subscription>, batch: &mut Batch);
+    /// Events are waiting: deliver a piece of them now if that does not block, or see to it that another thread does.
+    /// `true` when there is more, which the caller must offer or leave to the writer.
+    fn offer(&self, subscription: &Arc<Subscription>, batch: &mut Batch) -> bool;
 
     /// Events are waiting that this thread will not deliver: see to it that another one does.
     fn leave_to_writer(&self, subscription: &Arc<Subscription>);
@@ -56,46 +55,6 @@ enum Phase {
     Ended,
 }
 
-/// What a gathering brought.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Progress {
-    /// How many events were appended.
-    pub(crate) events: u64,
-    /// How many events were skipped for slowness.
-    pub(crate) dropped: u64,
-    /// The limit cut it short: there is more to gather.
-    pub(crate) more: bool,
-    /// The topic was deleted and everything has been told: the subscription has ended.
-    pub(crate) ended: bool,
-    /// The policy does not let this subscription go on: its connection must end.
-    pub(crate) overflowed: bool,
-}
-
-/// Events gathered once and sent to every subscriber that stands at the same position.
-#[derive(Default)]
-pub(crate) struct Batch {
-    pub(crate) bytes: Vec<u8>,
-    after: u64,
-    upto: u64,
-    /// The limit cut it short: whoever takes it has more to get.
-    more: bool,
-}
-
-impl Batch {
-    /// Forgets the events, keeps the memory.
-    pub(crate) fn reset(&mut self) {
-        self.bytes.clear();
-        (self.after, self.upto, self.more) = (0, 0, false);
-    }
-
-    /// Gives the memory back too.
-    pub(crate) fn shrink(&mut self) {
-        if self.bytes.capacity() > IDLE_BATCH_BYTES {
-            *self = Batch::default();
-        }
-    }
-}
-
 impl Subscription {
     pub(super) fn new(
         topic: Arc<Topic>,
@@ -128,9 +87,16 @@ impl Subscription {
     }
 
     /// See [`Outlet::offer`].
-    pub(super) fn offer(self: &Arc<Self>, batch: &mut Batch) {
-        if let Some(outlet) = self.outlet.upgrade() {
-            outlet.offer(self, batch);
+    pub(super) fn offer(self: &Arc<Self>, batch: &mut Batch) -> bool {
+        self.outlet
+            .upgrade()
+            .is_some_and(|outlet| outlet.offer(self, batch))
+    }
+
+    /// Offers one piece, and leaves what is behind it to the writer.
+    pub(crate) fn offer_one(self: &Arc<Self>, batch: &mut Batch) {
+        if self.offer(batch) {
+            self.leave_to_writer();
         }
     }
 
@@ -251,7 +217,7 @@ impl Subscription {
     /// Gathers a new batch from where this subscription stands.
     pub(crate) fn fill(&self, batch: &mut Batch, limit_bytes: usize) -> Progress {
         batch.reset();
-        let (progress, after, upto) = self.gather_between(&mut batch.bytes, limit_bytes);
+        let (progress, after, upto) = self.gather_between(&mut batch.piece, limit_bytes);
         let only_events = upto - after == progress.events && !progress.ended;
         if only_events {
             (batch.after, batch.upto, batch.more) = (after, upto, progress.more);
@@ -259,27 +225,20 @@ impl Subscription {
         progress
     }
 
-    /// Appends what comes next, gaps included, up to about `limit_bytes` (at least one event).
-    pub(crate) fn gather(&self, out: &mut Vec<u8>, limit_bytes: usize) -> Progress {
-        self.gather_between(out, limit_bytes).0
+    /// Gathers what comes next, gaps included, up to about `limit_bytes` (at least one event).
+    pub(crate) fn gather(&self, limit_bytes: usize) -> (Piece, Progress) {
+        let mut piece = Piece::default();
+        let (progress, ..) = self.gather_between(&mut piece, limit_bytes);
+        (piece, progress)
     }
 
-    fn gather_between(&self, out: &mut Vec<u8>, limit_bytes: usize) -> (Progress, u64, u64) {
+    fn gather_between(&self, piece: &mut Piece, limit_bytes: usize) -> (Progress, u64, u64) {
         let mut cursor = self.cursor.lock();
         let from = cursor.after;
         if cursor.phase != Phase::Live {
             return (Progress::default(), from, from);
         }
-        let limit = out.len() + limit_bytes;
-        let mut gathering = Gathering {
-            subscription: self,
-            after: from,
-            out,
-            limit,
-            progress: Progress::default(),
-        };
-        gathering.run(cursor.live_from);
-        let (progress, upto) = (gathering.progress, gathering.after);
+        let (progress, upto) = gather(self, from, cursor.live_from, piece, limit_bytes);
         if progress.ended {
             cursor.after = upto;
             self.finish(&mut cursor);
@@ -300,83 +259,5 @@ impl Subscription {
         cursor.phase = Phase::Ended;
         self.position.store(u64::MAX, Ordering::SeqCst);
         self.topic.moved();
-    }
-}
-
-/// One pass from a cursor towards the head.
-struct Gathering<'a> {
-    subscription: &'a Subscription,
-    after: u64,
-    out: &'a mut Vec<u8>,
-    limit: usize,
-    progress: Progress,
-}
-
-impl Gathering<'_> {
-    fn run(&mut self, live_from: u64) {
-        let topic = &self.subscription.topic;
-        topic.read(|log, deleted| {
-            let end = self.subscription.end_of(log.head());
-            if self.after < live_from {
-                self.replay(log, live_from);
-            }
-            if self.after >= live_from {
-                self.live(log, end);
-            }
-            let overflowed = self.progress.overflowed;
-            self.progress.more = self.after < end && !overflowed;
-            if deleted && self.after == log.head() {
-                push_notice(
-                    self.out,
-                    Notice::TopicDeleted {
-                        topic: topic.name(),
-                    },
-                );
-                self.progress.ended = true;
-            }
-        });
-    }
-
-    /// The part up to the head at subscribing: cut only by eviction.
-    fn replay(&mut self, log: &super::log::Log, live_from: u64) {
-        let lost = (log.first_seq() - 1).min(live_from);
-        if self.after < lost {
-            self.tell(Gap::history_evicted(self.after + 1, lost));
-        }
-        self.copy(log, live_from);
-    }
-
-    /// The part behind it: at most a queue's worth of the newest.
-    fn live(&mut self, log: &super::log::Log, end: u64) {
-        let topic = &self.subscription.topic;
-        let queue = topic.max_queue_size() as u64;
-        let kept = (log.first_seq() - 1).max(log.head().saturating_sub(queue));
-        let kept = kept.min(end);
-        if self.after < kept {
-            if topic.overflow() != OverflowPolicy::DropOldest {
-                self.progress.overflowed = true;
-                return;
-            }
-            self.progress.dropped = kept - self.after;
-            topic.count_dropped(self.progress.dropped);
-            self.tell(Gap::slow_consumer(self.after + 1, kept));
-        }
-        self.copy(log, end);
-    }
-
-    fn tell(&mut self, gap: Gap) {
-        push_gap(self.out, self.subscription.topic.name(), &gap);
-        self.after += gap.count();
-    }
-
-    fn copy(&mut self, log: &super::log::Log, upto: u64) {
-        for event in log.after(self.after).take((upto - self.after) as usize) {
-            if self.progress.events > 0 && self.out.len() + event.bytes().len() > self.limit {
-                break;
-            }
-            self.out.extend_from_slice(event.bytes());
-            self.after += 1;
-            self.progress.events += 1;
-        }
     }
 }

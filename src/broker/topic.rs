@@ -208,7 +208,7 @@ impl Topic {
         self.room.notify();
         let mut batch = Batch::default();
         for subscription in roster.iter() {
-            subscription.offer(&mut batch);
+            subscription.offer_one(&mut batch);
         }
         roster.len()
     }

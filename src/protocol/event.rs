@@ -1,24 +1,43 @@
 //! An event as it goes on the wire, encoded once and shared by all subscribers.
 
+use std::sync::Arc;
+
 use super::frame::{frame_lengths, header_len, push_text_header};
 use super::{Message, Timestamp, TopicName};
 
 const EVENT_BEGINS: &str = r#"{"type":"event""#;
 
+/// Frames from this size on are shared with whoever sends them, smaller ones are copied.
+const LARGE_FRAME_BYTES: usize = 32 << 10;
+
 /// The whole WebSocket frame of one event: header and JSON text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct EventFrame(Box<[u8]>);
+#[derive(Debug)]
+pub(crate) enum EventFrame {
+    Small(Box<[u8]>),
+    Large(Arc<[u8]>),
+}
 
 impl EventFrame {
+    fn new(frame: Vec<u8>) -> EventFrame {
+        if frame.len() < LARGE_FRAME_BYTES {
+            EventFrame::Small(frame.into_boxed_slice())
+        } else {
+            EventFrame::Large(frame.into())
+        }
+    }
+
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.0
+        match self {
+            EventFrame::Small(frame) => frame,
+            EventFrame::Large(frame) => frame,
+        }
     }
 
     /// The JSON text inside the frame.
     pub(crate) fn json(&self) -> &str {
-        let (header, _) = frame_lengths(&self.0);
+        let (header, _) = frame_lengths(self.bytes());
         // Built from text, so it always is text.
-        std::str::from_utf8(&self.0[header..]).unwrap_or_default()
+        std::str::from_utf8(&self.bytes()[header..]).unwrap_or_default()
     }
 }
 
@@ -51,7 +70,7 @@ pub(crate) fn encode_event(
     frame.extend_from_slice(ts.as_bytes());
     frame.extend_from_slice(br#""}"#);
     debug_assert_eq!(frame.len(), header_len(text) + text);
-    EventFrame(frame.into_boxed_slice())
+    EventFrame::new(frame)
 }
 
 /// How many events stand whole in the first `upto` bytes of a run of frames, and where the frame that `upto` cuts begins.

@@ -8,6 +8,9 @@ use crate::config::OverflowPolicy;
 use crate::protocol::{Message, Timestamp, encode_event};
 use crate::sync::{Arc, Ordering};
 
+/// Pieces that a fan-out offers to a subscriber; what is behind them is its writer's.
+const MAX_PIECES: usize = 4;
+
 /// What a message became.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Published {
@@ -86,14 +89,25 @@ impl Topic {
         unoffered >= self.max_queue_size().div_ceil(2) as u64
     }
 
+    /// Offers piece after piece to all, so that they share what is gathered.
     fn offer_all(&self, batch: &mut Batch) {
         let head = self.head();
+        let subscribers = self.subscribers();
         batch.reset();
-        for subscription in self.subscribers().iter() {
-            subscription.offer(batch);
-            if self.settings.overflow == OverflowPolicy::Disconnect {
-                self.check_lag(subscription);
+        for round in 1..=MAX_PIECES {
+            let behind = subscribers
+                .iter()
+                .filter(|subscription| subscription.offer(batch));
+            if round == MAX_PIECES {
+                behind.for_each(|subscription| subscription.leave_to_writer());
+            } else if behind.count() == 0 {
+                break;
             }
+        }
+        if self.overflow() == OverflowPolicy::Disconnect {
+            subscribers
+                .iter()
+                .for_each(|subscription| self.check_lag(subscription));
         }
         self.offered.store(head, Ordering::Release);
     }

@@ -15,7 +15,9 @@ use crate::server::http::{Request, Response};
 struct Idle;
 
 impl Outlet for Idle {
-    fn offer(&self, _: &Arc<Subscription>, _: &mut Batch) {}
+    fn offer(&self, _: &Arc<Subscription>, _: &mut Batch) -> bool {
+        false
+    }
     fn leave_to_writer(&self, _: &Arc<Subscription>) {}
     fn replaced(&self, _: &Arc<Subscription>) {}
     fn too_slow(&self, _: &Arc<Subscription>) {}

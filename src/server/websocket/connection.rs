@@ -182,9 +182,10 @@ impl Connection {
 }
 
 impl Outlet for Connection {
-    fn offer(&self, subscription: &Arc<Subscription>, batch: &mut Batch) {
+    fn offer(&self, subscription: &Arc<Subscription>, batch: &mut Batch) -> bool {
         let offered = self.outbox.offer(subscription, batch);
         self.follow_up(subscription, offered);
+        offered.more
     }
 
     fn leave_to_writer(&self, subscription: &Arc<Subscription>) {

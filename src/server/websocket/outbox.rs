@@ -15,7 +15,7 @@ use nix::libc::{MSG_DONTWAIT, MSG_NOSIGNAL};
 use socket2::SockRef;
 
 use super::unsent::Unsent;
-use crate::broker::{Batch, Progress, Subscription};
+use crate::broker::{Batch, Piece, Progress, Subscription};
 use crate::sync::channel::{Receiver, Sender, TrySendError, bounded};
 use crate::sync::{Arc, Condvar, Mutex};
 
@@ -73,6 +73,8 @@ pub(super) enum Phase {
 /// What came of offering a subscription's events.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Offered {
+    /// There is more to offer.
+    pub(super) more: bool,
     pub(super) ended: bool,
     pub(super) overflowed: bool,
     pub(super) dropped: u64,
@@ -81,6 +83,7 @@ pub(super) struct Offered {
 impl From<Progress> for Offered {
     fn from(progress: Progress) -> Offered {
         Offered {
+            more: progress.more,
             ended: progress.ended,
             overflowed: progress.overflowed,
             dropped: progress.dropped,
@@ -129,7 +132,8 @@ impl Outbox {
         )
     }
 
-    /// The fast path of a fan-out: sends a subscription's events if that needs no waiting, else leaves them to the writer.
+    /// The fast path of a fan-out: sends a piece of a subscription's events if that needs no waiting, else leaves them to
+    /// the writer.
     pub(super) fn offer(&self, subscription: &Arc<Subscription>, batch: &mut Batch) -> Offered {
         let Some(mut sending) = self.sending.try_lock() else {
             self.call_writer(subscription);
@@ -144,11 +148,9 @@ impl Outbox {
             Some(progress) => progress,
             None => subscription.fill(batch, PIECE_BYTES),
         };
-        self.send_now(&mut sending, &batch.bytes, progress.events);
+        let Piece { bytes, large } = &batch.piece;
+        self.send_now(&mut sending, bytes, large.as_ref(), progress.events);
         drop(sending);
-        if progress.more {
-            self.call_writer(subscription);
-        }
         if progress.ended {
             self.changed.notify_all();
         }
@@ -250,11 +252,8 @@ impl Outbox {
         if sending.phase != Phase::Open {
             return Offered::default();
         }
-        let mut progress = Progress::default();
-        sending.unsent.append(|frames| {
-            progress = subscription.gather(frames, PIECE_BYTES);
-            progress.events
-        });
+        let (piece, progress) = subscription.gather(PIECE_BYTES);
+        sending.unsent.append_piece(piece, progress.events);
         drop(sending);
         if progress.more {
             // Behind the others that wait.
@@ -303,43 +302,57 @@ impl Outbox {
 
     fn append(&self, sending: &mut Sending, bytes: &[u8]) {
         if sending.is_idle() {
-            self.send_now(sending, bytes, 0);
+            self.send_now(sending, bytes, None, 0);
         } else if sending.phase == Phase::Open {
             // The writer thread is at work, or has been called for what is unsent.
-            sending.unsent.append(|frames| {
-                frames.extend_from_slice(bytes);
-                0
-            });
+            sending.unsent.append(bytes);
         }
     }
 
-    /// One non-blocking send; what the kernel does not take is left to the writer.
-    fn send_now(&self, sending: &mut Sending, bytes: &[u8], events: u64) {
-        if bytes.is_empty() {
-            return;
+    /// Sends without blocking; what the kernel does not take is left to the writer.
+    fn send_now(
+        &self,
+        sending: &mut Sending,
+        bytes: &[u8],
+        large: Option<&Arc<[u8]>>,
+        events: u64,
+    ) {
+        let mut sent = 0;
+        let parts = [bytes, large.map_or(&[], |frame| frame)];
+        for part in parts.into_iter().filter(|part| !part.is_empty()) {
+            match self.try_send(part) {
+                Ok(taken) => {
+                    sent += taken;
+                    if taken < part.len() {
+                        break;
+                    }
+                }
+                Err(_) => {
+                    sending.undelivered += events;
+                    return self.give_up(sending);
+                }
+            }
         }
-        let sent = match SockRef::from(&*self.socket)
-            .send_with_flags(bytes, MSG_DONTWAIT | MSG_NOSIGNAL)
-        {
-            Ok(sent) => sent,
+        if sent == parts[0].len() + parts[1].len() {
+            sending.delivered += events;
+        } else {
+            sending.delivered += sending.unsent.keep_rest(bytes, large, sent, events);
+            self.nudge();
+        }
+    }
+
+    /// One non-blocking send; how much the kernel took.
+    fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
+        match SockRef::from(&*self.socket).send_with_flags(bytes, MSG_DONTWAIT | MSG_NOSIGNAL) {
             Err(error)
                 if matches!(
                     error.kind(),
                     io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
                 ) =>
             {
-                0
+                Ok(0)
             }
-            Err(_) => {
-                sending.undelivered += events;
-                return self.give_up(sending);
-            }
-        };
-        if sent == bytes.len() {
-            sending.delivered += events;
-        } else {
-            sending.delivered += sending.unsent.keep_rest(bytes, sent, events);
-            self.nudge();
+            sent => sent,
         }
     }
 

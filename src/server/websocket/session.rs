@@ -319,7 +319,7 @@ impl Session {
             return;
         }
         self.batch.reset();
-        self.connection.offer(subscription, &mut self.batch);
+        subscription.offer_one(&mut self.batch);
     }
 
     fn unsubscribe(&mut self, topic: &TopicName, client_id: ClientId) -> Result<u64, Fault> {

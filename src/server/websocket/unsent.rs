@@ -1,41 +1,94 @@
 //! Frames that are not all sent yet, and how many events are among them. Pure.
 
+use std::collections::VecDeque;
+
+use crate::broker::Piece;
 use crate::protocol::whole_events;
+use crate::sync::Arc;
 
 #[derive(Default)]
 pub(super) struct Unsent {
-    /// Whole frames.
-    frames: Vec<u8>,
-    /// How many bytes of them are sent.
+    segments: VecDeque<Segment>,
+    /// How many bytes of the first segment are sent.
     sent: usize,
+    /// Bytes still to be sent.
+    bytes: usize,
     events: u64,
+    /// How many of the events went out whole.
+    delivered: u64,
+}
+
+/// Whole frames.
+enum Segment {
+    Own(Vec<u8>),
+    Shared(Arc<[u8]>),
+}
+
+impl Segment {
+    fn frames(&self) -> &[u8] {
+        match self {
+            Segment::Own(frames) => frames,
+            Segment::Shared(frame) => frame,
+        }
+    }
 }
 
 impl Unsent {
     pub(super) fn is_empty(&self) -> bool {
-        self.frames.is_empty()
+        self.segments.is_empty()
     }
 
     /// Bytes still to be sent.
     pub(super) fn len(&self) -> usize {
-        self.frames.len() - self.sent
+        self.bytes
     }
 
+    /// What is to be sent next; empty when nothing is left.
     pub(super) fn rest(&self) -> &[u8] {
-        &self.frames[self.sent..]
+        self.segments
+            .front()
+            .map_or(&[], |segment| &segment.frames()[self.sent..])
     }
 
-    /// Adds what `write` appends; it says how many events that is.
-    pub(super) fn append(&mut self, write: impl FnOnce(&mut Vec<u8>) -> u64) {
-        self.events += write(&mut self.frames);
+    /// Adds frames that are no events.
+    pub(super) fn append(&mut self, frames: &[u8]) {
+        self.bytes += frames.len();
+        match self.segments.back_mut() {
+            Some(Segment::Own(own)) => own.extend_from_slice(frames),
+            _ => self.segments.push_back(Segment::Own(frames.to_vec())),
+        }
     }
 
-    /// Keeps what is left of frames of which the first `sent` bytes went out; returns how many events went out whole.
-    pub(super) fn keep_rest(&mut self, frames: &[u8], sent: usize, events: u64) -> u64 {
+    /// Adds a piece of a topic's log.
+    pub(super) fn append_piece(&mut self, piece: Piece, events: u64) {
+        self.events += events;
+        if !piece.bytes.is_empty() {
+            self.push(Segment::Own(piece.bytes));
+        }
+        if let Some(frame) = piece.large {
+            self.push(Segment::Shared(frame));
+        }
+    }
+
+    /// Keeps what is left of a piece of which the first `sent` bytes went out; returns how many events went out whole.
+    pub(super) fn keep_rest(
+        &mut self,
+        bytes: &[u8],
+        large: Option<&Arc<[u8]>>,
+        sent: usize,
+        events: u64,
+    ) -> u64 {
         debug_assert!(self.is_empty());
-        let (delivered, boundary) = whole_events(frames, sent);
-        self.frames.extend_from_slice(&frames[boundary..]);
-        self.sent = sent - boundary;
+        let (mut delivered, boundary) = whole_events(bytes, sent.min(bytes.len()));
+        if sent < bytes.len() {
+            self.push(Segment::Own(bytes[boundary..].to_vec()));
+            self.advance(sent - boundary);
+        }
+        if let Some(frame) = large {
+            self.push(Segment::Shared(Arc::clone(frame)));
+            self.advance(sent.saturating_sub(bytes.len()));
+            delivered = delivered.min(events.saturating_sub(1));
+        }
         self.events = events - delivered;
         delivered
     }
@@ -43,11 +96,76 @@ impl Unsent {
     /// More of the rest went out.
     pub(super) fn advance(&mut self, sent: usize) {
         self.sent += sent;
+        self.bytes -= sent;
+        if self
+            .segments
+            .front()
+            .is_some_and(|segment| self.sent == segment.frames().len())
+            && let Some(segment) = self.segments.pop_front()
+        {
+            self.delivered += whole_events(segment.frames(), self.sent).0;
+            self.sent = 0;
+        }
     }
 
     /// Events that went out whole, and those that did not.
     pub(super) fn tally(&self) -> (u64, u64) {
-        let (delivered, _) = whole_events(&self.frames, self.sent);
+        let partly = self
+            .segments
+            .front()
+            .map_or(0, |segment| whole_events(segment.frames(), self.sent).0);
+        let delivered = self.delivered + partly;
         (delivered, self.events - delivered)
+    }
+
+    fn push(&mut self, segment: Segment) {
+        self.bytes += segment.frames().len();
+        self.segments.push_back(segment);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{Message, Timestamp, TopicName, encode_event, push_pong};
+    use proptest::prelude::*;
+    use serde_json::value::RawValue;
+
+    fn event(pad: usize) -> Vec<u8> {
+        let payload: Box<RawValue> =
+            serde_json::from_str(&format!("\"{}\"", "x".repeat(pad))).unwrap();
+        let message = Message::new("550e8400-e29b-41d4-a716-446655440000", &payload).unwrap();
+        encode_event(&TopicName::new("t").unwrap(), &message, 1, Timestamp::now())
+            .bytes()
+            .to_vec()
+    }
+
+    proptest! {
+        /// However a piece goes out, every event is counted once: in the fast path, in the rest, or as not delivered.
+        #[test]
+        fn every_event_is_counted_once(
+            small in 0u64..4, large: bool, first in 0usize..50_000, steps in proptest::collection::vec(1usize..40_000, 0..4),
+        ) {
+            let mut bytes = Vec::new();
+            (0..small).for_each(|_| bytes.extend(event(100)));
+            push_pong(&mut bytes, None);
+            let frame: Option<Arc<[u8]>> = large.then(|| event(33_000).into());
+            let total = bytes.len() + frame.as_ref().map_or(0, |frame| frame.len());
+            let events = small + u64::from(large);
+            let mut sent = first.min(total - 1);
+            let mut unsent = Unsent::default();
+            let at_once = unsent.keep_rest(&bytes, frame.as_ref(), sent, events);
+            for step in steps {
+                let step = step.min(unsent.rest().len());
+                unsent.advance(step);
+                sent += step;
+            }
+            let mut wire = bytes.clone();
+            wire.extend(frame.iter().flat_map(|frame| frame.iter()));
+            let (delivered, undelivered) = unsent.tally();
+            prop_assert_eq!(at_once + delivered, whole_events(&wire, sent).0);
+            prop_assert_eq!(at_once + delivered + undelivered, events);
+            prop_assert_eq!(unsent.len(), total - sent);
+        }
     }
 }
