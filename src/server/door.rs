@@ -76,9 +76,10 @@ impl Door {
         let closing = Arc::new(AtomicBool::new(false));
         let (wake, woken) = bounded(1);
         let (refuse, refused) = bounded(MAX_REFUSALS);
-        let refusing = thread::Builder::new()
-            .name("refuser".to_owned())
-            .spawn(move || refuse_all(&refused))?;
+        let refusing = thread::Builder::new().name("refuser".to_owned()).spawn({
+            let closing = Arc::clone(&closing);
+            move || refuse_all(&refused, &closing)
+        })?;
         let accepting = thread::Builder::new().name("door".to_owned()).spawn({
             let acceptor = Acceptor {
                 listener: Arc::clone(&listener),
@@ -151,8 +152,12 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-fn refuse_all(refused: &Receiver<Arc<TcpStream>>) {
+/// Each refusal may take as long as its peer likes to stay; a door that closes has no time for those that wait.
+fn refuse_all(refused: &Receiver<Arc<TcpStream>>, closing: &AtomicBool) {
     for socket in refused {
+        if closing.load(Ordering::SeqCst) {
+            continue;
+        }
         let problem = Problem::unavailable("The server has all the connections it can hold");
         refuse(&socket, &problem, REFUSAL_TIMEOUT);
     }

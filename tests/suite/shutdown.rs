@@ -102,6 +102,16 @@ fn stuck_clients_do_not_hold_a_shutdown_up() {
 }
 
 #[test]
+fn refused_clients_that_stay_do_not_hold_a_shutdown_up() {
+    let server = TestServer::with(|config| config.max_connections = Some(1));
+    let _the_one = server.ws();
+    let _refused: Vec<_> = (0..20)
+        .map(|_| HttpClient::connect(server.addr()))
+        .collect();
+    in_time("shutdown", || server.shutdown());
+}
+
+#[test]
 fn what_a_stuck_client_did_not_get_is_counted() {
     let server = draining_server(Duration::from_millis(300));
     let mut stuck = stuck_subscriber(&server, "c");
