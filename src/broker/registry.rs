@@ -111,11 +111,11 @@ impl Broker {
         self.ledger.bytes()
     }
 
-    /// From now on nothing is created, published or subscribed.
+    /// From now on nothing is created, published or subscribed: what a topic has when this returns is all it will have.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
         for topic in self.topics() {
-            topic.wake_publishers();
+            topic.drain();
         }
     }
 
@@ -133,5 +133,36 @@ impl Broker {
             .max(1);
         settings.overflow = options.overflow.unwrap_or(settings.overflow);
         settings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{Message, Timestamp};
+    use serde_json::value::RawValue;
+    use std::thread;
+
+    #[test]
+    fn once_draining_nothing_more_is_published() {
+        let pad = "x".repeat(64 << 10);
+        let payload: Box<RawValue> = serde_json::from_str(&format!("\"{pad}\"")).unwrap();
+        let message = Message::new("550e8400-e29b-41d4-a716-446655440000", &payload).unwrap();
+        let late = (0..50).filter(|_| {
+            let broker = Broker::new(&Config::default());
+            let name = TopicName::new("t").unwrap();
+            let topic = broker.create_topic(name, &TopicOptions::default()).unwrap();
+            thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| while topic.try_publish(&message, Timestamp::now()).is_ok() {});
+                }
+                while topic.head() < 20 {
+                    thread::yield_now();
+                }
+                broker.drain();
+                topic.head()
+            }) < topic.head()
+        });
+        assert_eq!(late.count(), 0);
     }
 }

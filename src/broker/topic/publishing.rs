@@ -39,10 +39,10 @@ impl Topic {
         message: &Message<'_>,
         arrived: Timestamp,
     ) -> Result<Published, PublishError> {
+        let mut state = self.state.write();
         if self.draining.load(Ordering::SeqCst) {
             return Err(PublishError::ShuttingDown);
         }
-        let mut state = self.state.write();
         if state.deleted {
             return Err(PublishError::Deleted);
         }
@@ -146,8 +146,9 @@ impl Topic {
         }
     }
 
-    /// Wakes the publishers that wait, to see that the server is draining.
-    pub(in crate::broker) fn wake_publishers(&self) {
+    /// Lets every publisher see that the server is draining: the one that appends just now, and those that wait.
+    pub(in crate::broker) fn drain(&self) {
+        drop(self.state.write());
         self.room.notify();
     }
 
