@@ -55,6 +55,15 @@ enum Phase {
     Ended,
 }
 
+/// Where a subscription ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct End {
+    /// The last seq that was sent or told as a gap.
+    pub(crate) seq: u64,
+    /// Events of the topic that it had neither sent nor told.
+    pub(crate) pending: u64,
+}
+
 impl Subscription {
     pub(super) fn new(
         topic: Arc<Topic>,
@@ -156,14 +165,15 @@ impl Subscription {
         was_live.then_some(cursor.after)
     }
 
-    /// Ends the subscription and returns its last position; `None` if it had ended already. Nothing is gathered after.
-    pub(crate) fn end(&self) -> Option<u64> {
+    /// Ends the subscription and says where; `None` if it had ended already. Nothing is gathered after.
+    pub(crate) fn end(&self) -> Option<End> {
         let mut cursor = self.cursor.lock();
         if cursor.phase == Phase::Ended {
             return None;
         }
+        let pending = self.pending_behind(&cursor);
         self.finish(&mut cursor);
-        Some(cursor.after)
+        Some(End { seq: cursor.after, pending })
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -177,7 +187,10 @@ impl Subscription {
 
     /// Events of the topic it has neither sent nor told.
     pub(crate) fn pending(&self) -> u64 {
-        let cursor = self.cursor.lock();
+        self.pending_behind(&self.cursor.lock())
+    }
+
+    fn pending_behind(&self, cursor: &Cursor) -> u64 {
         if cursor.phase == Phase::Ended {
             0
         } else {
@@ -259,5 +272,60 @@ impl Subscription {
         cursor.phase = Phase::Ended;
         self.position.store(u64::MAX, Ordering::SeqCst);
         self.topic.moved();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::{Broker, TopicOptions};
+    use crate::config::Config;
+    use crate::protocol::{Message, StartAt, Timestamp, TopicName};
+    use serde_json::value::RawValue;
+    use std::thread;
+
+    struct Nobody;
+
+    impl Outlet for Nobody {
+        fn offer(&self, _: &Arc<Subscription>, _: &mut Batch) -> bool {
+            false
+        }
+        fn leave_to_writer(&self, _: &Arc<Subscription>) {}
+        fn replaced(&self, _: &Arc<Subscription>) {}
+        fn too_slow(&self, _: &Arc<Subscription>) {}
+    }
+
+    #[test]
+    fn an_event_is_either_gathered_or_pending_at_the_end() {
+        let payload: Box<RawValue> = serde_json::from_str("1").unwrap();
+        let message = Message::new("550e8400-e29b-41d4-a716-446655440000", &payload).unwrap();
+        let broker = Broker::new(&Config::default());
+        let name = TopicName::new("t").unwrap();
+        let topic = broker.create_topic(name, &TopicOptions::default()).unwrap();
+        for _ in 0..300 {
+            let client_id = ClientId::new("c").unwrap();
+            let opened = topic
+                .subscribe(client_id, &StartAt::Last(0), Weak::<Nobody>::new())
+                .unwrap();
+            let subscription = opened.subscription;
+            subscription.go_live();
+            for _ in 0..50 {
+                topic.try_publish(&message, Timestamp::now()).unwrap();
+            }
+            let (gathered, pending) = thread::scope(|scope| {
+                let gathering = scope.spawn(|| {
+                    let one_event = || subscription.gather(1).1.events;
+                    std::iter::repeat_with(one_event)
+                        .take_while(|n| *n > 0)
+                        .count() as u64
+                });
+                while subscription.pending() > 40 {
+                    thread::yield_now();
+                }
+                let pending = subscription.end().unwrap().pending;
+                (gathering.join().unwrap(), pending)
+            });
+            assert_eq!(gathered + pending, 50);
+        }
     }
 }

@@ -127,9 +127,8 @@ impl Connection {
     pub(super) fn release_subscriptions(&self) {
         let subscriptions = std::mem::take(&mut *self.subscriptions.lock());
         for subscription in subscriptions.values() {
-            self.pending_at_end
-                .fetch_add(subscription.pending(), Ordering::Relaxed);
-            subscription.end();
+            let pending = subscription.end().map_or(0, |end| end.pending);
+            self.pending_at_end.fetch_add(pending, Ordering::Relaxed);
             subscription.topic().unsubscribe(subscription);
         }
     }

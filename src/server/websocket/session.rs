@@ -329,7 +329,7 @@ impl Session {
             .connection
             .subscription(&key)
             .ok_or_else(not_subscribed)?;
-        let seq = subscription.end().ok_or_else(not_subscribed)?;
+        let seq = subscription.end().ok_or_else(not_subscribed)?.seq;
         subscription.topic().unsubscribe(&subscription);
         self.connection.forget(&subscription);
         Ok(seq)
