@@ -149,3 +149,37 @@ fn what_a_connection_published_before_it_was_ended_is_delivered() {
         account.read_until(&mut subscriber, end);
     }
 }
+
+/// A subscribe that meets the end of its own connection leaves no subscription behind, not even for as long as the
+/// close frame is not taken.
+#[test]
+fn a_connection_that_is_ended_while_it_subscribes_subscribes_nothing() {
+    let server = TestServer::with(|config| config.write_timeout = Duration::from_secs(60));
+    let narrow = json!({"overflow": "disconnect", "max_queue_size": 1});
+    server.create_topic_with("narrow", &narrow);
+    server.create_topic("orders");
+    let mut ender = server.ws();
+    let frame = |kind: &str| {
+        let request = json!({"type": kind, "topic": "orders", "client_id": "c"});
+        Frame::text(&request.to_string()).masked()
+    };
+    let burst = [frame("subscribe"), frame("unsubscribe")]
+        .concat()
+        .repeat(100);
+    for _ in 0..20 {
+        let mut client = server.narrow_ws();
+        client.subscribe("narrow", "c");
+        let ended = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let subscribe =
+                || while client.try_send_bytes(&burst) && !ended.load(Ordering::Relaxed) {};
+            scope.spawn(subscribe);
+            while server.topic("narrow")["subscribers"] == 1 {
+                ender.publish_padded("narrow", 1, 10, 16 << 10);
+            }
+            ended.store(true, Ordering::Relaxed);
+        });
+        server.await_subscribers("orders", 0);
+        client.reset();
+    }
+}

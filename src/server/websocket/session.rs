@@ -262,6 +262,10 @@ impl Session {
             // Also if another connection is about to take it over: a notice of that would come behind the new ack.
             older.end();
         }
+        if !self.connection.is_open() {
+            // It was ended just now, and this subscription may have come too late to end with it.
+            self.connection.release_subscriptions();
+        }
         if let Some(older) = &opened.replaced {
             older.give_way(&outlet);
         }
