@@ -119,6 +119,11 @@ impl Broker {
         }
     }
 
+    /// Whether the server goes down, for those who look often.
+    pub(crate) fn draining(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.draining)
+    }
+
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::SeqCst)
     }

@@ -173,7 +173,10 @@ impl Subscription {
         }
         let pending = self.pending_behind(&cursor);
         self.finish(&mut cursor);
-        Some(End { seq: cursor.after, pending })
+        Some(End {
+            seq: cursor.after,
+            pending,
+        })
     }
 
     pub(crate) fn has_ended(&self) -> bool {

@@ -167,7 +167,7 @@ mod tests {
         );
         assert_eq!(
             refused(&Config {
-                max_message_bytes: 1,
+                max_message_bytes: 0,
                 ..base()
             }),
             "max_message_bytes"

@@ -22,11 +22,11 @@ pub const HISTORY_SIZE: RangeInclusive<usize> = 0..=1_000_000;
 /// [`Config::history_bytes`](super::Config::history_bytes), bytes.
 pub const HISTORY_BYTES: RangeInclusive<usize> = 0..=MOST_MEMORY;
 /// [`Config::max_memory_bytes`](super::Config::max_memory_bytes), bytes.
-pub const MAX_MEMORY_BYTES: RangeInclusive<usize> = 1 << 20..=MOST_MEMORY;
+pub const MAX_MEMORY_BYTES: RangeInclusive<usize> = 1..=MOST_MEMORY;
 /// [`Config::block_timeout`](super::Config::block_timeout).
-pub const BLOCK_TIMEOUT: RangeInclusive<Duration> = SHORTEST..=HOUR;
+pub const BLOCK_TIMEOUT: RangeInclusive<Duration> = Duration::ZERO..=HOUR;
 /// [`Config::max_message_bytes`](super::Config::max_message_bytes), bytes.
-pub const MAX_MESSAGE_BYTES: RangeInclusive<usize> = 1 << 10..=1 << 30;
+pub const MAX_MESSAGE_BYTES: RangeInclusive<usize> = 1..=1 << 30;
 /// [`Config::max_connections`](super::Config::max_connections), connections.
 pub const MAX_CONNECTIONS: RangeInclusive<usize> = 1..=1_000_000;
 /// [`Config::max_topics`](super::Config::max_topics), topics.
@@ -42,8 +42,8 @@ pub const REQUEST_TIMEOUT: RangeInclusive<Duration> = SHORTEST..=HOUR;
 /// [`Config::write_timeout`](super::Config::write_timeout).
 pub const WRITE_TIMEOUT: RangeInclusive<Duration> = SHORTEST..=HOUR;
 /// [`Config::drain_timeout`](super::Config::drain_timeout).
-pub const DRAIN_TIMEOUT: RangeInclusive<Duration> = SHORTEST..=HOUR;
+pub const DRAIN_TIMEOUT: RangeInclusive<Duration> = Duration::ZERO..=HOUR;
 /// [`Config::send_buffer_bytes`](super::Config::send_buffer_bytes), bytes.
-pub const SEND_BUFFER_BYTES: RangeInclusive<usize> = 4 << 10..=64 << 20;
+pub const SEND_BUFFER_BYTES: RangeInclusive<usize> = 1..=64 << 20;
 /// [`Config::rest_workers`](super::Config::rest_workers), threads.
 pub const REST_WORKERS: RangeInclusive<usize> = 1..=256;

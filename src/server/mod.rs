@@ -28,6 +28,8 @@ use self::websocket::Connection;
 use crate::config::Config;
 use crate::sync::Arc;
 
+/// How long an idle HTTP connection stays open after a shutdown began.
+const ASK_GRACE: Duration = Duration::from_millis(300);
 /// How long connections get, once cut, to see it and end.
 const CUT_GRACE: Duration = Duration::from_millis(250);
 const END_GRACE: Duration = Duration::from_secs(30);
@@ -152,7 +154,10 @@ impl Running {
         let websockets = connections.websockets();
         let before = tally(&websockets);
         websockets.iter().for_each(|websocket| websocket.drain());
-        connections.wait_for_websockets(Instant::now() + serving.config.drain_timeout);
+        let began = Instant::now();
+        connections.wait_for_websockets(began + serving.config.drain_timeout);
+        // Whoever asks over an open connection is told that the server is not ready any more.
+        connections.wait_for_all(began + ASK_GRACE.min(serving.config.drain_timeout));
         end_all(&connections);
         serving.edge.gateway.shutdown();
         reaper.join();

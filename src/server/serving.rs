@@ -47,6 +47,7 @@ impl Serving {
             },
             write_timeout: config.write_timeout,
             allowed_origins: config.allowed_origins.clone(),
+            draining: broker.draining(),
             wait: {
                 let broker = Arc::clone(&broker);
                 Box::new(move |request, event_bytes| wait_for_room(&broker, request, event_bytes))

@@ -262,3 +262,19 @@ fn many_servers_may_come_and_go() {
         server.shutdown();
     }
 }
+
+#[test]
+fn an_idle_connection_is_told_that_the_server_is_not_ready_any_more() {
+    let server = TestServer::start();
+    let mut http = server.http();
+    http.get("/readyz").expect(200);
+    let stopping = std::thread::spawn(move || server.shutdown());
+    let reply = loop {
+        let reply = http.get("/readyz");
+        if reply.status != 200 {
+            break reply;
+        }
+    };
+    reply.expect_problem(503, "SHUTTING_DOWN");
+    stopping.join().unwrap();
+}

@@ -183,3 +183,39 @@ fn a_connection_that_is_ended_while_it_subscribes_subscribes_nothing() {
         client.reset();
     }
 }
+
+/// Two connections take each other over while the topic comes and goes: every request is still answered.
+#[test]
+fn a_takeover_of_a_topic_that_comes_and_goes_leaves_no_request_unanswered() {
+    let server = TestServer::with_topic("orders");
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let churn = |client_id: &'static str| {
+            let (server, over) = (&server, &over);
+            move || {
+                let mut client = server.ws();
+                for _ in 0..150 {
+                    let subscribe = json!({"type": "subscribe", "topic": "orders", "client_id": client_id, "last_n": 1});
+                    client.ask(subscribe);
+                    client.ask(json!({"type": "ping"}));
+                    client.discard_set_aside();
+                }
+                over.store(true, Ordering::SeqCst);
+            }
+        };
+        for client_id in ["a", "a", "b", "b"] {
+            scope.spawn(churn(client_id));
+        }
+        let mut publisher = server.ws();
+        while !over.load(Ordering::SeqCst) {
+            publisher.ask(publish_request());
+            server.delete_topic("orders");
+            server.create_topic("orders");
+        }
+    });
+}
+
+fn publish_request() -> Value {
+    let id = "550e8400-e29b-41d4-a716-446655440000";
+    json!({"type": "publish", "topic": "orders", "message": {"id": id, "payload": 1}})
+}

@@ -4,6 +4,7 @@
 
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::answer::{Answer, Delivery};
@@ -23,6 +24,8 @@ pub(crate) struct Edge {
     pub(crate) write_timeout: Duration,
     pub(crate) allowed_origins: Vec<String>,
     pub(crate) wait: Box<Wait>,
+    /// Set while the server goes down: every answer is then the last on its connection.
+    pub(crate) draining: Arc<AtomicBool>,
 }
 
 /// Waits for what a handler asked for in [`WAIT_HEADER`]; `true` when asking it again makes sense.
@@ -121,7 +124,8 @@ impl Connection<'_> {
             Ok(()) => self.answer(&request(head, body)),
             Err(problem) => Answer::from(&problem),
         };
-        self.deliver(&answer, delivery)
+        let close = delivery.close || self.edge.draining.load(Ordering::SeqCst);
+        self.deliver(&answer, Delivery { close, ..delivery })
     }
 
     /// A handler that would have to wait says so at once; the wait is this thread's, not a worker's.

@@ -6,18 +6,23 @@
 //!
 //! Lock order: sending → subscription cursor → topic. `ready` is taken alone.
 
+mod sending;
+mod slow_path;
+
 use std::collections::VecDeque;
 use std::io;
 use std::net::{Shutdown, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::libc::{MSG_DONTWAIT, MSG_NOSIGNAL};
 use socket2::SockRef;
 
 use super::unsent::Unsent;
-use crate::broker::{Batch, Piece, Progress, Subscription};
+use crate::broker::{Batch, Piece, Subscription};
 use crate::sync::channel::{Receiver, Sender, TrySendError, bounded};
 use crate::sync::{Arc, Condvar, Mutex};
+use sending::Sending;
+pub(super) use sending::{Offered, Phase};
 
 /// The most a thread gathers at a time, whatever the backlog.
 const PIECE_BYTES: usize = 64 << 10;
@@ -44,64 +49,6 @@ pub(super) struct Outbox {
     work: Sender<Work>,
     /// Subscriptions whose token found the channel full.
     ready: Mutex<VecDeque<Arc<Subscription>>>,
-}
-
-#[derive(Default)]
-struct Sending {
-    unsent: Unsent,
-    /// The writer thread has taken bytes out and is writing them.
-    writing: bool,
-    phase: Phase,
-    /// The server goes down: what is queued is to be sent, then the connection closed.
-    drain_ordered: bool,
-    reader_gone: bool,
-    timed_out: bool,
-    delivered: u64,
-    undelivered: u64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Phase {
-    #[default]
-    Open,
-    /// A close frame is queued; nothing may follow it.
-    Closing,
-    /// The socket is of no more use.
-    Failed,
-}
-
-/// What came of offering a subscription's events.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Offered {
-    /// There is more to offer.
-    pub(super) more: bool,
-    pub(super) ended: bool,
-    pub(super) overflowed: bool,
-    pub(super) dropped: u64,
-}
-
-impl From<Progress> for Offered {
-    fn from(progress: Progress) -> Offered {
-        Offered {
-            more: progress.more,
-            ended: progress.ended,
-            overflowed: progress.overflowed,
-            dropped: progress.dropped,
-        }
-    }
-}
-
-impl Sending {
-    /// Counts what became of the events that were unsent.
-    fn settle(&mut self, unsent: &Unsent) {
-        let (delivered, undelivered) = unsent.tally();
-        self.delivered += delivered;
-        self.undelivered += undelivered;
-    }
-
-    fn is_idle(&self) -> bool {
-        self.phase == Phase::Open && self.unsent.is_empty() && !self.writing
-    }
 }
 
 impl Outbox {
@@ -237,69 +184,6 @@ impl Outbox {
         }
     }
 
-    /// The subscriptions that wait in the ready list.
-    pub(super) fn take_ready(&self) -> VecDeque<Arc<Subscription>> {
-        std::mem::take(&mut self.ready.lock())
-    }
-
-    /// The slow path, on the writer thread: gathers one piece of a subscription and writes it, waiting for the peer.
-    pub(super) fn serve(&self, subscription: &Arc<Subscription>) -> Offered {
-        subscription.release_token();
-        if !self.write_unsent() {
-            return Offered::default();
-        }
-        let mut sending = self.sending.lock();
-        if sending.phase != Phase::Open {
-            return Offered::default();
-        }
-        let (piece, progress) = subscription.gather(PIECE_BYTES);
-        sending.unsent.append_piece(piece, progress.events);
-        drop(sending);
-        if progress.more {
-            // Behind the others that wait.
-            self.call_writer(subscription);
-        }
-        self.write_unsent();
-        progress.into()
-    }
-
-    /// Writes what is unsent, on the writer thread; `false` once the socket is of no more use.
-    pub(super) fn write_unsent(&self) -> bool {
-        loop {
-            let mut unsent = {
-                let mut sending = self.sending.lock();
-                if sending.unsent.is_empty() || sending.phase == Phase::Failed {
-                    return sending.phase != Phase::Failed;
-                }
-                sending.writing = true;
-                std::mem::take(&mut sending.unsent)
-            };
-            let written = self.write_in_time(&mut unsent);
-            let mut sending = self.sending.lock();
-            sending.writing = false;
-            sending.settle(&unsent);
-            if let Err(error) = written {
-                let kind = error.kind();
-                sending.timed_out =
-                    matches!(kind, io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
-                self.give_up(&mut sending);
-            }
-            drop(sending);
-            self.changed.notify_all();
-        }
-    }
-
-    /// Once the close frame is written: says that nothing follows, and waits for the reader to see the peer's end, at
-    /// most `linger`; a socket dropped earlier could lose the close frame to a reset.
-    pub(super) fn finish(&self, linger: Duration) {
-        let _ = self.socket.shutdown(Shutdown::Write);
-        let deadline = Instant::now() + linger;
-        let mut sending = self.sending.lock();
-        while !sending.reader_gone && !self.changed.wait_until(&mut sending, deadline).timed_out() {
-        }
-        self.give_up(&mut sending);
-    }
-
     fn append(&self, sending: &mut Sending, bytes: &[u8]) {
         if sending.is_idle() {
             self.send_now(sending, bytes, None, 0);
@@ -382,24 +266,5 @@ impl Outbox {
                 self.nudge();
             }
         }
-    }
-
-    /// Writes with blocking sends under one absolute deadline. The socket's own timeout restarts with each partial
-    /// write, so it is set anew to what is left.
-    fn write_in_time(&self, unsent: &mut Unsent) -> io::Result<()> {
-        let deadline = Instant::now() + self.write_timeout;
-        while !unsent.rest().is_empty() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            self.socket.set_write_timeout(Some(left))?;
-            match SockRef::from(&*self.socket).send_with_flags(unsent.rest(), MSG_NOSIGNAL) {
-                Ok(sent) => unsent.advance(sent),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
     }
 }

@@ -35,6 +35,7 @@ fn edge() -> Edge {
         write_timeout: LONG,
         allowed_origins: vec!["https://app.example.com".to_owned()],
         wait: Box::new(|_, _| false),
+        draining: Arc::default(),
     }
 }
 

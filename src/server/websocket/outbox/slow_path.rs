@@ -1,0 +1,97 @@
+//! The slow path: what the writer thread does, waiting for the peer with no lock held.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::Shutdown;
+use std::time::{Duration, Instant};
+
+use nix::libc::MSG_NOSIGNAL;
+use socket2::SockRef;
+
+use super::{Offered, Outbox, PIECE_BYTES, Phase, Unsent};
+use crate::broker::Subscription;
+use crate::sync::Arc;
+
+impl Outbox {
+    /// The subscriptions that wait in the ready list.
+    pub(in crate::server::websocket) fn take_ready(&self) -> VecDeque<Arc<Subscription>> {
+        std::mem::take(&mut self.ready.lock())
+    }
+
+    /// The slow path, on the writer thread: gathers one piece of a subscription and writes it, waiting for the peer.
+    pub(in crate::server::websocket) fn serve(&self, subscription: &Arc<Subscription>) -> Offered {
+        subscription.release_token();
+        if !self.write_unsent() {
+            return Offered::default();
+        }
+        let mut sending = self.sending.lock();
+        if sending.phase != Phase::Open {
+            return Offered::default();
+        }
+        let (piece, progress) = subscription.gather(PIECE_BYTES);
+        sending.unsent.append_piece(piece, progress.events);
+        drop(sending);
+        if progress.more {
+            // Behind the others that wait.
+            self.call_writer(subscription);
+        }
+        self.write_unsent();
+        progress.into()
+    }
+
+    /// Writes what is unsent, on the writer thread; `false` once the socket is of no more use.
+    pub(in crate::server::websocket) fn write_unsent(&self) -> bool {
+        loop {
+            let mut unsent = {
+                let mut sending = self.sending.lock();
+                if sending.unsent.is_empty() || sending.phase == Phase::Failed {
+                    return sending.phase != Phase::Failed;
+                }
+                sending.writing = true;
+                std::mem::take(&mut sending.unsent)
+            };
+            let written = self.write_in_time(&mut unsent);
+            let mut sending = self.sending.lock();
+            sending.writing = false;
+            sending.settle(&unsent);
+            if let Err(error) = written {
+                let kind = error.kind();
+                sending.timed_out =
+                    matches!(kind, io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
+                self.give_up(&mut sending);
+            }
+            drop(sending);
+            self.changed.notify_all();
+        }
+    }
+
+    /// Once the close frame is written: says that nothing follows, and waits for the reader to see the peer's end, at
+    /// most `linger`; a socket dropped earlier could lose the close frame to a reset.
+    pub(in crate::server::websocket) fn finish(&self, linger: Duration) {
+        let _ = self.socket.shutdown(Shutdown::Write);
+        let deadline = Instant::now() + linger;
+        let mut sending = self.sending.lock();
+        while !sending.reader_gone && !self.changed.wait_until(&mut sending, deadline).timed_out() {
+        }
+        self.give_up(&mut sending);
+    }
+
+    /// Writes with blocking sends under one absolute deadline. The socket's own timeout restarts with each partial
+    /// write, so it is set anew to what is left.
+    fn write_in_time(&self, unsent: &mut Unsent) -> io::Result<()> {
+        let deadline = Instant::now() + self.write_timeout;
+        while !unsent.rest().is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            self.socket.set_write_timeout(Some(left))?;
+            match SockRef::from(&*self.socket).send_with_flags(unsent.rest(), MSG_NOSIGNAL) {
+                Ok(sent) => unsent.advance(sent),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
