@@ -9,17 +9,15 @@ use std::time::Duration;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::StartError;
+use super::acceptor::Acceptor;
 use super::http::Problem;
 use super::http::serve::refuse;
 use crate::config::Config;
 use crate::sync::Arc;
-use crate::sync::channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crate::sync::channel::{Receiver, Sender, bounded};
 
 /// Connections the kernel may keep for us while the accepting thread is busy.
 const BACKLOG: i32 = 4096;
-/// How long the door waits after a failed accept; doubled up to the second.
-const MIN_BACK_OFF: Duration = Duration::from_millis(5);
-const MAX_BACK_OFF: Duration = Duration::from_secs(1);
 /// Refusals under way at once; more connections are dropped without a word.
 const MAX_REFUSALS: usize = 64;
 const REFUSAL_TIMEOUT: Duration = Duration::from_millis(200);
@@ -81,13 +79,13 @@ impl Door {
             move || refuse_all(&refused, &closing)
         })?;
         let accepting = thread::Builder::new().name("door".to_owned()).spawn({
-            let acceptor = Acceptor {
-                listener: Arc::clone(&listener),
-                closing: Arc::clone(&closing),
+            let acceptor = Acceptor::new(
+                Arc::clone(&listener),
+                Arc::clone(&closing),
                 woken,
                 admit,
                 refuse,
-            };
+            );
             move || acceptor.run()
         })?;
         Ok(Door {
@@ -107,49 +105,6 @@ impl Door {
         let _ = self.accepting.join();
         let _ = self.refusing.join();
     }
-}
-
-struct Acceptor {
-    listener: Arc<TcpListener>,
-    closing: Arc<AtomicBool>,
-    woken: Receiver<()>,
-    admit: Box<Admit>,
-    refuse: Sender<Arc<TcpStream>>,
-}
-
-impl Acceptor {
-    fn run(self) {
-        let mut back_off = MIN_BACK_OFF;
-        while !self.closing.load(Ordering::SeqCst) {
-            match self.listener.accept() {
-                Ok((socket, peer)) => {
-                    back_off = MIN_BACK_OFF;
-                    if let Err(socket) = (self.admit)(socket, peer) {
-                        let _ = self.refuse.try_send(socket);
-                    }
-                }
-                Err(error) if is_of_one_connection(&error) => {}
-                Err(_) if self.closing.load(Ordering::SeqCst) => return,
-                Err(error) => {
-                    tracing::warn!(%error, back_off_ms = back_off.as_millis() as u64, "cannot accept");
-                    if self.woken.recv_timeout(back_off) != Err(RecvTimeoutError::Timeout) {
-                        return;
-                    }
-                    back_off = (back_off * 2).min(MAX_BACK_OFF);
-                }
-            }
-        }
-    }
-}
-
-/// An error that says nothing about the next connection.
-fn is_of_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::Interrupted
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-    )
 }
 
 /// Each refusal may take as long as its peer likes to stay; a door that closes has no time for those that wait.

@@ -4,6 +4,7 @@
 //! them through the [`rest`] handlers, [`websocket`] serves what was upgraded. Sockets, tungstenite and tiny_http are
 //! known only in here.
 
+mod acceptor;
 mod capacity;
 mod connections;
 mod door;

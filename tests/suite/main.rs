@@ -13,6 +13,7 @@ mod cli;
 mod close_codes;
 mod connections;
 mod deletion;
+mod exhaustion;
 mod handshake;
 mod heartbeat;
 mod http_strictness;
