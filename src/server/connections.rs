@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{Shutdown, TcpStream};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
@@ -20,6 +20,8 @@ pub(crate) struct Connections {
     next_id: AtomicU64,
     /// Guards the list. Held while a thread is started, so that none can end before it is listed.
     live: Mutex<HashMap<u64, Live>>,
+    /// No connection becomes a WebSocket any more. Written under the lock of the list.
+    closed: AtomicBool,
     /// A connection left the list.
     left: Condvar,
     ended: Sender<Ended>,
@@ -64,6 +66,7 @@ impl Connections {
             open: Arc::default(),
             next_id: AtomicU64::new(1),
             live: Mutex::default(),
+            closed: AtomicBool::new(false),
             left: Condvar::new(),
             ended: sender,
         });
@@ -130,14 +133,27 @@ impl Connections {
         }
     }
 
-    /// A connection has become a WebSocket.
-    pub(crate) fn upgraded(&self, connection: &Arc<Connection>) {
-        if let Some(live) = self.live.lock().get_mut(&connection.id) {
+    /// A connection becomes a WebSocket; `false` if it is too late for that.
+    pub(crate) fn upgrade(&self, connection: &Arc<Connection>) -> bool {
+        let mut live = self.live.lock();
+        if self.closed.load(Ordering::Relaxed) {
+            return false;
+        }
+        if let Some(live) = live.get_mut(&connection.id) {
             live.websocket = Some(Arc::clone(connection));
         }
+        true
     }
 
-    pub(crate) fn websockets(&self) -> Vec<Arc<Connection>> {
+    /// Every WebSocket there is, and will be.
+    pub(crate) fn last_websockets(&self) -> Vec<Arc<Connection>> {
+        let live = self.live.lock();
+        self.closed.store(true, Ordering::Relaxed);
+        drop(live);
+        self.websockets()
+    }
+
+    fn websockets(&self) -> Vec<Arc<Connection>> {
         self.live
             .lock()
             .values()

@@ -152,7 +152,7 @@ impl Running {
         let open = connections
             .open_count()
             .load(std::sync::atomic::Ordering::Relaxed);
-        let websockets = connections.websockets();
+        let websockets = connections.last_websockets();
         let before = tally(&websockets);
         websockets.iter().for_each(|websocket| websocket.drain());
         let began = Instant::now();

@@ -101,7 +101,9 @@ impl Serving {
             &self.config,
             Arc::clone(&self.slow_log),
         );
-        connections.upgraded(&opening.connection);
+        if !connections.upgrade(&opening.connection) {
+            return refuse(&Problem::shutting_down());
+        }
         let answer = || {
             write_by(
                 &**socket,

@@ -1,14 +1,17 @@
 //! Many publishers and subscribers at once: nobody pays for what others do, and every book is exact.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Account, Frame, OverflowPolicy, TestServer, eventually, publish_text, seq_of, settled,
+    Account, DEADLINE, Dial, Frame, OverflowPolicy, TestServer, eventually, in_time, publish_text,
+    seq_of, settled,
 };
 
 const PUBLISHERS: usize = 4;
@@ -218,4 +221,56 @@ fn a_takeover_of_a_topic_that_comes_and_goes_leaves_no_request_unanswered() {
 fn publish_request() -> Value {
     let id = "550e8400-e29b-41d4-a716-446655440000";
     json!({"type": "publish", "topic": "orders", "message": {"id": id, "payload": 1}})
+}
+
+/// A handshake that meets the shutdown is refused, or answered before anything else is sent and then told like all.
+#[test]
+fn a_handshake_during_a_shutdown_is_refused_or_told() {
+    for round in (0..40).step_by(2) {
+        let server = TestServer::start();
+        let sent = AtomicUsize::new(0);
+        let request = Dial::request_fields(server.addr()) + "\r\n";
+        let mut clients: Vec<_> = (0..50)
+            .map(|_| TcpStream::connect(server.addr()).unwrap())
+            .collect();
+        eventually("every client has its thread", || {
+            server.health()["connections"] == 51
+        });
+        thread::scope(|scope| {
+            let handshakes = || {
+                for client in &mut clients {
+                    // The server may be gone already.
+                    let _ = client.write_all(request.as_bytes());
+                    sent.fetch_add(1, Ordering::Relaxed);
+                }
+                clients.drain(..).for_each(expect_refusal_or_farewell);
+            };
+            let clients = scope.spawn(handshakes);
+            while sent.load(Ordering::Relaxed) < round {
+                thread::yield_now();
+            }
+            in_time("shutdown", || server.shutdown());
+            clients.join().unwrap();
+        });
+    }
+}
+
+/// Reads up to the close frame, or to the end.
+fn expect_refusal_or_farewell(mut client: TcpStream) {
+    const CLOSE_1001: [u8; 2] = 1001u16.to_be_bytes();
+    client.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut received = Vec::new();
+    let mut piece = [0; 1024];
+    let told = |bytes: &[u8]| bytes.windows(2).any(|pair| pair == CLOSE_1001);
+    while !told(&received) {
+        match client.read(&mut piece) {
+            Ok(0) | Err(_) => break,
+            Ok(count) => received.extend(&piece[..count]),
+        }
+    }
+    let text = String::from_utf8_lossy(&received);
+    let switched = text.starts_with("HTTP/1.1 101") && text.contains("server_shutdown");
+    let is_right =
+        text.is_empty() || text.starts_with("HTTP/1.1 503") || switched && told(&received);
+    assert!(is_right, "{text:?}");
 }

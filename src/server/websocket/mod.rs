@@ -33,7 +33,7 @@ use self::session::Session;
 use crate::broker::Broker;
 use crate::config::Config;
 use crate::sync::Arc;
-use crate::sync::channel::Receiver;
+use crate::sync::channel::{Receiver, bounded};
 
 /// A writer only copies bytes between buffers on the heap.
 const WRITER_STACK_BYTES: usize = 64 << 10;
@@ -78,12 +78,15 @@ impl Opening {
             work,
             socket,
         } = self;
+        let (answered, wait_for_answer) = bounded::<()>(1);
         let writer = thread::Builder::new()
             .name(format!("ws-w-{}", connection.id))
             .stack_size(WRITER_STACK_BYTES)
             .spawn({
                 let connection = Arc::clone(&connection);
                 move || {
+                    // It is dropped, not sent to.
+                    let _ = wait_for_answer.recv();
                     let ran = catch_unwind(AssertUnwindSafe(|| writer::run(&connection, &work)));
                     connection.abort(if ran.is_ok() {
                         EndReason::PeerGone
@@ -93,7 +96,10 @@ impl Opening {
                 }
             })?;
         tracing::info!(connection = connection.id, peer = %connection.peer, "websocket opened");
-        let messages = match answer() {
+        let answer = answer();
+        connection.outbox.open();
+        drop(answered);
+        let messages = match answer {
             Ok(()) => read(&connection, Inbound::new(socket, received), broker, config),
             Err(_) => {
                 connection.abort(EndReason::PeerGone);

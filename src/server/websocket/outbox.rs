@@ -58,12 +58,21 @@ impl Outbox {
         let outbox = Outbox {
             socket,
             write_timeout,
-            sending: Mutex::default(),
+            sending: Mutex::new(Sending {
+                writing: true,
+                ..Sending::default()
+            }),
             changed: Condvar::new(),
             work,
             ready: Mutex::default(),
         };
         (outbox, receiver)
+    }
+
+    /// The handshake is answered: frames may follow. The writer thread must not work before.
+    pub(super) fn open(&self) {
+        self.sending.lock().writing = false;
+        self.nudge();
     }
 
     pub(super) fn phase(&self) -> Phase {

@@ -6,7 +6,7 @@ use crate::broker::Progress;
 #[derive(Default)]
 pub(super) struct Sending {
     pub(super) unsent: Unsent,
-    /// The writer thread has taken bytes out and is writing them.
+    /// The writer thread has taken bytes out and is writing them; at first, the handshake is being answered.
     pub(super) writing: bool,
     pub(super) phase: Phase,
     /// The server goes down: what is queued is to be sent, then the connection closed.
