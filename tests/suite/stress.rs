@@ -274,3 +274,29 @@ fn expect_refusal_or_farewell(mut client: TcpStream) {
         text.is_empty() || text.starts_with("HTTP/1.1 503") || switched && told(&received);
     assert!(is_right, "{text:?}");
 }
+
+/// However far a connection gets before it must wait for its peer to read: what it has published is delivered.
+#[test]
+fn a_publisher_that_reads_no_replies_holds_nothing_back() {
+    let server = TestServer::with(|config| config.send_buffer_bytes = 4 << 10);
+    server.create_topic("orders");
+    server.create_topic("other");
+    let mut subscriber = server.ws();
+    subscriber.subscribe("orders", "c");
+    let mut account = Account::starting_after("orders", 0);
+    let ping = json!({"type": "ping", "request_id": "y".repeat(128)}).to_string();
+    let subscribe = json!({"type": "subscribe", "topic": "other", "client_id": "c"}).to_string();
+    for pings in (300..900).step_by(50) {
+        let mut mute = server.narrow_ws();
+        let texts = std::iter::repeat_n(ping.as_str(), pings);
+        let publish = publish_text("orders", "1", "p");
+        let texts = texts.chain([publish.as_str(), subscribe.as_str()]);
+        let frames: Vec<u8> = texts.flat_map(|text| Frame::text(text).masked()).collect();
+        mute.send_bytes(&frames);
+        let end = settled(Duration::from_millis(50), || {
+            seq_of(&server.topic("orders"))
+        });
+        account.read_until(&mut subscriber, end);
+        mute.reset();
+    }
+}

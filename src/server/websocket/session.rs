@@ -314,7 +314,7 @@ impl Session {
         if let Some(gap) = gap {
             push_gap(&mut self.replies, topic.name(), gap);
         }
-        self.connection.outbox.reply(&mut self.replies);
+        self.flush();
         if let Some(seq) = subscription.go_live() {
             // Ended with the connection, there is nobody to tell.
             if self.connection.is_open() {
