@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use nix::libc::{EMFILE, ENFILE};
 
-use super::door::Admit;
 use crate::sync::Arc;
 use crate::sync::channel::{Receiver, RecvTimeoutError, Sender};
 
@@ -17,6 +16,9 @@ const MIN_BACK_OFF: Duration = Duration::from_millis(5);
 const MAX_BACK_OFF: Duration = Duration::from_secs(1);
 /// What is opened only to be closed when a descriptor is wanted.
 const SPARE: &str = "/dev/null";
+
+/// Takes a connection in, or gives it back to be refused.
+pub(super) type Admit = dyn Fn(TcpStream, SocketAddr) -> Result<(), Arc<TcpStream>> + Send;
 
 pub(super) struct Acceptor {
     listener: Arc<TcpListener>,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::StartError;
-use super::acceptor::Acceptor;
+use super::acceptor::{Acceptor, Admit};
 use super::http::Problem;
 use super::http::serve::refuse;
 use crate::config::Config;
@@ -64,9 +64,6 @@ pub(super) struct Door {
     accepting: JoinHandle<()>,
     refusing: JoinHandle<()>,
 }
-
-/// Takes a connection in, or gives it back to be refused.
-pub(super) type Admit = dyn Fn(TcpStream, SocketAddr) -> Result<(), Arc<TcpStream>> + Send;
 
 impl Door {
     pub(super) fn open(listener: TcpListener, admit: Box<Admit>) -> io::Result<Door> {

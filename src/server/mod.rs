@@ -91,15 +91,18 @@ impl Server {
         let address = listener.local_addr()?;
         let cap = capacity::admit(config.max_connections);
         let (connections, reaper) = Connections::start(cap.connections)?;
-        let serving = match Serving::start(config, &connections) {
-            Ok(serving) => Arc::new(serving),
+        let open = || {
+            let serving = Arc::new(Serving::start(config, &connections)?);
+            let door = Door::open(listener, serving::admit(&serving, &connections))?;
+            Ok((serving, door))
+        };
+        let (serving, door) = match open() {
+            Ok(opened) => opened,
             Err(error) => {
                 reaper.join();
-                return Err(error.into());
+                return Err(StartError::Io(error));
             }
         };
-        let admit = serving::admit(&serving, &connections);
-        let door = Door::open(listener, admit)?;
         Ok(Server {
             address,
             cap,

@@ -4,8 +4,8 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use super::acceptor::Admit;
 use super::connections::Connections;
-use super::door::Admit;
 use super::http::deadline::{Deadline, write_by};
 use super::http::gateway::{Gateway, GatewayOptions, Handler};
 use super::http::head::Head;
