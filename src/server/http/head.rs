@@ -2,6 +2,8 @@
 //!
 //! Pure. A [`Head`] that exists has passed every check, so nothing behind it looks at the bytes again.
 
+use std::fmt;
+
 use super::authority::Authority;
 use super::fields::{self, BodyLength, Fields};
 use super::problem::Problem;
@@ -11,7 +13,7 @@ use super::scan::HeadScanner;
 use super::scan::MAX_HEADERS;
 use super::target;
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Head {
     /// The method token as sent; case matters.
     pub(crate) method: String,
@@ -44,6 +46,18 @@ impl Head {
     /// Whether the path is `/ws`, however it was percent-encoded.
     pub(crate) fn is_websocket_path(&self) -> bool {
         target::segments(&self.path).is_ok_and(|segments| segments == ["ws"])
+    }
+}
+
+/// Without the query and the values of fields, which may be secrets.
+impl fmt::Debug for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("Head")
+            .field("method", &self.method)
+            .field("path", &self.path)
+            .field("fields", &names)
+            .finish_non_exhaustive()
     }
 }
 

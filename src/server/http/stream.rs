@@ -45,7 +45,6 @@ impl From<Problem> for ReadEnd {
     }
 }
 
-#[derive(Debug)]
 pub(crate) struct RequestStream {
     stream: Arc<TcpStream>,
     received: Vec<u8>,
