@@ -5,11 +5,14 @@ mod origin;
 pub mod ranges;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 pub use check::InvalidConfig;
 pub use origin::normalize_origin;
+
+use crate::access::ApiKey;
 
 /// What happens when a subscription would hold more than its queue allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -117,6 +120,11 @@ pub struct Config {
     pub rest_workers: usize,
     /// Foreign origins that may connect; `*` is any.
     pub allowed_origins: Vec<String>,
+    /// One key that may do everything. With neither a key nor a file of keys, everyone may.
+    pub api_key: Option<ApiKey>,
+    /// TOML file of named keys and what each may do, read at the start and by
+    /// [`Server::reload_keys`](crate::Server::reload_keys).
+    pub keys_file: Option<PathBuf>,
 }
 
 impl Default for Config {
@@ -143,6 +151,8 @@ impl Default for Config {
             send_buffer_bytes: 128 << 10,
             rest_workers: 4,
             allowed_origins: Vec::new(),
+            api_key: None,
+            keys_file: None,
         }
     }
 }

@@ -4,15 +4,17 @@
 //! authors in `docs/protocol.md`.
 //!
 //! The modules, from the outside in: `server` owns sockets and threads; `broker` owns topics, their logs and their
-//! subscribers, and knows no socket; `protocol` is what goes over the wire, as types. Imports run one way:
-//! server → broker → protocol, with [`config`] below all.
+//! subscribers, and knows no socket; `access` knows keys and what each may do; `protocol` is what goes over the wire, as
+//! types. Imports run one way: server → broker, access → protocol; [`config`] is below the server and the broker.
 
 pub mod config;
 
+mod access;
 mod broker;
 mod protocol;
 mod server;
 mod sync;
 
+pub use access::{ApiKey, InvalidApiKey, InvalidKeysFile};
 pub use config::{Config, OverflowPolicy};
 pub use server::{ConnectionCap, Server, ShutdownReport, StartError};

@@ -78,6 +78,11 @@ pub(super) fn wrong_value(origin: &str, value: &str, allowed: impl Display) -> S
     format!("{origin}: '{value}' is not allowed: {allowed}")
 }
 
+/// The same, where the value may be a secret.
+pub(super) fn wrong_secret(origin: &str, allowed: impl Display) -> String {
+    format!("{origin}: the value (not shown) is not allowed: {allowed}")
+}
+
 /// What clap says in several paragraphs, as its first one and the best of its tips.
 fn shortened(error: &clap::Error) -> String {
     let text = error.render().to_string();

@@ -29,17 +29,19 @@ fn serve(
     signals: &Signals,
     log: &Log,
 ) -> Result<(), Failure> {
-    let server = Server::bind(settings.config()).map_err(|error| not_started(&error, matches))?;
-    Signals::on_hangup(|| info!("there is nothing to reload"))?;
+    let config = settings.config();
+    let asks_for_keys = config.api_key.is_some() || config.keys_file.is_some();
+    let server = Server::bind(config).map_err(|error| not_started(&error, matches))?;
     log_limits(&Sources::of(matches), server.connection_cap());
-    announce(server.local_addr());
-    signals.wait();
+    announce(server.local_addr(), asks_for_keys);
+    // The server logs what came of it.
+    signals.wait(|| drop(server.reload_keys()));
     info!("shutting down");
     stop(server, log);
     Ok(())
 }
 
-/// The name of the host is the only setting that shows to be wrong when it is used.
+/// The name of the host and the file of keys are the settings that show to be wrong only when they are used.
 fn not_started(error: &StartError, matches: &ArgMatches) -> Failure {
     match error {
         StartError::Host { host, source } => {
@@ -50,6 +52,11 @@ fn not_started(error: &StartError, matches: &ArgMatches) -> Failure {
                 allowed,
             ))
         }
+        StartError::Keys(invalid) => Failure::usage(wrong_value(
+            &origin_of_setting(matches, "keys_file"),
+            &invalid.file.to_string_lossy(),
+            &invalid.reason,
+        )),
         StartError::Config(invalid) => Failure::usage(invalid),
         other => Failure::failed(other),
     }
@@ -70,8 +77,8 @@ fn log_limits(sources: &Sources, cap: ConnectionCap) {
 }
 
 /// Tells the address, to people in the log, to scripts on standard output. Nobody has to read that.
-fn announce(addr: SocketAddr) {
-    if !addr.ip().to_canonical().is_loopback() {
+fn announce(addr: SocketAddr, asks_for_keys: bool) {
+    if !asks_for_keys && !addr.ip().to_canonical().is_loopback() {
         warn!("listening beyond loopback without a key: whoever reaches {addr} may do everything");
     }
     info!("listening on http://{addr}");

@@ -1,18 +1,23 @@
 //! Every setting of the server as a flag and an environment variable, and from them its [`Config`].
 //! Defaults and ranges are the library's: here they are only shown and read.
 
+use std::path::PathBuf;
+
 use clap::{ArgAction, Args};
+use threadcast::ApiKey;
 use threadcast::config::{Config, OverflowPolicy, ranges};
 use tracing::Level;
 
 use super::logging::{self, Format};
-use super::value::{self, Bytes, Origins, Seconds};
+use super::value::{self, Bytes, Maybe, Origins, Seconds};
 
 /// The settings of the server, as they stand in its help.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Settings {
     #[command(flatten)]
     pub(super) listen: Listen,
+    #[command(flatten)]
+    access: Access,
     #[command(flatten)]
     topics: Topics,
     #[command(flatten)]
@@ -36,6 +41,21 @@ pub(super) struct Listen {
     #[arg(long, env = "PUBSUB_PORT", value_name = "PORT")]
     #[arg(default_value_t = defaults().port, value_parser = value::port())]
     pub(super) port: u16,
+}
+
+/// Who may do what. Without a key everyone may do everything.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Access")]
+pub(super) struct Access {
+    /// One key that may do everything [default: none]
+    #[arg(long, env = "PUBSUB_API_KEY", value_name = "KEY")]
+    #[arg(value_parser = value::api_key())]
+    api_key: Option<Maybe<ApiKey>>,
+
+    /// TOML file of named keys and what each may do; read again on SIGHUP [default: none]
+    #[arg(long, env = "PUBSUB_KEYS_FILE", value_name = "FILE")]
+    #[arg(value_parser = value::file())]
+    keys_file: Option<Maybe<PathBuf>>,
 }
 
 /// What a topic keeps, and what it does when a subscriber is slow.
@@ -185,6 +205,7 @@ impl Settings {
     pub(super) fn config(self) -> Config {
         let Settings {
             listen,
+            access,
             topics,
             limits,
             times,
@@ -212,6 +233,8 @@ impl Settings {
             request_timeout: times.request_timeout_secs.0,
             write_timeout: times.write_timeout_secs.0,
             drain_timeout: times.drain_timeout_secs.0,
+            api_key: access.api_key.and_then(|key| key.0),
+            keys_file: access.keys_file.and_then(|file| file.0),
         }
     }
 }
@@ -219,6 +242,9 @@ impl Settings {
 fn defaults() -> Config {
     Config::default()
 }
+
+/// The settings whose values are secrets.
+pub(super) const SECRETS: [&str; 1] = ["api_key"];
 
 fn overflow() -> value::Allowed<OverflowPolicy> {
     value::choice("drop_oldest, disconnect or block", |name| name.parse().ok())

@@ -4,7 +4,7 @@
 use std::process;
 use std::thread;
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, bounded, select};
 use nix::sys::signal::{SigSet, Signal};
 use tracing::info;
 
@@ -16,6 +16,7 @@ const INTERRUPTED: i32 = 130;
 /// The signals, from the moment of [`Signals::install`].
 pub(super) struct Signals {
     first: Receiver<()>,
+    hangups: Receiver<()>,
 }
 
 impl Signals {
@@ -36,26 +37,36 @@ impl Signals {
             let _ = ask.try_send(());
         })
         .map_err(|error| Failure::failed(format!("signals: {error}")))?;
-        Ok(Signals { first })
+        let hangups = hangups(hangup)?;
+        Ok(Signals { first, hangups })
     }
 
-    /// Waits for the first signal. The second ends the process, whatever it is doing.
-    pub(super) fn wait(&self) {
-        let _ = self.first.recv();
-    }
-
-    /// Runs `reload` on each hangup, on a thread that lives as long as the process.
-    pub(super) fn on_hangup(reload: impl Fn() + Send + 'static) -> Result<(), Failure> {
-        let hangup = SigSet::from(Signal::SIGHUP);
-        let wait = move || {
-            while hangup.wait().is_ok() {
-                info!("SIGHUP");
-                reload();
+    /// Waits for the first signal, and runs `reload` on each hangup before it. The second signal ends the process,
+    /// whatever it is doing.
+    pub(super) fn wait(&self, reload: impl Fn()) {
+        loop {
+            select! {
+                recv(self.first) -> _ => return,
+                recv(self.hangups) -> _ => {
+                    info!("SIGHUP");
+                    reload();
+                }
             }
-        };
-        let spawned = thread::Builder::new().name("sighup".to_owned()).spawn(wait);
-        spawned
-            .map(drop)
-            .map_err(|error| Failure::failed(format!("signals: {error}")))
+        }
     }
+}
+
+/// Tells each hangup, from a thread that lives as long as the process. Those that come while one waits to be heard are
+/// that one.
+fn hangups(hangup: SigSet) -> Result<Receiver<()>, Failure> {
+    let (tell, hangups) = bounded(1);
+    let wait = move || {
+        while hangup.wait().is_ok() {
+            let _ = tell.try_send(());
+        }
+    };
+    let spawned = thread::Builder::new().name("sighup".to_owned()).spawn(wait);
+    spawned
+        .map(|_| hangups)
+        .map_err(|error| Failure::failed(format!("signals: {error}")))
 }

@@ -4,7 +4,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args};
 
 use super::origin::origin_of;
-use super::settings::Settings;
+use super::settings::{SECRETS, Settings};
 
 /// Every setting as given, grouped by where it came from.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -15,8 +15,7 @@ pub(super) struct Sources {
 }
 
 impl Sources {
-    /// Lists the server's settings. A setting that holds a secret must never be added to [`Settings`]
-    /// without being left out here: all of this is logged.
+    /// Lists the server's settings. All of this is logged, so of one of [`SECRETS`] it says only whether it is set.
     pub(super) fn of(matches: &ArgMatches) -> Sources {
         let mut sources = Sources::default();
         for arg in Settings::augment_args(clap::Command::new("serve")).get_arguments() {
@@ -28,7 +27,11 @@ impl Sources {
                 None => continue,
             };
             let separator = if group.is_empty() { "" } else { " " };
-            group.push_str(&format!("{separator}{id}={}", raw(matches, id)));
+            let value = match raw(matches, id) {
+                secret if SECRETS.contains(&id) && !secret.is_empty() => "set".to_owned(),
+                value => value,
+            };
+            group.push_str(&format!("{separator}{id}={value}"));
         }
         sources
     }

@@ -6,6 +6,7 @@ use std::fmt::{self, Display};
 use std::iter;
 use std::net::Ipv6Addr;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +15,9 @@ use clap::builder::{PossibleValue, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use threadcast::config::normalize_origin;
+use threadcast::{ApiKey, InvalidApiKey};
 
-use super::failure::wrong_value;
+use super::failure::{wrong_secret, wrong_value};
 use super::origin::origin_of;
 
 /// The longest part of a wrong value that is told.
@@ -28,6 +30,7 @@ type Parse<T> = dyn Fn(&str) -> Option<T> + Send + Sync;
 pub(super) struct Allowed<T> {
     phrase: String,
     parse: Arc<Parse<T>>,
+    is_secret: bool,
 }
 
 impl<T> Allowed<T> {
@@ -35,6 +38,15 @@ impl<T> Allowed<T> {
         Allowed {
             phrase,
             parse: Arc::new(parse),
+            is_secret: false,
+        }
+    }
+
+    /// For a value that is never told, however wrong.
+    fn secret(self) -> Self {
+        Allowed {
+            is_secret: true,
+            ..self
         }
     }
 }
@@ -63,7 +75,10 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for Allowed<T> {
             .and_then(|text| (self.parse)(text))
             .ok_or_else(|| {
                 let origin = arg.map(|arg| origin_of(arg, source)).unwrap_or_default();
-                let line = wrong_value(&origin, &told(value), &self.phrase);
+                let line = match self.is_secret {
+                    true => wrong_secret(&origin, &self.phrase),
+                    false => wrong_value(&origin, &told(value), &self.phrase),
+                };
                 let mut error = clap::Error::new(ErrorKind::ValueValidation).with_cmd(command);
                 error.insert(ContextKind::Custom, ContextValue::String(line));
                 error
@@ -231,6 +246,25 @@ pub(super) fn origins() -> Allowed<Origins> {
             .map(|origin| normalize_origin(origin.trim()))
             .collect::<Option<_>>()
             .map(Origins)
+    })
+}
+
+/// A value that may be empty, which is none at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Maybe<T>(pub(super) Option<T>);
+
+pub(super) fn api_key() -> Allowed<Maybe<ApiKey>> {
+    Allowed::new(InvalidApiKey.to_string(), |text| match text {
+        "" => Some(Maybe(None)),
+        secret => ApiKey::new(secret).ok().map(|key| Maybe(Some(key))),
+    })
+    .secret()
+}
+
+/// Whether there is such a file, and what is in it, shows when it is read.
+pub(super) fn file() -> Allowed<Maybe<PathBuf>> {
+    Allowed::new("a path".to_owned(), |text| {
+        Some(Maybe((!text.is_empty()).then(|| text.into())))
     })
 }
 

@@ -12,6 +12,10 @@ pub(crate) enum ErrorCode {
     TopicNotFound,
     /// The subscriber reads too slowly: events were skipped, or the connection ends.
     SlowConsumer,
+    /// No valid credential, or not any more.
+    Unauthorized,
+    /// The credential may not do this on this topic.
+    Forbidden,
     /// Over the configured publish rate.
     RateLimited,
     /// Over a configured count.
@@ -29,6 +33,8 @@ impl ErrorCode {
             ErrorCode::BadRequest => "BAD_REQUEST",
             ErrorCode::TopicNotFound => "TOPIC_NOT_FOUND",
             ErrorCode::SlowConsumer => "SLOW_CONSUMER",
+            ErrorCode::Unauthorized => "UNAUTHORIZED",
+            ErrorCode::Forbidden => "FORBIDDEN",
             ErrorCode::RateLimited => "RATE_LIMITED",
             ErrorCode::LimitReached => "LIMIT_REACHED",
             ErrorCode::ShuttingDown => "SHUTTING_DOWN",
@@ -67,6 +73,27 @@ impl Fault {
         Fault::new(
             ErrorCode::TopicNotFound,
             format!("Topic '{topic}' not found or client not subscribed"),
+        )
+    }
+
+    pub(crate) fn may_not_publish(topic: &str) -> Fault {
+        Fault::new(
+            ErrorCode::Forbidden,
+            format!("The key may not publish to topic '{topic}'"),
+        )
+    }
+
+    pub(crate) fn may_not_subscribe(topic: &str) -> Fault {
+        Fault::new(
+            ErrorCode::Forbidden,
+            format!("The key may not subscribe to topic '{topic}'"),
+        )
+    }
+
+    pub(crate) fn key_withdrawn() -> Fault {
+        Fault::new(
+            ErrorCode::Unauthorized,
+            "the key of this connection was withdrawn or changed",
         )
     }
 

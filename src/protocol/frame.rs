@@ -15,6 +15,7 @@ impl CloseCode {
     pub(crate) const POLICY: CloseCode = CloseCode(1008);
     pub(crate) const TOO_BIG: CloseCode = CloseCode(1009);
     pub(crate) const INTERNAL: CloseCode = CloseCode(1011);
+    pub(crate) const UNAUTHORIZED: CloseCode = CloseCode(4001);
     pub(crate) const SLOW_CONSUMER: CloseCode = CloseCode(4100);
     pub(crate) const HEARTBEAT: CloseCode = CloseCode(4102);
 }

@@ -153,7 +153,7 @@ impl Connections {
         self.websockets()
     }
 
-    fn websockets(&self) -> Vec<Arc<Connection>> {
+    pub(crate) fn websockets(&self) -> Vec<Arc<Connection>> {
         self.live
             .lock()
             .values()

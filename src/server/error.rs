@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use crate::access::InvalidKeysFile;
 use crate::config::InvalidConfig;
 
 /// Why a server did not start. The text is one line.
@@ -11,6 +12,8 @@ use crate::config::InvalidConfig;
 pub enum StartError {
     /// A setting is outside of its range.
     Config(InvalidConfig),
+    /// The file of keys cannot be read, or is wrong.
+    Keys(InvalidKeysFile),
     /// The host has no address, or none of this machine.
     Host {
         /// As configured.
@@ -31,6 +34,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StartError::Config(invalid) => invalid.fmt(f),
+            StartError::Keys(invalid) => invalid.fmt(f),
             StartError::Host { host, source } => write!(f, "cannot listen on '{host}': {source}"),
             StartError::InUse { addr } => write!(f, "{addr} is in use by another process"),
             StartError::Io(error) => error.fmt(f),

@@ -1,17 +1,19 @@
 //! The server: one port, a thread per connection, and everything that must end when it ends.
 //!
-//! In reading order: the [`door`] accepts, [`connections`] knows who is there, [`http`] reads requests and answers
-//! them through the [`rest`] handlers, [`websocket`] serves what was upgraded. Sockets, tungstenite and tiny_http are
+//! In reading order: the [`door`] accepts, [`connections`] knows who is there, [`http`] reads requests, [`permit`] says
+//! whose are let in, the [`rest`] handlers answer them, [`websocket`] serves what was upgraded. Sockets, tungstenite and tiny_http are
 //! known only in here.
 
 mod acceptor;
 mod capacity;
 mod connections;
+mod credential;
 mod door;
 mod error;
 mod http;
 mod limit;
 mod machine;
+mod permit;
 mod rest;
 mod serving;
 mod websocket;
@@ -25,7 +27,8 @@ pub use error::StartError;
 use self::connections::{Connections, Reaper};
 use self::door::Door;
 use self::serving::Serving;
-use self::websocket::Connection;
+use self::websocket::{Connection, EndReason};
+use crate::access::{Guard, InvalidKeysFile};
 use crate::config::Config;
 use crate::sync::Arc;
 
@@ -83,16 +86,18 @@ impl Server {
     /// Opens the port and begins to serve.
     ///
     /// # Errors
-    /// [`StartError`] when a setting is wrong, the host is none of this machine's, the port is taken, or the system
+    /// [`StartError`] when a setting or the file of keys is wrong, the host is none of this machine's, the port is taken, or the system
     /// refuses a thread or a socket.
     pub fn bind(config: Config) -> Result<Server, StartError> {
         config.validate().map_err(StartError::Config)?;
+        let guard = Guard::new(config.api_key.clone(), config.keys_file.clone());
+        let guard = guard.map_err(StartError::Keys)?;
         let listener = door::listen(&config)?;
         let address = listener.local_addr()?;
         let cap = capacity::admit(config.max_connections);
         let (connections, reaper) = Connections::start(cap.connections)?;
         let open = || {
-            let serving = Arc::new(Serving::start(config, &connections)?);
+            let serving = Arc::new(Serving::start(config, guard, &connections)?);
             let door = Door::open(listener, serving::admit(&serving, &connections))?;
             Ok((serving, door))
         };
@@ -127,6 +132,18 @@ impl Server {
         self.cap
     }
 
+    /// Reads the file of keys again. What a key may do from now on counts for the next request; a WebSocket whose key is
+    /// gone, or was changed in any way, is closed with 4001. Without such a file nothing happens.
+    ///
+    /// # Errors
+    /// [`InvalidKeysFile`], also logged: then all keys stay as they are.
+    pub fn reload_keys(&self) -> Result<(), InvalidKeysFile> {
+        match &self.running {
+            Some(running) => running.reload_keys(),
+            None => Ok(()),
+        }
+    }
+
     /// Stops in order: takes nothing new, tells every WebSocket, sends what is queued within the drain timeout, closes
     /// every connection and joins every thread.
     pub fn shutdown(mut self) -> ShutdownReport {
@@ -143,6 +160,29 @@ impl Drop for Server {
 }
 
 impl Running {
+    fn reload_keys(&self) -> Result<(), InvalidKeysFile> {
+        let guard = &self.serving.guard;
+        match guard.reload() {
+            Ok(true) => {}
+            Ok(false) => {
+                tracing::info!("there is nothing to reload");
+                return Ok(());
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the keys were not reloaded");
+                return Err(error);
+            }
+        }
+        let mut websockets = self.connections.websockets();
+        websockets.retain(|websocket| !guard.still_admits(&websocket.principal));
+        for websocket in &websockets {
+            websocket.end(EndReason::Unauthorized);
+        }
+        let (keys, closed) = (guard.key_count(), websockets.len());
+        tracing::info!(keys, closed, "keys reloaded");
+        Ok(())
+    }
+
     fn stop(self) -> ShutdownReport {
         let Running {
             serving,

@@ -12,8 +12,10 @@ use super::http::head::Head;
 use super::http::serve::{Edge, Ended, refuse, serve};
 use super::http::stream::RequestLimits;
 use super::http::{Problem, Request, target};
+use super::permit;
 use super::rest::Api;
 use super::websocket::{self, Opening, SlowConsumerLog};
+use crate::access::Guard;
 use crate::broker::Broker;
 use crate::config::Config;
 use crate::sync::Arc;
@@ -24,12 +26,18 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) struct Serving {
     pub(super) config: Config,
     pub(super) broker: Arc<Broker>,
+    pub(super) guard: Arc<Guard>,
     pub(super) edge: Edge,
     slow_log: Arc<SlowConsumerLog>,
 }
 
 impl Serving {
-    pub(super) fn start(config: Config, connections: &Connections) -> io::Result<Serving> {
+    pub(super) fn start(
+        config: Config,
+        guard: Guard,
+        connections: &Connections,
+    ) -> io::Result<Serving> {
+        let guard = Arc::new(guard);
         let broker = Arc::new(Broker::new(&config));
         let api = Api::new(Arc::clone(&broker), connections.open_count());
         let handler: Arc<Handler> = Arc::new(move |request: &Request| api.respond(request));
@@ -46,6 +54,10 @@ impl Serving {
                 max_body_bytes: config.max_message_bytes,
             },
             write_timeout: config.write_timeout,
+            permit: {
+                let guard = Arc::clone(&guard);
+                Box::new(move |head| permit::request(&guard, head))
+            },
             allowed_origins: config.allowed_origins.clone(),
             draining: broker.draining(),
             wait: {
@@ -56,6 +68,7 @@ impl Serving {
         Ok(Serving {
             config,
             broker,
+            guard,
             edge,
             slow_log: Arc::default(),
         })
@@ -87,6 +100,10 @@ impl Serving {
             refuse(socket, problem, self.config.write_timeout);
             tracing::info!(connection = id, %peer, reason = problem.code, "websocket refused");
         };
+        let principal = match permit::handshake(&self.guard, head) {
+            Ok(principal) => principal,
+            Err(problem) => return refuse(&problem),
+        };
         if self.broker.is_draining() {
             return refuse(&Problem::shutting_down());
         }
@@ -97,12 +114,17 @@ impl Serving {
         let opening = Opening::new(
             id,
             peer,
+            principal,
             Arc::clone(socket),
             &self.config,
             Arc::clone(&self.slow_log),
         );
         if !connections.upgrade(&opening.connection) {
             return refuse(&Problem::shutting_down());
+        }
+        // A reload in between went over the connections without this one.
+        if !self.guard.still_admits(&opening.connection.principal) {
+            return refuse(&Problem::unauthorized());
         }
         let answer = || {
             write_by(

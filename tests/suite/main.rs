@@ -7,6 +7,7 @@
 
 mod harness;
 
+mod access;
 mod bad_requests;
 mod binary;
 mod cli;

@@ -35,6 +35,16 @@ impl Problem {
         Problem::new(400, "BAD_REQUEST", detail)
     }
 
+    /// The same for no credential, a malformed and a wrong one: which it was is nobody's business.
+    pub(crate) fn unauthorized() -> Problem {
+        Problem::new(401, "UNAUTHORIZED", "A valid credential is required")
+            .with_header("WWW-Authenticate", "Bearer")
+    }
+
+    pub(crate) fn forbidden(detail: impl Into<String>) -> Problem {
+        Problem::new(403, "FORBIDDEN", detail)
+    }
+
     pub(crate) fn payload_too_large(limit_bytes: usize) -> Problem {
         let detail = format!("The body is larger than {limit_bytes} bytes");
         Problem::new(413, "PAYLOAD_TOO_LARGE", detail)

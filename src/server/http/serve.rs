@@ -1,6 +1,7 @@
 //! The life of one connection as HTTP: request after request, until it closes or becomes a WebSocket.
 //!
-//! Knows the order of things at the edge: head, `/ws`, origin, body, workers, answer. Decides nothing about topics.
+//! Knows the order of things at the edge: head, `/ws`, permission, origin, body, workers, answer. Decides nothing about
+//! topics.
 
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use super::answer::{Answer, Delivery};
 use super::deadline::{Deadline, close_gently, write_by};
-use super::fields::trim;
+use super::fields::{BodyLength, trim};
 use super::gateway::Gateway;
 use super::head::Head;
 use super::message::{BODY_TYPE_HEADER, Request};
@@ -22,11 +23,15 @@ pub(crate) struct Edge {
     pub(crate) gateway: Gateway,
     pub(crate) limits: RequestLimits,
     pub(crate) write_timeout: Duration,
+    pub(crate) permit: Box<Permit>,
     pub(crate) allowed_origins: Vec<String>,
     pub(crate) wait: Box<Wait>,
     /// Set while the server goes down: every answer is then the last on its connection.
     pub(crate) draining: Arc<AtomicBool>,
 }
+
+/// Judges by its head who makes a request, and whether he may. A stranger gets status 401.
+pub(crate) type Permit = dyn Fn(&Head) -> Result<(), Problem> + Send + Sync;
 
 /// Waits for what a handler asked for in [`WAIT_HEADER`]; `true` when asking it again makes sense.
 pub(crate) type Wait = dyn Fn(&Request, &str) -> bool + Send + Sync;
@@ -114,7 +119,7 @@ impl Connection<'_> {
         if head.is_websocket_path() {
             return Err(Stop::Upgrade(Box::new(head)));
         }
-        let allowed = check_origin(&head, &self.edge.allowed_origins);
+        let allowed = self.check(&head)?;
         let body = self.requests.read_body(&head)?;
         let delivery = Delivery {
             head_only: head.method == "HEAD",
@@ -126,6 +131,17 @@ impl Connection<'_> {
         };
         let close = delivery.close || self.edge.draining.load(Ordering::SeqCst);
         self.deliver(&answer, Delivery { close, ..delivery })
+    }
+
+    /// Whether the request is carried out once it is read. A stranger's body is not even read.
+    fn check(&self, head: &Head) -> Result<Result<(), Problem>, Stop> {
+        match (self.edge.permit)(head) {
+            Ok(()) => Ok(check_origin(head, &self.edge.allowed_origins)),
+            Err(problem) if problem.status == 401 && head.body != BodyLength::None => {
+                Err(problem.into())
+            }
+            Err(problem) => Ok(Err(problem)),
+        }
     }
 
     /// A handler that would have to wait says so at once; the wait is this thread's, not a worker's.
@@ -184,7 +200,7 @@ fn check_origin(head: &Head, allowed_origins: &[String]) -> Result<(), Problem> 
         return Ok(());
     }
     let detail = "Requests from this origin are not allowed";
-    Err(Problem::new(403, "FORBIDDEN", detail))
+    Err(Problem::forbidden(detail))
 }
 
 fn request(head: Head, body: Vec<u8>) -> Request {

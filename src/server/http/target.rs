@@ -50,6 +50,11 @@ pub(crate) fn query_pairs(query: &str) -> Result<Vec<(String, String)>, Malforme
         .collect()
 }
 
+/// Text that stands alone, such as a value of a query that is no form.
+pub(crate) fn decode_text(text: &str) -> Result<String, MalformedTarget> {
+    decode(text.bytes())
+}
+
 fn decode_form(text: &str) -> Result<String, MalformedTarget> {
     decode(
         text.bytes()

@@ -10,6 +10,7 @@ mod history;
 mod messages;
 mod new_topic;
 mod observability;
+mod permission;
 mod problems;
 mod query;
 mod router;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+pub(crate) use permission::{Need, need};
 use router::Route;
 
 use super::http::{Problem, Request, Response};

@@ -30,6 +30,11 @@ enum Resource {
     Readyz,
 }
 
+/// Whether the path is one of those that tell a machine how the server is, whatever the method.
+pub(super) fn is_probe(path: &str) -> bool {
+    matches!(locate(path), Ok(Resource::Livez | Resource::Readyz))
+}
+
 /// Finds the route of a method (as sent) and a path (still percent-encoded).
 pub(super) fn route(method: &str, path: &str) -> Result<Route, Problem> {
     let resource = locate(path)?;

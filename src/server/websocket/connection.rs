@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::end::EndReason;
 use super::outbox::{Offered, Outbox, Phase};
 use super::slow_log::SlowConsumerLog;
+use crate::access::Principal;
 use crate::broker::{Batch, Outlet, Subscription};
 use crate::protocol::{
     ClientId, Fault, Notice, TopicName, close_frame, push_error, push_notice, push_slow_consumer,
@@ -20,6 +21,8 @@ pub(super) type SubscriptionKey = (TopicName, ClientId);
 pub(crate) struct Connection {
     pub(crate) id: u64,
     pub(super) peer: SocketAddr,
+    /// Who opened it; for as long as it lives.
+    pub(crate) principal: Principal,
     pub(super) outbox: Outbox,
     /// Guards the list alone; nothing is taken while it is held.
     subscriptions: Mutex<HashMap<SubscriptionKey, Arc<Subscription>>>,
@@ -33,12 +36,14 @@ impl Connection {
     pub(super) fn new(
         id: u64,
         peer: SocketAddr,
+        principal: Principal,
         outbox: Outbox,
         slow_log: Arc<SlowConsumerLog>,
     ) -> Connection {
         Connection {
             id,
             peer,
+            principal,
             outbox,
             subscriptions: Mutex::default(),
             end_reason: OnceLock::new(),
@@ -206,6 +211,7 @@ fn last_frames(reason: &EndReason) -> Vec<u8> {
     let mut frames = Vec::new();
     match reason {
         EndReason::SlowConsumer(topic) => push_slow_consumer(&mut frames, topic),
+        EndReason::Unauthorized => push_error(&mut frames, None, &Fault::key_withdrawn()),
         EndReason::Internal => push_error(&mut frames, None, &Fault::internal()),
         _ => {}
     }

@@ -23,6 +23,8 @@ pub(crate) enum EndReason {
     /// No answer to pings.
     Heartbeat,
     Shutdown,
+    /// Its key is gone, or may not do the same any more.
+    Unauthorized,
     /// A panic in the connection's thread.
     Internal,
 }
@@ -40,6 +42,7 @@ impl EndReason {
             EndReason::SlowConsumer(_) | EndReason::WriteTimeout => CloseCode::SLOW_CONSUMER,
             EndReason::Heartbeat => CloseCode::HEARTBEAT,
             EndReason::Shutdown => CloseCode::GOING_AWAY,
+            EndReason::Unauthorized => CloseCode::UNAUTHORIZED,
             EndReason::Internal => CloseCode::INTERNAL,
         }
     }
@@ -58,6 +61,7 @@ impl fmt::Display for EndReason {
             EndReason::WriteTimeout => f.write_str("write timeout"),
             EndReason::Heartbeat => f.write_str("no answer to pings"),
             EndReason::Shutdown => f.write_str("server shutting down"),
+            EndReason::Unauthorized => f.write_str("key withdrawn or changed"),
             EndReason::Internal => f.write_str("internal error"),
         }
     }

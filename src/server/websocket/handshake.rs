@@ -2,7 +2,9 @@
 
 use tungstenite::handshake::server::{create_response, write_response};
 use tungstenite::http;
+use tungstenite::http::header::{HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 
+use super::subprotocol;
 use crate::server::http::Problem;
 use crate::server::http::fields::BodyLength;
 use crate::server::http::head::Head;
@@ -14,11 +16,7 @@ pub(crate) fn accept(head: &Head, allowed_origins: &[String]) -> Result<Vec<u8>,
     check_request(head)?;
     check_upgrade(head)?;
     if !origin::allowed(head, allowed_origins) {
-        return Err(Problem::new(
-            403,
-            "FORBIDDEN",
-            "This Origin may not connect",
-        ));
+        return Err(Problem::forbidden("This Origin may not connect"));
     }
     switching_protocols(head).ok_or_else(|| {
         Problem::bad_request("The handshake needs a Sec-WebSocket-Key of 16 bytes in base64")
@@ -77,7 +75,11 @@ fn switching_protocols(head: &Head) -> Option<Vec<u8>> {
         .header("Sec-WebSocket-Key", head.header("sec-websocket-key")?)
         .body(())
         .ok()?;
-    let response = create_response(&request).ok()?;
+    let mut response = create_response(&request).ok()?;
+    if subprotocol::is_offered(head) {
+        let ours = HeaderValue::from_static(subprotocol::NAME);
+        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, ours);
+    }
     let mut bytes = Vec::new();
     write_response(&mut bytes, &response).ok()?;
     Some(bytes)

@@ -14,6 +14,7 @@ mod reader;
 mod scanner;
 mod session;
 mod slow_log;
+pub(crate) mod subprotocol;
 mod unsent;
 mod writer;
 
@@ -30,6 +31,7 @@ use self::inbound::Inbound;
 use self::outbox::{Outbox, Work};
 use self::reader::{Reader, ReaderLimits};
 use self::session::Session;
+use crate::access::Principal;
 use crate::broker::Broker;
 use crate::config::Config;
 use crate::sync::Arc;
@@ -49,13 +51,14 @@ impl Opening {
     pub(crate) fn new(
         id: u64,
         peer: SocketAddr,
+        principal: Principal,
         socket: Arc<TcpStream>,
         config: &Config,
         slow_log: Arc<SlowConsumerLog>,
     ) -> Opening {
         let (outbox, work) = Outbox::new(Arc::clone(&socket), config.write_timeout);
         Opening {
-            connection: Arc::new(Connection::new(id, peer, outbox, slow_log)),
+            connection: Arc::new(Connection::new(id, peer, principal, outbox, slow_log)),
             work,
             socket,
         }
@@ -95,7 +98,7 @@ impl Opening {
                     });
                 }
             })?;
-        tracing::info!(connection = connection.id, peer = %connection.peer, "websocket opened");
+        tracing::info!(connection = connection.id, peer = %connection.peer, key = connection.principal.name(), "websocket opened");
         let answer = answer();
         connection.outbox.open();
         drop(answered);

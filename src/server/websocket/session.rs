@@ -180,6 +180,9 @@ impl Session {
     }
 
     fn publish(&mut self, name: &str, message: &Message<'_>) -> Result<Published, Fault> {
+        if !self.connection.principal.may_publish(name) {
+            return Err(Fault::may_not_publish(name));
+        }
         let mut at = self.unflushed(name)?;
         if self.publish_rate.is_limited() && !self.publish_rate.allow(Instant::now()) {
             return Err(Fault::new(
@@ -239,6 +242,9 @@ impl Session {
             client_id,
             start_at,
         } = subscribe;
+        if !self.connection.principal.may_subscribe(name.as_str()) {
+            return Err(Fault::may_not_subscribe(name.as_str()));
+        }
         if self.broker.is_draining() {
             return Err(Fault::shutting_down());
         }

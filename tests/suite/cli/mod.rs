@@ -1,5 +1,6 @@
 //! The program as a script meets it: flags, variables, exit codes, signals, output.
 
+mod access;
 mod healthcheck;
 mod lifecycle;
 mod program;

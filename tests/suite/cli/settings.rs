@@ -7,9 +7,10 @@ use nix::sys::signal::Signal;
 use super::program::{End, Program, run, threadcast};
 
 /// A wrong value for each setting.
-const WRONG: [(&str, &str); 23] = [
+const WRONG: [(&str, &str); 24] = [
     ("PUBSUB_HOST", "http://localhost"),
     ("PUBSUB_PORT", "99999"),
+    ("PUBSUB_KEYS_FILE", "/nowhere/keys.toml"),
     ("PUBSUB_LOG_LEVEL", "loud"),
     ("PUBSUB_LOG_FORMAT", "xml"),
     ("PUBSUB_MAX_QUEUE_SIZE", "0"),

@@ -14,6 +14,8 @@ const HEAD_END: &[u8] = b"\r\n\r\n";
 /// A connection about to be made.
 pub(crate) struct Dial {
     addr: SocketAddr,
+    target: String,
+    fields: String,
     receive_buffer_bytes: Option<usize>,
     early: Vec<u8>,
 }
@@ -22,9 +24,23 @@ impl Dial {
     pub(crate) fn to(addr: SocketAddr) -> Dial {
         Dial {
             addr,
+            target: "/ws".to_owned(),
+            fields: String::new(),
             receive_buffer_bytes: None,
             early: Vec::new(),
         }
+    }
+
+    /// Another target than `/ws`, such as one with a query.
+    pub(crate) fn target(mut self, target: &str) -> Dial {
+        self.target = target.to_owned();
+        self
+    }
+
+    /// One more header field.
+    pub(crate) fn field(mut self, name: &str, value: &str) -> Dial {
+        self.fields.push_str(&format!("{name}: {value}\r\n"));
+        self
     }
 
     /// A kernel receive buffer this small, so that a client that stops reading is soon felt.
@@ -47,10 +63,15 @@ impl Dial {
         )
     }
 
+    /// The whole request.
+    pub(crate) fn request(&self) -> String {
+        let request = Dial::request_fields(self.addr) + &self.fields + "\r\n";
+        request.replacen("/ws", &self.target, 1)
+    }
+
     pub(crate) fn connect(self) -> WsClient {
         let mut stream = self.socket();
-        let mut request = Dial::request_fields(self.addr).into_bytes();
-        request.extend(b"\r\n");
+        let mut request = self.request().into_bytes();
         request.extend(&self.early);
         stream.write_all(&request).expect("the handshake is sent");
         let rest = read_switch(&mut stream);

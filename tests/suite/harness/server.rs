@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
-use threadcast::{Server, ShutdownReport};
+use threadcast::{InvalidKeysFile, Server, ShutdownReport};
 
 use super::{Config, Dial, HttpClient, WsClient, eventually};
 
@@ -87,6 +87,10 @@ impl TestServer {
         eventually(&format!("{count} subscriptions of {topic}"), || {
             self.topic(topic)["subscribers"] == count
         });
+    }
+
+    pub(crate) fn reload_keys(&self) -> Result<(), InvalidKeysFile> {
+        self.server.reload_keys()
     }
 
     pub(crate) fn shutdown(self) -> ShutdownReport {

@@ -18,6 +18,15 @@ fn echo(request: &Request) -> Response {
     Response::json(200, &asked)
 }
 
+/// Who calls himself a stranger is one.
+fn permit(head: &Head) -> Result<(), Problem> {
+    match head.header("x-who") {
+        Some("stranger") => Err(Problem::unauthorized()),
+        Some("guest") => Err(Problem::forbidden("no")),
+        _ => Ok(()),
+    }
+}
+
 fn edge() -> Edge {
     let handler: Arc<Handler> = Arc::new(echo);
     let options = GatewayOptions {
@@ -33,6 +42,7 @@ fn edge() -> Edge {
             max_body_bytes: 10_000,
         },
         write_timeout: LONG,
+        permit: Box::new(permit),
         allowed_origins: vec!["https://app.example.com".to_owned()],
         wait: Box::new(|_, _| false),
         draining: Arc::default(),
@@ -160,6 +170,31 @@ fn a_foreign_origin_may_read_and_not_write() {
     }
     assert_eq!(ask("POST", "http://a:1"), [200]);
     assert_eq!(ask("POST", "https://app.example.com"), [200]);
+}
+
+#[test]
+fn a_stranger_is_told_so_and_his_body_is_not_read() {
+    let ask = |who: &str, method: &str, length: &str| {
+        let one = format!("{method} / HTTP/1.1\r\nHost: a\r\nX-Who: {who}\r\n{length}\r\n");
+        let last = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        talk((one + last).as_bytes()).0
+    };
+    assert_eq!(statuses(&ask("stranger", "GET", "")), [401, 200]);
+    for length in [
+        "Content-Length: 99999\r\n",
+        "Content-Length: 5\r\nExpect: 100-continue\r\n",
+        "Transfer-Encoding: chunked\r\n",
+    ] {
+        let said = ask("stranger", "POST", length);
+        assert_eq!(statuses(&said), [401], "{said}");
+        assert!(said.contains("Connection: close\r\n"));
+    }
+    let origin = "Origin: http://evil.com\r\n";
+    assert_eq!(statuses(&ask("stranger", "POST", origin)), [401, 200]);
+    assert_eq!(
+        statuses(&ask("guest", "POST", "Content-Length: 0\r\n")),
+        [403, 200]
+    );
 }
 
 #[test]

@@ -1,0 +1,188 @@
+//! What a keys file may say, and what is told when it is wrong.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn sha256(secret: &str) -> String {
+    Digest::of(secret.as_bytes()).to_hex()
+}
+
+fn entry(name: &str, more: &str) -> String {
+    format!(
+        "[[key]]\nname = \"{name}\"\nsha256 = \"{}\"\n{more}\n",
+        sha256(name)
+    )
+}
+
+fn refused(text: &str) -> String {
+    parse(text).expect_err(text)
+}
+
+#[test]
+fn the_entry_of_the_contract_is_read() {
+    let rights =
+        "publish = [\"orders\", \"shop.*\"] # a comment\nsubscribe = [\"*\"]\nadmin = false";
+    let keys = parse(&entry("dashboard", rights)).unwrap();
+    let [key] = &keys[..] else { panic!("{keys:?}") };
+    assert_eq!(key.name, "dashboard");
+    assert_eq!(key.digest, Digest::of(b"dashboard"));
+    assert!(key.may_publish("orders") && key.may_publish("shop.eu") && !key.may_publish("logs"));
+    assert!(key.may_subscribe("logs") && !key.admin);
+}
+
+#[test]
+fn a_right_that_is_not_given_is_not_there() {
+    let keys = parse(&entry("a", "")).unwrap();
+    assert!(!keys[0].admin && !keys[0].may_publish("a") && !keys[0].may_subscribe("a"));
+}
+
+#[test]
+fn what_is_wrong_is_told_with_its_key_or_its_line() {
+    let a = entry("a", "");
+    for (text, told) in [
+        (String::new(), "there is no [[key]] in it"),
+        ("# nothing yet".to_owned(), "there is no [[key]] in it"),
+        ("key = []".to_owned(), "there is no [[key]] in it"),
+        (format!("{a}{a}"), "key 'a': keys 1 and 2 have this name"),
+        (
+            format!("{a}{}", a.replace("\"a\"", "\"b\"")),
+            "key 'b': sha256 is that of key 'a'",
+        ),
+        (
+            a.replace("\"a\"", "\"\""),
+            "key 1: name must be 1 to 128 printable ASCII characters",
+        ),
+        (
+            format!("{a}{}", entry("ä", "")),
+            "key 2: name must be 1 to 128 printable ASCII characters",
+        ),
+        (
+            entry(&"x".repeat(129), ""),
+            "key 1: name must be 1 to 128 printable ASCII characters",
+        ),
+        (
+            "[[key]]\nname = \"a\"\nsha256 = \"the secret itself\"".to_owned(),
+            "key 'a': sha256 must be 64 hex digits",
+        ),
+        (
+            entry("a", "publish = [\"orders\", \"*.eu\"]"),
+            "key 'a': publish: entry 2 must be a topic name, or a prefix of topic names ending in *",
+        ),
+        (
+            entry("a", "subscribe = [\"\"]"),
+            "key 'a': subscribe: entry 1 must be a topic name, or a prefix of topic names ending in *",
+        ),
+        (
+            entry("a", "publsh = []"),
+            "line 4: unknown field `publsh`, expected one of `name`, `sha256`, `publish`, `subscribe`, `admin`",
+        ),
+        (
+            "[[keys]]\nname = \"a\"".to_owned(),
+            "line 1: unknown field `keys`, expected `key`",
+        ),
+        (
+            "[[key]]\nname = \"a\"".to_owned(),
+            "line 1: missing field `sha256`",
+        ),
+        (
+            format!("[[key]]\nsha256 = \"{}\"", sha256("a")),
+            "line 1: missing field `name`",
+        ),
+        (entry("a", "admin = 1"), "line 4: expected a boolean"),
+        (entry("a", "publish = \"*\""), "line 4: expected a sequence"),
+        (a.replace("[[key]]", "[key]"), "line 1: expected a sequence"),
+    ] {
+        assert_eq!(refused(&text), told, "{text}");
+    }
+}
+
+#[test]
+fn what_is_no_toml_is_told_in_one_line() {
+    for text in [
+        "[[key]]\nname = a",
+        "[[key]\nname = \"a\"",
+        "[[key]]\nname = \"a",
+        "name",
+        "[[key]]\nname = \"a\"\nname = \"b\"",
+        "\0",
+        "[[key]]\nname = '''a\nb''' x",
+    ] {
+        let told = refused(text);
+        assert!(told.starts_with("line "), "{told}");
+        assert!(!told.contains('\n'), "{told}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let missing = read(Path::new("/nowhere/keys.toml")).unwrap_err();
+    assert!(
+        missing.to_string().starts_with("/nowhere/keys.toml: "),
+        "{missing}"
+    );
+    let folder = read(Path::new("/")).unwrap_err();
+    assert_eq!(folder.to_string(), "/: a regular file is needed");
+    let endless = read(Path::new("/dev/zero")).unwrap_err();
+    assert_eq!(endless.reason, "a regular file is needed");
+}
+
+/// A well-formed file with one of its words replaced by a secret, in quotes or not.
+fn with_secret_in_a_wrong_place(secret: &str) -> impl Strategy<Value = String> {
+    let file = entry(
+        "a",
+        "publish = [\"orders\"]\nsubscribe = [ \"*\" ]\nadmin = false",
+    );
+    let words = file.split(' ').count();
+    let (quoted, bare) = (format!("\"{secret}\""), secret.to_owned());
+    (0..words, prop::sample::select(vec![quoted, bare])).prop_map(move |(at, secret)| {
+        let replaced = |(n, word): (usize, &str)| {
+            if n == at {
+                let end = word.find(['\n', ']']).unwrap_or(word.len());
+                format!("{secret}{}", &word[end..])
+            } else {
+                word.to_owned()
+            }
+        };
+        file.split(' ')
+            .enumerate()
+            .map(replaced)
+            .collect::<Vec<_>>()
+            .join(" ")
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_secret_in_a_wrong_place_is_not_told(text in with_secret_in_a_wrong_place("tc_s3cr3t")) {
+        if let Err(told) = parse(&text) {
+            // A name is told: it is what the key is called.
+            prop_assert!(!told.contains("s3cr3t") || told.starts_with("key 'tc_s3cr3t'"), "{}", told);
+        }
+    }
+
+    #[test]
+    fn any_text_is_judged_in_one_line(text in "[\\PC\n]{0,80}") {
+        if let Err(told) = parse(&text) {
+            prop_assert!(!told.is_empty() && !told.contains('\n'), "{}", told);
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back(
+        names in prop::collection::hash_set("[a-zA-Z0-9 ._-]{1,20}", 1..20),
+        pattern in "[a-z]{1,5}[*]?",
+        admin in any::<bool>(),
+    ) {
+        let rights = format!("publish = [\"{pattern}\"]\nadmin = {admin}");
+        let text: String = names.iter().map(|name| entry(name, &rights)).collect();
+        let keys = parse(&text).unwrap();
+        prop_assert_eq!(keys.len(), names.len());
+        for (key, name) in keys.iter().zip(&names) {
+            prop_assert_eq!(&key.name, name);
+            prop_assert_eq!(&key.digest, &Digest::of(name.as_bytes()));
+            prop_assert_eq!(&key.publish, &[Pattern::parse(&pattern).unwrap()]);
+            prop_assert_eq!(key.admin, admin);
+        }
+    }
+}

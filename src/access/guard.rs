@@ -1,0 +1,187 @@
+//! The guard: tells whom a presented secret stands for, by the keys in force, and reads their file again.
+
+use std::path::PathBuf;
+
+use super::file::{self, InvalidKeysFile};
+use super::key::{Key, KeySet};
+use super::{ApiKey, Digest, Principal};
+use crate::sync::{Arc, Mutex, RwLock};
+
+pub(crate) struct Guard {
+    api_key: Option<ApiKey>,
+    keys_file: Option<PathBuf>,
+    /// The keys in force; locked to read or exchange the pointer, and nothing is taken while it is held.
+    keys: RwLock<Arc<KeySet>>,
+    /// Held while the file is read, so that of two readings the later one stays. Keys are taken under it.
+    reloading: Mutex<()>,
+}
+
+impl Guard {
+    /// Without a key and without a file everyone may do everything.
+    ///
+    /// # Errors
+    /// [`InvalidKeysFile`] when there is a file, and it cannot be read or is wrong.
+    pub(crate) fn new(
+        api_key: Option<ApiKey>,
+        keys_file: Option<PathBuf>,
+    ) -> Result<Guard, InvalidKeysFile> {
+        let guard = Guard {
+            api_key,
+            keys_file,
+            keys: RwLock::default(),
+            reloading: Mutex::default(),
+        };
+        *guard.keys.write() = Arc::new(guard.read()?);
+        Ok(guard)
+    }
+
+    /// Whether everyone may do everything.
+    pub(crate) fn is_open(&self) -> bool {
+        self.api_key.is_none() && self.keys_file.is_none()
+    }
+
+    /// How many keys are in force.
+    pub(crate) fn key_count(&self) -> usize {
+        self.current().len()
+    }
+
+    /// Whom a request comes from, by what it presents, which is looked at only if it matters. `None`: let nobody in.
+    pub(crate) fn admit(&self, presented: impl FnOnce() -> Option<Digest>) -> Option<Principal> {
+        if self.is_open() {
+            return Some(Principal::Everyone);
+        }
+        let keys = self.current();
+        keys.find(&presented()?).cloned().map(Principal::Holder)
+    }
+
+    /// Whether it may go on as it is: a key that is gone or was changed may not.
+    pub(crate) fn still_admits(&self, principal: &Principal) -> bool {
+        match principal {
+            Principal::Everyone => self.is_open(),
+            Principal::Holder(key) => self.current().contains(key),
+        }
+    }
+
+    /// Reads the file again; `false` when there is none.
+    ///
+    /// # Errors
+    /// [`InvalidKeysFile`], and the keys in force stay as they are.
+    pub(crate) fn reload(&self) -> Result<bool, InvalidKeysFile> {
+        let _one_at_a_time = self.reloading.lock();
+        let keys = Arc::new(self.read()?);
+        *self.keys.write() = keys;
+        Ok(self.keys_file.is_some())
+    }
+
+    fn current(&self) -> Arc<KeySet> {
+        Arc::clone(&self.keys.read())
+    }
+
+    fn read(&self) -> Result<KeySet, InvalidKeysFile> {
+        let api_key = self.api_key.iter();
+        let api_key = api_key.map(|key| Key::api_key(key.digest().clone()));
+        let named = self.keys_file.as_deref().map(file::read).transpose()?;
+        Ok(KeySet::new(api_key.chain(named.into_iter().flatten())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// A file that is gone when the test is.
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str, text: &str) -> Scratch {
+            let name = format!("threadcast-{}-{name}.toml", std::process::id());
+            let scratch = Scratch(std::env::temp_dir().join(name));
+            scratch.write(text);
+            scratch
+        }
+
+        fn write(&self, text: &str) {
+            fs::write(&self.0, text).unwrap();
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_file(&self.0);
+        }
+    }
+
+    fn entry(name: &str, rights: &str) -> String {
+        let sha256 = Digest::of(name.as_bytes()).to_hex();
+        format!("[[key]]\nname = \"{name}\"\nsha256 = \"{sha256}\"\n{rights}\n")
+    }
+
+    fn admitted(guard: &Guard, secret: &str) -> Option<Principal> {
+        guard.admit(|| Some(Digest::of(secret.as_bytes())))
+    }
+
+    #[test]
+    fn without_keys_everyone_is_let_in_and_nothing_is_looked_at() {
+        let guard = Guard::new(None, None).unwrap();
+        assert!(guard.is_open());
+        let admitted = guard.admit(|| panic!("looked at"));
+        assert_eq!(admitted, Some(Principal::Everyone));
+        assert!(guard.still_admits(&Principal::Everyone));
+        assert_eq!(guard.reload(), Ok(false));
+    }
+
+    #[test]
+    fn with_a_key_only_its_holder_is_let_in() {
+        let guard = Guard::new(Some(ApiKey::new("k").unwrap()), None).unwrap();
+        assert!(!guard.is_open());
+        assert_eq!(guard.admit(|| None), None);
+        assert_eq!(admitted(&guard, "K"), None);
+        assert!(admitted(&guard, "k").unwrap().is_admin());
+    }
+
+    #[test]
+    fn key_and_file_are_both_in_force() {
+        let file = Scratch::new("both", &entry("reader", "subscribe = [\"*\"]"));
+        let guard = Guard::new(Some(ApiKey::new("k").unwrap()), Some(file.0.clone())).unwrap();
+        assert_eq!(guard.key_count(), 2);
+        assert!(admitted(&guard, "k").unwrap().is_admin());
+        let reader = admitted(&guard, "reader").unwrap();
+        assert!(reader.may_subscribe("a") && !reader.may_publish("a") && !reader.is_admin());
+        assert_eq!(reader.name(), Some("reader"));
+    }
+
+    #[test]
+    fn a_reload_keeps_whom_the_file_keeps_as_he_was() {
+        let file = Scratch::new(
+            "reload",
+            &(entry("same", "") + &entry("changed", "") + &entry("gone", "")),
+        );
+        let guard = Guard::new(None, Some(file.0.clone())).unwrap();
+        let before = ["same", "changed", "gone"].map(|name| admitted(&guard, name).unwrap());
+        file.write(&(entry("changed", "admin = true") + &entry("same", "") + &entry("new", "")));
+        assert_eq!(guard.reload(), Ok(true));
+        assert_eq!(
+            before.map(|principal| guard.still_admits(&principal)),
+            [true, false, false]
+        );
+        assert!(admitted(&guard, "changed").unwrap().is_admin());
+        assert!(admitted(&guard, "new").is_some() && admitted(&guard, "gone").is_none());
+    }
+
+    #[test]
+    fn a_broken_file_leaves_everything_as_it_was() {
+        let file = Scratch::new("broken", &entry("a", ""));
+        let guard = Guard::new(None, Some(file.0.clone())).unwrap();
+        let holder = admitted(&guard, "a").unwrap();
+        for broken in ["", "[[key]]\nname = \"a\"", "nonsense"] {
+            file.write(broken);
+            assert!(guard.reload().is_err(), "{broken}");
+            assert!(guard.still_admits(&holder) && admitted(&guard, "a").is_some());
+        }
+        fs::remove_file(&file.0).unwrap();
+        assert!(guard.reload().is_err());
+        assert!(guard.still_admits(&holder));
+    }
+}

@@ -1,0 +1,198 @@
+//! Keys from the command line to the log: wrong ones, new ones, reloading by a signal, and that no secret is ever shown.
+
+use std::net::SocketAddr;
+
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
+use nix::sys::signal::Signal;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::program::{End, Program, run, threadcast};
+use crate::harness::{Dial, HttpClient, KeysFile, Reply, entry, uuid_of};
+
+const SERVE: [&str; 2] = ["--port", "0"];
+const WRONG_API_KEYS: [&str; 3] = ["two words", "sécret", " "];
+
+fn refused(end: &End) -> &str {
+    assert_eq!((end.code, end.out.len()), (Some(2), 0), "{end:?}");
+    assert_eq!(end.err.len(), 1, "{end:?}");
+    &end.err[0]
+}
+
+fn get(address: &str, path: &str, secret: &str) -> Reply {
+    let mut http = HttpClient::connect(address.parse().unwrap());
+    http.request("GET", path, &[("X-API-Key", secret)], "")
+}
+
+#[test]
+fn a_wrong_api_key_stops_the_start_and_is_not_told() {
+    let allowed =
+        "the value (not shown) is not allowed: an API key is 1 to 1024 visible ASCII characters";
+    for value in WRONG_API_KEYS {
+        let end = run(threadcast(&[]).env("PUBSUB_API_KEY", value));
+        let line = format!("threadcast: PUBSUB_API_KEY: {allowed}");
+        assert_eq!(refused(&end), line);
+        let end = run(&mut threadcast(&["serve", "--api-key", value]));
+        let line = format!("threadcast: --api-key (PUBSUB_API_KEY): {allowed}");
+        assert_eq!(refused(&end), line);
+    }
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+    let end = run(threadcast(&[]).env("PUBSUB_API_KEY", OsStr::from_bytes(b"x\xff")));
+    assert!(refused(&end).ends_with(allowed), "{end:?}");
+}
+
+#[test]
+fn a_broken_file_stops_the_start_with_one_line_that_names_file_and_key() {
+    for (text, reason) in [
+        (String::new(), "there is no [[key]] in it"),
+        (
+            "[[key]]\nname = \"a\"\nsha256 = \"s3cret\"".to_owned(),
+            "key 'a': sha256 must be 64 hex digits",
+        ),
+        (
+            entry("a", "s", "publsh = []"),
+            "line 4: unknown field `publsh`, expected one of `name`, `sha256`, `publish`, `subscribe`, `admin`",
+        ),
+    ] {
+        let file = KeysFile::new(&text);
+        let end = run(threadcast(&SERVE).env("PUBSUB_KEYS_FILE", file.path()));
+        let path = file.path().display();
+        let line = format!("threadcast: PUBSUB_KEYS_FILE: '{path}' is not allowed: {reason}");
+        assert_eq!(refused(&end), line);
+    }
+}
+
+#[test]
+fn an_empty_flag_is_no_key() {
+    let mut command = threadcast(&["--port", "0", "--api-key", "", "--keys-file", ""]);
+    let (_program, address) = Program::serve(command.env("PUBSUB_API_KEY", "k"));
+    get(&address, "/health", "whatever").expect(200);
+}
+
+#[test]
+fn with_a_key_listening_beyond_loopback_is_not_warned_of() {
+    let (program, _) = Program::serve(
+        threadcast(&SERVE)
+            .env("PUBSUB_HOST", "0.0.0.0")
+            .env("PUBSUB_API_KEY", "k"),
+    );
+    program.signal(Signal::SIGTERM);
+    let end = program.end();
+    assert!(!end.err.iter().any(|line| line.contains("WARN")), "{end:?}");
+}
+
+#[test]
+fn a_hangup_reads_the_file_again_and_a_broken_one_changes_nothing() {
+    let file = KeysFile::new(&entry("one", "secret-1", "admin = true"));
+    let (program, address) =
+        Program::serve(threadcast(&SERVE).env("PUBSUB_KEYS_FILE", file.path()));
+    get(&address, "/health", "secret-1").expect(200);
+    file.write("[[key]]\nname = \"one\"\nsha256 = \"secret-2\"");
+    program.signal(Signal::SIGHUP);
+    let line = program.logged("the keys were not reloaded");
+    assert!(line.contains("WARN"), "{line}");
+    assert!(
+        line.contains("key 'one': sha256 must be 64 hex digits"),
+        "{line}"
+    );
+    assert!(line.contains(file.path().to_str().unwrap()), "{line}");
+    get(&address, "/health", "secret-1").expect(200);
+    file.write(&entry("two", "secret-2", "admin = true"));
+    program.signal(Signal::SIGHUP);
+    let line = program.logged("keys reloaded");
+    assert!(line.contains("keys=1"), "{line}");
+    get(&address, "/health", "secret-1").expect_problem(401, "UNAUTHORIZED");
+    get(&address, "/health", "secret-2").expect(200);
+    program.signal(Signal::SIGTERM);
+    assert_eq!(program.end().code, Some(0));
+}
+
+#[test]
+fn no_secret_is_ever_shown() {
+    let secrets = [
+        "the-api-secret",
+        "named-secret",
+        "wrong-secret",
+        "misplaced-secret",
+    ];
+    let [api, named, wrong, misplaced] = secrets;
+    let keys = entry("named", named, "publish = [\"orders\"]");
+    let file = KeysFile::new(&keys);
+    let mut command = threadcast(&["--port", "0", "--api-key", api, "--log-level", "trace"]);
+    let (program, address) = Program::serve(command.env("PUBSUB_KEYS_FILE", file.path()));
+    let mut said = String::new();
+    for secret in [api, named, wrong] {
+        said += &everything_said_to(address.parse().unwrap(), secret);
+    }
+    file.write(&format!(
+        "{keys}\n[[key]]\nname = \"x\"\nsha256 = \"{misplaced}\""
+    ));
+    program.signal(Signal::SIGHUP);
+    said += &program.logged("not reloaded");
+    file.write(&format!("{keys}\nadmin = \"{misplaced}\""));
+    program.signal(Signal::SIGHUP);
+    said += &program.logged("not reloaded");
+    program.signal(Signal::SIGTERM);
+    let End { code, out, err } = program.end();
+    assert_eq!(code, Some(0));
+    assert!(said.contains("101 ") && said.contains("\"ack\"") && said.contains("FORBIDDEN"));
+    said += &[out, err].concat().join("\n");
+    for secret in secrets {
+        let encoded = BASE64URL_NOPAD.encode(secret.as_bytes());
+        let digest = HEXLOWER.encode(&Sha256::digest(secret));
+        for trace in [secret, &encoded, &digest] {
+            assert!(!said.contains(trace), "{trace} is in: {said}");
+        }
+    }
+}
+
+/// Every answer to requests that present a secret in every way.
+fn everything_said_to(server: SocketAddr, secret: &str) -> String {
+    let mut said = String::new();
+    let bearer = format!("Bearer {secret}");
+    for field in [("Authorization", bearer.as_str()), ("X-API-Key", secret)] {
+        for (method, path, body) in [
+            ("POST", "/topics", r#"{"name":"orders"}"#),
+            ("POST", "/topics/orders/messages", r#"{"payload":1}"#),
+            ("GET", "/topics/orders/messages", ""),
+            ("GET", "/health", ""),
+            ("GET", "/stats", ""),
+            ("GET", "/metrics", ""),
+            ("GET", "/nowhere", ""),
+        ] {
+            let reply = HttpClient::connect(server).request(method, path, &[field], body);
+            said += &reply.to_string();
+        }
+    }
+    let encoded = BASE64URL_NOPAD.encode(secret.as_bytes());
+    let pair = format!("threadcast.v1, bearer.{encoded}");
+    let ways = || {
+        [
+            Dial::to(server).field("Sec-WebSocket-Protocol", &pair),
+            Dial::to(server).target(&format!("/ws?token={secret}")),
+            Dial::to(server).field("Authorization", &bearer),
+        ]
+    };
+    for way in ways() {
+        let mut http = HttpClient::connect(server);
+        http.send_raw(way.request().as_bytes());
+        let reply = http.read_reply();
+        said += &reply.to_string();
+        if reply.status != 101 {
+            return said;
+        }
+    }
+    for way in ways() {
+        let mut client = way.connect();
+        let message = json!({"id": uuid_of(1), "payload": 1});
+        for request in [
+            json!({"type": "publish", "topic": "orders", "message": message}),
+            json!({"type": "publish", "topic": "nothing", "message": message}),
+            json!({"type": "subscribe", "topic": "orders", "client_id": "c"}),
+            json!({"type": "nonsense"}),
+        ] {
+            said += &client.ask(request).to_string();
+        }
+    }
+    said
+}
