@@ -15,6 +15,6 @@ mod protocol;
 mod server;
 mod sync;
 
-pub use access::{ApiKey, InvalidApiKey, InvalidKeysFile};
+pub use access::{ApiKey, InvalidApiKey, InvalidKeysFile, NewKey, NewKeyError};
 pub use config::{Config, OverflowPolicy};
 pub use server::{ConnectionCap, Server, ShutdownReport, StartError};

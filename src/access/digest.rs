@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-#[cfg(test)]
-use data_encoding::HEXLOWER;
-use data_encoding::HEXLOWER_PERMISSIVE;
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
@@ -25,7 +23,6 @@ impl Digest {
         bytes.try_into().ok().map(Digest)
     }
 
-    #[cfg(test)]
     pub(super) fn to_hex(&self) -> String {
         HEXLOWER.encode(&self.0)
     }

@@ -2,8 +2,9 @@
 //!
 //! In reading order: a [`digest`] stands for a secret, a [`key`] says what its holder may do (with [`pattern`]s of topic
 //! names), a [`file`] holds keys, [`guard`] tells a presented secret's [`principal`] and reads the file again.
+//! [`new_key`] makes secrets up.
 //!
-//! Pure, but for reading the file. Knows no HTTP: how a secret is presented is the
+//! Pure, but for reading the file and the random bytes of a new key. Knows no HTTP: how a secret is presented is the
 //! server's business. No secret is kept here, only its SHA-256; and no text made here holds either.
 
 mod api_key;
@@ -11,11 +12,13 @@ mod digest;
 mod file;
 mod guard;
 mod key;
+mod new_key;
 mod pattern;
 mod principal;
 
 pub use api_key::{ApiKey, InvalidApiKey};
 pub use file::InvalidKeysFile;
+pub use new_key::{NewKey, NewKeyError};
 
 pub(crate) use digest::Digest;
 pub(crate) use guard::Guard;

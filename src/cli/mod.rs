@@ -3,6 +3,7 @@
 
 mod failure;
 mod healthcheck;
+mod key;
 mod logging;
 mod origin;
 mod serve;
@@ -39,6 +40,18 @@ enum Command {
     Serve(Box<Settings>),
     /// Ask the server of this machine whether it lives; exit code 0 if it does, else 1
     Healthcheck(Listen),
+    /// Make keys for the keys file
+    #[command(subcommand, arg_required_else_help = false)]
+    Key(KeyCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum KeyCommand {
+    /// Make up a secret, print it once, and print its entry for the keys file
+    New {
+        /// What the key is called in the file and in the log
+        name: String,
+    },
 }
 
 /// Runs what the command line asks for.
@@ -55,6 +68,7 @@ fn dispatch((cli, matches): (Cli, ArgMatches)) -> Result<(), Failure> {
         None => serve::run(cli.settings, own),
         Some(Command::Serve(settings)) => serve::run(*settings, own),
         Some(Command::Healthcheck(listen)) => healthcheck::run(&listen),
+        Some(Command::Key(KeyCommand::New { name })) => key::new(&name),
     }
 }
 

@@ -24,6 +24,18 @@ fn get(address: &str, path: &str, secret: &str) -> Reply {
     http.request("GET", path, &[("X-API-Key", secret)], "")
 }
 
+/// The secret and the entry that `key new` printed.
+fn new_key(name: &str) -> (String, String) {
+    let end = run(&mut threadcast(&["key", "new", name]));
+    assert_eq!((end.code, end.err.len()), (Some(0), 0), "{end:?}");
+    let is_secret = |line: &&String| line.starts_with("tc_");
+    let secrets: Vec<&String> = end.out.iter().filter(is_secret).collect();
+    assert_eq!(secrets.len(), 1, "{end:?}");
+    let begin = end.out.iter().position(|line| line == "[[key]]");
+    let entry = end.out[begin.expect("an entry")..].join("\n");
+    (secrets[0].clone(), entry)
+}
+
 #[test]
 fn a_wrong_api_key_stops_the_start_and_is_not_told() {
     let allowed =
@@ -79,6 +91,44 @@ fn with_a_key_listening_beyond_loopback_is_not_warned_of() {
     program.signal(Signal::SIGTERM);
     let end = program.end();
     assert!(!end.err.iter().any(|line| line.contains("WARN")), "{end:?}");
+}
+
+#[test]
+fn a_new_key_opens_a_server_that_has_its_entry() {
+    let (secret, entry) = new_key("the \"new\" one");
+    assert!(!entry.contains(&secret), "{entry}");
+    let file = KeysFile::new(&entry.replace("admin = false", "admin = true"));
+    let (program, address) =
+        Program::serve(threadcast(&SERVE).env("PUBSUB_KEYS_FILE", file.path()));
+    get(&address, "/health", &secret).expect(200);
+    get(&address, "/health", &new_key("the \"new\" one").0).expect_problem(401, "UNAUTHORIZED");
+    let _ws = Dial::to(address.parse().unwrap())
+        .field("X-API-Key", &secret)
+        .connect();
+    program.logged(r#"key="the \"new\" one""#);
+}
+
+#[test]
+fn a_new_key_needs_a_name() {
+    for (arguments, told) in [
+        (
+            &["key", "new", ""][..],
+            "NAME: '' is not allowed: 1 to 128 printable ASCII characters",
+        ),
+        (
+            &["key", "new", "a\nb"],
+            "NAME: 'a\\nb' is not allowed: 1 to 128 printable ASCII characters",
+        ),
+        (
+            &["key", "new"],
+            "the following required arguments were not provided: <NAME>",
+        ),
+        (&["key", "new", "a", "b"], "unexpected argument 'b' found"),
+    ] {
+        let end = run(&mut threadcast(arguments));
+        assert_eq!(refused(&end), format!("threadcast: {told}"));
+    }
+    assert!(refused(&run(&mut threadcast(&["key"]))).contains("subcommand"));
 }
 
 #[test]

@@ -1,0 +1,134 @@
+//! A fresh key: its secret, to be shown once, and its entry for the keys file.
+
+use std::fmt;
+
+use data_encoding::BASE64URL_NOPAD;
+
+use super::digest::Digest;
+use super::key::is_name;
+
+/// Tells people, and programs that look for leaked secrets, what they have found.
+const PREFIX: &str = "tc_";
+const RANDOM_BYTES: usize = 32;
+
+/// A fresh key, whose secret nobody has seen yet.
+///
+/// ```
+/// use threadcast::NewKey;
+///
+/// let key = NewKey::generate("dashboard")?;
+/// assert!(key.secret().starts_with("tc_"));
+/// assert!(key.entry().contains("name = \"dashboard\""));
+/// # Ok::<(), threadcast::NewKeyError>(())
+/// ```
+pub struct NewKey {
+    secret: String,
+    entry: String,
+}
+
+/// Why there is no new key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NewKeyError {
+    /// The name is not of 1 to 128 printable ASCII characters.
+    Name,
+    /// The system gave no random bytes.
+    Random,
+}
+
+impl NewKey {
+    /// Makes up a secret of 256 random bits, for a key of this name that may do nothing yet.
+    ///
+    /// # Errors
+    /// [`NewKeyError`] for a name that no key can have, or when the system has no randomness.
+    pub fn generate(name: &str) -> Result<NewKey, NewKeyError> {
+        if !is_name(name) {
+            return Err(NewKeyError::Name);
+        }
+        let mut random = [0; RANDOM_BYTES];
+        getrandom::fill(&mut random).map_err(|_| NewKeyError::Random)?;
+        let secret = format!("{PREFIX}{}", BASE64URL_NOPAD.encode(&random));
+        let entry = entry(name, &Digest::of(secret.as_bytes()));
+        Ok(NewKey { secret, entry })
+    }
+
+    /// What the holder presents. It is kept nowhere.
+    #[must_use]
+    pub fn secret(&self) -> &str {
+        &self.secret
+    }
+
+    /// The `[[key]]` for the keys file, several lines, without the secret.
+    #[must_use]
+    pub fn entry(&self) -> &str {
+        &self.entry
+    }
+}
+
+fn entry(name: &str, digest: &Digest) -> String {
+    let name = name.replace('\\', "\\\\").replace('"', "\\\"");
+    let sha256 = digest.to_hex();
+    format!(
+        "[[key]]\n\
+         name = \"{name}\"\n\
+         sha256 = \"{sha256}\"\n\
+         publish = []                   # topic names, or prefixes ending in *\n\
+         subscribe = []\n\
+         admin = false                  # create and delete topics, see the whole server\n"
+    )
+}
+
+impl fmt::Debug for NewKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewKey")
+            .field("entry", &self.entry)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for NewKeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            NewKeyError::Name => "1 to 128 printable ASCII characters",
+            NewKeyError::Random => "the system gave no random bytes",
+        })
+    }
+}
+
+impl std::error::Error for NewKeyError {}
+
+#[cfg(test)]
+mod tests {
+    use super::super::file::parse;
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn two_secrets_are_never_the_same() {
+        let secret = || NewKey::generate("a").unwrap().secret;
+        let (one, other) = (secret(), secret());
+        assert_ne!(one, other);
+        assert_eq!(one.len(), PREFIX.len() + 43);
+    }
+
+    #[test]
+    fn a_name_no_key_can_have_is_refused() {
+        for name in ["", "a\nb", "ä", &"x".repeat(129)] {
+            assert_eq!(NewKey::generate(name).unwrap_err(), NewKeyError::Name);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_entry_is_of_the_name_and_the_secret_and_does_not_show_it(name in "[ -~]{1,128}") {
+            let new = NewKey::generate(&name).unwrap();
+            let keys = parse(new.entry()).unwrap();
+            prop_assert_eq!(keys.len(), 1);
+            prop_assert_eq!(&keys[0].name, &name);
+            prop_assert_eq!(&keys[0].digest, &Digest::of(new.secret().as_bytes()));
+            prop_assert!(!keys[0].admin && keys[0].publish.is_empty() && keys[0].subscribe.is_empty());
+            prop_assert!(!new.entry().contains(new.secret()));
+            let shown = format!("{new:?}");
+            prop_assert!(!shown.contains(new.secret()));
+        }
+    }
+}
