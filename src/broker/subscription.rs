@@ -20,6 +20,9 @@ pub(crate) trait Outlet: Send + Sync {
 
     /// The overflow policy ends the connection.
     fn too_slow(&self, subscription: &Arc<Subscription>);
+
+    /// The connection ends, or has ended. Takes no lock: it is asked under a topic's.
+    fn is_over(&self) -> bool;
 }
 
 /// One client's interest in one topic.
@@ -281,7 +284,7 @@ impl Subscription {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::{Broker, TopicOptions};
+    use crate::broker::{Broker, SubscribeError, TopicOptions};
     use crate::config::Config;
     use crate::protocol::{Message, StartAt, Timestamp, TopicName};
     use serde_json::value::RawValue;
@@ -296,6 +299,25 @@ mod tests {
         fn leave_to_writer(&self, _: &Arc<Subscription>) {}
         fn replaced(&self, _: &Arc<Subscription>) {}
         fn too_slow(&self, _: &Arc<Subscription>) {}
+        fn is_over(&self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn a_connection_that_is_over_takes_nothing_over() {
+        let broker = Broker::new(&Config::default());
+        let name = TopicName::new("t").unwrap();
+        let topic = broker.create_topic(name, &TopicOptions::default()).unwrap();
+        let subscribe = |outlet: Weak<Nobody>| {
+            topic.subscribe(ClientId::new("c").unwrap(), &StartAt::Last(0), outlet)
+        };
+        let opened = subscribe(Weak::new()).unwrap();
+        opened.subscription.go_live();
+        let over = Arc::new(Nobody);
+        let refused = subscribe(Arc::downgrade(&over)).err();
+        assert_eq!(refused, Some(SubscribeError::ConnectionOver));
+        assert_eq!(topic.subscriber_count(), 1);
     }
 
     #[test]

@@ -74,6 +74,8 @@ pub(crate) struct Opened {
 pub(crate) enum SubscribeError {
     Deleted,
     AheadOfTopic,
+    /// Its connection ends: whoever has the client id by now keeps it.
+    ConnectionOver,
 }
 
 impl Topic {
@@ -165,6 +167,9 @@ impl Topic {
         let mut state = self.state.write();
         if state.deleted {
             return Err(SubscribeError::Deleted);
+        }
+        if outlet.upgrade().is_some_and(|outlet| outlet.is_over()) {
+            return Err(SubscribeError::ConnectionOver);
         }
         let start = find_start(&state.log, &self.epoch, start_at)
             .map_err(|_| SubscribeError::AheadOfTopic)?;

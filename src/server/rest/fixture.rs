@@ -21,6 +21,9 @@ impl Outlet for Idle {
     fn leave_to_writer(&self, _: &Arc<Subscription>) {}
     fn replaced(&self, _: &Arc<Subscription>) {}
     fn too_slow(&self, _: &Arc<Subscription>) {}
+    fn is_over(&self) -> bool {
+        false
+    }
 }
 
 pub(super) struct Server {

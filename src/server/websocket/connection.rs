@@ -204,6 +204,10 @@ impl Outlet for Connection {
         self.slow_log.disconnected(self.id, subscription);
         self.end(EndReason::SlowConsumer(subscription.topic().name().clone()));
     }
+
+    fn is_over(&self) -> bool {
+        self.end_reason.get().is_some()
+    }
 }
 
 /// The frames behind which nothing follows.

@@ -253,14 +253,15 @@ impl Session {
         self.admit(&key, &topic)?;
         let connection: Weak<Connection> = Arc::downgrade(&self.connection);
         let outlet: Weak<dyn Outlet> = connection;
-        let opened = topic
-            .subscribe(key.1.clone(), &start_at, Weak::clone(&outlet))
-            .map_err(|error| match error {
-                SubscribeError::Deleted => Fault::no_topic(key.0.as_str()),
-                SubscribeError::AheadOfTopic => {
-                    Fault::bad_request("after_seq is ahead of the topic")
-                }
-            })?;
+        let opened = match topic.subscribe(key.1.clone(), &start_at, Weak::clone(&outlet)) {
+            Ok(opened) => opened,
+            Err(SubscribeError::Deleted) => return Err(Fault::no_topic(key.0.as_str())),
+            Err(SubscribeError::AheadOfTopic) => {
+                return Err(Fault::bad_request("after_seq is ahead of the topic"));
+            }
+            // Ended by another thread while this request was waiting: there is nobody to answer.
+            Err(SubscribeError::ConnectionOver) => return Ok(()),
+        };
         let own_older = self
             .connection
             .remember(key, Arc::clone(&opened.subscription));
