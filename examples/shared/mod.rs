@@ -2,6 +2,7 @@
 //! It never reconnects and never retries, so that each example shows what is really on the wire.
 #![allow(
     dead_code,
+    unused_imports,
     reason = "every example compiles this module and uses its own part of it"
 )]
 

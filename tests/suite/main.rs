@@ -30,5 +30,6 @@ mod rest_errors;
 mod rest_messages;
 mod resume;
 mod shutdown;
+mod soak;
 mod stress;
 mod takeover;

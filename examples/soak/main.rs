@@ -1,0 +1,89 @@
+//! An exactness test under load: many publishers and every kind of subscriber against a server of its own, and each
+//! thing a client is told checked against what was published. Exit code 1 on the first untruth, after it has run.
+//!
+//!     cargo run --release --example soak -- --minutes 2
+
+mod trial;
+
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use clap::Parser;
+
+use trial::{Plan, Verdict};
+
+/// Looks for a lost, doubled, reordered or leaked event.
+#[derive(Debug, Parser)]
+#[command(name = "soak")]
+struct Options {
+    /// How long to publish
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        conflicts_with = "seconds"
+    )]
+    minutes: u64,
+    /// The same in seconds
+    #[arg(long, value_name = "N")]
+    seconds: Option<u64>,
+    /// Connections that publish, each to the topics of one overflow policy
+    #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..))]
+    publishers: u16,
+    /// Topics, each overflow policy in turn
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u16).range(3..=1000))]
+    topics: u16,
+    /// Who does what when; the time by default
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let seconds = options.seconds.unwrap_or(options.minutes * 60);
+    let plan = Plan {
+        duration: Duration::from_secs(seconds),
+        publishers: options.publishers.into(),
+        topics: options.topics.into(),
+        seed: options.seed.unwrap_or_else(time_as_seed),
+        history_size: 500,
+        max_queue_size: 1000,
+    };
+    println!("publishing for {seconds} s, seed {}", plan.seed);
+    match trial::run(&plan) {
+        Ok(verdict) => print(&verdict),
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn time_as_seed() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_micros() as u64)
+}
+
+fn print(verdict: &Verdict) -> ExitCode {
+    let tally = &verdict.tally;
+    for (what, count) in [
+        ("published", verdict.published),
+        ("delivered", tally.received),
+        ("told as gaps", tally.told),
+        ("gap notices", tally.gaps),
+        ("resumes", tally.resumes),
+        ("takeovers", tally.takeovers),
+        ("ended by the server", tally.disconnects),
+        ("cut by the client", tally.cuts),
+        ("churned", tally.churns),
+        ("violations", verdict.violations),
+    ] {
+        println!("{what:>20} {count:>12}");
+    }
+    verdict.texts.iter().for_each(|text| eprintln!("{text}"));
+    if verdict.violations == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}

@@ -1,0 +1,202 @@
+//! One trial: a server of its own, publishers and subscribers on plain threads, and a verdict on all they were told.
+//!
+//! In reading order: [`message`] numbers what is published, [`truth`] holds what stands at which seq, [`account`] is
+//! what one client may be told next, [`publisher`] and [`subscriber`] are the clients, [`habit`] makes them behave.
+
+mod account;
+mod habit;
+mod hearing;
+mod message;
+mod publisher;
+mod random;
+#[path = "../../shared/mod.rs"]
+mod shared;
+mod subscriber;
+mod tally;
+mod truth;
+mod wire;
+mod world;
+
+use std::thread::{self, ScopedJoinHandle};
+use std::time::{Duration, Instant};
+
+use threadcast::config::OverflowPolicy;
+use threadcast::{Config, Server};
+
+use habit::Habit;
+use message::topic_name;
+use publisher::Publisher;
+use random::Random;
+use shared::{Failure, ServerAddress, rest};
+use subscriber::Identity;
+use tally::Tally;
+use world::{World, policy_of};
+
+const COUNTS_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How large a trial is.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) duration: Duration,
+    pub(crate) publishers: usize,
+    /// At least one per overflow policy.
+    pub(crate) topics: usize,
+    pub(crate) seed: u64,
+    pub(crate) history_size: usize,
+    pub(crate) max_queue_size: usize,
+}
+
+/// What a trial came to.
+#[derive(Debug)]
+pub(crate) struct Verdict {
+    pub(crate) published: u64,
+    pub(crate) tally: Tally,
+    pub(crate) violations: u64,
+    /// The first of them.
+    pub(crate) texts: Vec<String>,
+}
+
+/// Runs a trial. `Err` is a trial that could not be run to its end.
+pub(crate) fn run(plan: &Plan) -> Result<Verdict, Failure> {
+    let server = Server::bind(Config {
+        port: 0,
+        history_size: plan.history_size,
+        max_queue_size: plan.max_queue_size,
+        block_timeout: Duration::from_millis(200),
+        send_buffer_bytes: 32 << 10,
+        ..Config::default()
+    })?;
+    let address = ServerAddress::from(server.local_addr());
+    for topic in 0..plan.topics {
+        create(&address, topic)?;
+    }
+    let world = World::new(server.local_addr(), plan);
+    let tally = clients(&world, &address)?;
+    check_counts(&world, &address)?;
+    server.shutdown();
+    let (violations, texts) = world.violations();
+    Ok(Verdict {
+        published: world.truths.iter().map(truth::Truth::acks).sum(),
+        tally,
+        violations,
+        texts,
+    })
+}
+
+/// Lets all clients live, and tells the subscribers when all is published.
+fn clients(world: &World, address: &ServerAddress) -> Result<Tally, Failure> {
+    thread::scope(|scope| {
+        let subscribers = identities(world)
+            .into_iter()
+            .enumerate()
+            .map(|(index, (identity, habit))| {
+                let random = Random(world.plan.seed.wrapping_add(index as u64));
+                scope.spawn(move || tell(habit::live(world, identity, habit, random)))
+            })
+            .collect::<Vec<_>>();
+        let publishers = (0..world.plan.publishers)
+            .map(|index| {
+                scope.spawn(move || tell(Publisher::new(world, index).and_then(Publisher::run)))
+            })
+            .collect::<Vec<_>>();
+        let published = publishers
+            .into_iter()
+            .map(join)
+            .collect::<Result<Vec<_>, _>>();
+        let heads = heads(world, address);
+        // Also after a failure: they must end.
+        world.finish(heads.as_ref().cloned().unwrap_or_default());
+        let mut sum = Tally::default();
+        for tally in subscribers.into_iter().map(join) {
+            sum += tally?;
+        }
+        heads.and(published).map(|_| sum)
+    })
+}
+
+/// A failure as text, because it goes from thread to thread.
+fn tell<T>(result: Result<T, Failure>) -> Result<T, String> {
+    result.map_err(|failure| failure.to_string())
+}
+
+fn join<T>(thread: ScopedJoinHandle<'_, Result<T, String>>) -> Result<T, Failure> {
+    Ok(thread.join().map_err(|_| "a client panicked")??)
+}
+
+/// For each policy one subscriber of each habit, and one of each to everything that needs no rival.
+fn identities(world: &World) -> Vec<(Identity, Habit)> {
+    let mut all = Vec::new();
+    for habit in Habit::ALL {
+        for class in 0..OverflowPolicy::ALL.len() {
+            let rivals = if habit == Habit::Replaced { 2 } else { 1 };
+            for rival in 0..rivals {
+                let client_id = format!("{habit:?}-{class}");
+                let identity = Identity {
+                    name: format!("{client_id}-{rival}"),
+                    client_id,
+                    topics: world.topics_of_class(class),
+                    receive_buffer_bytes: habit.receive_buffer_bytes(),
+                    has_rival: rivals > 1,
+                };
+                all.push((identity, habit));
+            }
+        }
+    }
+    for number in 0..2 {
+        let name = format!("everything-{number}");
+        let identity = Identity {
+            client_id: name.clone(),
+            name,
+            topics: (0..world.plan.topics).collect(),
+            receive_buffer_bytes: None,
+            has_rival: false,
+        };
+        all.push((identity, [Habit::Fast, Habit::Churning][number]));
+    }
+    all
+}
+
+fn create(address: &ServerAddress, topic: usize) -> Result<(), Failure> {
+    let (name, overflow) = (topic_name(topic), policy_of(topic));
+    let body = format!(r#"{{"name":"{name}","overflow":"{overflow}"}}"#);
+    let reply = rest::request(address, "POST", "/topics", Some(&body))?;
+    match reply.status {
+        201 => Ok(()),
+        _ => Err(format!("topic {name} was not created: {}", reply.text).into()),
+    }
+}
+
+/// The newest seq of each topic, which must be what its publishers were told.
+fn heads(world: &World, address: &ServerAddress) -> Result<Vec<u64>, Failure> {
+    let head = |(topic, truth): (usize, &truth::Truth)| {
+        let path = format!("/topics/{}", topic_name(topic));
+        let head = rest::request(address, "GET", &path, None)?.body["seq"].as_u64();
+        let head = head.ok_or("a topic without a seq")?;
+        world.check("publishers", topic, truth.check_complete(head));
+        Ok(head)
+    };
+    world.truths.iter().enumerate().map(head).collect()
+}
+
+/// Topics, subscriptions and connections, as the server counts them.
+fn counts(address: &ServerAddress) -> Result<[Option<u64>; 3], Failure> {
+    let health = rest::request(address, "GET", "/health", None)?.body;
+    Ok(["topics", "subscribers", "connections"].map(|name| health[name].as_u64()))
+}
+
+/// With all clients gone, the counts must soon be the topics, and the connection that asks.
+fn check_counts(world: &World, address: &ServerAddress) -> Result<(), Failure> {
+    let expected = [world.plan.topics as u64, 0, 1].map(Some);
+    let deadline = Instant::now() + COUNTS_DEADLINE;
+    loop {
+        let now = counts(address)?;
+        if now == expected {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            world.violation(format!("counts are {now:?}, and should be {expected:?}"));
+            return Ok(());
+        }
+        thread::park_timeout(Duration::from_millis(5));
+    }
+}

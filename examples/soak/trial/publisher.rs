@@ -1,0 +1,104 @@
+//! A publisher: sends numbered messages in pieces, with a bounded number in flight, and checks every ack.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::message::{MessageId, Said, write_publish};
+use super::random::Random;
+use super::shared::Failure;
+use super::wire::{Connection, Incoming};
+use super::world::World;
+
+const MOST_IN_FLIGHT: u64 = 256;
+const MOST_AT_ONCE: u64 = 96;
+const ACK_DEADLINE: Duration = Duration::from_secs(60);
+
+#[derive(Debug)]
+pub(crate) struct Publisher<'a> {
+    world: &'a World,
+    index: usize,
+    topics: Vec<usize>,
+    random: Random,
+    connection: Connection,
+    published: u64,
+    /// Topic and number of what is not acked yet, in order.
+    in_flight: VecDeque<(usize, u64)>,
+    /// The newest seq acked, by topic.
+    newest: Vec<u64>,
+}
+
+impl<'a> Publisher<'a> {
+    pub(crate) fn new(world: &'a World, index: usize) -> Result<Publisher<'a>, Failure> {
+        Ok(Publisher {
+            world,
+            index,
+            topics: world.topics_of_class(index),
+            random: Random(world.plan.seed ^ (index as u64) << 32),
+            connection: Connection::open(world.server, None)?,
+            published: 0,
+            in_flight: VecDeque::new(),
+            newest: vec![0; world.plan.topics],
+        })
+    }
+
+    /// Publishes until it is time to stop, then waits for every ack.
+    pub(crate) fn run(mut self) -> Result<(), Failure> {
+        while Instant::now() < self.world.publish_until {
+            self.publish_some()?;
+            let left = self.random.within(0..MOST_IN_FLIGHT);
+            self.await_acks(left)?;
+        }
+        self.await_acks(0)
+    }
+
+    fn publish_some(&mut self) -> Result<(), Failure> {
+        let room = MOST_IN_FLIGHT - self.in_flight.len() as u64;
+        let mut text = Vec::new();
+        for _ in 0..self.random.within(1..MOST_AT_ONCE).min(room) {
+            let at = self.random.within(0..self.topics.len() as u64) as usize;
+            let topic = self.topics[at];
+            self.published += 1;
+            text.clear();
+            write_publish(&mut text, topic, MessageId::new(self.index, self.published));
+            self.connection.add(&text);
+            self.in_flight.push_back((topic, self.published));
+        }
+        self.connection.send()?;
+        Ok(())
+    }
+
+    fn await_acks(&mut self, left: u64) -> Result<(), Failure> {
+        let mut deadline = Instant::now() + ACK_DEADLINE;
+        while self.in_flight.len() as u64 > left {
+            match self.connection.next() {
+                Incoming::Said(said) => {
+                    self.ack(&said);
+                    deadline = Instant::now() + ACK_DEADLINE;
+                }
+                Incoming::Idle if Instant::now() < deadline => {}
+                other => return Err(format!("publisher {}: {other:?}", self.index).into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn ack(&mut self, said: &Said) {
+        let next = self.in_flight.pop_front();
+        let who = format_args!("publisher {}", self.index);
+        let Said::PublishAck { topic, number, seq } = *said else {
+            let text = format!("{who} got {said:?} for {next:?}");
+            return self.world.violation(text);
+        };
+        if next != Some((topic, number)) || seq <= self.newest[topic] {
+            let text = format!("{who} got {said:?} for {next:?}, behind {:?}", self.newest);
+            return self.world.violation(text);
+        }
+        self.newest[topic] = seq;
+        let id = MessageId::new(self.index, number);
+        let result = self.world.truths[topic].acked(seq, id);
+        if let Err(what) = result {
+            self.world
+                .violation(format!("{who}, topic {topic}: {what}"));
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! What one topic's log must hold: the message at each seq. Whoever sees it first, the publisher by its ack or a
+//! subscriber by the event, sets it; everyone later must agree. Eight bytes per message.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+use super::message::MessageId;
+
+const CHUNK: u64 = 1 << 16;
+const ACKED: u64 = 1 << 63;
+/// No more is published in flight than this.
+const MOST_AHEAD: u64 = 16 * CHUNK;
+
+type Chunk = Arc<[AtomicU64]>;
+
+/// The books of one topic, shared by all clients.
+#[derive(Debug, Default)]
+pub(crate) struct Truth {
+    chunks: RwLock<Vec<Chunk>>,
+    acked: AtomicU64,
+    newest_acked: AtomicU64,
+    epoch: OnceLock<String>,
+}
+
+impl Truth {
+    /// An event with this message and seq was delivered.
+    pub(crate) fn delivered(&self, seq: u64, id: MessageId) -> Result<(), String> {
+        let before = self.witness(seq, id, 0)?;
+        agree(before, seq, id)
+    }
+
+    /// The publisher of this message was told that it has this seq.
+    pub(crate) fn acked(&self, seq: u64, id: MessageId) -> Result<(), String> {
+        let before = self.witness(seq, id, ACKED)?;
+        self.acked.fetch_add(1, Ordering::Relaxed);
+        self.newest_acked.fetch_max(seq, Ordering::SeqCst);
+        if before & ACKED != 0 {
+            return Err(format!("seq {seq} was acked twice"));
+        }
+        agree(before, seq, id)
+    }
+
+    /// How many messages were acked.
+    pub(crate) fn acks(&self) -> u64 {
+        self.acked.load(Ordering::Relaxed)
+    }
+
+    /// The newest seq that any publisher knows of.
+    pub(crate) fn newest_acked(&self) -> u64 {
+        self.newest_acked.load(Ordering::SeqCst)
+    }
+
+    /// Every subscriber must be told the same epoch.
+    pub(crate) fn check_epoch(&self, epoch: &str) -> Result<(), String> {
+        match self.epoch.get_or_init(|| epoch.to_owned()) {
+            first if first == epoch => Ok(()),
+            first => Err(format!("epoch {epoch} after {first}")),
+        }
+    }
+
+    /// The epoch, once a subscriber was told it.
+    pub(crate) fn epoch(&self) -> &str {
+        self.epoch.get().map_or("", String::as_str)
+    }
+
+    /// Each seq up to `head` was acked exactly once, and none behind it.
+    pub(crate) fn check_complete(&self, head: u64) -> Result<(), String> {
+        let unacked = (1..=head).find(|&seq| {
+            self.slot(seq)
+                .is_none_or(|(chunk, at)| chunk[at].load(Ordering::SeqCst) & ACKED == 0)
+        });
+        match (unacked, self.acks()) {
+            (Some(seq), _) => Err(format!("seq {seq} was never acked")),
+            (None, acks) if acks != head => Err(format!("{acks} acks for {head} messages")),
+            (None, _) => Ok(()),
+        }
+    }
+
+    /// Sets the message at `seq` if nobody has; returns what stood there.
+    fn witness(&self, seq: u64, id: MessageId, mark: u64) -> Result<u64, String> {
+        let Some((chunk, at)) = self.slot(seq) else {
+            return Err(format!("seq {seq} cannot be: far ahead, or 0"));
+        };
+        match chunk[at].compare_exchange(0, id.0 | mark, Ordering::SeqCst, Ordering::SeqCst) {
+            Ok(before) => Ok(before),
+            Err(_) if mark != 0 => Ok(chunk[at].fetch_or(mark, Ordering::SeqCst)),
+            Err(before) => Ok(before),
+        }
+    }
+
+    fn slot(&self, seq: u64) -> Option<(Chunk, usize)> {
+        let index = seq.checked_sub(1)?;
+        let (chunk, at) = ((index / CHUNK) as usize, (index % CHUNK) as usize);
+        let known = |chunks: &Vec<Chunk>| chunks.get(chunk).map(|chunk| (Arc::clone(chunk), at));
+        let found = known(&self.chunks.read().unwrap_or_else(PoisonError::into_inner));
+        if found.is_some() || seq > self.newest_acked() + MOST_AHEAD {
+            return found;
+        }
+        let mut chunks = self.chunks.write().unwrap_or_else(PoisonError::into_inner);
+        while chunks.len() <= chunk {
+            chunks.push((0..CHUNK).map(|_| AtomicU64::new(0)).collect());
+        }
+        known(&chunks)
+    }
+}
+
+fn agree(before: u64, seq: u64, id: MessageId) -> Result<(), String> {
+    match MessageId(before & !ACKED) {
+        MessageId(0) => Ok(()),
+        same if same == id => Ok(()),
+        other => Err(format!("seq {seq} is {id:x?} and {other:x?}")),
+    }
+}
