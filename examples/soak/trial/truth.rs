@@ -1,6 +1,7 @@
 //! What one topic's log must hold: the message at each seq. Whoever sees it first, the publisher by its ack or a
-//! subscriber by the event, sets it; everyone later must agree. Eight bytes per message.
+//! subscriber by the event, sets it; everyone later must agree. Eight bytes per message, of the newest few millions.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
@@ -11,12 +12,47 @@ const ACKED: u64 = 1 << 63;
 /// No more is published in flight than this.
 const MOST_AHEAD: u64 = 16 * CHUNK;
 
+/// No subscriber is further behind than this many chunks: what is older is checked a last time and let go.
+const MOST_CHUNKS: usize = 64;
+
 type Chunk = Arc<[AtomicU64]>;
+
+#[derive(Debug, Default)]
+struct Chunks {
+    /// How many were let go.
+    gone: usize,
+    kept: VecDeque<Chunk>,
+    /// Seqs in those that were let go without an ack.
+    unacked: usize,
+}
+
+impl Chunks {
+    fn get(&self, index: usize) -> Option<Chunk> {
+        let at = index.checked_sub(self.gone)?;
+        self.kept.get(at).map(Arc::clone)
+    }
+
+    fn grow(&mut self) {
+        let empty = (0..CHUNK).map(|_| AtomicU64::new(0)).collect();
+        self.kept.push_back(empty);
+        if self.kept.len() > MOST_CHUNKS {
+            self.gone += 1;
+            let oldest = self.kept.pop_front();
+            self.unacked += oldest.map_or(0, |chunk| unacked(chunk.iter()));
+        }
+    }
+}
+
+fn unacked<'a>(slots: impl Iterator<Item = &'a AtomicU64>) -> usize {
+    slots
+        .filter(|slot| slot.load(Ordering::SeqCst) & ACKED == 0)
+        .count()
+}
 
 /// The books of one topic, shared by all clients.
 #[derive(Debug, Default)]
 pub(crate) struct Truth {
-    chunks: RwLock<Vec<Chunk>>,
+    chunks: RwLock<Chunks>,
     acked: AtomicU64,
     newest_acked: AtomicU64,
     epoch: OnceLock<String>,
@@ -65,21 +101,19 @@ impl Truth {
 
     /// Each seq up to `head` was acked exactly once, and none behind it.
     pub(crate) fn check_complete(&self, head: u64) -> Result<(), String> {
-        let unacked = (1..=head).find(|&seq| {
-            self.slot(seq)
-                .is_none_or(|(chunk, at)| chunk[at].load(Ordering::SeqCst) & ACKED == 0)
-        });
-        match (unacked, self.acks()) {
-            (Some(seq), _) => Err(format!("seq {seq} was never acked")),
-            (None, acks) if acks != head => Err(format!("{acks} acks for {head} messages")),
-            (None, _) => Ok(()),
+        let chunks = self.chunks.read().unwrap_or_else(PoisonError::into_inner);
+        let left = head.saturating_sub(chunks.gone as u64 * CHUNK) as usize;
+        let kept = chunks.kept.iter().flat_map(|chunk| chunk.iter());
+        match (chunks.unacked + unacked(kept.take(left)), self.acks()) {
+            (0, acks) if acks == head => Ok(()),
+            (never, acks) => Err(format!("{acks} acks for {head}, {never} were never acked")),
         }
     }
 
     /// Sets the message at `seq` if nobody has; returns what stood there.
     fn witness(&self, seq: u64, id: MessageId, mark: u64) -> Result<u64, String> {
         let Some((chunk, at)) = self.slot(seq) else {
-            return Err(format!("seq {seq} cannot be: far ahead, or 0"));
+            return Err(format!("seq {seq} cannot be: far ahead, far behind, or 0"));
         };
         match chunk[at].compare_exchange(0, id.0 | mark, Ordering::SeqCst, Ordering::SeqCst) {
             Ok(before) => Ok(before),
@@ -91,14 +125,14 @@ impl Truth {
     fn slot(&self, seq: u64) -> Option<(Chunk, usize)> {
         let index = seq.checked_sub(1)?;
         let (chunk, at) = ((index / CHUNK) as usize, (index % CHUNK) as usize);
-        let known = |chunks: &Vec<Chunk>| chunks.get(chunk).map(|chunk| (Arc::clone(chunk), at));
+        let known = |chunks: &Chunks| chunks.get(chunk).map(|chunk| (chunk, at));
         let found = known(&self.chunks.read().unwrap_or_else(PoisonError::into_inner));
         if found.is_some() || seq > self.newest_acked() + MOST_AHEAD {
             return found;
         }
         let mut chunks = self.chunks.write().unwrap_or_else(PoisonError::into_inner);
-        while chunks.len() <= chunk {
-            chunks.push((0..CHUNK).map(|_| AtomicU64::new(0)).collect());
+        while chunks.gone + chunks.kept.len() <= chunk {
+            chunks.grow();
         }
         known(&chunks)
     }
