@@ -22,5 +22,7 @@ pub(crate) use gathering::Progress;
 pub(crate) use history::{HistoryError, HistoryPage};
 pub(crate) use piece::{Batch, Piece};
 pub(crate) use registry::{Broker, CreateError, TopicOptions};
+#[cfg(test)]
+pub(crate) use subscription::Nobody;
 pub(crate) use subscription::{Outlet, Subscription};
 pub(crate) use topic::{Opened, PublishError, Published, SubscribeError, Topic, TopicStats};

@@ -281,6 +281,23 @@ impl Subscription {
     }
 }
 
+/// A connection that is over and does nothing, for tests.
+#[cfg(test)]
+pub(crate) struct Nobody;
+
+#[cfg(test)]
+impl Outlet for Nobody {
+    fn offer(&self, _: &Arc<Subscription>, _: &mut Batch) -> bool {
+        false
+    }
+    fn leave_to_writer(&self, _: &Arc<Subscription>) {}
+    fn replaced(&self, _: &Arc<Subscription>) {}
+    fn too_slow(&self, _: &Arc<Subscription>) {}
+    fn is_over(&self) -> bool {
+        true
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -289,20 +306,6 @@ mod tests {
     use crate::protocol::{Message, StartAt, Timestamp, TopicName};
     use serde_json::value::RawValue;
     use std::thread;
-
-    struct Nobody;
-
-    impl Outlet for Nobody {
-        fn offer(&self, _: &Arc<Subscription>, _: &mut Batch) -> bool {
-            false
-        }
-        fn leave_to_writer(&self, _: &Arc<Subscription>) {}
-        fn replaced(&self, _: &Arc<Subscription>) {}
-        fn too_slow(&self, _: &Arc<Subscription>) {}
-        fn is_over(&self) -> bool {
-            true
-        }
-    }
 
     #[test]
     fn a_connection_that_is_over_takes_nothing_over() {

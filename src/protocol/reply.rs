@@ -137,13 +137,12 @@ fn error_object(out: &mut Vec<u8>, code: ErrorCode, message: &str) {
 
 /// A field whose value needs no escaping.
 fn field(out: &mut Vec<u8>, name: &str, value: &str) {
-    out.extend_from_slice(b",\"");
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b"\":\"");
+    raw(out, name, "\"");
     out.extend_from_slice(value.as_bytes());
     out.push(b'"');
 }
 
+/// A field whose value is JSON text already.
 fn raw(out: &mut Vec<u8>, name: &str, value: &str) {
     out.extend_from_slice(b",\"");
     out.extend_from_slice(name.as_bytes());

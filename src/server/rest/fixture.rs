@@ -5,26 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Api;
-use crate::broker::{Batch, Broker, Outlet, Subscription};
+use crate::broker::{Broker, Nobody};
 use crate::config::Config;
 use crate::protocol::{ClientId, StartAt};
 use crate::server::http::message::BODY_TYPE_HEADER;
 use crate::server::http::{Request, Response};
-
-/// A subscriber that takes nothing.
-struct Idle;
-
-impl Outlet for Idle {
-    fn offer(&self, _: &Arc<Subscription>, _: &mut Batch) -> bool {
-        false
-    }
-    fn leave_to_writer(&self, _: &Arc<Subscription>) {}
-    fn replaced(&self, _: &Arc<Subscription>) {}
-    fn too_slow(&self, _: &Arc<Subscription>) {}
-    fn is_over(&self) -> bool {
-        false
-    }
-}
 
 pub(super) struct Server {
     api: Api,
@@ -80,7 +65,11 @@ impl Server {
     pub(super) fn subscribe_idle(&self, name: &str) {
         let topic = self.api.broker.topic(name).unwrap();
         let client_id = ClientId::new("idle").unwrap();
-        let opened = topic.subscribe(client_id, &StartAt::Last(0), std::sync::Weak::<Idle>::new());
+        let opened = topic.subscribe(
+            client_id,
+            &StartAt::Last(0),
+            std::sync::Weak::<Nobody>::new(),
+        );
         assert!(
             opened
                 .is_ok_and(|opened| { opened.subscription.go_live().is_none() && opened.seq == 0 })
