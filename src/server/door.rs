@@ -111,6 +111,6 @@ fn refuse_all(refused: &Receiver<Arc<TcpStream>>, closing: &AtomicBool) {
             continue;
         }
         let problem = Problem::unavailable("The server has all the connections it can hold");
-        refuse(&socket, &problem, REFUSAL_TIMEOUT);
+        refuse(&socket, &problem, false, REFUSAL_TIMEOUT);
     }
 }

@@ -97,7 +97,12 @@ impl Serving {
         received: Vec<u8>,
     ) {
         let refuse = |problem: &Problem| {
-            refuse(socket, problem, self.config.write_timeout);
+            refuse(
+                socket,
+                problem,
+                head.is_for_head(),
+                self.config.write_timeout,
+            );
             tracing::info!(connection = id, %peer, reason = problem.code, "websocket refused");
         };
         let principal = match permit::handshake(&self.guard, head) {

@@ -16,6 +16,7 @@ mod connections;
 mod deletion;
 mod exhaustion;
 mod handshake;
+mod head;
 mod heartbeat;
 mod http_strictness;
 mod limits;

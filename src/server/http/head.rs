@@ -43,6 +43,11 @@ impl Head {
         fields::values(&self.headers, name)
     }
 
+    /// Whether only the head of the answer is wanted.
+    pub(crate) fn is_for_head(&self) -> bool {
+        self.method == "HEAD"
+    }
+
     /// Whether the path is `/ws`, however it was percent-encoded.
     pub(crate) fn is_websocket_path(&self) -> bool {
         target::segments(&self.path).is_ok_and(|segments| segments == ["ws"])

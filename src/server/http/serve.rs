@@ -54,6 +54,7 @@ pub(crate) fn serve(stream: &Arc<TcpStream>, edge: &Edge) -> Ended {
         stream,
         edge,
         requests: RequestStream::new(Arc::clone(stream), edge.limits),
+        head_only: false,
         answered: 0,
     };
     let end = connection.run();
@@ -73,10 +74,15 @@ pub(crate) fn serve(stream: &Arc<TcpStream>, edge: &Edge) -> Ended {
     }
 }
 
-/// Answers with a problem and ends the connection so that the answer arrives.
-pub(crate) fn refuse(stream: &TcpStream, problem: &Problem, write_timeout: Duration) {
+/// Answers with a problem and ends the connection so that the answer arrives. `head_only` when it answers a HEAD.
+pub(crate) fn refuse(
+    stream: &TcpStream,
+    problem: &Problem,
+    head_only: bool,
+    write_timeout: Duration,
+) {
     let delivery = Delivery {
-        head_only: false,
+        head_only,
         close: true,
     };
     let bytes = Answer::from(problem).encode(delivery);
@@ -89,6 +95,8 @@ struct Connection<'a> {
     stream: &'a Arc<TcpStream>,
     edge: &'a Edge,
     requests: RequestStream,
+    /// The request that is being answered is a HEAD.
+    head_only: bool,
     answered: u64,
 }
 
@@ -106,7 +114,8 @@ impl Connection<'_> {
                 Err(Stop::Read(ReadEnd::Closed(reason))) => return End::Closed(reason),
                 Err(Stop::Read(ReadEnd::Refused(problem))) => {
                     self.answered += 1;
-                    refuse(self.stream, &problem, self.edge.write_timeout);
+                    let timeout = self.edge.write_timeout;
+                    refuse(self.stream, &problem, self.head_only, timeout);
                     return End::Closed(problem.code);
                 }
             }
@@ -115,14 +124,20 @@ impl Connection<'_> {
 
     /// `Ok` when the connection is ready for the next request.
     fn serve_one(&mut self) -> Result<(), Stop> {
-        let head = self.requests.read_head()?;
+        let head = self.requests.read_head();
+        self.head_only = match &head {
+            Ok(head) => head.is_for_head(),
+            // A head that is refused is still there.
+            Err(_) => self.requests.begins_with_head(),
+        };
+        let head = head?;
         if head.is_websocket_path() {
             return Err(Stop::Upgrade(Box::new(head)));
         }
         let allowed = self.check(&head)?;
         let body = self.requests.read_body(&head)?;
         let delivery = Delivery {
-            head_only: head.method == "HEAD",
+            head_only: self.head_only,
             close: !head.keep_alive,
         };
         let answer = match allowed {

@@ -68,6 +68,11 @@ impl RequestStream {
         self.received
     }
 
+    /// Whether a HEAD request stands at the front, however malformed the rest of it is.
+    pub(crate) fn begins_with_head(&self) -> bool {
+        self.received.starts_with(b"HEAD ")
+    }
+
     pub(crate) fn read_head(&mut self) -> Result<Head, ReadEnd> {
         self.wait_for_request()?;
         self.deadline = Deadline::after(self.limits.request_timeout);

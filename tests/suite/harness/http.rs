@@ -109,6 +109,13 @@ impl HttpClient {
         }
     }
 
+    /// Everything that comes until the server closes the connection.
+    pub(crate) fn read_to_end(mut self) -> String {
+        let deadline = Instant::now() + DEADLINE;
+        while self.fill(deadline) > 0 {}
+        String::from_utf8_lossy(&self.input).into_owned()
+    }
+
     /// Whether something has come, without waiting for it.
     pub(crate) fn has_input(&self) -> bool {
         self.stream.set_nonblocking(true).expect("a mode");
