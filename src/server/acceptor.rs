@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use nix::libc::{EMFILE, ENFILE};
 
+use super::panics::Panics;
 use crate::sync::Arc;
 use crate::sync::channel::{Receiver, RecvTimeoutError, Sender};
 
@@ -28,6 +29,7 @@ pub(super) struct Acceptor {
     refuse: Sender<Arc<TcpStream>>,
     /// A descriptor kept for the day when there is none left: with it a connection can still be told so.
     spare: Option<File>,
+    panics: Panics,
 }
 
 impl Acceptor {
@@ -37,6 +39,7 @@ impl Acceptor {
         woken: Receiver<()>,
         admit: Box<Admit>,
         refuse: Sender<Arc<TcpStream>>,
+        panics: Panics,
     ) -> Acceptor {
         Acceptor {
             listener,
@@ -45,6 +48,7 @@ impl Acceptor {
             admit,
             refuse,
             spare: File::open(SPARE).ok(),
+            panics,
         }
     }
 
@@ -52,15 +56,15 @@ impl Acceptor {
     pub(super) fn run(mut self) {
         let mut back_off = MIN_BACK_OFF;
         while !self.closing.load(Ordering::SeqCst) {
-            match self.accept() {
-                Ok((socket, peer)) => {
-                    back_off = MIN_BACK_OFF;
-                    self.receive(socket, peer);
-                }
-                Err(error) if is_of_one_connection(&error) => {}
-                Err(_) if self.closing.load(Ordering::SeqCst) => return,
-                Err(error) => {
-                    tracing::warn!(%error, back_off_ms = back_off.as_millis() as u64, "cannot accept");
+            let panics = self.panics.clone();
+            match panics.catch(|| self.accept_one()) {
+                Some(Ok(())) => back_off = MIN_BACK_OFF,
+                Some(Err(error)) if is_of_one_connection(&error) => {}
+                _ if self.closing.load(Ordering::SeqCst) => return,
+                failed => {
+                    if let Some(Err(error)) = failed {
+                        tracing::warn!(%error, back_off_ms = back_off.as_millis() as u64, "cannot accept");
+                    }
                     if self.woken.recv_timeout(back_off) != Err(RecvTimeoutError::Timeout) {
                         return;
                     }
@@ -68,6 +72,13 @@ impl Acceptor {
                 }
             }
         }
+    }
+
+    fn accept_one(&mut self) -> io::Result<()> {
+        let (socket, peer) = self.accept()?;
+        tracing::trace!(%peer, "accepted");
+        self.receive(socket, peer);
+        Ok(())
     }
 
     /// The next connection, if need be at the cost of the spare descriptor.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
+use super::panics::Panics;
 use super::websocket::{Connection, EndReason};
 use crate::sync::channel::{Receiver, Sender, unbounded};
 use crate::sync::{Arc, Condvar, Mutex};
@@ -25,6 +26,7 @@ pub(crate) struct Connections {
     /// A connection left the list.
     left: Condvar,
     ended: Sender<Ended>,
+    panics: Panics,
 }
 
 struct Live {
@@ -59,7 +61,7 @@ pub(crate) struct Reaper {
 
 impl Connections {
     /// An empty list, and the reaper that keeps it in order.
-    pub(crate) fn start(cap: usize) -> io::Result<(Arc<Connections>, Reaper)> {
+    pub(crate) fn start(cap: usize, panics: Panics) -> io::Result<(Arc<Connections>, Reaper)> {
         let (sender, receiver) = unbounded();
         let connections = Arc::new(Connections {
             cap,
@@ -69,6 +71,7 @@ impl Connections {
             closed: AtomicBool::new(false),
             left: Condvar::new(),
             ended: sender,
+            panics,
         });
         let thread = thread::Builder::new().name("reaper".to_owned()).spawn({
             let connections = Arc::clone(&connections);
@@ -200,18 +203,20 @@ impl Connections {
     fn reap(&self, ended: &Receiver<Ended>) {
         for event in ended {
             let Ended::Connection(id) = event else { return };
-            let Some(live) = self.live.lock().remove(&id) else {
-                // Its thread could not be started.
-                self.open.fetch_sub(1, Ordering::Relaxed);
-                continue;
-            };
-            if live.thread.join().is_err() {
-                tracing::error!(connection = id, "a panic ended the connection");
-            }
-            drop((live.socket, live.websocket));
+            // Not listed: its thread could not be started.
+            let live = self.live.lock().remove(&id);
+            self.panics.catch(|| live.map(|live| self.bury(id, live)));
             self.open.fetch_sub(1, Ordering::Relaxed);
             self.left.notify_all();
         }
+    }
+
+    fn bury(&self, id: u64, live: Live) {
+        if live.thread.join().is_err() {
+            self.panics.note();
+        }
+        drop((live.socket, live.websocket));
+        tracing::trace!(connection = id, "connection forgotten");
     }
 }
 

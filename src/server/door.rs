@@ -12,6 +12,7 @@ use super::StartError;
 use super::acceptor::{Acceptor, Admit};
 use super::http::Problem;
 use super::http::serve::refuse;
+use super::panics::Panics;
 use crate::config::Config;
 use crate::sync::Arc;
 use crate::sync::channel::{Receiver, Sender, bounded};
@@ -66,14 +67,19 @@ pub(super) struct Door {
 }
 
 impl Door {
-    pub(super) fn open(listener: TcpListener, admit: Box<Admit>) -> io::Result<Door> {
+    pub(super) fn open(
+        listener: TcpListener,
+        admit: Box<Admit>,
+        panics: &Panics,
+    ) -> io::Result<Door> {
         let listener = Arc::new(listener);
         let closing = Arc::new(AtomicBool::new(false));
         let (wake, woken) = bounded(1);
         let (refuse, refused) = bounded(MAX_REFUSALS);
         let refusing = thread::Builder::new().name("refuser".to_owned()).spawn({
             let closing = Arc::clone(&closing);
-            move || refuse_all(&refused, &closing)
+            let panics = panics.clone();
+            move || refuse_all(&refused, &closing, &panics)
         })?;
         let accepting = thread::Builder::new().name("door".to_owned()).spawn({
             let acceptor = Acceptor::new(
@@ -82,6 +88,7 @@ impl Door {
                 woken,
                 admit,
                 refuse,
+                panics.clone(),
             );
             move || acceptor.run()
         })?;
@@ -105,12 +112,17 @@ impl Door {
 }
 
 /// Each refusal may take as long as its peer likes to stay; a door that closes has no time for those that wait.
-fn refuse_all(refused: &Receiver<Arc<TcpStream>>, closing: &AtomicBool) {
+fn refuse_all(refused: &Receiver<Arc<TcpStream>>, closing: &AtomicBool, panics: &Panics) {
     for socket in refused {
         if closing.load(Ordering::SeqCst) {
             continue;
         }
-        let problem = Problem::unavailable("The server has all the connections it can hold");
-        refuse(&socket, &problem, false, REFUSAL_TIMEOUT);
+        panics.catch(|| refuse_full(&socket));
     }
+}
+
+fn refuse_full(socket: &TcpStream) {
+    tracing::debug!("a connection is refused: the server is full");
+    let problem = Problem::unavailable("The server has all the connections it can hold");
+    refuse(socket, &problem, false, REFUSAL_TIMEOUT);
 }

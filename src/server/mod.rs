@@ -13,6 +13,7 @@ mod error;
 mod http;
 mod limit;
 mod machine;
+mod panics;
 mod permit;
 mod rest;
 mod serving;
@@ -26,6 +27,7 @@ pub use error::StartError;
 
 use self::connections::{Connections, Reaper};
 use self::door::Door;
+use self::panics::Panics;
 use self::serving::Serving;
 use self::websocket::{Connection, EndReason};
 use crate::access::{Guard, InvalidKeysFile};
@@ -60,6 +62,7 @@ const END_GRACE: Duration = Duration::from_secs(30);
 pub struct Server {
     address: SocketAddr,
     cap: ConnectionCap,
+    panics: Panics,
     /// Taken when it stops.
     running: Option<Running>,
 }
@@ -95,10 +98,12 @@ impl Server {
         let listener = door::listen(&config)?;
         let address = listener.local_addr()?;
         let cap = capacity::admit(config.max_connections);
-        let (connections, reaper) = Connections::start(cap.connections)?;
+        let panics = Panics::default();
+        let (connections, reaper) = Connections::start(cap.connections, panics.clone())?;
         let open = || {
-            let serving = Arc::new(Serving::start(config, guard, &connections)?);
-            let door = Door::open(listener, serving::admit(&serving, &connections))?;
+            let serving = Serving::start(config, guard, &connections, panics.clone())?;
+            let serving = Arc::new(serving);
+            let door = Door::open(listener, serving::admit(&serving, &connections), &panics)?;
             Ok((serving, door))
         };
         let (serving, door) = match open() {
@@ -111,6 +116,7 @@ impl Server {
         Ok(Server {
             address,
             cap,
+            panics,
             running: Some(Running {
                 serving,
                 connections,
@@ -132,6 +138,12 @@ impl Server {
         self.cap
     }
 
+    /// Panics in the server's threads since it started. Each ended one connection or one request at most.
+    #[must_use]
+    pub fn panics(&self) -> u64 {
+        self.panics.count()
+    }
+
     /// Reads the file of keys again. What a key may do from now on counts for the next request; a WebSocket whose key is
     /// gone, or was changed in any way, is closed with 4001. Without such a file nothing happens.
     ///
@@ -139,7 +151,10 @@ impl Server {
     /// [`InvalidKeysFile`], also logged: then all keys stay as they are.
     pub fn reload_keys(&self) -> Result<(), InvalidKeysFile> {
         match &self.running {
-            Some(running) => running.reload_keys(),
+            Some(running) => {
+                let reloaded = self.panics.catch(|| running.reload_keys());
+                reloaded.unwrap_or_else(|| Err(running.keys_not_reloaded()))
+            }
             None => Ok(()),
         }
     }
@@ -181,6 +196,13 @@ impl Running {
         let (keys, closed) = (guard.key_count(), websockets.len());
         tracing::info!(keys, closed, "keys reloaded");
         Ok(())
+    }
+
+    fn keys_not_reloaded(&self) -> InvalidKeysFile {
+        InvalidKeysFile {
+            file: self.serving.config.keys_file.clone().unwrap_or_default(),
+            reason: "the server failed to reload it".to_owned(),
+        }
     }
 
     fn stop(self) -> ShutdownReport {

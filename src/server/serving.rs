@@ -12,10 +12,11 @@ use super::http::head::Head;
 use super::http::serve::{Edge, Ended, refuse, serve};
 use super::http::stream::RequestLimits;
 use super::http::{Problem, Request, target};
+use super::panics::Panics;
 use super::permit;
 use super::rest::Api;
 use super::websocket::{self, Opening, SlowConsumerLog};
-use crate::access::Guard;
+use crate::access::{Guard, Principal};
 use crate::broker::Broker;
 use crate::config::Config;
 use crate::sync::Arc;
@@ -36,6 +37,7 @@ impl Serving {
         config: Config,
         guard: Guard,
         connections: &Connections,
+        panics: Panics,
     ) -> io::Result<Serving> {
         let guard = Arc::new(guard);
         let broker = Arc::new(Broker::new(&config));
@@ -47,7 +49,7 @@ impl Serving {
             answer_timeout: ANSWER_TIMEOUT,
         };
         let edge = Edge {
-            gateway: Gateway::start(options, &handler)?,
+            gateway: Gateway::start(options, &handler, &panics)?,
             limits: RequestLimits {
                 request_timeout: config.request_timeout,
                 idle_timeout: config.heartbeat * 2,
@@ -64,6 +66,7 @@ impl Serving {
                 let broker = Arc::clone(&broker);
                 Box::new(move |request, event_bytes| wait_for_room(&broker, request, event_bytes))
             },
+            panics,
         };
         Ok(Serving {
             config,
@@ -87,6 +90,17 @@ impl Serving {
         }
     }
 
+    /// Who opens a WebSocket, and the bytes of the 101.
+    fn judge(&self, head: &Head) -> Result<(Principal, Vec<u8>), Problem> {
+        tracing::trace!("handshake");
+        let principal = permit::handshake(&self.guard, head)?;
+        if self.broker.is_draining() {
+            return Err(Problem::shutting_down());
+        }
+        let response = websocket::accept(head, &self.config.allowed_origins)?;
+        Ok((principal, response))
+    }
+
     fn upgrade(
         &self,
         id: u64,
@@ -105,15 +119,9 @@ impl Serving {
             );
             tracing::info!(connection = id, %peer, reason = problem.code, "websocket refused");
         };
-        let principal = match permit::handshake(&self.guard, head) {
-            Ok(principal) => principal,
-            Err(problem) => return refuse(&problem),
-        };
-        if self.broker.is_draining() {
-            return refuse(&Problem::shutting_down());
-        }
-        let response = match websocket::accept(head, &self.config.allowed_origins) {
-            Ok(response) => response,
+        let judged = self.edge.panics.catch(|| self.judge(head));
+        let (principal, response) = match judged.unwrap_or_else(|| Err(Problem::internal())) {
+            Ok(judged) => judged,
             Err(problem) => return refuse(&problem),
         };
         let opening = Opening::new(
@@ -123,6 +131,7 @@ impl Serving {
             Arc::clone(socket),
             &self.config,
             Arc::clone(&self.slow_log),
+            self.edge.panics.clone(),
         );
         if !connections.upgrade(&opening.connection) {
             return refuse(&Problem::shutting_down());
@@ -153,7 +162,8 @@ pub(super) fn admit(serving: &Arc<Serving>, connections: &Arc<Connections>) -> B
     Box::new(move |socket: TcpStream, peer: SocketAddr| {
         let (serving, known) = (Arc::clone(&serving), Arc::clone(&connections));
         connections.admit(socket, move |id, socket| {
-            serving.run(id, peer, &socket, &known);
+            let panics = &serving.edge.panics;
+            panics.catch(|| serving.run(id, peer, &socket, &known));
         })
     })
 }

@@ -22,6 +22,7 @@ mod http_strictness;
 mod limits;
 mod ordering;
 mod overflow;
+mod panics;
 mod payloads;
 mod replay;
 mod request_ids;

@@ -1,5 +1,6 @@
 //! Publishing to a topic: append, fan out, and under the `block` policy wait for room.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Instant;
 
 use super::{State, Topic};
@@ -72,13 +73,19 @@ impl Topic {
 
     /// Offers everything published to every subscriber, unless another thread is about to. Called with no lock held.
     pub(crate) fn fan_out(&self, batch: &mut Batch) {
-        let done = self
-            .fan_out
-            .run(|| self.is_behind(), || self.offer_all(batch));
-        if !done {
+        let offer_all = || {
+            self.fan_out
+                .run(|| self.is_behind(), || self.offer_all(batch))
+        };
+        let done = catch_unwind(AssertUnwindSafe(offer_all));
+        if !matches!(done, Ok(true)) {
             for subscription in self.subscribers().iter() {
                 subscription.leave_to_writer();
             }
+        }
+        if let Err(panic) = done {
+            // The events, also those of other publishers, are in good hands.
+            resume_unwind(panic);
         }
     }
 
@@ -184,5 +191,57 @@ impl Topic {
                 .min(head);
         }
         state.slowest >= required
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::{Broker, Outlet, TopicOptions};
+    use crate::config::Config;
+    use crate::protocol::{ClientId, StartAt, TopicName};
+    use crate::sync::Weak;
+    use serde_json::value::RawValue;
+
+    /// Panics when offered events, and counts what is left to its writer.
+    #[derive(Default)]
+    struct Fragile {
+        left_to_writer: std::sync::atomic::AtomicUsize,
+    }
+
+    impl Outlet for Fragile {
+        fn offer(&self, _: &Arc<Subscription>, _: &mut Batch) -> bool {
+            panic!("as it should");
+        }
+        fn leave_to_writer(&self, _: &Arc<Subscription>) {
+            self.left_to_writer.fetch_add(1, Ordering::Relaxed);
+        }
+        fn replaced(&self, _: &Arc<Subscription>) {}
+        fn too_slow(&self, _: &Arc<Subscription>) {}
+        fn is_over(&self) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn a_fan_out_that_panics_leaves_the_events_to_the_writers_and_the_next_one_is_free() {
+        let broker = Broker::new(&Config::default());
+        let name = TopicName::new("t").unwrap();
+        let topic = broker.create_topic(name, &TopicOptions::default()).unwrap();
+        let outlet = Arc::new(Fragile::default());
+        for client_id in ["a", "b", "c"] {
+            let outlet: Weak<Fragile> = Arc::downgrade(&outlet);
+            let client_id = ClientId::new(client_id).unwrap();
+            let opened = topic.subscribe(client_id, &StartAt::Last(0), outlet);
+            opened.unwrap().subscription.go_live();
+        }
+        let payload: Box<RawValue> = serde_json::from_str("1").unwrap();
+        let message = Message::new("550e8400-e29b-41d4-a716-446655440000", &payload).unwrap();
+        for round in 1..=2 {
+            topic.try_publish(&message, Timestamp::now()).unwrap();
+            let fan_out = || topic.fan_out(&mut Batch::default());
+            assert!(catch_unwind(AssertUnwindSafe(fan_out)).is_err());
+            assert_eq!(outlet.left_to_writer.load(Ordering::Relaxed), 3 * round);
+        }
     }
 }

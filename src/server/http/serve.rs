@@ -17,6 +17,7 @@ use super::message::{BODY_TYPE_HEADER, Request};
 use super::origin;
 use super::problem::Problem;
 use super::stream::{ReadEnd, RequestLimits, RequestStream};
+use crate::server::panics::Panics;
 
 /// What all connections share.
 pub(crate) struct Edge {
@@ -28,6 +29,7 @@ pub(crate) struct Edge {
     pub(crate) wait: Box<Wait>,
     /// Set while the server goes down: every answer is then the last on its connection.
     pub(crate) draining: Arc<AtomicBool>,
+    pub(crate) panics: Panics,
 }
 
 /// Judges by its head who makes a request, and whether he may. A stranger gets status 401.
@@ -124,6 +126,15 @@ impl Connection<'_> {
 
     /// `Ok` when the connection is ready for the next request.
     fn serve_one(&mut self) -> Result<(), Stop> {
+        self.head_only = false;
+        let panics = &self.edge.panics;
+        // Nothing of the answer has been sent: a panic can still be told.
+        let prepared = panics.catch(|| self.prepare());
+        let (answer, delivery) = prepared.unwrap_or_else(|| Err(Problem::internal().into()))?;
+        self.deliver(&answer, delivery)
+    }
+
+    fn prepare(&mut self) -> Result<(Answer, Delivery), Stop> {
         let head = self.requests.read_head();
         self.head_only = match &head {
             Ok(head) => head.is_for_head(),
@@ -131,6 +142,7 @@ impl Connection<'_> {
             Err(_) => self.requests.begins_with_head(),
         };
         let head = head?;
+        tracing::trace!(method = head.method, "request");
         if head.is_websocket_path() {
             return Err(Stop::Upgrade(Box::new(head)));
         }
@@ -145,7 +157,7 @@ impl Connection<'_> {
             Err(problem) => Answer::from(&problem),
         };
         let close = delivery.close || self.edge.draining.load(Ordering::SeqCst);
-        self.deliver(&answer, Delivery { close, ..delivery })
+        Ok((answer, Delivery { close, ..delivery }))
     }
 
     /// Whether the request is carried out once it is read. A stranger's body is not even read.

@@ -13,6 +13,7 @@ use crate::broker::{Batch, Outlet, Subscription};
 use crate::protocol::{
     ClientId, Fault, Notice, TopicName, close_frame, push_error, push_notice, push_slow_consumer,
 };
+use crate::server::panics::Panics;
 use crate::sync::{Arc, Mutex};
 
 /// What names a subscription on its connection.
@@ -30,6 +31,7 @@ pub(crate) struct Connection {
     /// Events its subscriptions had still to get when they ended.
     pending_at_end: AtomicU64,
     slow_log: Arc<SlowConsumerLog>,
+    pub(super) panics: Panics,
 }
 
 impl Connection {
@@ -39,6 +41,7 @@ impl Connection {
         principal: Principal,
         outbox: Outbox,
         slow_log: Arc<SlowConsumerLog>,
+        panics: Panics,
     ) -> Connection {
         Connection {
             id,
@@ -49,6 +52,7 @@ impl Connection {
             end_reason: OnceLock::new(),
             pending_at_end: AtomicU64::new(0),
             slow_log,
+            panics,
         }
     }
 
@@ -187,9 +191,17 @@ impl Connection {
 
 impl Outlet for Connection {
     fn offer(&self, subscription: &Arc<Subscription>, batch: &mut Batch) -> bool {
-        let offered = self.outbox.offer(subscription, batch);
-        self.follow_up(subscription, offered);
-        offered.more
+        // This is a publisher's thread, and its connection is not the one to end.
+        let more = self.panics.catch(|| {
+            let offered = self.outbox.offer(subscription, batch);
+            self.follow_up(subscription, offered);
+            offered.more
+        });
+        more.unwrap_or_else(|| {
+            batch.reset();
+            self.end(EndReason::Internal);
+            false
+        })
     }
 
     fn leave_to_writer(&self, subscription: &Arc<Subscription>) {

@@ -19,7 +19,6 @@ mod unsent;
 mod writer;
 
 use std::net::{SocketAddr, TcpStream};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
 pub(crate) use self::connection::Connection;
@@ -34,6 +33,7 @@ use self::session::Session;
 use crate::access::Principal;
 use crate::broker::Broker;
 use crate::config::Config;
+use crate::server::panics::Panics;
 use crate::sync::Arc;
 use crate::sync::channel::{Receiver, bounded};
 
@@ -55,10 +55,12 @@ impl Opening {
         socket: Arc<TcpStream>,
         config: &Config,
         slow_log: Arc<SlowConsumerLog>,
+        panics: Panics,
     ) -> Opening {
         let (outbox, work) = Outbox::new(Arc::clone(&socket), config.write_timeout);
+        let connection = Connection::new(id, peer, principal, outbox, slow_log, panics);
         Opening {
-            connection: Arc::new(Connection::new(id, peer, principal, outbox, slow_log)),
+            connection: Arc::new(connection),
             work,
             socket,
         }
@@ -90,35 +92,45 @@ impl Opening {
                 move || {
                     // It is dropped, not sent to.
                     let _ = wait_for_answer.recv();
-                    let ran = catch_unwind(AssertUnwindSafe(|| writer::run(&connection, &work)));
-                    connection.abort(if ran.is_ok() {
-                        EndReason::PeerGone
-                    } else {
-                        EndReason::Internal
-                    });
+                    write(&connection, &work);
                 }
             })?;
-        tracing::info!(connection = connection.id, peer = %connection.peer, key = connection.principal.name(), "websocket opened");
-        let answer = answer();
-        connection.outbox.open();
-        drop(answered);
-        let messages = match answer {
-            Ok(()) => read(&connection, Inbound::new(socket, received), broker, config),
-            Err(_) => {
+        let messages = connection.panics.catch(|| {
+            tracing::info!(connection = connection.id, peer = %connection.peer, key = connection.principal.name(), "websocket opened");
+            let answer = answer();
+            connection.outbox.open();
+            drop(answered);
+            if answer.is_err() {
                 connection.abort(EndReason::PeerGone);
-                0
+                return 0;
             }
-        };
+            read(&connection, Inbound::new(socket, received), broker, config)
+        });
+        if messages.is_none() {
+            connection.abort(EndReason::Internal);
+        }
         connection.outbox.reader_left();
         // The writer catches its panics.
         let _ = writer.join();
         connection.release_subscriptions();
-        log_closed(&connection, messages);
+        log_closed(&connection, messages.unwrap_or(0));
         Ok(())
     }
 }
 
-/// Reads to the end; a panic ends this connection and no other.
+/// Writes to the end. After a panic it begins anew, once, to say how the connection ends.
+fn write(connection: &Connection, work: &Receiver<Work>) {
+    let ran = connection.panics.catch(|| writer::run(connection, work));
+    if ran.is_none() {
+        connection.panics.catch(|| {
+            connection.end(EndReason::Internal);
+            writer::run(connection, work);
+        });
+    }
+    connection.abort(EndReason::PeerGone);
+}
+
+/// Reads to the end. A panic ends this connection and no other, and what was done before it is told and delivered.
 fn read(
     connection: &Arc<Connection>,
     inbound: Inbound,
@@ -138,7 +150,12 @@ fn read(
         config.max_publish_rate,
     );
     let mut reader = Reader::new(Arc::clone(connection), session, inbound, limits);
-    match catch_unwind(AssertUnwindSafe(|| reader.run())).unwrap_or(Some(EndReason::Internal)) {
+    let panics = &connection.panics;
+    let end = panics.catch(|| reader.run()).unwrap_or_else(|| {
+        panics.catch(|| reader.salvage());
+        Some(EndReason::Internal)
+    });
+    match end {
         Some(EndReason::PeerGone) => connection.abort(EndReason::PeerGone),
         // The peer has sent its last frame: there is nothing to wait for once ours is written.
         Some(reason @ EndReason::PeerClosed(_)) => connection.end(reason),

@@ -75,6 +75,11 @@ impl Reader {
         end
     }
 
+    /// After a panic: flushes what was done before it.
+    pub(super) fn salvage(&mut self) {
+        self.session.salvage();
+    }
+
     /// Reads and discards until the peer closes its side, or the writer gives the socket up, which it does in time.
     pub(super) fn discard(&mut self) {
         self.socket.get_mut().discard();

@@ -31,6 +31,8 @@ pub(super) struct Session {
     publish_rate: PublishRate,
     /// Finished frames that are not in the outbox yet.
     replies: Vec<u8>,
+    /// How many bytes of the replies are of requests that are done.
+    replied: usize,
     /// Topics with events that were not offered to their subscribers yet.
     unflushed: Vec<Unflushed>,
     batch: Batch,
@@ -83,6 +85,7 @@ impl Session {
             max_subscriptions,
             publish_rate: PublishRate::new(rate, Instant::now()),
             replies: Vec::new(),
+            replied: 0,
             unflushed: Vec::new(),
             batch: Batch::default(),
             arrived: Timestamp::now(),
@@ -122,16 +125,26 @@ impl Session {
 
     /// Offers what was published to its subscribers, then sends the replies in one piece.
     pub(super) fn flush(&mut self) {
-        for unflushed in self
-            .unflushed
-            .drain(..)
-            .filter(|unflushed| unflushed.events > 0)
-        {
-            unflushed.topic.fan_out(&mut self.batch);
+        // One by one: after a panic the others are still there.
+        while let Some(unflushed) = self.unflushed.pop() {
+            if unflushed.events > 0 {
+                unflushed.topic.fan_out(&mut self.batch);
+            }
         }
         if !self.replies.is_empty() {
+            self.replied = 0;
             self.connection.outbox.reply(&mut self.replies);
         }
+    }
+
+    /// After a panic: flushes what was done before the request in which it happened.
+    pub(super) fn salvage(&mut self) {
+        self.replies.truncate(self.replied);
+        for unflushed in &mut self.unflushed {
+            // It may have been about to count one.
+            unflushed.events += 1;
+        }
+        self.flush();
     }
 
     /// Gives back memory that only a burst needed.
@@ -194,6 +207,7 @@ impl Session {
             let unflushed = &mut self.unflushed[at];
             match unflushed.topic.try_publish(message, self.arrived) {
                 Ok(published) => {
+                    tracing::trace!(topic = name, seq = published.seq, "published");
                     if unflushed.add(published.event_bytes) {
                         self.flush();
                     }
@@ -347,6 +361,7 @@ impl Session {
     }
 
     fn bound_replies(&mut self) {
+        self.replied = self.replies.len();
         if self.replies.len() >= MAX_HELD_REPLIES_BYTES {
             self.flush();
         }

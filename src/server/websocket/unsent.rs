@@ -108,6 +108,16 @@ impl Unsent {
         }
     }
 
+    /// Puts what was taken out before, perhaps sent in part, in front of what was added since.
+    pub(super) fn put_in_front(&mut self, front: Unsent) {
+        let behind = std::mem::replace(self, front);
+        debug_assert_eq!(behind.sent, 0);
+        self.segments.extend(behind.segments);
+        self.bytes += behind.bytes;
+        self.events += behind.events;
+        self.delivered += behind.delivered;
+    }
+
     /// Events that went out whole, and those that did not.
     pub(super) fn tally(&self) -> (u64, u64) {
         let partly = self
@@ -138,6 +148,31 @@ mod tests {
         encode_event(&TopicName::new("t").unwrap(), &message, 1, Timestamp::now())
             .bytes()
             .to_vec()
+    }
+
+    #[test]
+    fn what_is_put_back_goes_on_where_it_was_left() {
+        let (first, second) = (event(100), event(200));
+        let wire = [&first[..], &second].concat();
+        let mut unsent = Unsent::default();
+        unsent.keep_rest(&first, None, 10, 1);
+        let taken = std::mem::take(&mut unsent);
+        unsent.append_piece(
+            Piece {
+                bytes: second,
+                large: None,
+            },
+            1,
+        );
+        unsent.put_in_front(taken);
+        assert_eq!((unsent.len(), unsent.tally()), (wire.len() - 10, (0, 2)));
+        let mut sent = Vec::new();
+        while !unsent.rest().is_empty() {
+            sent.extend_from_slice(&unsent.rest()[..1]);
+            unsent.advance(1);
+        }
+        assert_eq!(sent, wire[10..]);
+        assert_eq!(unsent.tally(), (2, 0));
     }
 
     proptest! {

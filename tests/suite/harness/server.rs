@@ -89,6 +89,11 @@ impl TestServer {
         });
     }
 
+    /// Panics of its threads so far.
+    pub(crate) fn panics(&self) -> u64 {
+        self.server.panics()
+    }
+
     pub(crate) fn reload_keys(&self) -> Result<(), InvalidKeysFile> {
         self.server.reload_keys()
     }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{WsClient, assert_timestamp, code_of, seq_of};
+use super::{Frame, Incoming, WsClient, assert_timestamp, code_of, seq_of};
 
 /// Publishes in flight at once in [`WsClient::publish_many`].
 const WINDOW: u64 = 20;
@@ -24,6 +24,34 @@ pub(crate) fn publish_text(topic: &str, payload: &str, request_id: &str) -> Stri
 impl WsClient {
     pub(crate) fn send(&mut self, request: &Value) {
         self.send_text(&request.to_string());
+    }
+
+    /// Sends requests in one piece, so that the server is likely to have them all before it answers one.
+    pub(crate) fn send_texts(&mut self, requests: &[String]) {
+        let frames = requests.iter().map(|text| Frame::text(text).masked());
+        self.send_bytes(&frames.collect::<Vec<_>>().concat());
+    }
+
+    /// The next `count` messages.
+    pub(crate) fn next_events(&mut self, count: usize) -> Vec<Value> {
+        (0..count).map(|_| self.next_event()).collect()
+    }
+
+    /// Reads on to the close frame, which has to have this code; returns the code of the last error before it.
+    pub(crate) fn last_error_before_close(&mut self, close_code: u16) -> String {
+        let mut last = None;
+        loop {
+            match self.receive("a close frame") {
+                Incoming::Text(text) => last = Some(parse(&text)),
+                Incoming::Close(code) => {
+                    assert_eq!(code, Some(close_code));
+                    let error = last.unwrap_or_else(|| panic!("nothing before the close frame"));
+                    return code_of(&error).to_owned();
+                }
+                Incoming::End => panic!("the stream ended without a close frame"),
+                _ => continue,
+            }
+        }
     }
 
     /// The next message that was not looked at yet.

@@ -22,6 +22,7 @@ use super::answer::Answer;
 use super::deadline::Deadline;
 use super::message::Request;
 use super::problem::Problem;
+use crate::server::panics::Panics;
 use lane::{Lane, Opener};
 use rendezvous::Rendezvous;
 use workers::Workers;
@@ -67,9 +68,13 @@ impl Drop for PrivateListener {
 }
 
 impl Gateway {
-    pub(crate) fn start(options: GatewayOptions, handler: &Arc<Handler>) -> io::Result<Gateway> {
+    pub(crate) fn start(
+        options: GatewayOptions,
+        handler: &Arc<Handler>,
+        panics: &Panics,
+    ) -> io::Result<Gateway> {
         let (rendezvous, listener) = Rendezvous::open()?;
-        let backend = start_backend(listener, options.workers, handler)?;
+        let backend = start_backend(listener, options.workers, handler, panics)?;
         let (give_back, free) = bounded(options.workers);
         let opener: Opener = Arc::new(Mutex::new(rendezvous));
         for _ in 0..options.workers {
@@ -160,11 +165,12 @@ fn start_backend(
     listener: UnixListener,
     workers: usize,
     handler: &Arc<Handler>,
+    panics: &Panics,
 ) -> io::Result<Backend> {
     let private = PrivateListener(listener.try_clone()?);
     let server = tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)?;
     Ok(Backend {
-        _workers: Workers::start(server, workers, handler)?,
+        _workers: Workers::start(server, workers, handler, panics)?,
         _listener: private,
     })
 }

@@ -16,7 +16,7 @@ fn gateway(
     handler: impl Fn(&Request) -> Response + Send + Sync + 'static,
 ) -> Gateway {
     let handler: Arc<Handler> = Arc::new(handler);
-    Gateway::start(options, &handler).unwrap()
+    Gateway::start(options, &handler, &Panics::default()).unwrap()
 }
 
 fn request(method: &str, path: &str, body: &[u8]) -> Request {
@@ -187,7 +187,7 @@ fn an_answer_that_comes_too_late_is_never_given_to_another_request() {
 #[test]
 fn after_shutdown_a_request_is_503_and_workers_are_gone() {
     let handler: Arc<Handler> = Arc::new(echo);
-    let gateway = Gateway::start(OPTIONS, &handler).unwrap();
+    let gateway = Gateway::start(OPTIONS, &handler, &Panics::default()).unwrap();
     gateway.shutdown();
     assert_eq!(
         Arc::strong_count(&handler),

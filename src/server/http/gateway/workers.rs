@@ -3,7 +3,6 @@
 //! A handler that panics costs its own request an INTERNAL answer and nothing else.
 
 use std::io::{self, Cursor};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -11,6 +10,7 @@ use std::thread::{self, JoinHandle};
 use super::super::message::{Request, Response};
 use super::super::problem::Problem;
 use super::lane::PROBE_HEADER;
+use crate::server::panics::Panics;
 
 /// What answers a request. Called from several threads at once.
 pub(crate) type Handler = dyn Fn(&Request) -> Response + Send + Sync;
@@ -27,6 +27,7 @@ impl Workers {
         server: tiny_http::Server,
         count: usize,
         handler: &Arc<Handler>,
+        panics: &Panics,
     ) -> io::Result<Workers> {
         let mut workers = Workers {
             server: Arc::new(server),
@@ -34,19 +35,24 @@ impl Workers {
             threads: Vec::with_capacity(count),
         };
         for number in 0..count {
-            let thread = workers.spawn(number, Arc::clone(handler))?;
+            let thread = workers.spawn(number, Arc::clone(handler), panics.clone())?;
             workers.threads.push(thread);
         }
         Ok(workers)
     }
 
-    fn spawn(&self, number: usize, handler: Arc<Handler>) -> io::Result<JoinHandle<()>> {
+    fn spawn(
+        &self,
+        number: usize,
+        handler: Arc<Handler>,
+        panics: Panics,
+    ) -> io::Result<JoinHandle<()>> {
         let server = Arc::clone(&self.server);
         let stopping = Arc::clone(&self.stopping);
         let name = format!("rest-{number}");
         thread::Builder::new()
             .name(name)
-            .spawn(move || run(&server, &stopping, &*handler))
+            .spawn(move || run(&server, &stopping, &*handler, &panics))
     }
 }
 
@@ -65,10 +71,10 @@ impl Drop for Workers {
     }
 }
 
-fn run(server: &tiny_http::Server, stopping: &AtomicBool, handler: &Handler) {
+fn run(server: &tiny_http::Server, stopping: &AtomicBool, handler: &Handler, panics: &Panics) {
     loop {
         match server.recv() {
-            Ok(request) => serve_one(request, handler),
+            Ok(request) => serve_one(request, handler, panics),
             Err(_) if stopping.load(Ordering::Acquire) => return,
             Err(error) => tracing::error!(%error, "tiny_http accepts no more connections"),
         }
@@ -76,16 +82,13 @@ fn run(server: &tiny_http::Server, stopping: &AtomicBool, handler: &Handler) {
 }
 
 /// A panic outside the handler, too, must not cost the pool a thread.
-fn serve_one(request: tiny_http::Request, handler: &Handler) {
-    let served = catch_unwind(AssertUnwindSafe(|| answer(request, handler)));
-    match served {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(%error, "a REST answer was not written"),
-        Err(_) => tracing::error!("answering a REST request panicked"),
+fn serve_one(request: tiny_http::Request, handler: &Handler, panics: &Panics) {
+    if let Some(Err(error)) = panics.catch(|| answer(request, handler, panics)) {
+        tracing::warn!(%error, "a REST answer was not written");
     }
 }
 
-fn answer(mut request: tiny_http::Request, handler: &Handler) -> io::Result<()> {
+fn answer(mut request: tiny_http::Request, handler: &Handler, panics: &Panics) -> io::Result<()> {
     let is_probe = request
         .headers()
         .iter()
@@ -94,16 +97,10 @@ fn answer(mut request: tiny_http::Request, handler: &Handler) -> io::Result<()> 
         Response::new(200, "text/plain", Vec::new())
     } else {
         let request = read_request(&mut request)?;
-        call(handler, &request)
+        let response = panics.catch(|| handler(&request));
+        response.unwrap_or_else(|| Response::problem(&Problem::internal()))
     };
     request.respond(encode(response))
-}
-
-fn call(handler: &Handler, request: &Request) -> Response {
-    catch_unwind(AssertUnwindSafe(|| handler(request))).unwrap_or_else(|_| {
-        tracing::error!(method = request.method, "a REST handler panicked");
-        Response::problem(&Problem::internal())
-    })
 }
 
 fn read_request(request: &mut tiny_http::Request) -> io::Result<Request> {

@@ -35,7 +35,7 @@ fn edge() -> Edge {
         answer_timeout: LONG,
     };
     Edge {
-        gateway: Gateway::start(options, &handler).unwrap(),
+        gateway: Gateway::start(options, &handler, &Panics::default()).unwrap(),
         limits: RequestLimits {
             request_timeout: LONG,
             idle_timeout: LONG,
@@ -46,6 +46,7 @@ fn edge() -> Edge {
         allowed_origins: vec!["https://app.example.com".to_owned()],
         wait: Box::new(|_, _| false),
         draining: Arc::default(),
+        panics: Panics::default(),
     }
 }
 

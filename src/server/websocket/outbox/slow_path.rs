@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::Shutdown;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
 use nix::libc::MSG_NOSIGNAL;
@@ -50,9 +51,18 @@ impl Outbox {
                 sending.writing = true;
                 std::mem::take(&mut sending.unsent)
             };
-            let written = self.write_in_time(&mut unsent);
+            let written = catch_unwind(AssertUnwindSafe(|| self.write_in_time(&mut unsent)));
             let mut sending = self.sending.lock();
             sending.writing = false;
+            let written = match written {
+                Ok(written) => written,
+                Err(panic) => {
+                    // The close frame that will follow must not stand in the middle of another.
+                    sending.unsent.put_in_front(unsent);
+                    drop(sending);
+                    resume_unwind(panic);
+                }
+            };
             sending.settle(&unsent);
             if let Err(error) = written {
                 let kind = error.kind();
@@ -81,6 +91,7 @@ impl Outbox {
     fn write_in_time(&self, unsent: &mut Unsent) -> io::Result<()> {
         let deadline = Instant::now() + self.write_timeout;
         while !unsent.rest().is_empty() {
+            tracing::trace!(bytes = unsent.len(), "writing");
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(io::ErrorKind::TimedOut.into());

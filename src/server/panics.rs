@@ -1,0 +1,34 @@
+//! Panics: each is caught where it can cost one connection or one request and no more, counted, and logged.
+//!
+//! Every lock of the server lets go when its holder panics; what was half done under it, the one who catches gives up.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+/// The count of a server's panics, shared by all its threads.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Panics(Arc<AtomicU64>);
+
+impl Panics {
+    /// What `work` returns, or `None` when it panicked.
+    pub(crate) fn catch<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+        let caught = catch_unwind(AssertUnwindSafe(work));
+        caught.map_err(|_| self.note()).ok()
+    }
+
+    /// A thread has ended in a panic, or would have. What it says of itself is for the panic hook to tell.
+    #[cold]
+    pub(super) fn note(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        let current = thread::current();
+        let thread = current.name().unwrap_or_default();
+        tracing::error!(thread, "a panic was caught");
+    }
+
+    /// How many there were.
+    pub(crate) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
