@@ -12,6 +12,7 @@ mod bad_requests;
 mod binary;
 mod cli;
 mod close_codes;
+mod conformance;
 mod connections;
 mod deletion;
 mod exhaustion;

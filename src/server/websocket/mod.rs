@@ -157,8 +157,6 @@ fn read(
     });
     match end {
         Some(EndReason::PeerGone) => connection.abort(EndReason::PeerGone),
-        // The peer has sent its last frame: there is nothing to wait for once ours is written.
-        Some(reason @ EndReason::PeerClosed(_)) => connection.end(reason),
         Some(reason) => {
             connection.end(reason);
             reader.discard();

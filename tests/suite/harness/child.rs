@@ -1,5 +1,6 @@
 //! The server binary as a process of its own: its output, its exit code, its threads and descriptors.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -51,6 +52,15 @@ impl ChildServer {
 
     pub(crate) fn descriptors(&self) -> usize {
         entries(&format!("/proc/{}/fd", self.child.id()))
+    }
+
+    /// The most memory of its own that it ever had, in bytes.
+    pub(crate) fn peak_resident_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("a running process has a status");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        kib.expect("a peak in kB") * 1024
     }
 
     /// Sends a signal by its name, such as `TERM`.

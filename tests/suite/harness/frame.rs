@@ -75,6 +75,14 @@ impl Frame {
         bytes
     }
 
+    /// The header of a frame that is said to be this long, in the longest form; no payload.
+    pub(crate) fn announcing(first_byte: u8, length: u64) -> Vec<u8> {
+        let mut bytes = vec![first_byte, MASKED | 127];
+        bytes.extend(length.to_be_bytes());
+        bytes.extend(MASK);
+        bytes
+    }
+
     fn header(&self, mask_bit: u8) -> Vec<u8> {
         let mut header = vec![self.first_byte];
         match self.payload.len() {

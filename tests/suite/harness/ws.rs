@@ -32,6 +32,7 @@ pub(crate) struct WsClient {
     pub(super) set_aside: VecDeque<String>,
     pub(super) requests_sent: u64,
     last: Option<Incoming>,
+    was_reset: bool,
 }
 
 impl WsClient {
@@ -43,6 +44,7 @@ impl WsClient {
             set_aside: VecDeque::new(),
             requests_sent: 0,
             last: None,
+            was_reset: false,
         }
     }
 
@@ -132,6 +134,12 @@ impl WsClient {
         while self.receive("the end of the stream") != Incoming::End {}
     }
 
+    /// Asserts that the stream ends in order, without a reset that could have eaten what was before it.
+    pub(crate) fn expect_orderly_end(&mut self) {
+        assert_eq!(self.receive("the end of the stream"), Incoming::End);
+        assert!(!self.was_reset, "reset after {:?}", self.last);
+    }
+
     /// Ends the connection as RFC 6455 wants it, and checks the server's part.
     pub(crate) fn close(mut self) {
         self.send_frame(&Frame::close(1000));
@@ -165,7 +173,10 @@ impl WsClient {
                 None
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => self.fill(deadline),
-            Err(_) => Some(0),
+            Err(_) => {
+                self.was_reset = true;
+                Some(0)
+            }
         }
     }
 }
