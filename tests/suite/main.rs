@@ -16,6 +16,7 @@ mod conformance;
 mod connections;
 mod deletion;
 mod exhaustion;
+mod floods;
 mod handshake;
 mod head;
 mod heartbeat;

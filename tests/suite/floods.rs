@@ -1,0 +1,87 @@
+//! Floods: what each costs the server at most, that others are served meanwhile, and that nothing is left of it.
+//!
+//! The server is a process of its own, so that its memory can be seen from outside.
+
+mod attacks;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::harness::{Account, ChildServer, Dial, HttpClient, WsClient, eventually, settled};
+
+/// Hostile connections at once.
+const ATTACKERS: usize = 8;
+/// What the server may grow by for each of them: its buffers, not what was sent.
+const BYTES_PER_ATTACKER: u64 = 512 << 10;
+/// What it may grow by for whatever else.
+const SLACK_BYTES: u64 = 4 << 20;
+/// How long publish, fan-out and delivery to another client may take half of the time, on a machine that is busy.
+const MEDIAN_LATENCY: Duration = Duration::from_millis(250);
+const QUIET: Duration = Duration::from_millis(100);
+
+/// What one hostile connection does until the server ends it.
+type Attack = fn(WsClient);
+
+/// Lets many make the attack at once, and checks that it stays theirs.
+fn endure(attack: Attack, message_bytes: u64) {
+    let child = ChildServer::start(&[
+        ("PUBSUB_WRITE_TIMEOUT_SECS", "2"),
+        ("PUBSUB_REQUEST_TIMEOUT_SECS", "2"),
+    ]);
+    let connect = || Dial::to(child.addr()).receive_buffer(4 << 10).connect();
+    for topic in ["orders", "flood"] {
+        let mut http = HttpClient::connect(child.addr());
+        http.post("/topics", &json!({"name": topic})).expect(201);
+    }
+    let (mut subscriber, mut publisher) = (connect(), connect());
+    subscriber.subscribe("orders", "c");
+    drop((0..ATTACKERS).map(|_| connect()).collect::<Vec<_>>());
+    await_connections(&child, 2);
+    let threads = settled(QUIET, || child.threads());
+    let descriptors = settled(QUIET, || child.descriptors());
+    let before = child.peak_resident_bytes();
+
+    let mut account = Account::starting_after("orders", 0);
+    let mut latencies = Vec::new();
+    thread::scope(|scope| {
+        let attackers: Vec<_> = (0..ATTACKERS)
+            .map(|_| connect())
+            .map(|client| scope.spawn(move || attack(client)))
+            .collect();
+        while attackers.iter().any(|attacker| !attacker.is_finished()) || latencies.len() < 20 {
+            let start = Instant::now();
+            let seq = publisher.publish("orders", &json!(1));
+            account.read_until(&mut subscriber, seq);
+            latencies.push(start.elapsed());
+            thread::park_timeout(Duration::from_millis(1));
+        }
+    });
+    assert_eq!(account.told, 0, "an event of another topic was dropped");
+    latencies.sort();
+    let median = latencies[latencies.len() / 2];
+    assert!(median < MEDIAN_LATENCY, "median {median:?}");
+
+    let grown = child.peak_resident_bytes() - before;
+    let allowed = SLACK_BYTES + ATTACKERS as u64 * (BYTES_PER_ATTACKER + message_bytes);
+    println!(
+        "median {median:?}, worst {:?} of {}; {grown} bytes more at the peak",
+        latencies[latencies.len() - 1],
+        latencies.len(),
+    );
+    assert!(grown < allowed, "{grown} bytes more at the peak");
+    await_connections(&child, 2);
+    eventually("threads are back", || child.threads() <= threads);
+    eventually("descriptors are back", || {
+        child.descriptors() <= descriptors
+    });
+}
+
+/// Waits until the server has this many connections, the one that asks not counted.
+fn await_connections(child: &ChildServer, connections: u64) {
+    eventually("the connections are those of before", || {
+        let mut http = HttpClient::connect(child.addr());
+        http.get("/health").expect(200)["connections"] == connections + 1
+    });
+}
