@@ -3,6 +3,7 @@
 //!
 //! Each case is sent in one piece and octet by octet; both have to come to the same.
 
+mod any_cut;
 mod closing;
 mod control;
 mod fragments;
