@@ -98,3 +98,24 @@ fn ending_what_one_does_not_have_is_told_as_ever() {
     nobody.ask_refused(request, "TOPIC_NOT_FOUND");
     nobody.fence();
 }
+
+#[test]
+fn whoever_may_subscribe_takes_a_client_id_over_from_another_key_and_nobody_else_does() {
+    let (server, _file) = guarded();
+    let mut older = open(&server, "subscriber");
+    older.subscribe("orders", "c");
+    let mut publisher = open(&server, "publisher");
+    publisher.ask_refused(subscribe("orders"), "FORBIDDEN");
+    let unsubscribe = json!({"type": "unsubscribe", "topic": "orders", "client_id": "c"});
+    publisher.ask_refused(unsubscribe.clone(), "TOPIC_NOT_FOUND");
+    publisher.publish("orders", &json!(1));
+    assert_eq!(older.next_event()["message"]["payload"], 1);
+    let mut newer = open(&server, "the API key");
+    newer.subscribe("orders", "c");
+    assert_eq!(older.next_info("subscription_replaced")["seq"], 1);
+    publisher.publish("orders", &json!(2));
+    assert_eq!(newer.next_event()["message"]["payload"], 2);
+    older.ask_refused(unsubscribe, "TOPIC_NOT_FOUND");
+    assert_eq!(older.fence().len(), 0);
+    newer.unsubscribe("orders", "c");
+}
