@@ -104,7 +104,8 @@ impl Acceptor {
             }
         };
         if let Err(socket) = refused {
-            let _ = self.refuse.try_send(socket);
+            // The refuser never waits for a peer, so neither does the door.
+            let _ = self.refuse.send(socket);
         }
     }
 }

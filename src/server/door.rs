@@ -1,27 +1,24 @@
 //! The door: accepts connections on the one port and gives each a thread, or a clear refusal.
 
 use std::io;
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{Shutdown, SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::StartError;
 use super::acceptor::{Acceptor, Admit};
-use super::http::Problem;
-use super::http::serve::refuse;
 use super::panics::Panics;
+use super::refuser;
 use crate::config::Config;
 use crate::sync::Arc;
-use crate::sync::channel::{Receiver, Sender, bounded};
+use crate::sync::channel::{Sender, bounded};
 
 /// Connections the kernel may keep for us while the accepting thread is busy.
 const BACKLOG: i32 = 4096;
-/// Refusals under way at once; more connections are dropped without a word.
-const MAX_REFUSALS: usize = 64;
-const REFUSAL_TIMEOUT: Duration = Duration::from_millis(200);
+/// Connections that wait to be refused; with more of them the door waits.
+const MAX_TO_REFUSE: usize = 64;
 
 /// Opens the port. What is set here, the accepted sockets inherit.
 pub(super) fn listen(config: &Config) -> Result<TcpListener, StartError> {
@@ -75,11 +72,10 @@ impl Door {
         let listener = Arc::new(listener);
         let closing = Arc::new(AtomicBool::new(false));
         let (wake, woken) = bounded(1);
-        let (refuse, refused) = bounded(MAX_REFUSALS);
+        let (refuse, refused) = bounded(MAX_TO_REFUSE);
         let refusing = thread::Builder::new().name("refuser".to_owned()).spawn({
-            let closing = Arc::clone(&closing);
             let panics = panics.clone();
-            move || refuse_all(&refused, &closing, &panics)
+            move || refuser::run(&refused, &panics)
         })?;
         let accepting = thread::Builder::new().name("door".to_owned()).spawn({
             let acceptor = Acceptor::new(
@@ -109,20 +105,4 @@ impl Door {
         let _ = self.accepting.join();
         let _ = self.refusing.join();
     }
-}
-
-/// Each refusal may take as long as its peer likes to stay; a door that closes has no time for those that wait.
-fn refuse_all(refused: &Receiver<Arc<TcpStream>>, closing: &AtomicBool, panics: &Panics) {
-    for socket in refused {
-        if closing.load(Ordering::SeqCst) {
-            continue;
-        }
-        panics.catch(|| refuse_full(&socket));
-    }
-}
-
-fn refuse_full(socket: &TcpStream) {
-    tracing::debug!("a connection is refused: the server is full");
-    let problem = Problem::unavailable("The server has all the connections it can hold");
-    refuse(socket, &problem, false, REFUSAL_TIMEOUT);
 }

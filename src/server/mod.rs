@@ -1,8 +1,8 @@
 //! The server: one port, a thread per connection, and everything that must end when it ends.
 //!
-//! In reading order: the [`door`] accepts, [`connections`] knows who is there, [`http`] reads requests, [`permit`] says
-//! whose are let in, the [`rest`] handlers answer them, [`websocket`] serves what was upgraded. Sockets, tungstenite and tiny_http are
-//! known only in here.
+//! In reading order: the [`door`] accepts, or has the [`refuser`] say why not, [`connections`] knows who is there, [`http`]
+//! reads requests, [`permit`] says whose are let in, the [`rest`] handlers answer them, [`websocket`] serves what was upgraded.
+//! Sockets, tungstenite and tiny_http are known only in here.
 
 mod acceptor;
 mod capacity;
@@ -15,6 +15,7 @@ mod limit;
 mod machine;
 mod panics;
 mod permit;
+mod refuser;
 mod rest;
 mod serving;
 mod websocket;

@@ -8,6 +8,7 @@
 mod harness;
 
 mod access;
+mod attack;
 mod bad_requests;
 mod binary;
 mod cli;

@@ -83,14 +83,18 @@ pub(crate) fn refuse(
     head_only: bool,
     write_timeout: Duration,
 ) {
-    let delivery = Delivery {
-        head_only,
-        close: true,
-    };
-    let bytes = Answer::from(problem).encode(delivery);
+    let bytes = refusal(problem, head_only);
     if write_by(stream, &bytes, Deadline::after(write_timeout)).is_ok() {
         close_gently(stream);
     }
+}
+
+/// A problem as the last answer of a connection.
+pub(crate) fn refusal(problem: &Problem, head_only: bool) -> Vec<u8> {
+    Answer::from(problem).encode(Delivery {
+        head_only,
+        close: true,
+    })
 }
 
 struct Connection<'a> {
