@@ -1,16 +1,25 @@
 //! When the system runs short: those who are there are served, new ones are told, and it passes.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::json;
 use socket2::{Domain, SockRef, Socket, Type};
 
-use crate::harness::{Account, DEADLINE, TestServer, alone, eventually};
+use crate::harness::{
+    Account, DEADLINE, Dial, HttpClient, TestServer, WsClient, alone, eventually, own_cpu_time,
+};
 
 const FEW_DESCRIPTORS: u64 = 100;
+/// Room for small buffers, and for the stack of no thread.
+const LITTLE_MEMORY_BYTES: u64 = 40 << 10;
+/// How long the server stays short of something while its use of the processor is watched.
+const DROUGHT: Duration = Duration::from_secs(1);
+/// How soon after it new clients are served.
+const RECOVERY: Duration = Duration::from_secs(2);
 
 fn connect(client: &TcpStream, server: &TestServer) {
     let connected = SockRef::from(client).connect(&server.addr().into());
@@ -27,34 +36,142 @@ fn ask(mut client: &TcpStream) -> String {
     answer
 }
 
+/// A server and a client that subscribed while everything was well.
+fn server_and_subscriber() -> (TestServer, WsClient) {
+    let server = TestServer::with_topic("orders");
+    let mut old = server.ws();
+    old.subscribe("orders", "c");
+    (server, old)
+}
+
+/// For a while the client that was there is served, and the process does hardly anything else.
+fn assert_served_and_quiet(old: &mut WsClient) {
+    let mut account = Account::starting_after("orders", 0);
+    let (start, before) = (Instant::now(), own_cpu_time());
+    eventually("the drought has lasted", || {
+        let seq = old.publish("orders", &json!(1));
+        account.read_until(old, seq);
+        start.elapsed() >= DROUGHT
+    });
+    let (used, took) = (own_cpu_time() - before, start.elapsed());
+    println!("{used:?} of processor time in {took:?}");
+    assert!(used < took / 5, "{used:?} of processor time in {took:?}");
+}
+
+fn assert_recovered(server: &TestServer) {
+    let start = Instant::now();
+    eventually("new clients are served again", || {
+        let mut http = HttpClient::connect(server.addr());
+        http.try_send_raw(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n");
+        http.try_read_reply()
+            .is_some_and(|reply| reply.status == 200)
+    });
+    assert!(start.elapsed() < RECOVERY, "after {:?}", start.elapsed());
+    let mut new = server.ws();
+    new.subscribe("orders", "new");
+}
+
 #[test]
 fn without_descriptors_new_clients_get_503_and_old_ones_are_served() {
     alone(
         "exhaustion::without_descriptors_new_clients_get_503_and_old_ones_are_served",
         || {
-            let server = TestServer::with_topic("orders");
-            let mut old = server.ws();
-            old.subscribe("orders", "c");
+            let (server, mut old) = server_and_subscriber();
             let socket = || Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-            let waiting: Vec<TcpStream> = (0..3).map(|_| socket().into()).collect();
+            let waiting: Vec<TcpStream> = (0..20).map(|_| socket().into()).collect();
             let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
             setrlimit(Resource::RLIMIT_NOFILE, FEW_DESCRIPTORS, hard).unwrap();
             let taken: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
             // The door waits with a descriptor in its hand for the first of them.
             connect(&waiting[0], &server);
-            for client in &waiting[1..] {
+            for client in &waiting[1..4] {
                 connect(client, &server);
                 let answer = ask(client);
                 assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
                 assert!(answer.contains("Retry-After: "), "{answer}");
             }
-            let mut account = Account::starting_after("orders", 0);
-            old.publish("orders", &json!(1));
-            account.read_until(&mut old, 1);
+            // These stay, and say nothing.
+            waiting[4..].iter().for_each(|one| connect(one, &server));
+            assert_served_and_quiet(&mut old);
             drop(taken);
-            eventually("new clients are served again", || {
-                server.http().get("/livez").status == 200
+            assert_recovered(&server);
+        },
+    );
+}
+
+#[test]
+fn a_door_that_cannot_even_refuse_waits_without_spinning() {
+    alone(
+        "exhaustion::a_door_that_cannot_even_refuse_waits_without_spinning",
+        || {
+            let (server, mut old) = server_and_subscriber();
+            let waiting: Vec<TcpStream> = (0..10)
+                .map(|_| {
+                    Socket::new(Domain::IPV4, Type::STREAM, None)
+                        .unwrap()
+                        .into()
+                })
+                .collect();
+            let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+            // Below what is open already: nothing the server closes can be opened again.
+            setrlimit(Resource::RLIMIT_NOFILE, 3, hard).unwrap();
+            waiting.iter().for_each(|one| connect(one, &server));
+            assert_served_and_quiet(&mut old);
+            setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+            assert_recovered(&server);
+        },
+    );
+}
+
+/// What the process has mapped, as RLIMIT_AS counts it.
+fn mapped_bytes() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
+    let size = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    size.unwrap().parse::<u64>().unwrap() << 10
+}
+
+/// A thread needs a stack: with no room for one more, none can be started.
+#[test]
+fn without_threads_new_clients_get_503_and_old_ones_are_served() {
+    alone(
+        "exhaustion::without_threads_new_clients_get_503_and_old_ones_are_served",
+        || {
+            let (server, mut old) = server_and_subscriber();
+            let mut kept = server.http();
+            kept.get("/livez").expect(200);
+            let mut waiting = server.http();
+            waiting.get("/livez").expect(200);
+            eventually("whoever else was there has left", || {
+                kept.get("/health").expect(200)["connections"] == 3
             });
+            // The stacks of ended threads are kept for new ones: these take them all.
+            let mut held: Vec<_> = (0..10).map(|_| server.http()).collect();
+            for http in &mut held {
+                http.get("/livez").expect(200);
+            }
+            let (soft, hard) = getrlimit(Resource::RLIMIT_AS).unwrap();
+            let little = mapped_bytes() + LITTLE_MEMORY_BYTES;
+            setrlimit(Resource::RLIMIT_AS, little, hard).unwrap();
+            for _ in 0..20 {
+                let mut refused = server.http();
+                refused.try_send_raw(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n");
+                let reply = refused.read_reply();
+                reply.expect_problem(503, "UNAVAILABLE");
+                assert!(reply.header("Retry-After").is_some(), "{reply}");
+                refused.expect_end();
+            }
+            // A connection that has one thread and cannot have the second that a WebSocket needs.
+            let handshake = Dial::request_fields(server.addr()) + "\r\n";
+            waiting.send_raw(handshake.as_bytes());
+            waiting.read_reply().expect_problem(503, "UNAVAILABLE");
+            waiting.expect_end();
+            assert_served_and_quiet(&mut old);
+            eventually("the refused are not counted", || {
+                kept.get("/health").expect(200)["connections"] == held.len() + 2
+            });
+            setrlimit(Resource::RLIMIT_AS, soft, hard).unwrap();
+            assert_recovered(&server);
         },
     );
 }

@@ -3,6 +3,10 @@
 use std::env;
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
 
 const ALONE: &str = "THREADCAST_TEST_ALONE";
 
@@ -34,6 +38,13 @@ pub(crate) fn own_threads() -> usize {
 /// Open file descriptors of this process.
 pub(crate) fn own_descriptors() -> usize {
     entries("/proc/self/fd")
+}
+
+/// Processor time this process has used.
+pub(crate) fn own_cpu_time() -> Duration {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).expect("it can be asked");
+    let microseconds = (usage.user_time() + usage.system_time()).num_microseconds();
+    Duration::from_micros(microseconds.try_into().expect("time runs forward"))
 }
 
 /// Entries of a directory of `/proc`.

@@ -56,11 +56,20 @@ impl ChildServer {
 
     /// The most memory of its own that it ever had, in bytes.
     pub(crate) fn peak_resident_bytes(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
-        let status = status.expect("a running process has a status");
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-        kib.expect("a peak in kB") * 1024
+        self.status_kib("VmHWM:") * 1024
+    }
+
+    /// Memory it has resident, in KiB.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        self.status_kib("VmRSS:")
+    }
+
+    fn status_kib(&self, field: &str) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = fs::read_to_string(path).expect("the server runs");
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        let size = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        size.expect("a size in kB").parse().expect("a number")
     }
 
     /// Sends a signal by its name, such as `TERM`.

@@ -1,10 +1,11 @@
 //! An HTTP/1.1 client over one kept connection: any bytes in, parsed responses out, each read with a deadline.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use socket2::{Domain, SockRef, Socket, Type};
 
 use super::{DEADLINE, Reply};
 
@@ -24,11 +25,23 @@ impl HttpClient {
         let stream = TcpStream::connect_timeout(&addr, DEADLINE)?;
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(DEADLINE))?;
-        Ok(HttpClient {
+        Ok(HttpClient::over(stream, addr))
+    }
+
+    /// A connection with a small kernel receive buffer, so that a client that does not read is soon felt.
+    pub(crate) fn narrow(addr: SocketAddr) -> HttpClient {
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).expect("a socket");
+        socket.set_recv_buffer_size(4 << 10).expect("a buffer size");
+        socket.connect(&addr.into()).expect("the server listens");
+        HttpClient::over(socket.into(), addr)
+    }
+
+    fn over(stream: TcpStream, addr: SocketAddr) -> HttpClient {
+        HttpClient {
             stream,
             addr,
             input: Vec::new(),
-        })
+        }
     }
 
     pub(crate) fn get(&mut self, path: &str) -> Reply {
@@ -75,6 +88,39 @@ impl HttpClient {
     /// Sends as far as the server still listens: it may have answered and stopped reading.
     pub(crate) fn try_send_raw(&mut self, bytes: &[u8]) {
         let _refused = self.stream.write_all(bytes);
+    }
+
+    /// Sends nothing more, and goes on reading.
+    pub(crate) fn finish_sending(&mut self) {
+        self.stream
+            .shutdown(Shutdown::Write)
+            .expect("the connection is open");
+    }
+
+    /// Ends the connection with a TCP reset.
+    pub(crate) fn reset(self) {
+        SockRef::from(&self.stream)
+            .set_linger(Some(Duration::ZERO))
+            .expect("linger can be set");
+    }
+
+    /// Takes one byte if there is one, and forgets it.
+    pub(crate) fn sip(&mut self) {
+        self.stream.set_nonblocking(true).expect("a mode");
+        let _nothing = self.stream.read(&mut [0]);
+        self.stream.set_nonblocking(false).expect("a mode");
+    }
+
+    /// Bytes the server takes until it has taken none for `patience`, or has closed.
+    pub(crate) fn send_until_refused(&mut self, bytes: &[u8], patience: Duration) -> usize {
+        self.stream
+            .set_write_timeout(Some(patience))
+            .expect("a write timeout");
+        let mut sent = 0;
+        while let Ok(count) = self.stream.write(bytes) {
+            sent += count;
+        }
+        sent
     }
 
     pub(crate) fn read_reply(&mut self) -> Reply {

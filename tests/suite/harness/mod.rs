@@ -18,7 +18,7 @@ mod talk;
 mod ws;
 
 pub(crate) use account::Account;
-pub(crate) use alone::{alone, own_descriptors, own_threads};
+pub(crate) use alone::{alone, own_cpu_time, own_descriptors, own_threads};
 pub(crate) use child::ChildServer;
 pub(crate) use dial::Dial;
 pub(crate) use frame::{Frame, Opcode};

@@ -147,6 +147,13 @@ impl WsClient {
         self.expect_end();
     }
 
+    /// Takes one byte if there is one, and forgets it: what follows makes no sense any more.
+    pub(crate) fn sip(&mut self) {
+        self.stream.set_nonblocking(true).expect("a mode");
+        let _nothing = self.stream.read(&mut [0]);
+        self.stream.set_nonblocking(false).expect("a mode");
+    }
+
     /// Ends the connection with a TCP reset.
     pub(crate) fn reset(self) {
         SockRef::from(&self.stream)
