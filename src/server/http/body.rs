@@ -1,9 +1,11 @@
 //! Decodes a chunked body as its bytes come in (RFC 9112 §7.1).
 //!
 //! Pure and bounded: the body by the caller's limit, all chunk extensions together and all trailers together by
-//! [`MAX_FRAMING_BYTES`] each. Extensions and trailers are read over, never interpreted.
+//! [`MAX_FRAMING_BYTES`] each. Extensions and trailers are read over, never interpreted; but a trailer must have the form
+//! of a field, so that no request is read over as one.
 
 use super::problem::Problem;
+use super::request_line::is_token_byte;
 
 pub(crate) const MAX_FRAMING_BYTES: usize = 4 * 1024;
 const MAX_SIZE_DIGITS: usize = 16;
@@ -20,7 +22,8 @@ enum State {
     DataLf,
     /// At the start of a line after the last chunk.
     TrailerStart,
-    Trailer,
+    TrailerName,
+    TrailerValue,
     TrailerLf,
     EndLf,
     Done,
@@ -93,10 +96,15 @@ impl ChunkedDecoder {
             (State::DataCr, b'\r') => Ok(State::DataLf),
             (State::DataLf, b'\n') => Ok(State::Size { digits: 0 }),
             (State::TrailerStart, b'\r') => Ok(State::EndLf),
-            (State::Trailer, b'\r') => Ok(State::TrailerLf),
-            (State::TrailerStart | State::Trailer, byte) if is_text(byte) => {
+            (State::TrailerValue, b'\r') => Ok(State::TrailerLf),
+            (State::TrailerName, b':') => Ok(State::TrailerValue),
+            (State::TrailerStart | State::TrailerName, byte) if is_token_byte(byte) => {
                 count(&mut self.trailer_bytes)?;
-                Ok(State::Trailer)
+                Ok(State::TrailerName)
+            }
+            (State::TrailerValue, byte) if is_text(byte) => {
+                count(&mut self.trailer_bytes)?;
+                Ok(State::TrailerValue)
             }
             (State::TrailerLf, b'\n') => Ok(State::TrailerStart),
             (State::EndLf, b'\n') => Ok(State::Done),
@@ -202,6 +210,13 @@ mod tests {
             b"0\r\nX: y\n",
             b"0\r\n\n",
             b"0\r\nX\0\r\n",
+            b"0\r\nX: \0\r\n",
+            b"0\r\nX\r\n",
+            b"0\r\nX : y\r\n",
+            b"0\r\n: y\r\n",
+            b"0\r\n X: y\r\n",
+            b"0\r\nX: y\r\n z\r\n",
+            b"0\r\nX: y\r\nGET / HTTP/1.1\r\n",
             b"0\r\n\rx",
             b"00000000000000001\r\n",
             b"fffffffffffffffff\r\n",
