@@ -1,0 +1,93 @@
+"""Compares how threadcast and h11 (https://h11.readthedocs.io) understand requests: whether they are taken at all, and if so
+their methods, targets, fields and where their bodies end. Where threadcast is stricter, differences.py says on what.
+
+Exit code 1 when they differ in anything else; then what was sent is printed, and the seed that sends it again.
+"""
+
+import argparse
+import collections
+import concurrent.futures
+import random
+import sys
+
+import generate
+import oracle
+import target
+
+#: What a request is refused with before anybody looks at what it asks for.
+EDGE = {400, 413, 414, 417, 431, 501, 505}
+PROBE = b"GET /topics/probe HTTP/1.1\r\nHost: x\r\nX-API-Key: " + generate.SECRET + b"\r\nConnection: close\r\n\r\n"
+
+
+def main():
+    arguments = parse_arguments()
+    tally, failures = collections.Counter(), []
+    with target.Server(arguments.server, generate.SECRET) as server:
+        judge = lambda n: compare(server, case(arguments.seed, n))  # noqa: E731
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            for n, (kinds, failure) in enumerate(pool.map(judge, range(arguments.cases))):
+                tally.update(kinds)
+                if failure:
+                    failures.append((n, failure))
+    for kind, count in sorted(tally.items()):
+        print(f"{count:7}  {kind}")
+    for n, failure in failures[:10]:
+        print(f"\ncase {n} of seed {arguments.seed}: {failure}\n  {case(arguments.seed, n)!r}", file=sys.stderr)
+    print(f"{arguments.cases} cases of seed {arguments.seed}, {len(failures)} differ")
+    sys.exit(bool(failures))
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cases", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--server", default="target/debug/threadcast")
+    return parser.parse_args()
+
+
+def case(seed, n):
+    """A few requests on one connection; the last one shows where the others ended."""
+    rng = random.Random(f"{seed}/{n}")
+    requests = [generate.request(rng, b"t%d-%d" % (n, part)) for part in range(rng.choice([1, 1, 2]))]
+    return b"".join(requests) + PROBE
+
+
+def compare(server, data):
+    """What kinds of requests these were, and what is wrong with their answers, if anything."""
+    expected = oracle.judge(data)
+    stream = server.ask(data)
+    try:
+        found = target.answers(stream, [one.to_head for one in expected])
+    except ValueError as error:
+        return [], f"the answers are not those to {expected} ({error}): {stream!r}"
+    kinds = []
+    for n, one in enumerate(expected):
+        refused = one.answer == oracle.REFUSED
+        kinds += [f"refused: {rule}" for rule in one.why if not rule.startswith("h11")] or [
+            "refused by both" if refused else "understood by both"
+        ]
+        if n >= len(found):
+            return kinds, f"no answer {n + 1} where {one} is expected; found {found}"
+        if not agrees(one, *found[n]):
+            return kinds, f"answer {n + 1} is {found[n]} where {one} is expected"
+    extra = found[len(expected) :]
+    # What has not come as a whole is not answered, unless it is wrong already.
+    if extra and not (len(extra) == 1 and extra[0][0] in EDGE and not (expected and expected[-1].closes)):
+        return kinds, f"{extra} is answered to what is no whole request"
+    return kinds, None
+
+
+def agrees(expected, status, detail, closes):
+    if expected.answer == oracle.REFUSED:
+        return status in EDGE and closes
+    if closes != expected.closes:
+        return False
+    if expected.answer == oracle.UNDERSTOOD:
+        # A broken percent-encoding is found by whoever looks at the path.
+        return status not in EDGE or (status == 400 and not closes) or detail.startswith("The target")
+    wanted_status, wanted_detail = expected.answer
+    return status == wanted_status and wanted_detail in (None, detail)
+
+
+if __name__ == "__main__":
+    main()
