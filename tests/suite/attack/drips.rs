@@ -1,0 +1,122 @@
+//! Peers that send or take a byte now and then: a deadline is absolute, so each of them ends.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::harness::{DEADLINE, Frame, HttpClient, TestServer, eventually};
+
+const TIMEOUT: Duration = Duration::from_millis(600);
+
+fn impatient_server() -> TestServer {
+    TestServer::with(|config| {
+        config.request_timeout = TIMEOUT;
+        config.write_timeout = TIMEOUT;
+        config.send_buffer_bytes = 4 << 10;
+    })
+}
+
+/// Runs `drip` again and again until it says `true`, which must not be before the deadline.
+fn drip_past_the_deadline(what: &str, drip: impl FnMut() -> bool) {
+    let start = Instant::now();
+    eventually(what, drip);
+    assert!(start.elapsed() >= TIMEOUT, "{what}: before the deadline");
+}
+
+#[test]
+fn a_request_of_which_a_byte_comes_now_and_then_is_408() {
+    let server = impatient_server();
+    for (beginning, piece) in [
+        ("", "G"),
+        ("GET /", "x"),
+        ("GET /health HTTP/1.1\r\nHost: x\r\nX: ", "y"),
+        ("GET /health HTTP/1.1\r\nHost: x\r\n", "X: y\r\n"),
+        (
+            "POST /topics HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n",
+            " ",
+        ),
+        (
+            "POST /topics HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n",
+            "",
+        ),
+        (
+            "POST /topics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "1\r\n \r\n",
+        ),
+        (
+            "POST /topics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1;",
+            "x",
+        ),
+        (
+            "POST /topics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n",
+            "X: y\r\n",
+        ),
+    ] {
+        let mut http = server.http();
+        http.send_raw(beginning.as_bytes());
+        if beginning.contains("Expect") {
+            assert_eq!(http.read_reply().status, 100);
+        }
+        let mut pieces = piece.bytes().cycle();
+        let drip = || {
+            http.try_send_raw(pieces.next().as_slice());
+            http.has_input()
+        };
+        // At 5 ms a byte no limit of size is met before that of time.
+        drip_past_the_deadline(&format!("{beginning:?} is given up"), drip);
+        http.read_reply().expect_problem(408, "REQUEST_TIMEOUT");
+    }
+}
+
+/// Nor does a request that follows on the same connection have the time that others left.
+#[test]
+fn each_request_of_a_connection_has_a_deadline_of_its_own() {
+    let server = impatient_server();
+    let mut http = server.http();
+    for _ in 0..3 {
+        http.get("/livez").expect(200);
+    }
+    http.send_raw(b"GET /livez HT");
+    let start = Instant::now();
+    http.read_reply().expect_problem(408, "REQUEST_TIMEOUT");
+    assert!(start.elapsed() >= TIMEOUT / 2, "it had hardly any time");
+    http.expect_end();
+}
+
+#[test]
+fn an_answer_that_is_taken_byte_by_byte_is_given_up() {
+    let server = impatient_server();
+    server.create_topic("orders");
+    let body = json!({"payload": "x".repeat(900 << 10)});
+    let mut publisher = HttpClient::connect(server.addr());
+    publisher.post("/topics/orders/messages", &body).expect(201);
+    drop(publisher);
+    for sips in [true, false] {
+        let mut http = HttpClient::narrow(server.addr());
+        http.send_raw(b"GET /topics/orders/messages HTTP/1.1\r\nHost: x\r\n\r\n");
+        eventually("the answer begins", || http.has_input());
+        drip_past_the_deadline("the answer is given up", || {
+            if sips {
+                http.sip();
+            }
+            server.health()["connections"] == 1
+        });
+    }
+}
+
+#[test]
+fn a_websocket_message_that_never_ends_is_closed_with_1008() {
+    let server = impatient_server();
+    let mut client = server.ws();
+    let frame = Frame::text(&" ".repeat(100_000)).masked();
+    let mut bytes = frame.into_iter();
+    let start = Instant::now();
+    let mut closed = false;
+    while !closed {
+        assert!(start.elapsed() < DEADLINE, "it is never given up");
+        let byte = bytes.next().expect("the deadline comes first");
+        closed = !client.try_send_bytes(&[byte])
+            || client.receive_within(Duration::from_millis(5)).is_some();
+    }
+    assert!(start.elapsed() >= TIMEOUT, "before the deadline");
+}

@@ -1,0 +1,108 @@
+//! WebSocket clients that do not read, or hardly: they end in time, cost little, and hold up nobody.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::harness::{
+    Account, ChildServer, Dial, Frame, HttpClient, TestServer, WsClient, eventually, publish_text,
+};
+
+const PAD_BYTES: usize = 4 << 10;
+
+fn impatient_server() -> TestServer {
+    let server = TestServer::with(|config| {
+        config.write_timeout = Duration::from_millis(500);
+        config.send_buffer_bytes = 4 << 10;
+    });
+    server.create_topic("orders");
+    server
+}
+
+fn stalled(server: &TestServer, client_id: &str) -> WsClient {
+    let mut client = server.narrow_ws();
+    client.subscribe("orders", client_id);
+    client
+}
+
+#[test]
+fn subscribers_that_take_nothing_or_a_byte_at_a_time_are_ended_in_time() {
+    let server = impatient_server();
+    let mut dripping: Vec<_> = (0..3)
+        .map(|n| stalled(&server, &format!("dripping-{n}")))
+        .collect();
+    let _mute: Vec<_> = (0..3)
+        .map(|n| stalled(&server, &format!("mute-{n}")))
+        .collect();
+    let mut publisher = server.ws();
+    publisher.subscribe("orders", "quick");
+    let mut account = Account::starting_after("orders", 0);
+    let mut published = 0;
+    eventually("only the quick subscriber is left", || {
+        dripping.iter_mut().for_each(WsClient::sip);
+        publisher.publish_padded("orders", published + 1, published + 5, PAD_BYTES);
+        published += 5;
+        account.read_until(&mut publisher, published);
+        server.topic("orders")["subscribers"] == 1
+    });
+    assert_eq!(account.told, 0, "the quick subscriber missed nothing");
+}
+
+/// A publisher that leaves its acks unread is not read from any more: it stops, and only it.
+#[test]
+fn a_publisher_that_never_reads_its_acks_stops_only_itself() {
+    let server = impatient_server();
+    let mut quick = server.ws();
+    quick.subscribe("orders", "quick");
+    let burst = Frame::text(&publish_text("orders", "1", &"r".repeat(100)))
+        .masked()
+        .repeat(100);
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let mut flood = server.narrow_ws();
+        let (burst, over) = (&burst, &over);
+        scope.spawn(move || {
+            while flood.try_send_bytes(burst) {}
+            over.store(true, Ordering::SeqCst);
+        });
+        let mut account = Account::starting_after("orders", 0);
+        let mut other = server.ws();
+        while !over.load(Ordering::SeqCst) {
+            let seq = other.publish("orders", &json!("in time"));
+            while account.last() < seq {
+                account.take(&quick.next_json());
+            }
+        }
+    });
+    eventually("its connection is gone", || {
+        server.health()["connections"] == 3
+    });
+}
+
+/// What a hundred clients leave unread is in one log, not in a hundred queues.
+#[test]
+fn a_hundred_subscribers_that_never_read_cost_no_copies() {
+    let server = ChildServer::start(&[
+        ("PUBSUB_HISTORY_BYTES", "4MiB"),
+        ("PUBSUB_HISTORY_SIZE", "10000"),
+        ("PUBSUB_MAX_QUEUE_SIZE", "10000"),
+    ]);
+    HttpClient::connect(server.addr())
+        .post("/topics", &json!({"name": "orders"}))
+        .expect(201);
+    let _stalled: Vec<_> = (0..100)
+        .map(|n| {
+            let mut client = Dial::to(server.addr()).receive_buffer(4 << 10).connect();
+            client.subscribe("orders", &format!("c{n}"));
+            client
+        })
+        .collect();
+    let before = server.resident_kib();
+    let mut publisher = Dial::to(server.addr()).connect();
+    publisher.publish_padded("orders", 1, 1000, 32 << 10);
+    let grown = server.resident_kib().saturating_sub(before);
+    // The log, one piece of at most 64 KiB with a large event behind it for each, and what the heap keeps besides.
+    assert!(grown < 40 << 10, "{grown} KiB for 32 MiB published");
+}
