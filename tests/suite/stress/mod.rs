@@ -1,0 +1,18 @@
+//! Many publishers and subscribers at once: nobody pays for what others do, and every book is exact. Divided by what is
+//! raced: [`publishing`] against others who publish, [`subscribing`] against everything, [`takeovers`] against each other,
+//! [`endings`] against whatever still comes.
+
+mod endings;
+mod publishing;
+mod subscribing;
+mod takeovers;
+
+use crate::harness::{Account, TestServer, WsClient};
+
+const PUBLISHERS: usize = 4;
+
+fn subscriber(server: &TestServer, topic: &str, client_id: &str) -> (WsClient, Account) {
+    let mut client = server.narrow_ws();
+    client.subscribe(topic, client_id);
+    (client, Account::starting_after(topic, 0))
+}

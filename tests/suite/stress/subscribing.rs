@@ -1,0 +1,121 @@
+//! Every kind of subscriber at once, while publishers publish to all of their topics: all books are exact.
+
+use std::sync::Barrier;
+use std::thread;
+
+use serde_json::json;
+
+use super::{PUBLISHERS, subscriber};
+use crate::harness::{Account, TestServer, WsClient, eventually, seq_of};
+
+const TOPICS: [&str; 3] = ["orders", "returns", "refunds"];
+const EACH: u64 = 400;
+/// What every topic has in the end.
+const TOTAL: u64 = PUBLISHERS as u64 * EACH;
+/// How far a restless subscriber reads before it changes something.
+const STRIDE: u64 = 40;
+
+/// Whatever a subscriber does meanwhile, each of its events was received once, in order, or told as a gap.
+#[test]
+fn every_kind_of_subscriber_has_exact_books_in_the_end() {
+    let server = TestServer::with(|config| {
+        config.max_queue_size = 50;
+        config.history_size = 200;
+        config.send_buffer_bytes = 4 << 10;
+    });
+    TOPICS.iter().for_each(|topic| server.create_topic(topic));
+    let kinds = [read_all, read_late, cut_and_resume, come_and_go, take_over];
+    let ready = Barrier::new(TOPICS.len() * kinds.len() + PUBLISHERS);
+    thread::scope(|scope| {
+        for topic in TOPICS {
+            for kind in kinds {
+                let (server, ready) = (&server, &ready);
+                scope.spawn(move || kind(server, topic, ready));
+            }
+        }
+        for _ in 0..PUBLISHERS {
+            scope.spawn(|| publish_everywhere(&server, &ready));
+        }
+    });
+    eventually("no subscription is left", || {
+        server.health()["subscribers"] == 0
+    });
+}
+
+fn publish_everywhere(server: &TestServer, ready: &Barrier) {
+    let mut publisher = server.ws();
+    ready.wait();
+    for first in (1..=EACH).step_by(10) {
+        for topic in TOPICS {
+            publisher.publish_padded(topic, first, first + 9, 1 << 10);
+        }
+    }
+}
+
+fn read_all(server: &TestServer, topic: &str, ready: &Barrier) {
+    let (mut client, mut account) = subscriber(server, topic, "all");
+    ready.wait();
+    account.read_until(&mut client, TOTAL);
+}
+
+fn read_late(server: &TestServer, topic: &str, ready: &Barrier) {
+    let (mut client, mut account) = subscriber(server, topic, "late");
+    ready.wait();
+    eventually("everything is published", || {
+        seq_of(&server.topic(topic)) == TOTAL
+    });
+    account.read_until(&mut client, TOTAL);
+    assert!(account.told > 0, "{account:?}");
+}
+
+fn cut_and_resume(server: &TestServer, topic: &str, ready: &Barrier) {
+    let (mut client, mut account) = subscriber(server, topic, "cut");
+    ready.wait();
+    while read_a_stride(&mut client, &mut account) {
+        client.reset();
+        client = server.narrow_ws();
+        client.subscribe_with(topic, "cut", &json!({"after_seq": account.last()}));
+    }
+}
+
+fn come_and_go(server: &TestServer, topic: &str, ready: &Barrier) {
+    let (mut client, mut account) = subscriber(server, topic, "restless");
+    ready.wait();
+    while read_a_stride(&mut client, &mut account) {
+        let end = seq_of(&client.unsubscribe(topic, "restless"));
+        account.read_until(&mut client, end);
+        assert_eq!(client.fence().len(), 0, "nothing follows the ack");
+        client.subscribe_with(topic, "restless", &json!({"after_seq": end}));
+    }
+}
+
+fn take_over(server: &TestServer, topic: &str, ready: &Barrier) {
+    let (mut client, mut account) = subscriber(server, topic, "contested");
+    ready.wait();
+    while read_a_stride(&mut client, &mut account) {
+        let mut next = server.narrow_ws();
+        let start = seq_of(&next.subscribe(topic, "contested"));
+        let end = loop {
+            let message = client.next_json();
+            if message["msg"] == "subscription_replaced" {
+                break seq_of(&message);
+            }
+            account.take(&message);
+        };
+        account.assert_settled(end);
+        assert!(end <= start, "sent up to {end}, but replaced at {start}");
+        next.subscribe_with(topic, "contested", &json!({"after_seq": end}));
+        next.discard_set_aside();
+        client = next;
+    }
+}
+
+/// `false` when everything is accounted for.
+fn read_a_stride(client: &mut WsClient, account: &mut Account) -> bool {
+    let goal = TOTAL.min(account.last() + STRIDE);
+    while account.last() < goal {
+        account.take(&client.next_json());
+    }
+    account.assert_settled(account.last());
+    account.last() < TOTAL
+}
