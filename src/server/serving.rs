@@ -11,6 +11,7 @@ use super::http::gateway::{Gateway, GatewayOptions, Handler};
 use super::http::head::Head;
 use super::http::serve::{Edge, Ended, refuse, serve};
 use super::http::stream::RequestLimits;
+use super::http::waiting_answers::WaitingAnswers;
 use super::http::{Problem, Request, target};
 use super::panics::Panics;
 use super::permit;
@@ -56,6 +57,7 @@ impl Serving {
                 max_body_bytes: config.max_message_bytes,
             },
             write_timeout: config.write_timeout,
+            waiting_answers: WaitingAnswers::default(),
             permit: {
                 let guard = Arc::clone(&guard);
                 Box::new(move |head| permit::request(&guard, head))

@@ -2,7 +2,8 @@
 //!
 //! In reading order: [`serve`] is the loop of one connection; [`stream`] reads a request under an absolute
 //! deadline, with [`scan`], [`head`] and [`body`] judging the bytes; [`gateway`] hands clean requests to the REST
-//! workers; [`answer`] is what goes back. [`target`] and [`origin`] read two things that clients write freely.
+//! workers; [`answer`] is what goes back, and [`waiting_answers`] bounds how much of it waits. [`target`] and [`origin`] read
+//! two things that clients write freely.
 //! Nothing here knows topics or WebSocket frames.
 
 pub(crate) mod answer;
@@ -21,6 +22,7 @@ pub(crate) mod serve;
 mod status;
 pub(crate) mod stream;
 pub(crate) mod target;
+pub(crate) mod waiting_answers;
 
 pub(crate) use message::{Request, Response};
 pub(crate) use problem::Problem;

@@ -17,6 +17,7 @@ use super::message::{BODY_TYPE_HEADER, Request};
 use super::origin;
 use super::problem::Problem;
 use super::stream::{ReadEnd, RequestLimits, RequestStream};
+use super::waiting_answers::WaitingAnswers;
 use crate::server::panics::Panics;
 
 /// What all connections share.
@@ -24,6 +25,7 @@ pub(crate) struct Edge {
     pub(crate) gateway: Gateway,
     pub(crate) limits: RequestLimits,
     pub(crate) write_timeout: Duration,
+    pub(crate) waiting_answers: WaitingAnswers,
     pub(crate) permit: Box<Permit>,
     pub(crate) allowed_origins: Vec<String>,
     pub(crate) wait: Box<Wait>,
@@ -135,7 +137,7 @@ impl Connection<'_> {
         // Nothing of the answer has been sent: a panic can still be told.
         let prepared = panics.catch(|| self.prepare());
         let (answer, delivery) = prepared.unwrap_or_else(|| Err(Problem::internal().into()))?;
-        self.deliver(&answer, delivery)
+        self.deliver(answer, delivery)
     }
 
     fn prepare(&mut self) -> Result<(Answer, Delivery), Stop> {
@@ -186,11 +188,21 @@ impl Connection<'_> {
         }
     }
 
-    fn deliver(&mut self, answer: &Answer, delivery: Delivery) -> Result<(), Stop> {
+    /// A large answer is refused while too many others wait for their clients.
+    fn deliver(&mut self, answer: Answer, delivery: Delivery) -> Result<(), Stop> {
+        let mut bytes = answer.encode(delivery);
+        // No second copy while the client takes the first.
+        drop(answer);
+        let place = self.edge.waiting_answers.place(bytes.len());
+        if place.is_none() {
+            let problem = Problem::unavailable("Too many large answers are on their way");
+            bytes = Answer::from(&problem).encode(delivery);
+        }
         let deadline = Deadline::after(self.edge.write_timeout);
-        if write_by(&**self.stream, &answer.encode(delivery), deadline).is_err() {
+        if write_by(&**self.stream, &bytes, deadline).is_err() {
             return Err(Stop::closed("an answer was not taken in time"));
         }
+        drop(place);
         if delivery.close {
             self.answered += 1;
             close_gently(self.stream);

@@ -106,3 +106,38 @@ fn a_hundred_subscribers_that_never_read_cost_no_copies() {
     // The log, one piece of at most 64 KiB with a large event behind it for each, and what the heap keeps besides.
     assert!(grown < 40 << 10, "{grown} KiB for 32 MiB published");
 }
+
+/// Large answers that many ask for and nobody takes: some wait for their clients, the others are refused.
+#[test]
+fn large_answers_that_are_not_taken_stay_within_a_bound() {
+    // The allocator gives large pieces back at once, so that what is resident is what is held.
+    let server = ChildServer::start(&[
+        ("PUBSUB_HISTORY_SIZE", "1000"),
+        ("PUBSUB_WRITE_TIMEOUT_SECS", "60"),
+        ("MALLOC_MMAP_THRESHOLD_", "131072"),
+    ]);
+    let mut http = HttpClient::connect(server.addr());
+    http.post("/topics", &json!({"name": "orders"})).expect(201);
+    let body = json!({"payload": "x".repeat(900 << 10)});
+    for _ in 0..3 {
+        http.post("/topics/orders/messages", &body).expect(201);
+    }
+    let before = server.resident_kib();
+    let mut greedy: Vec<_> = (0..60).map(|_| HttpClient::narrow(server.addr())).collect();
+    let request = b"GET /topics/orders/messages HTTP/1.1\r\nHost: x\r\n\r\n";
+    for http in &mut greedy {
+        http.send_raw(request);
+        eventually("each is answered", || http.has_input());
+    }
+    let grown = server.resident_kib().saturating_sub(before);
+    println!("{grown} KiB for 160 MiB asked for");
+    assert!(grown < 100 << 10, "{grown} KiB");
+    let refused = http.get("/topics/orders/messages");
+    refused.expect_problem(503, "UNAVAILABLE");
+    assert!(refused.header("Retry-After").is_some(), "{refused}");
+    http.get("/topics/orders/messages?last_n=0").expect(200);
+    drop(greedy);
+    eventually("there is room again", || {
+        http.get("/topics/orders/messages").status == 200
+    });
+}
