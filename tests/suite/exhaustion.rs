@@ -77,6 +77,10 @@ fn without_descriptors_new_clients_get_503_and_old_ones_are_served() {
         "exhaustion::without_descriptors_new_clients_get_503_and_old_ones_are_served",
         || {
             let (server, mut old) = server_and_subscriber();
+            let mut kept = server.http();
+            eventually("nobody will give a descriptor back", || {
+                kept.get("/health").expect(200)["connections"] == 2
+            });
             let socket = || Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
             let waiting: Vec<TcpStream> = (0..20).map(|_| socket().into()).collect();
             let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
