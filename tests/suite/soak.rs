@@ -5,23 +5,40 @@ mod trial;
 
 use std::time::Duration;
 
-use trial::Plan;
+use trial::{Plan, Verdict};
+
+/// On a busy machine a trial may pass in which nobody was slow enough to be disconnected: then there is another.
+const MAX_TRIALS: u64 = 6;
 
 #[test]
 fn every_history_is_exact_with_every_kind_of_client_at_once() {
-    let verdict = trial::run(&Plan {
-        duration: Duration::from_secs(3),
-        publishers: 6,
-        topics: 3,
-        seed: 1,
-        history_size: 500,
-        max_queue_size: 1000,
-    })
-    .unwrap();
-    assert_eq!(verdict.violations, 0, "{:#?}", verdict.texts);
-    let tally = verdict.tally;
-    assert!(verdict.published > 1000, "{verdict:?}");
-    assert!(tally.received > 1000 && tally.told > 0, "{tally:?}");
-    assert!(tally.resumes > 0 && tally.takeovers > 0, "{tally:?}");
-    assert!(tally.disconnects > 0 && tally.cuts > 0, "{tally:?}");
+    let mut verdicts = Vec::new();
+    for seed in 1..=MAX_TRIALS {
+        let verdict = trial::run(&Plan {
+            duration: Duration::from_secs(3),
+            publishers: 6,
+            topics: 3,
+            seed,
+            history_size: 500,
+            max_queue_size: 1000,
+        })
+        .unwrap();
+        assert_eq!(verdict.violations, 0, "{:#?}", verdict.texts);
+        verdicts.push(verdict);
+        if saw_everything(&verdicts) {
+            return;
+        }
+    }
+    panic!("not everything happened: {verdicts:?}");
+}
+
+fn saw_everything(verdicts: &[Verdict]) -> bool {
+    let sum = |count: fn(&Verdict) -> u64| verdicts.iter().map(count).sum::<u64>();
+    sum(|verdict| verdict.published) > 1000
+        && sum(|verdict| verdict.tally.received) > 1000
+        && sum(|verdict| verdict.tally.told) > 0
+        && sum(|verdict| verdict.tally.resumes) > 0
+        && sum(|verdict| verdict.tally.takeovers) > 0
+        && sum(|verdict| verdict.tally.disconnects) > 0
+        && sum(|verdict| verdict.tally.cuts) > 0
 }
