@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::digest::Digest;
 use super::key::{Key, MAX_NAME_CHARS, is_name};
 use super::pattern::Pattern;
+use crate::protocol::Named;
 
 /// Thousands of keys fit.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -63,7 +64,7 @@ fn read_text(path: &Path) -> io::Result<String> {
 #[serde(deny_unknown_fields)]
 struct Entries {
     #[serde(default)]
-    key: Vec<Entry>,
+    key: Vec<Named<Entry>>,
 }
 
 #[derive(Deserialize)]
@@ -87,7 +88,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Key>, String> {
     }
     let keys: Result<Vec<Key>, String> = (1..)
         .zip(entries.key)
-        .map(|(number, entry)| entry.check(number))
+        .map(|(number, Named(entry))| entry.check(number))
         .collect();
     let keys = keys?;
     check_unique(&keys)?;
@@ -147,7 +148,7 @@ fn check_unique(keys: &[Key]) -> Result<(), String> {
 fn told(error: &toml::de::Error, text: &str) -> String {
     let message = match error.message().rsplit_once(", expected ") {
         Some((found, expected)) if found.starts_with("invalid ") => format!("expected {expected}"),
-        _ => error.message().replace('\n', " "),
+        _ => error.message().replace(char::is_control, " "),
     };
     match error.span() {
         Some(span) => {

@@ -9,6 +9,7 @@ mod gap;
 mod json;
 mod message;
 mod name;
+mod named;
 mod reply;
 mod request;
 mod timestamp;
@@ -22,6 +23,7 @@ pub(crate) use json::{StrictObject, as_string, as_whole_number, is_null};
 pub(crate) use message::Message;
 pub(crate) use name::RequestId;
 pub(crate) use name::{ClientId, TopicName};
+pub(crate) use named::Named;
 pub(crate) use reply::{
     Ack, Notice, push_ack, push_error, push_gap, push_notice, push_pong, push_slow_consumer,
 };

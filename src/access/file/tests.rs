@@ -92,6 +92,10 @@ fn what_is_wrong_is_told_with_its_key_or_its_line() {
         (entry("a", "admin = 1"), "line 4: expected a boolean"),
         (entry("a", "publish = \"*\""), "line 4: expected a sequence"),
         (a.replace("[[key]]", "[key]"), "line 1: expected a sequence"),
+        (
+            format!("key = [[\"a\", \"{}\"]]", sha256("a")),
+            "line 1: expected named fields",
+        ),
     ] {
         assert_eq!(refused(&text), told, "{text}");
     }
@@ -107,10 +111,11 @@ fn what_is_no_toml_is_told_in_one_line() {
         "[[key]]\nname = \"a\"\nname = \"b\"",
         "\0",
         "[[key]]\nname = '''a\nb''' x",
+        "\"\\u001b[2J\\r\\n\" = 1",
     ] {
         let told = refused(text);
         assert!(told.starts_with("line "), "{told}");
-        assert!(!told.contains('\n'), "{told}");
+        assert!(!told.contains(char::is_control), "{told:?}");
     }
 }
 

@@ -1,14 +1,9 @@
 //! The short way for the usual publish.
 
-use std::fmt;
-use std::marker::PhantomData;
-
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::Request;
-use crate::protocol::{Message, RequestId, TopicName};
+use crate::protocol::{Message, Named, RequestId, TopicName};
 
 /// A publish as nearly every client writes it: every field once, no escapes, nothing unknown. Whatever does not fit is
 /// read by [`read_any`](super::read_any), which knows what is wrong; so this must accept nothing that `read_any` would not.
@@ -19,7 +14,7 @@ struct PlainPublish<'a> {
     kind: &'a str,
     topic: &'a str,
     #[serde(borrow)]
-    message: Object<PlainMessage<'a>>,
+    message: Named<PlainMessage<'a>>,
     request_id: Option<&'a str>,
 }
 
@@ -31,36 +26,13 @@ struct PlainMessage<'a> {
     payload: &'a RawValue,
 }
 
-/// A struct read from an object only: by itself serde would take an array of the fields as well.
-struct Object<T>(T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ObjectVisitor(PhantomData))
-    }
-}
-
-struct ObjectVisitor<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
-    type Value = Object<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<Object<T>, M::Error> {
-        T::deserialize(MapAccessDeserializer::new(map)).map(Object)
-    }
-}
-
 pub(super) fn read_publish(text: &str) -> Option<(Option<RequestId<'_>>, Request<'_>)> {
     let PlainPublish {
         kind,
         topic,
         message,
         request_id,
-    } = serde_json::from_str::<Object<PlainPublish<'_>>>(text)
+    } = serde_json::from_str::<Named<PlainPublish<'_>>>(text)
         .ok()?
         .0;
     if kind != "publish" || TopicName::check(topic).is_err() {
