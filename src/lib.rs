@@ -11,6 +11,9 @@ pub mod config;
 
 mod access;
 mod broker;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod protocol;
 mod server;
 mod sync;

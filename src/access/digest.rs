@@ -18,7 +18,7 @@ impl Digest {
     }
 
     /// Out of 64 hex digits of either case.
-    pub(super) fn from_hex(text: &str) -> Option<Digest> {
+    pub(crate) fn from_hex(text: &str) -> Option<Digest> {
         let bytes = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?;
         bytes.try_into().ok().map(Digest)
     }

@@ -35,6 +35,17 @@ impl Guard {
         Ok(guard)
     }
 
+    /// With the keys of a file's text in force.
+    #[cfg(fuzzing)]
+    pub(crate) fn of_text(text: &str) -> Result<Guard, String> {
+        Ok(Guard {
+            api_key: None,
+            keys_file: Some(PathBuf::new()),
+            keys: RwLock::new(Arc::new(KeySet::new(file::parse(text)?))),
+            reloading: Mutex::default(),
+        })
+    }
+
     /// Whether everyone may do everything.
     pub(crate) fn is_open(&self) -> bool {
         self.api_key.is_none() && self.keys_file.is_none()

@@ -28,4 +28,6 @@ pub(crate) use reply::{
     Ack, Notice, push_ack, push_error, push_gap, push_notice, push_pong, push_slow_consumer,
 };
 pub(crate) use request::{Request, StartAt, Subscribe, parse_request};
+#[cfg(fuzzing)]
+pub(crate) use request::{read_any, read_publish};
 pub(crate) use timestamp::Timestamp;

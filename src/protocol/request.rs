@@ -9,6 +9,9 @@ use super::{ClientId, Fault, InvalidName, Message, RequestId, TopicName};
 
 mod plain;
 
+#[cfg(fuzzing)]
+pub(crate) use plain::read_publish;
+
 const FIELDS: [&str; 8] = [
     "type",
     "topic",
@@ -62,7 +65,7 @@ pub(crate) fn parse_request(text: &str) -> (Option<RequestId<'_>>, Result<Reques
 }
 
 /// Reads a message field by field.
-fn read_any(text: &str) -> (Option<RequestId<'_>>, Result<Request<'_>, Fault>) {
+pub(crate) fn read_any(text: &str) -> (Option<RequestId<'_>>, Result<Request<'_>, Fault>) {
     let StrictObject { fields, fault } = StrictObject::parse(text, &FIELDS);
     let [
         kind,

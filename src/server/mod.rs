@@ -23,6 +23,8 @@ mod websocket;
 use std::net::{Shutdown, SocketAddr};
 use std::time::{Duration, Instant};
 
+#[cfg(fuzzing)]
+pub(crate) use self::http::{body, fields, head, request_line, scan, target};
 pub use capacity::ConnectionCap;
 pub use error::StartError;
 

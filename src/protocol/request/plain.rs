@@ -26,7 +26,7 @@ struct PlainMessage<'a> {
     payload: &'a RawValue,
 }
 
-pub(super) fn read_publish(text: &str) -> Option<(Option<RequestId<'_>>, Request<'_>)> {
+pub(crate) fn read_publish(text: &str) -> Option<(Option<RequestId<'_>>, Request<'_>)> {
     let PlainPublish {
         kind,
         topic,

@@ -8,7 +8,7 @@ use super::authority::Authority;
 use super::fields::{self, BodyLength, Fields};
 use super::problem::Problem;
 use super::request_line::{self, Version};
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 use super::scan::HeadScanner;
 use super::scan::MAX_HEADERS;
 use super::target;
@@ -67,7 +67,7 @@ impl fmt::Debug for Head {
 }
 
 /// Parses the head at the front of `buffer` and tells its length; `None` while it is incomplete.
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) fn parse(buffer: &[u8]) -> Result<Option<(Head, usize)>, Problem> {
     match HeadScanner::default().advance(buffer)? {
         Some(length) => Ok(Some((parse_complete(buffer, length)?, length))),

@@ -1,0 +1,92 @@
+//! A chunked body, read by the grammar of RFC 9112 §7.1 with all its bytes at hand.
+
+use crate::reader::Reader;
+
+const MAX_FRAMING_BYTES: usize = 4 * 1024;
+
+/// What the bytes are.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A whole body, out of this many bytes.
+    Done(Vec<u8>, usize),
+    /// The beginning of one.
+    More(Vec<u8>),
+    Refused(u16),
+}
+
+/// Why reading stopped early.
+enum Stop {
+    More,
+    Refused(u16),
+}
+
+pub fn decode(input: &[u8], max_body_bytes: usize) -> Outcome {
+    let mut reader = Reader::new(input);
+    let mut body = Vec::new();
+    match chunks(&mut reader, &mut body, max_body_bytes) {
+        Ok(()) => Outcome::Done(body, reader.at()),
+        Err(Stop::More) => Outcome::More(body),
+        Err(Stop::Refused(status)) => Outcome::Refused(status),
+    }
+}
+
+fn chunks(reader: &mut Reader, body: &mut Vec<u8>, max: usize) -> Result<(), Stop> {
+    let mut extensions = 0;
+    loop {
+        let size = size(reader)?;
+        if reader.peek() == Some(b';') {
+            reader.next();
+            text(reader, &mut extensions)?;
+        }
+        line_end(reader)?;
+        if size == 0 {
+            break;
+        }
+        if size > (max - body.len()) as u64 {
+            return Err(Stop::Refused(413));
+        }
+        for _ in 0..size {
+            body.push(reader.next().ok_or(Stop::More)?);
+        }
+        line_end(reader)?;
+    }
+    let mut trailers = 0;
+    while text(reader, &mut trailers)? {
+        line_end(reader)?;
+    }
+    line_end(reader)
+}
+
+/// 1 to 16 hexadecimal digits.
+fn size(reader: &mut Reader) -> Result<u64, Stop> {
+    let digits = reader.take_while(|byte| byte.is_ascii_hexdigit());
+    if digits.len() > 16 || digits.is_empty() && reader.peek().is_some() {
+        return Err(Stop::Refused(400));
+    }
+    if reader.peek().is_none() {
+        return Err(Stop::More);
+    }
+    let digits = std::str::from_utf8(digits).unwrap();
+    Ok(u64::from_str_radix(digits, 16).unwrap())
+}
+
+/// Skips what may stand in a line and counts it; whether there was any.
+fn text(reader: &mut Reader, total: &mut usize) -> Result<bool, Stop> {
+    let text = reader.take_while(|byte| matches!(byte, b'\t' | b' '..=b'~' | 0x80..));
+    *total += text.len();
+    if *total > MAX_FRAMING_BYTES {
+        return Err(Stop::Refused(400));
+    }
+    Ok(!text.is_empty())
+}
+
+fn line_end(reader: &mut Reader) -> Result<(), Stop> {
+    for expected in *b"\r\n" {
+        match reader.next() {
+            Some(byte) if byte == expected => {}
+            Some(_) => return Err(Stop::Refused(400)),
+            None => return Err(Stop::More),
+        }
+    }
+    Ok(())
+}

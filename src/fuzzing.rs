@@ -1,0 +1,300 @@
+//! The one door of the fuzz targets (`fuzz/`) to what is private here. Compiled under `cfg(fuzzing)` only.
+//!
+//! Hands out plain data and decides nothing: what must hold is said by the targets.
+
+use std::borrow::Cow;
+
+use crate::access::{self, Digest, Guard, Principal};
+use crate::protocol::{self, ClientId, Message, RequestId, StartAt, Timestamp, TopicName};
+use crate::server::body::ChunkedDecoder;
+use crate::server::fields::BodyLength;
+use crate::server::request_line::Version;
+use crate::server::scan::HeadScanner;
+use crate::server::{head, target};
+
+/// The status of a refused HTTP request.
+pub type Status = u16;
+
+/// Looks for the end of a head in bytes that become more.
+#[derive(Debug, Default)]
+pub struct Scanner(HeadScanner);
+
+impl Scanner {
+    /// The length of the head, once it is there.
+    ///
+    /// # Errors
+    /// The status it is refused with.
+    pub fn advance(&mut self, buffer: &[u8]) -> Result<Option<usize>, Status> {
+        self.0.advance(buffer).map_err(|problem| problem.status)
+    }
+}
+
+/// An accepted head.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Head {
+    /// As sent.
+    pub method: String,
+    /// Still percent-encoded.
+    pub path: String,
+    /// Still percent-encoded.
+    pub query: Option<String>,
+    /// Or 1.0.
+    pub is_http_1_1: bool,
+    /// Names in lower case, values as Latin-1.
+    pub fields: Vec<(String, String)>,
+    /// How the body is delimited.
+    pub body: Body,
+    /// Whether another request may follow.
+    pub keep_alive: bool,
+    /// Whether it asks for the WebSocket.
+    pub is_websocket: bool,
+}
+
+/// How the body of a request is delimited.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Body {
+    /// There is none.
+    None,
+    /// By its length.
+    Bytes(u64),
+    /// By itself.
+    Chunked,
+}
+
+/// Reads the head at the front of a buffer; `None` while it is incomplete.
+///
+/// # Errors
+/// The status it is refused with.
+pub fn head(buffer: &[u8]) -> Result<Option<(Head, usize)>, Status> {
+    let parsed = head::parse(buffer).map_err(|problem| problem.status)?;
+    Ok(parsed.map(|(head, length)| {
+        let is_websocket = head.is_websocket_path();
+        let head = Head {
+            method: head.method,
+            path: head.path,
+            query: head.query,
+            is_http_1_1: head.version == Version::Http11,
+            fields: head.headers,
+            body: match head.body {
+                BodyLength::None => Body::None,
+                BodyLength::Bytes(bytes) => Body::Bytes(bytes),
+                BodyLength::Chunked => Body::Chunked,
+            },
+            keep_alive: head.keep_alive,
+            is_websocket,
+        };
+        (head, length)
+    }))
+}
+
+/// Decodes a chunked body as its bytes come in.
+#[derive(Debug)]
+pub struct Chunked(ChunkedDecoder);
+
+impl Chunked {
+    /// A decoder of a body of at most this many bytes.
+    pub fn new(max_body_bytes: usize) -> Chunked {
+        Chunked(ChunkedDecoder::new(max_body_bytes))
+    }
+
+    /// Appends what `input` holds of the body; tells how much of `input` belonged to it.
+    ///
+    /// # Errors
+    /// The status it is refused with.
+    pub fn decode(&mut self, input: &[u8], body: &mut Vec<u8>) -> Result<usize, Status> {
+        let decoded = self.0.decode(input, body);
+        decoded.map_err(|problem| problem.status)
+    }
+
+    /// Whether the body is complete.
+    pub fn is_done(&self) -> bool {
+        self.0.is_done()
+    }
+}
+
+/// The decoded segments of a path; `None` if it is malformed.
+pub fn segments(path: &str) -> Option<Vec<String>> {
+    target::segments(path).ok()
+}
+
+/// The decoded pairs of a query; `None` if it is malformed.
+pub fn query_pairs(query: &str) -> Option<Vec<(String, String)>> {
+    target::query_pairs(query).ok()
+}
+
+/// Text without its percent-encoding; `None` if it is malformed.
+pub fn decode_text(text: &str) -> Option<String> {
+    target::decode_text(text).ok()
+}
+
+/// Whether a text is the name of a topic.
+pub fn is_topic_name(text: &str) -> bool {
+    TopicName::new(text).is_ok()
+}
+
+/// Whether a text is a client's id.
+pub fn is_client_id(text: &str) -> bool {
+    ClientId::new(text).is_ok()
+}
+
+/// Whether a text is a request's id.
+pub fn is_request_id(text: &str) -> bool {
+    RequestId::new(Cow::Borrowed(text)).is_ok()
+}
+
+/// Whether a pattern is for this topic; `None` if it is no pattern.
+pub fn pattern_matches(pattern: &str, topic: &str) -> Option<bool> {
+    access::pattern_matches(pattern, topic)
+}
+
+/// A request that was accepted.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Of a topic by a client.
+    Subscribe {
+        /// The topic.
+        topic: String,
+        /// The client.
+        client_id: String,
+        /// The newest n events.
+        last_n: u64,
+        /// Or those after a position, perhaps of an epoch.
+        after: Option<(u64, Option<String>)>,
+    },
+    /// Of a topic by a client.
+    Unsubscribe {
+        /// The topic.
+        topic: String,
+        /// The client.
+        client_id: String,
+    },
+    /// To a topic.
+    Publish {
+        /// The topic.
+        topic: String,
+        /// The message's.
+        id: String,
+        /// As it came.
+        payload: String,
+    },
+    /// Nothing but an answer is asked for.
+    Ping,
+}
+
+/// What was read: the request's id, and the request or the text it is refused with.
+pub type Read = (Option<String>, Result<Request, String>);
+
+/// Reads a text message as a session does.
+pub fn request(text: &str) -> Read {
+    let (id, request) = protocol::parse_request(text);
+    (id_text(id), request.map(plain).map_err(fault_text))
+}
+
+/// Reads it by the short way only; `None` if that leaves it to the long one.
+pub fn request_by_short_way(text: &str) -> Option<Read> {
+    let (id, request) = protocol::read_publish(text)?;
+    Some((id_text(id), Ok(plain(request))))
+}
+
+/// Reads it by the long way only.
+pub fn request_by_long_way(text: &str) -> Read {
+    let (id, request) = protocol::read_any(text);
+    (id_text(id), request.map(plain).map_err(fault_text))
+}
+
+/// The frame that subscribers get if this text is a publish.
+pub fn event_frame(text: &str, seq: u64) -> Option<Vec<u8>> {
+    let Ok(protocol::Request::Publish { topic, message }) = protocol::parse_request(text).1 else {
+        return None;
+    };
+    let topic = TopicName::new(&topic).ok()?;
+    let frame = protocol::encode_event(&topic, &message, seq, Timestamp::EARLIEST);
+    Some(frame.bytes().to_vec())
+}
+
+fn id_text(id: Option<RequestId<'_>>) -> Option<String> {
+    id.map(|id| id.as_str().to_owned())
+}
+
+fn fault_text(fault: protocol::Fault) -> String {
+    fault.message.into_owned()
+}
+
+fn plain(request: protocol::Request<'_>) -> Request {
+    match request {
+        protocol::Request::Ping => Request::Ping,
+        protocol::Request::Publish { topic, message } => publish(&topic, &message),
+        protocol::Request::Unsubscribe { topic, client_id } => Request::Unsubscribe {
+            topic: topic.as_str().to_owned(),
+            client_id: client_id.as_str().to_owned(),
+        },
+        protocol::Request::Subscribe(subscribe) => {
+            let (last_n, after) = match subscribe.start_at {
+                StartAt::Last(last_n) => (last_n, None),
+                StartAt::After { seq, epoch } => (0, Some((seq, epoch))),
+            };
+            Request::Subscribe {
+                topic: subscribe.topic.as_str().to_owned(),
+                client_id: subscribe.client_id.as_str().to_owned(),
+                last_n,
+                after,
+            }
+        }
+    }
+}
+
+fn publish(topic: &str, message: &Message<'_>) -> Request {
+    Request::Publish {
+        topic: topic.to_owned(),
+        id: message.id().to_owned(),
+        payload: message.payload().to_owned(),
+    }
+}
+
+/// The keys of a keys file, in force.
+pub struct Keys(Guard);
+
+impl Keys {
+    /// Reads a file's text.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Keys, String> {
+        Guard::of_text(text).map(Keys)
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.key_count()
+    }
+
+    /// Whom the secret with this SHA-256 stands for.
+    pub fn holder(&self, sha256: &str) -> Option<Holder> {
+        self.0.admit(|| Digest::from_hex(sha256)).map(Holder)
+    }
+}
+
+/// The holder of a key.
+pub struct Holder(Principal);
+
+impl Holder {
+    /// What the key is called.
+    pub fn name(&self) -> Option<&str> {
+        self.0.name()
+    }
+
+    /// Whether he may create and delete topics.
+    pub fn is_admin(&self) -> bool {
+        self.0.is_admin()
+    }
+
+    /// Whether he may publish to this topic.
+    pub fn may_publish(&self, topic: &str) -> bool {
+        self.0.may_publish(topic)
+    }
+
+    /// Whether he may subscribe to this topic.
+    pub fn may_subscribe(&self, topic: &str) -> bool {
+        self.0.may_subscribe(topic)
+    }
+}
