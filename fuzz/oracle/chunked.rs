@@ -51,10 +51,26 @@ fn chunks(reader: &mut Reader, body: &mut Vec<u8>, max: usize) -> Result<(), Sto
         line_end(reader)?;
     }
     let mut trailers = 0;
-    while text(reader, &mut trailers)? {
+    while field_name(reader, &mut trailers)? {
+        text(reader, &mut trailers)?;
         line_end(reader)?;
     }
     line_end(reader)
+}
+
+/// Skips the name of a trailer and its colon; whether there was one.
+fn field_name(reader: &mut Reader, total: &mut usize) -> Result<bool, Stop> {
+    let is_token = |byte: u8| byte.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]{}".contains(&byte);
+    let name = reader.take_while(is_token);
+    count(total, name)?;
+    if name.is_empty() {
+        return Ok(false);
+    }
+    match reader.next() {
+        Some(b':') => Ok(true),
+        Some(_) => Err(Stop::Refused(400)),
+        None => Err(Stop::More),
+    }
 }
 
 /// 1 to 16 hexadecimal digits.
@@ -70,14 +86,18 @@ fn size(reader: &mut Reader) -> Result<u64, Stop> {
     Ok(u64::from_str_radix(digits, 16).unwrap())
 }
 
-/// Skips what may stand in a line and counts it; whether there was any.
-fn text(reader: &mut Reader, total: &mut usize) -> Result<bool, Stop> {
+/// Skips and counts what may stand in a line.
+fn text(reader: &mut Reader, total: &mut usize) -> Result<(), Stop> {
     let text = reader.take_while(|byte| matches!(byte, b'\t' | b' '..=b'~' | 0x80..));
-    *total += text.len();
+    count(total, text)
+}
+
+fn count(total: &mut usize, bytes: &[u8]) -> Result<(), Stop> {
+    *total += bytes.len();
     if *total > MAX_FRAMING_BYTES {
         return Err(Stop::Refused(400));
     }
-    Ok(!text.is_empty())
+    Ok(())
 }
 
 fn line_end(reader: &mut Reader) -> Result<(), Stop> {
