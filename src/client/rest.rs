@@ -29,7 +29,7 @@ pub struct TopicOptions {
 }
 
 /// A topic in the list of topics.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TopicSummary {
     /// Its name.
@@ -39,7 +39,7 @@ pub struct TopicSummary {
 }
 
 /// The state of a topic.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TopicState {
     /// Its name.
@@ -63,7 +63,7 @@ pub struct TopicState {
 }
 
 /// What a topic keeps for replay.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct HistoryState {
     /// Events.
@@ -71,11 +71,12 @@ pub struct HistoryState {
     /// Bytes.
     pub bytes: u64,
     /// The oldest number, unless there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub first_seq: Option<u64>,
 }
 
 /// The limits of a topic.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TopicLimits {
     /// Events kept for replay.
@@ -87,7 +88,7 @@ pub struct TopicLimits {
 }
 
 /// The state of the server.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Health {
     /// `ok`.
@@ -110,7 +111,7 @@ pub struct Health {
 }
 
 /// What a topic has counted.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TopicStats {
     /// Messages published since it was created.
