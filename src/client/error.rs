@@ -46,7 +46,8 @@ pub enum Error {
         /// What is known about the reason.
         reason: String,
     },
-    /// The message was sent, but its ack never came: it may or may not be in the topic.
+    /// The message was sent, but its ack never came: it may or may not be in the topic, or may get there yet, even
+    /// after messages that were published later.
     Unconfirmed {
         /// The id of the message; a copy sent with the same id can be recognised by subscribers.
         id: String,

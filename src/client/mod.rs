@@ -41,6 +41,7 @@
 mod address;
 mod builder;
 mod closer;
+mod deliveries;
 mod dialing;
 mod error;
 mod event;
@@ -67,6 +68,7 @@ use serde::Serialize;
 
 pub use builder::ClientBuilder;
 pub use closer::Closer;
+pub use deliveries::{Deliveries, Delivery, IntoDeliveries};
 pub use error::{End, Error, Failure};
 pub use event::Event;
 pub use gap::{Gap, GapReason};
@@ -78,7 +80,7 @@ pub use rest::{
     Health, History, HistoryState, TopicLimits, TopicOptions, TopicState, TopicStats, TopicSummary,
 };
 pub use subscriber::Subscriber;
-pub use subscription::{Deliveries, Delivery, IntoDeliveries, Subscription};
+pub use subscription::Subscription;
 
 use crate::protocol::TopicName;
 use publisher::Publisher;
@@ -197,7 +199,7 @@ impl Client {
         payload: &T,
     ) -> Result<Published, Error> {
         let publisher = self.publisher();
-        publisher.publish(&publisher.outgoing(topic, None, payload)?)
+        publisher.publish(publisher.outgoing(topic, None, payload)?)
     }
 
     /// The same, with an id of your own: a UUID in any of its usual forms, passed on as written.
@@ -211,7 +213,7 @@ impl Client {
         payload: &T,
     ) -> Result<Published, Error> {
         let publisher = self.publisher();
-        publisher.publish(&publisher.outgoing(topic, Some(id), payload)?)
+        publisher.publish(publisher.outgoing(topic, Some(id), payload)?)
     }
 
     /// Publishes many messages without waiting for each: up to `window` (at least 1) are in flight at once.

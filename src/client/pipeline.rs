@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::link::{Link, Ticket};
-use super::publisher::{Fate, Outgoing, Published};
+use super::link::Ticket;
+use super::publisher::{Fate, Outgoing, Published, Unsent};
 use super::reconnect::Recovery;
 use super::{Client, Error, Failure};
 
@@ -158,61 +158,66 @@ impl Pipeline {
         }
     }
 
-    /// Enters what became of the first message in flight. One that may be sent again takes along all behind it,
+    /// Enters what became of the first message in flight. One that is to be sent again takes along all behind it,
     /// so that they stay in order.
     fn settle(&mut self, fate: Fate) {
         let Some(first) = self.in_flight.pop_front() else {
             return;
         };
-        match fate {
-            Fate::Published(published) => self.enter(first.index, published),
-            Fate::Failed(error) => self.fail(first.index, error),
-            Fate::Unknown(error)
-                if !self.client.publisher().retries_unconfirmed()
-                    || Instant::now() >= first.deadline =>
-            {
-                self.fail(first.index, error);
-            }
-            Fate::Unknown(error) | Fate::NotTaken(error) => {
-                let link = Arc::clone(first.ticket.link());
-                let mut again = vec![(first, error)];
-                self.collect(&link, &mut again);
-                link.close();
-                self.send_again(again);
-            }
+        let link = Arc::clone(first.ticket.link());
+        let mut again = Vec::new();
+        self.sort_in(first, fate, &mut again);
+        if again.is_empty() {
+            return;
         }
-    }
-
-    /// Moves what shares the end of `link` and may be sent again from the flight to `again`.
-    fn collect(&mut self, link: &Arc<Link>, again: &mut Vec<(InFlight, Error)>) {
-        // The server that refused because it stops will say so of all the rest, or close.
         for next in std::mem::take(&mut self.in_flight) {
-            if !Arc::ptr_eq(next.ticket.link(), link) {
-                self.in_flight.push_back(next);
-                continue;
-            }
+            // The connection is over, or the server is about to end it: every answer is there or comes soon.
             let answer = next.ticket.wait(next.deadline);
-            match self.client.publisher().fate(&next.message, answer) {
-                Fate::Published(published) => self.enter(next.index, published),
-                Fate::NotTaken(error) => again.push((next, error)),
-                Fate::Unknown(error) if self.client.publisher().retries_unconfirmed() => {
-                    again.push((next, error));
+            let fate = self.client.publisher().fate(&next.message, answer);
+            self.sort_in(next, fate, &mut again);
+        }
+        link.close();
+        for (old, error) in again {
+            self.send_again(old, error);
+        }
+    }
+
+    /// Enters what became of a message, or puts it to those that are to be sent again.
+    fn sort_in(&mut self, mut message: InFlight, fate: Fate, again: &mut Vec<(InFlight, Error)>) {
+        match fate {
+            Fate::Published(published) => self.enter(message.index, published),
+            Fate::Failed(error) => self.fail(message.index, message.message.told(error)),
+            Fate::NotTaken(error) => again.push((message, error)),
+            Fate::Unknown(error) => {
+                let is_in_time = Instant::now() < message.deadline;
+                if is_in_time && self.client.publisher().retries_unconfirmed() {
+                    message.message.may_be_there = true;
+                    again.push((message, error));
+                } else {
+                    self.fail(message.index, error);
                 }
-                Fate::Unknown(error) | Fate::Failed(error) => self.fail(next.index, error),
             }
         }
     }
 
-    fn send_again(&mut self, again: Vec<(InFlight, Error)>) {
-        for (old, error) in again {
-            let publisher = self.client.publisher();
-            if !publisher.may_retry(&Recovery::new(), old.deadline) {
-                self.fail(old.index, error);
-                continue;
+    fn send_again(&mut self, old: InFlight, error: Error) {
+        let InFlight {
+            index,
+            message,
+            deadline,
+            ..
+        } = old;
+        let may_retry = self
+            .client
+            .publisher()
+            .may_retry(&Recovery::new(), deadline);
+        match may_retry {
+            true => {
+                if let Err(error) = self.transmit(index, message, deadline) {
+                    self.fail(index, error);
+                }
             }
-            if let Err(error) = self.transmit(old.index, old.message, old.deadline) {
-                self.fail(old.index, error);
-            }
+            false => self.fail(index, message.told(error)),
         }
     }
 
@@ -220,14 +225,18 @@ impl Pipeline {
     fn transmit(&mut self, index: u64, message: Outgoing, deadline: Instant) -> Result<(), Error> {
         let mut recovery = Recovery::new();
         loop {
-            let link = self.client.publisher().link(deadline)?;
+            let link = match self.client.publisher().link(deadline) {
+                Ok(link) => link,
+                Err(error) => return Err(message.told(error)),
+            };
             let last = self.in_flight.back().map(|last| last.ticket.link());
             if last.is_some_and(|last| !Arc::ptr_eq(last, &link)) {
                 // The old connection is over, so every answer is known: nothing may overtake what is sent again.
                 self.take_answers(0);
                 continue;
             }
-            let error = match self.client.publisher().send_on(&link, &message, deadline) {
+            let sent = self.client.publisher().send_on(&link, &message, deadline);
+            let error = match sent {
                 Ok(ticket) => {
                     self.in_flight.push_back(InFlight {
                         index,
@@ -237,13 +246,12 @@ impl Pipeline {
                     });
                     return Ok(());
                 }
-                Err(Fate::NotTaken(error)) => error,
-                Err(Fate::Failed(error) | Fate::Unknown(error)) => return Err(error),
-                Err(Fate::Published(_)) => return Ok(()),
+                Err(Unsent::Again(error)) => error,
+                Err(Unsent::Failed(error)) => return Err(message.told(error)),
             };
             let publisher = self.client.publisher();
             if !publisher.may_retry(&recovery, deadline) {
-                return Err(error);
+                return Err(message.told(error));
             }
             publisher.pause(&mut recovery, deadline);
         }

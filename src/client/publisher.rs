@@ -45,6 +45,16 @@ pub(super) struct Outgoing {
     pub(super) request: u64,
     pub(super) id: String,
     pub(super) text: Utf8Bytes,
+    /// Whether an attempt before this one ended without an answer: from then on no failure is a plain one.
+    pub(super) may_be_there: bool,
+}
+
+/// Why a message could not be sent; the server does not have it from this attempt.
+#[derive(Debug)]
+pub(super) enum Unsent {
+    /// The connection was lost before.
+    Again(Error),
+    Failed(Error),
 }
 
 /// What is known about a message after an answer, or the lack of one.
@@ -94,35 +104,48 @@ impl Publisher {
             request,
             id,
             text: text.into(),
+            may_be_there: false,
         })
     }
 
     /// Publishes one message and waits for its receipt.
-    pub(super) fn publish(&self, message: &Outgoing) -> Result<Published, Error> {
+    pub(super) fn publish(&self, mut message: Outgoing) -> Result<Published, Error> {
         let deadline = self.deadline();
         let mut recovery = Recovery::new();
         loop {
-            let fate = match self.send(message, deadline) {
-                Ok(ticket) => {
-                    let fate = self.fate(message, ticket.wait(deadline));
-                    if matches!(fate, Fate::NotTaken(_)) {
-                        ticket.link().close();
-                    }
-                    fate
-                }
-                Err(fate) => fate,
-            };
-            let error = match fate {
+            let error = match self.attempt(&message, deadline) {
                 Fate::Published(published) => return Ok(published),
-                Fate::Failed(error) => return Err(error),
+                Fate::Failed(error) => return Err(message.told(error)),
                 Fate::Unknown(error) if !self.settings.retry_unconfirmed => return Err(error),
-                Fate::NotTaken(error) | Fate::Unknown(error) => error,
+                Fate::Unknown(error) => {
+                    message.may_be_there = true;
+                    error
+                }
+                Fate::NotTaken(error) => error,
             };
             if !self.may_retry(&recovery, deadline) {
-                return Err(error);
+                return Err(message.told(error));
             }
-            pause(recovery.next(self.settings.pauses), deadline);
+            self.pause(&mut recovery, deadline);
         }
+    }
+
+    fn attempt(&self, message: &Outgoing, deadline: Instant) -> Fate {
+        let link = match self.link(deadline) {
+            Ok(link) => link,
+            Err(error) => return Fate::Failed(error),
+        };
+        let ticket = match self.send_on(&link, message, deadline) {
+            Ok(ticket) => ticket,
+            Err(Unsent::Again(error)) => return Fate::NotTaken(error),
+            Err(Unsent::Failed(error)) => return Fate::Failed(error),
+        };
+        let fate = self.fate(message, ticket.wait(deadline));
+        if matches!(fate, Fate::NotTaken(_)) {
+            // The server stops, or has closed over another message: nothing comes of this connection any more.
+            link.close();
+        }
+        fate
     }
 
     pub(super) fn deadline(&self) -> Instant {
@@ -142,33 +165,23 @@ impl Publisher {
         pause(recovery.next(self.settings.pauses), deadline);
     }
 
-    /// Sends a message on the open connection, or on a new one.
-    pub(super) fn send(&self, message: &Outgoing, deadline: Instant) -> Result<Ticket, Fate> {
-        let link = self.link(deadline).map_err(Fate::Failed)?;
-        self.send_on(&link, message, deadline)
-    }
-
-    /// The same, on this connection only.
+    /// Sends a message on this connection.
     pub(super) fn send_on(
         &self,
         link: &Arc<Link>,
         message: &Outgoing,
         deadline: Instant,
-    ) -> Result<Ticket, Fate> {
+    ) -> Result<Ticket, Unsent> {
         link.send(message.request, &message.text, deadline)
             .map_err(|not_sent| match not_sent {
-                NotSent::Over(end) => Fate::NotTaken(end.again()),
-                NotSent::TooLarge => Fate::Failed(too_large()),
-                NotSent::TimedOut => Fate::Failed(self.timeout("room to send")),
+                NotSent::Over(end) => Unsent::Again(end.again()),
+                NotSent::TooLarge => Unsent::Failed(too_large()),
+                NotSent::TimedOut => Unsent::Failed(self.timeout("room to send")),
             })
     }
 
     /// What an answer says about its message.
     pub(super) fn fate(&self, message: &Outgoing, answer: Answer) -> Fate {
-        let unconfirmed = |error| Error::Unconfirmed {
-            id: message.id.clone(),
-            source: Box::new(error),
-        };
         match answer {
             Answer::Acked { seq, ts } => Fate::Published(Published {
                 seq,
@@ -181,8 +194,8 @@ impl Publisher {
             Answer::Refused(error) => Fate::Failed(error),
             Answer::TooLarge => Fate::Failed(too_large()),
             Answer::NotTaken(end) => Fate::NotTaken(end.again()),
-            Answer::Lost(end) => Fate::Unknown(unconfirmed(end.again())),
-            Answer::TimedOut => Fate::Unknown(unconfirmed(self.timeout("ack"))),
+            Answer::Lost(end) => Fate::Unknown(message.unconfirmed(end.again())),
+            Answer::TimedOut => Fate::Unknown(message.unconfirmed(self.timeout("ack"))),
         }
     }
 
@@ -223,6 +236,24 @@ impl Publisher {
             Ok(dialed) => Link::start(dialed?, &self.settings),
             Err(RecvTimeoutError::Timeout) => Err(self.timeout("connection")),
             Err(RecvTimeoutError::Disconnected) => Err(Error::lost(None, "the attempt failed")),
+        }
+    }
+}
+
+impl Outgoing {
+    fn unconfirmed(&self, error: Error) -> Error {
+        Error::Unconfirmed {
+            id: self.id.clone(),
+            source: Box::new(error),
+        }
+    }
+
+    /// The error as it is told: whatever failed last, an attempt before may have succeeded.
+    pub(super) fn told(&self, error: Error) -> Error {
+        match error {
+            Error::Unconfirmed { .. } => error,
+            error if self.may_be_there => self.unconfirmed(error),
+            error => error,
         }
     }
 }

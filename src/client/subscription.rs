@@ -3,37 +3,27 @@
 //! Everything is read on the caller's thread, straight from the socket. There is no queue in between in which
 //! events could pile up unseen: a caller that does not read is a slow consumer to the server, which tells it the gap.
 
+mod intake;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{at, never, select};
-use tungstenite::{Message, Utf8Bytes};
+use tungstenite::Message;
 
+use super::Error;
 use super::closer::{Closer, Stop};
+use super::deliveries::{Deliveries, Delivery};
 use super::dialing::{Dialing, Ws};
-use super::event::Event;
 use super::followed::{Followed, Phase};
-use super::gap::Gap;
 use super::line::{Heard, Line};
 use super::position::Position;
 use super::reconnect::Recovery;
 use super::settings::Settings;
-use super::wire::{self, Frame};
-use super::{End, Error};
 
 /// How much `open` reads ahead while it waits for the acks; those that are not there by then are awaited later.
 const READ_AHEAD: usize = 256;
-
-/// What a subscription delivers.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum Delivery {
-    /// An event, with the number after that of the delivery before it.
-    Event(Event),
-    /// Events that will not come, told where they would have stood.
-    Gap(Gap),
-}
 
 /// One or more topics, followed; made by [`Client::subscribe`](super::Client::subscribe) or
 /// [`Subscriber::open`](super::Subscriber::open).
@@ -403,157 +393,10 @@ impl Subscription {
         }
         Ok(())
     }
-
-    /// Takes one text of the server. At the opening every refusal is an error; later some pass.
-    fn take(&mut self, text: &Utf8Bytes, is_opening: bool) -> Result<(), Error> {
-        match wire::parse(text)? {
-            Frame::Event(frame) => {
-                let topic = self.live(&frame.topic)?;
-                let followed = &mut self.topics[topic];
-                followed.cursor.on_event(frame.seq)?;
-                let event = Event::new(&followed.name, text, &frame)?;
-                self.deliver(topic, Delivery::Event(event));
-            }
-            Frame::Gap { topic, gap } => {
-                let topic = self.live(&topic)?;
-                self.topics[topic].cursor.on_gap(&gap)?;
-                self.deliver(topic, Delivery::Gap(gap));
-            }
-            Frame::Ack(ack) => {
-                let topic = self.asked(&ack.request_id)?;
-                self.topics[topic].on_ack(&ack)?;
-            }
-            Frame::Refused {
-                request_id,
-                code,
-                message,
-            } => {
-                let topic = self.asked(&request_id)?;
-                let error = Error::refused(&code, &message);
-                if is_opening {
-                    return Err(error);
-                }
-                self.refuse(topic, error);
-            }
-            Frame::TopicDeleted(topic) => self.end_topic(&topic, End::TopicDeleted)?,
-            Frame::SubscriptionReplaced(topic) => self.end_topic(&topic, End::Superseded)?,
-            Frame::Other => {}
-        }
-        Ok(())
-    }
-
-    fn deliver(&mut self, topic: usize, delivery: Delivery) {
-        let position = self.topics[topic].cursor.position();
-        self.ready.push_back(Ready::Delivery {
-            topic,
-            delivery,
-            position,
-        });
-    }
-
-    fn live(&self, name: &str) -> Result<usize, Error> {
-        let is_it = |topic: &Followed| *topic.name == *name && matches!(topic.phase, Phase::Live);
-        let index = self.topics.iter().position(is_it);
-        index.ok_or_else(|| Error::protocol("news of a topic that is not subscribed"))
-    }
-
-    /// The topic that a request was about.
-    fn asked(&self, request_id: &str) -> Result<usize, Error> {
-        let index = request_id.split('.').next();
-        let index: Option<usize> = index.and_then(|index| index.parse().ok());
-        let is_asked =
-            |topic: &Followed| matches!(topic.phase, Phase::Asked | Phase::Missing { .. });
-        let index = index.filter(|index| self.topics.get(*index).is_some_and(is_asked));
-        index.ok_or_else(|| Error::protocol("an answer to nothing that was asked"))
-    }
-
-    fn end_topic(&mut self, name: &str, end: End) -> Result<(), Error> {
-        let topic = self.live(name)?;
-        self.topics[topic].phase = Phase::Over;
-        self.ready.push_back(Ready::Failed(Error::Ended {
-            topic: name.to_owned(),
-            end,
-        }));
-        Ok(())
-    }
-
-    /// The server did not take a topic back. Waits for it to be there again, or gives it up.
-    fn refuse(&mut self, topic: usize, error: Error) {
-        let may_pass = error.may_pass() || error.code() == Some("TOPIC_NOT_FOUND");
-        let followed = &mut self.topics[topic];
-        let mut recovery = match followed.phase {
-            Phase::Missing { recovery, .. } => recovery,
-            _ => Recovery::new(),
-        };
-        if may_pass && self.settings.reconnect.goes_on(recovery.since.elapsed()) {
-            let again = recovery.next(self.settings.pauses);
-            followed.phase = Phase::Missing { recovery, again };
-        } else {
-            followed.phase = Phase::Over;
-            self.ready.push_back(Ready::Failed(error));
-        }
-    }
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
         self.end();
-    }
-}
-
-/// The deliveries of a [`Subscription`]. An error is an item too; after the one that ends the subscription there
-/// are no more items.
-#[derive(Debug)]
-pub struct Deliveries<'a> {
-    subscription: &'a mut Subscription,
-}
-
-impl Iterator for Deliveries<'_> {
-    type Item = Result<Delivery, Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        next(self.subscription)
-    }
-}
-
-/// The deliveries of a [`Subscription`] that nobody needs otherwise; see [`Deliveries`].
-#[derive(Debug)]
-pub struct IntoDeliveries {
-    subscription: Subscription,
-}
-
-impl Iterator for IntoDeliveries {
-    type Item = Result<Delivery, Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        next(&mut self.subscription)
-    }
-}
-
-fn next(subscription: &mut Subscription) -> Option<Result<Delivery, Error>> {
-    if subscription.is_over() {
-        return None;
-    }
-    match subscription.recv() {
-        Err(Error::Closed) => None,
-        delivery => Some(delivery),
-    }
-}
-
-impl IntoIterator for Subscription {
-    type Item = Result<Delivery, Error>;
-    type IntoIter = IntoDeliveries;
-
-    fn into_iter(self) -> IntoDeliveries {
-        IntoDeliveries { subscription: self }
-    }
-}
-
-impl<'a> IntoIterator for &'a mut Subscription {
-    type Item = Result<Delivery, Error>;
-    type IntoIter = Deliveries<'a>;
-
-    fn into_iter(self) -> Deliveries<'a> {
-        self.iter()
     }
 }

@@ -28,7 +28,15 @@ impl Impostor {
         Impostor::shaking(switch, upgraded)
     }
 
-    fn shaking(
+    /// Answers no handshake; `left` gets the stream.
+    pub(super) fn silent_in_the_handshake(
+        left: impl Fn(TcpStream) + Send + Sync + 'static,
+    ) -> Impostor {
+        Impostor::shaking(|_| Vec::new(), left)
+    }
+
+    /// `answer` is what a handshake with this key gets; `upgraded` gets the stream then.
+    pub(super) fn shaking(
         answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static,
         upgraded: impl Fn(TcpStream) + Send + Sync + 'static,
     ) -> Impostor {
@@ -100,7 +108,7 @@ fn serve(mut stream: TcpStream, answer: &dyn Fn(&str) -> Vec<u8>, upgraded: &Beh
     );
 }
 
-fn switch(key: &str) -> Vec<u8> {
+pub(super) fn switch(key: &str) -> Vec<u8> {
     let accept = derive_accept_key(key.as_bytes());
     format!(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
