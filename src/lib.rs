@@ -1,12 +1,14 @@
 //! An in-memory Pub/Sub server on plain threads: WebSocket and REST on one port, no async runtime.
 //!
-//! [`Server`] is all it takes to embed one; [`Config`] holds every limit. The wire protocol is described for client
+//! [`Server`] is all it takes to embed one; [`Config`] holds every limit. [`client`] is how a Rust program talks to one. The wire protocol is described for client
 //! authors in `docs/protocol.md`.
 //!
 //! The modules, from the outside in: `server` owns sockets and threads; `broker` owns topics, their logs and their
 //! subscribers, and knows no socket; `access` knows keys and what each may do; `protocol` is what goes over the wire, as
 //! types. Imports run one way: server → broker, access → protocol; [`config`] is below the server and the broker.
+//! [`client`] imports `config` and `protocol` only.
 
+pub mod client;
 pub mod config;
 
 mod access;

@@ -4,197 +4,147 @@ use std::thread;
 
 use serde_json::{Value, json};
 use threadcast::Server;
+use threadcast::client::{Client, End, Error, GapReason, Position, Reconnect, Start};
 
-use super::shared::{Failure, ServerAddress};
-use super::visitor::{Visitor, rest};
+use super::Failure;
+use super::visitor::Visitor;
 
-/// Everyone who follows `orders`, and the epoch of the topic.
+/// Everyone who follows `orders`.
 #[derive(Debug)]
 pub(crate) struct Team {
     ada: Visitor,
     bob: Visitor,
     cleo: Visitor,
-    publisher: Visitor,
-    epoch: String,
 }
 
 /// A topic is created before it is used, and exists once.
-pub(crate) fn topics(server: &ServerAddress) -> Result<(), Failure> {
-    println!("\n1. Topics are created over REST");
-    let (status, body) = rest(server, "POST", "/topics", Some(r#"{"name":"orders"}"#))?;
-    assert_eq!(
-        (status, body),
-        (201, json!({"status": "created", "topic": "orders"}))
-    );
-    let (status, body) = rest(server, "POST", "/topics", Some(r#"{"name":"orders"}"#))?;
-    assert_eq!(status, 409);
-    assert_eq!(body["detail"], "Topic 'orders' already exists");
-    let (status, body) = rest(server, "GET", "/topics", None)?;
-    assert_eq!(
-        (status, &body["topics"][0]["subscribers"]),
-        (200, &json!(0))
-    );
+pub(crate) fn topics(client: &Client) -> Result<(), Failure> {
+    println!("\n1. Topics are created");
+    client.create_topic("orders")?;
+    let again = client.create_topic("orders").err();
+    assert_eq!(again.as_ref().and_then(Error::code), Some("TOPIC_EXISTS"));
+    for topic in client.topics()? {
+        println!("  {topic:?}");
+        assert_eq!((topic.name.as_str(), topic.subscribers), ("orders", 0));
+    }
     Ok(())
 }
 
 /// One publish reaches every subscriber, in the same order and with the same numbers.
-pub(crate) fn fan_out(server: &ServerAddress) -> Result<Team, Failure> {
+pub(crate) fn fan_out(client: &Client) -> Result<Team, Failure> {
     println!("\n2. One message reaches every subscriber");
-    let mut ada = Visitor::arrive("ada", server)?;
-    let mut bob = Visitor::arrive("bob", server)?;
-    let mut cleo = Visitor::arrive("cleo", server)?;
-    let ack =
-        ada.ask(r#"{"type":"subscribe","topic":"orders","client_id":"ada","request_id":"r-1"}"#)?;
-    assert_eq!(
-        (&ack["type"], &ack["request_id"]),
-        (&json!("ack"), &json!("r-1"))
-    );
-    bob.ask(r#"{"type":"subscribe","topic":"orders","client_id":"bob"}"#)?;
-    cleo.ask(r#"{"type":"subscribe","topic":"orders","client_id":"cleo"}"#)?;
-
-    let mut publisher = Visitor::arrive("publisher", server)?;
-    for (number, payload) in [r#"{"order":1}"#, r#"{"order":2}"#, r#"[ 3.00, null ]"#]
-        .iter()
-        .enumerate()
-    {
-        let seq = publish(&mut publisher, payload)?;
-        assert_eq!(seq, number as u64 + 1);
-        for subscriber in [&mut ada, &mut bob, &mut cleo] {
-            let event = subscriber.hear()?;
-            assert_eq!(
-                (&event["type"], &event["seq"]),
-                (&json!("event"), &json!(seq))
-            );
-            assert_eq!(
-                event["message"]["payload"],
-                serde_json::from_str::<Value>(payload)?
-            );
+    let mut team = Team {
+        ada: Visitor::arrive("ada", client, "orders", Start::Now)?,
+        bob: Visitor::arrive("bob", client, "orders", Start::Now)?,
+        cleo: Visitor::arrive("cleo", client, "orders", Start::Now)?,
+    };
+    let payloads = [json!({"order": 1}), json!({"order": 2}), json!([3.5, null])];
+    for (payload, seq) in payloads.iter().zip(1..) {
+        let receipt = client.publish("orders", payload)?;
+        println!("  → {payload}: {receipt:?}");
+        assert_eq!(receipt.seq, seq);
+        for subscriber in [&mut team.ada, &mut team.bob, &mut team.cleo] {
+            let event = subscriber.hear_event()?;
+            assert_eq!((event.seq(), event.id()), (seq, receipt.id.as_str()));
+            assert_eq!(event.payload::<Value>()?, *payload);
         }
     }
-    let epoch = ack["epoch"]
-        .as_str()
-        .ok_or("an ack without an epoch")?
-        .to_owned();
-    Ok(Team {
-        ada,
-        bob,
-        cleo,
-        publisher,
-        epoch,
-    })
+    Ok(team)
 }
 
 /// Who comes late asks for the newest events first.
-pub(crate) fn replay(server: &ServerAddress) -> Result<(), Failure> {
+pub(crate) fn replay(client: &Client) -> Result<(), Failure> {
     println!("\n3. A late subscriber replays the newest two");
-    let mut late = Visitor::arrive("late", server)?;
-    let ack = late.ask(r#"{"type":"subscribe","topic":"orders","client_id":"late","last_n":2}"#)?;
-    assert_eq!(ack["seq"], 3);
-    assert_eq!(late.hear()?["seq"], 2);
-    assert_eq!(late.hear()?["seq"], 3);
-    let ack = late.ask(r#"{"type":"unsubscribe","topic":"orders","client_id":"late"}"#)?;
-    assert_eq!((&ack["type"], &ack["seq"]), (&json!("ack"), &json!(3)));
+    let mut late = Visitor::arrive("late", client, "orders", Start::Last(2))?;
+    assert_eq!(late.hear_event()?.seq(), 2);
+    assert_eq!(late.hear_event()?.seq(), 3);
     Ok(())
 }
 
-/// After a cut, the position of the last event seen brings back what was missed.
-pub(crate) fn resume(server: &ServerAddress, team: Team) -> Result<Team, Failure> {
-    println!("\n4. A cut connection resumes where it stopped");
+/// The position of the last event brings back what was missed.
+pub(crate) fn resume(client: &Client, team: Team) -> Result<Team, Failure> {
+    println!("\n4. Whoever kept a position goes on behind it");
     let Team {
         ada,
         mut bob,
         mut cleo,
-        mut publisher,
-        epoch,
     } = team;
-    ada.cut()?;
-    publish(&mut publisher, r#""while ada is away""#)?;
+    let kept = ada.subscription.position("orders");
+    let kept = kept.ok_or("a subscription without a position")?;
+    drop(ada);
+    client.publish("orders", "while ada is away")?;
     for subscriber in [&mut bob, &mut cleo] {
-        assert_eq!(subscriber.hear()?["seq"], 4);
+        assert_eq!(subscriber.hear_event()?.seq(), 4);
     }
-
-    let mut ada = Visitor::arrive("ada", server)?;
-    let ack = ada.ask(&format!(
-        r#"{{"type":"subscribe","topic":"orders","client_id":"ada","after_seq":3,"epoch":"{epoch}"}}"#
-    ))?;
-    assert_eq!((&ack["recovered"], &ack["seq"]), (&json!(true), &json!(4)));
-    assert_eq!(ada.hear()?["message"]["payload"], "while ada is away");
+    let mut ada = Visitor::arrive("ada", client, "orders", kept)?;
+    assert_eq!(ada.hear_event()?.payload::<String>()?, "while ada is away");
 
     println!("  A position from another life of the topic is told as a gap:");
-    let ack = ada.ask(
-        r#"{"type":"subscribe","topic":"orders","client_id":"ada","after_seq":3,"epoch":"another"}"#,
-    )?;
-    assert_eq!(ack["recovered"], false);
-    assert_eq!(ada.hear()?["gap"], json!({"reason": "epoch_changed"}));
+    let foreign = Position {
+        seq: 3,
+        epoch: "another".into(),
+    };
+    let mut stranger = Visitor::arrive("stranger", client, "orders", foreign)?;
+    assert_eq!(stranger.hear_gap()?.reason(), GapReason::EpochChanged);
     for seq in 1..=4 {
-        assert_eq!(ada.hear()?["seq"], seq);
+        assert_eq!(stranger.hear_event()?.seq(), seq);
     }
-    Ok(Team {
-        ada,
-        bob,
-        cleo,
-        publisher,
-        epoch,
-    })
+    Ok(Team { ada, bob, cleo })
 }
 
-/// Every count follows at once what the connections do.
-pub(crate) fn counts(server: &ServerAddress, mut team: Team) -> Result<(), Failure> {
+/// Every count follows what the connections do.
+pub(crate) fn counts(client: &Client, team: Team) -> Result<(), Failure> {
     println!("\n7. The counts");
-    let (_, body) = rest(server, "GET", "/stats", None)?;
-    let orders = &body["topics"]["orders"];
+    let orders = client.topic("orders")?;
+    println!("  {orders:?}");
+    assert_eq!((orders.seq, orders.messages), (4, 4));
+    let epoch = team.ada.subscription.position("orders");
     assert_eq!(
-        (&orders["messages"], &orders["subscribers"]),
-        (&json!(4), &json!(3))
+        epoch.map(|position| position.epoch.to_string()),
+        Some(orders.epoch)
     );
-    team.cleo
-        .ask(r#"{"type":"unsubscribe","topic":"orders","client_id":"cleo"}"#)?;
-    let (_, body) = rest(server, "GET", "/topics/orders", None)?;
-    assert_eq!((&body["seq"], &body["subscribers"]), (&json!(4), &json!(2)));
-    assert_eq!(body["epoch"], team.epoch.as_str());
-    team.ada
-        .ask(r#"{"type":"unsubscribe","topic":"orders","client_id":"ada"}"#)?;
-    team.bob
-        .ask(r#"{"type":"unsubscribe","topic":"orders","client_id":"bob"}"#)?;
-    let (_, body) = rest(server, "GET", "/health", None)?;
-    assert_eq!(
-        (&body["status"], &body["subscribers"]),
-        (&json!("ok"), &json!(0))
-    );
+    let stats = client.stats()?;
+    println!("  {stats:?}");
+    assert_eq!(stats["orders"].subscribers, 3);
+    drop(team);
+    let health = client.health()?;
+    println!("  {health:?}");
+    assert_eq!((health.status.as_str(), health.subscribers), ("ok", 0));
     Ok(())
 }
 
-/// A deleted topic says so; its subscriptions are over, the connection is not.
-pub(crate) fn deletion(server: &ServerAddress) -> Result<Visitor, Failure> {
+/// A deleted topic says so.
+pub(crate) fn deletion(client: &Client) -> Result<(), Failure> {
     println!("\n8. Deleting a topic ends its subscriptions");
-    let mut reader = Visitor::arrive("reader", server)?;
-    reader.ask(r#"{"type":"subscribe","topic":"orders","client_id":"reader"}"#)?;
-    let (status, _) = rest(server, "DELETE", "/topics/orders", None)?;
-    assert_eq!(status, 200);
-    assert_eq!(reader.hear()?["msg"], "topic_deleted");
-    assert_eq!(reader.ask(r#"{"type":"ping"}"#)?["type"], "pong");
-    Ok(reader)
+    let mut reader = Visitor::arrive("reader", client, "orders", Start::Now)?;
+    client.delete_topic("orders")?;
+    let end = reader.hear_the_end()?;
+    assert!(matches!(
+        end,
+        Error::Ended {
+            end: End::TopicDeleted,
+            ..
+        }
+    ));
+    Ok(())
 }
 
-/// A server that stops says so, and closes with 1001.
-pub(crate) fn shutdown(server: Server, reader: Visitor) -> Result<(), Failure> {
+/// A server that stops says so, and closes with 1001. Whoever may not come back learns it from the error.
+pub(crate) fn shutdown(server: Server, url: &str) -> Result<(), Failure> {
     println!("\n9. Shutting down");
-    let listening = thread::spawn(move || reader.hear_out().map_err(|failure| failure.to_string()));
+    let client = Client::builder(url).reconnect(Reconnect::Never).connect()?;
+    let mut reader = Visitor::arrive("reader", &client, "ticks", Start::Now)?;
+    let listening = thread::spawn(move || reader.hear_the_end().map_err(|f| f.to_string()));
     let report = server.shutdown();
-    let (heard, code) = listening.join().map_err(|_| "the reader panicked")??;
-    assert_eq!(
-        heard.last().map(|frame| &frame["msg"]),
-        Some(&json!("server_shutdown"))
-    );
-    assert_eq!(code, 1001);
+    let end = listening.join().map_err(|_| "the reader panicked")??;
+    assert!(matches!(
+        end,
+        Error::Lost {
+            close_code: Some(1001),
+            ..
+        }
+    ));
     assert_eq!(report.events_undelivered, 0);
     println!("  {report:?}");
     Ok(())
-}
-
-fn publish(publisher: &mut Visitor, payload: &str) -> Result<u64, Failure> {
-    let ack = publisher.ask(&format!(
-        r#"{{"type":"publish","topic":"orders","message":{{"id":"550e8400-e29b-41d4-a716-446655440000","payload":{payload}}}}}"#
-    ))?;
-    Ok(ack["seq"].as_u64().ok_or("a publish ack without a seq")?)
 }

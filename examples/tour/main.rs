@@ -1,23 +1,29 @@
-//! A guided tour: starts a server of its own on a free port and shows, chapter by chapter, what it does,
-//! printing what is sent (`→`) and received (`←`). Checks what it shows; exit code 0 means that all of it held.
+//! A guided tour: starts a server of its own on a free port and shows, chapter by chapter, what it does, through the
+//! client library and nothing else. Checks what it shows; exit code 0 means that all of it held.
 //!
-//! Nothing here waits for time to pass: every step waits for the frame that it is about.
+//! Nothing here waits for time to pass: every step waits for the thing that it is about.
 
 mod chapters;
 mod errors;
-#[path = "../shared/mod.rs"]
-mod shared;
 mod slow_consumer;
 mod visitor;
 
 use std::process::ExitCode;
 
+use threadcast::client::Client;
 use threadcast::{Config, Server};
 
-use shared::{Failure, ServerAddress};
+/// What the tour ends with when it cannot go on.
+pub(crate) type Failure = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
-    shared::finish(tour())
+    match tour() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn tour() -> Result<(), Failure> {
@@ -26,18 +32,19 @@ fn tour() -> Result<(), Failure> {
         send_buffer_bytes: 32 << 10,
         ..Config::default()
     })?;
-    let address = ServerAddress::from(server.local_addr());
-    println!("A server of our own listens on {address}.");
+    let url = format!("ws://{}/ws", server.local_addr());
+    let client = Client::connect(&url)?;
+    println!("A server of our own listens on {url}.");
 
-    chapters::topics(&address)?;
-    let team = chapters::fan_out(&address)?;
-    chapters::replay(&address)?;
-    let team = chapters::resume(&address, team)?;
-    slow_consumer::chapter(&address)?;
-    errors::chapter(&address)?;
-    chapters::counts(&address, team)?;
-    let last_reader = chapters::deletion(&address)?;
-    chapters::shutdown(server, last_reader)?;
+    chapters::topics(&client)?;
+    let team = chapters::fan_out(&client)?;
+    chapters::replay(&client)?;
+    let team = chapters::resume(&client, team)?;
+    slow_consumer::chapter(&url)?;
+    errors::chapter(&client)?;
+    chapters::counts(&client, team)?;
+    chapters::deletion(&client)?;
+    chapters::shutdown(server, &url)?;
 
     println!("\nThe tour is over; everything held.");
     Ok(())

@@ -1,107 +1,81 @@
-//! Someone with a name and a connection, who prints every word said and heard.
+//! Someone with a name and a subscription, who prints everything that is heard.
 
 use std::time::Duration;
 
-use serde_json::Value;
+use threadcast::client::{Client, Delivery, Error, Event, Gap, Start, Subscription};
 
-use super::shared::rest;
-use super::shared::{Connection, Failure, Received, ServerAddress};
+use super::Failure;
 
-/// No answer takes this long; the tour fails rather than hangs.
+/// No delivery takes this long; the tour fails rather than hangs.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Longer texts are printed shortened.
-const PRINTED_CHARS: usize = 400;
+/// Longer payloads are printed shortened.
+const PRINTED_CHARS: usize = 60;
 
-/// A WebSocket client of the tour.
+/// A subscriber of the tour.
 #[derive(Debug)]
 pub(crate) struct Visitor {
     name: &'static str,
-    connection: Connection,
+    pub(crate) subscription: Subscription,
 }
 
 impl Visitor {
-    /// Connects to `/ws`.
-    pub(crate) fn arrive(name: &'static str, server: &ServerAddress) -> Result<Self, Failure> {
-        let connection = Connection::open(server, Some(DEADLINE))?;
-        Ok(Visitor { name, connection })
+    /// Subscribes under this name.
+    pub(crate) fn arrive(
+        name: &'static str,
+        client: &Client,
+        topic: &str,
+        start: impl Into<Start>,
+    ) -> Result<Visitor, Failure> {
+        let start = start.into();
+        println!("  {name} subscribes to {topic}: {start:?}");
+        let subscriber = client.subscriber().client_id(name);
+        let subscription = subscriber.topic(topic, start).open()?;
+        Ok(Visitor { name, subscription })
     }
 
-    /// Sends one frame.
-    pub(crate) fn say(&mut self, frame: &str) -> Result<(), Failure> {
-        println!("  {} → {}", self.name, shortened(frame));
-        self.say_quietly(frame)
-    }
-
-    /// Sends one frame without printing it.
-    pub(crate) fn say_quietly(&mut self, frame: &str) -> Result<(), Failure> {
-        self.connection.send(frame)
-    }
-
-    /// Waits for one frame.
-    pub(crate) fn hear(&mut self) -> Result<Value, Failure> {
-        let (frame, text) = self.hear_quietly()?;
-        println!("  {} ← {}", self.name, shortened(&text));
-        Ok(frame)
-    }
-
-    /// Waits for one frame and leaves it to the caller whether it is printed.
-    pub(crate) fn hear_quietly(&mut self) -> Result<(Value, String), Failure> {
-        match self.connection.receive()? {
-            Received::Text(text) => Ok((serde_json::from_str(&text)?, text)),
-            Received::Closed { code, reason } => {
-                Err(format!("{} was closed: {code} {reason}", self.name).into())
+    /// Waits for one delivery.
+    pub(crate) fn hear(&mut self) -> Result<Delivery, Failure> {
+        let delivery = self.subscription.recv_timeout(DEADLINE)?;
+        let delivery = delivery.ok_or_else(|| format!("{} heard nothing in time", self.name))?;
+        match &delivery {
+            Delivery::Event(event) => {
+                let payload: String = event.raw().chars().take(PRINTED_CHARS).collect();
+                println!("  {} ← {} {payload}", self.name, event.seq());
             }
+            Delivery::Gap(gap) => println!("  {} ← gap: {gap}", self.name),
+            other => println!("  {} ← {other:?}", self.name),
+        }
+        Ok(delivery)
+    }
+
+    /// Waits for one delivery, which must be an event.
+    pub(crate) fn hear_event(&mut self) -> Result<Event, Failure> {
+        match self.hear()? {
+            Delivery::Event(event) => Ok(event),
+            other => Err(format!("{} awaited an event and heard {other:?}", self.name).into()),
         }
     }
 
-    /// Sends one frame and waits for the next one to come.
-    pub(crate) fn ask(&mut self, frame: &str) -> Result<Value, Failure> {
-        self.say(frame)?;
-        self.hear()
+    /// Waits for one delivery, which must be a gap.
+    pub(crate) fn hear_gap(&mut self) -> Result<Gap, Failure> {
+        match self.hear()? {
+            Delivery::Gap(gap) => Ok(gap),
+            other => Err(format!("{} awaited a gap and heard {other:?}", self.name).into()),
+        }
     }
 
-    /// Listens until the server closes; returns what was heard, and the close code.
-    pub(crate) fn hear_out(mut self) -> Result<(Vec<Value>, u16), Failure> {
-        let mut heard = Vec::new();
+    /// Waits for the end, past whatever is still delivered.
+    pub(crate) fn hear_the_end(&mut self) -> Result<Error, Failure> {
         loop {
-            match self.connection.receive()? {
-                Received::Text(text) => {
-                    println!("  {} ← {}", self.name, shortened(&text));
-                    heard.push(serde_json::from_str(&text)?);
-                }
-                Received::Closed { code, reason } => {
-                    println!("  {} ← close {code} {reason}", self.name);
-                    return Ok((heard, code));
+            match self.subscription.recv_timeout(DEADLINE) {
+                Ok(Some(_)) => {}
+                Ok(None) => return Err(format!("{} heard nothing in time", self.name).into()),
+                Err(end) => {
+                    println!("  {} ← {end}", self.name);
+                    return Ok(end);
                 }
             }
         }
-    }
-
-    /// Leaves as if the network had failed.
-    pub(crate) fn cut(self) -> Result<(), Failure> {
-        println!("  {} ✂ the connection is cut", self.name);
-        self.connection.cut()
-    }
-}
-
-/// One REST request, printed with its answer.
-pub(crate) fn rest(
-    server: &ServerAddress,
-    method: &str,
-    path: &str,
-    body: Option<&str>,
-) -> Result<(u16, Value), Failure> {
-    let sent = format!("{method} {path} {}", body.unwrap_or_default());
-    println!("  → {}", sent.trim_end());
-    let reply = rest::request(server, method, path, body)?;
-    println!("  ← {} {}", reply.status, shortened(&reply.text));
-    Ok((reply.status, reply.body))
-}
-
-fn shortened(text: &str) -> String {
-    match text.char_indices().nth(PRINTED_CHARS) {
-        None => text.to_owned(),
-        Some((end, _)) => format!("{}… ({} bytes)", &text[..end], text.len()),
     }
 }

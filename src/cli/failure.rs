@@ -10,6 +10,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 const FAILED: u8 = 1;
 /// The command line or a variable is wrong.
 const USAGE: u8 = 2;
+/// What was waited for did not come in time.
+const TIMED_OUT: u8 = 3;
 
 /// The end of a command that did not do what it was asked for.
 #[derive(Debug)]
@@ -34,6 +36,14 @@ impl Failure {
         Failure::Told {
             line: one_line(&reason.to_string()),
             code: USAGE,
+        }
+    }
+
+    /// The time that the user gave is over.
+    pub(super) fn timed_out(reason: impl Display) -> Failure {
+        Failure::Told {
+            line: one_line(&reason.to_string()),
+            code: TIMED_OUT,
         }
     }
 

@@ -1,13 +1,14 @@
 //! Asks the server of this machine whether it lives, as a container's health check does.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, TcpStream};
+use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::bounded;
 
 use super::failure::Failure;
+use super::reach::reachable;
 use super::settings::Listen;
 
 /// From the start to the answer, name lookup included.
@@ -40,21 +41,6 @@ pub(super) fn run(listen: &Listen) -> Result<(), Failure> {
     }
 }
 
-/// A server that listens on every address is asked on loopback.
-fn reachable(host: &str) -> String {
-    let unspecified_v4 = host
-        .parse()
-        .is_ok_and(|address: Ipv4Addr| address.is_unspecified());
-    let unspecified_v6 = host
-        .parse()
-        .is_ok_and(|address: Ipv6Addr| address.is_unspecified());
-    match (unspecified_v4, unspecified_v6) {
-        (true, _) => Ipv4Addr::LOCALHOST.to_string(),
-        (_, true) => Ipv6Addr::LOCALHOST.to_string(),
-        _ => host.to_owned(),
-    }
-}
-
 fn status_line(host: &str, port: u16) -> io::Result<String> {
     let mut stream = TcpStream::connect((host, port))?;
     stream.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
@@ -72,14 +58,6 @@ fn is_ok(status_line: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_server_on_every_address_is_asked_on_loopback() {
-        assert_eq!(reachable("0.0.0.0"), "127.0.0.1");
-        assert_eq!(reachable("::"), "::1");
-        assert_eq!(reachable("10.0.0.7"), "10.0.0.7");
-        assert_eq!(reachable("localhost"), "localhost");
-    }
 
     #[test]
     fn only_200_is_healthy() {

@@ -6,10 +6,14 @@ mod healthcheck;
 mod key;
 mod logging;
 mod origin;
+mod publish;
+mod reach;
 mod serve;
 mod settings;
 mod signals;
 mod sources;
+mod subscribe;
+mod topics;
 mod value;
 
 use std::ffi::OsString;
@@ -19,7 +23,10 @@ use clap::builder::Resettable;
 use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use failure::Failure;
+use publish::Publish;
 use settings::{Listen, Settings};
+use subscribe::Subscribe;
+use topics::Topics;
 
 /// An in-memory Pub/Sub server: WebSocket and REST on one port, on plain threads.
 ///
@@ -38,6 +45,12 @@ struct Cli {
 enum Command {
     /// Run the server; the same as no command at all
     Serve(Box<Settings>),
+    /// Publish messages to a topic
+    Pub(Box<Publish>),
+    /// Print the events of topics
+    Sub(Box<Subscribe>),
+    /// List, make, show and delete topics
+    Topics(Box<Topics>),
     /// Ask the server of this machine whether it lives; exit code 0 if it does, else 1
     Healthcheck(Listen),
     /// Make keys for the keys file
@@ -67,6 +80,9 @@ fn dispatch((cli, matches): (Cli, ArgMatches)) -> Result<(), Failure> {
     match cli.command {
         None => serve::run(cli.settings, own),
         Some(Command::Serve(settings)) => serve::run(*settings, own),
+        Some(Command::Pub(publish)) => publish::run(&publish),
+        Some(Command::Sub(subscribe)) => subscribe::run(&subscribe),
+        Some(Command::Topics(topics)) => topics::run(*topics),
         Some(Command::Healthcheck(listen)) => healthcheck::run(&listen),
         Some(Command::Key(KeyCommand::New { name })) => key::new(&name),
     }
@@ -93,7 +109,12 @@ fn command(arguments: &[OsString]) -> clap::Command {
                 setting(arg)
             }
         })
-        .mut_subcommands(|command| command.mut_args(setting))
+        .mut_subcommands(settings_of)
+}
+
+/// The same for a command and for the commands within it.
+fn settings_of(command: clap::Command) -> clap::Command {
+    command.mut_args(setting).mut_subcommands(settings_of)
 }
 
 /// What holds for every setting: an empty variable is none, `-1` is a (wrong) value and not a flag,
@@ -105,6 +126,9 @@ fn setting(arg: Arg) -> Arg {
     } else {
         arg
     };
+    if !arg.get_action().takes_values() {
+        return arg;
+    }
     let arg = arg
         .allow_negative_numbers(true)
         .hide_env_values(true)
@@ -141,7 +165,7 @@ mod tests {
 
     #[test]
     fn the_definition_holds_together() {
-        Cli::command().debug_assert();
+        command(&[]).debug_assert();
     }
 
     #[test]

@@ -246,6 +246,6 @@ fn defaults() -> Config {
 /// The settings whose values are secrets.
 pub(super) const SECRETS: [&str; 1] = ["api_key"];
 
-fn overflow() -> value::Allowed<OverflowPolicy> {
+pub(super) fn overflow() -> value::Allowed<OverflowPolicy> {
     value::choice("drop_oldest, disconnect or block", |name| name.parse().ok())
 }

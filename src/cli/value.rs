@@ -261,6 +261,64 @@ pub(super) fn api_key() -> Allowed<Maybe<ApiKey>> {
     .secret()
 }
 
+/// A text that is never shown, not even when it is printed to find a fault.
+#[derive(Clone)]
+pub(super) struct Secret(pub(super) String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(not shown)")
+    }
+}
+
+pub(super) fn secret() -> Allowed<Secret> {
+    let phrase = "visible ASCII characters only, and at least one";
+    Allowed::new(phrase.to_owned(), |text| {
+        let fits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+        fits.then(|| Secret(text.to_owned()))
+    })
+    .secret()
+}
+
+/// How long a command may be told to wait.
+pub(super) const WAIT: RangeInclusive<Duration> =
+    Duration::from_millis(1)..=Duration::from_secs(365 * 86_400);
+
+/// So many a second.
+pub(super) fn rate() -> Allowed<f64> {
+    Allowed::new(
+        "a number of messages a second, more than 0".to_owned(),
+        |text| {
+            let rate: f64 = text.parse().ok()?;
+            (rate.is_finite() && rate > 0.0).then_some(rate)
+        },
+    )
+}
+
+/// A place in a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct After {
+    pub(super) seq: u64,
+    pub(super) epoch: Option<String>,
+}
+
+pub(super) fn after() -> Allowed<After> {
+    Allowed::new(
+        "SEQ or SEQ@EPOCH, such as 41@9f2c61d0a7b34e18".to_owned(),
+        |text| {
+            let (seq, epoch) = match text.split_once('@') {
+                Some((_, "")) => return None,
+                Some((seq, epoch)) => (seq, Some(epoch.to_owned())),
+                None => (text, None),
+            };
+            Some(After {
+                seq: digits(seq)?,
+                epoch,
+            })
+        },
+    )
+}
+
 /// Whether there is such a file, and what is in it, shows when it is read.
 pub(super) fn file() -> Allowed<Maybe<PathBuf>> {
     Allowed::new("a path".to_owned(), |text| {

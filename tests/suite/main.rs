@@ -12,6 +12,7 @@ mod attack;
 mod bad_requests;
 mod binary;
 mod cli;
+mod client;
 mod close_codes;
 mod conformance;
 mod connections;

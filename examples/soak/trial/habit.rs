@@ -2,9 +2,9 @@
 
 use std::thread;
 
+use super::Failure;
 use super::account::Start;
 use super::random::Random;
-use super::shared::Failure;
 use super::subscriber::{Identity, Subscriber};
 use super::tally::Tally;
 use super::world::World;

@@ -9,8 +9,6 @@ mod hearing;
 mod message;
 mod publisher;
 mod random;
-#[path = "../../shared/mod.rs"]
-mod shared;
 mod subscriber;
 mod tally;
 mod truth;
@@ -20,6 +18,7 @@ mod world;
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
+use threadcast::client::{Client, TopicOptions};
 use threadcast::config::OverflowPolicy;
 use threadcast::{Config, Server};
 
@@ -27,10 +26,12 @@ use habit::Habit;
 use message::topic_name;
 use publisher::Publisher;
 use random::Random;
-use shared::{Failure, ServerAddress, rest};
 use subscriber::Identity;
 use tally::Tally;
 use world::{World, policy_of};
+
+/// What a trial ends with when it cannot go on; the text is for its user.
+pub(crate) type Failure = Box<dyn std::error::Error>;
 
 const COUNTS_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -66,13 +67,17 @@ pub(crate) fn run(plan: &Plan) -> Result<Verdict, Failure> {
         send_buffer_bytes: 32 << 10,
         ..Config::default()
     })?;
-    let address = ServerAddress::from(server.local_addr());
+    let client = Client::connect(&format!("ws://{}/ws", server.local_addr()))?;
     for topic in 0..plan.topics {
-        create(&address, topic)?;
+        let options = TopicOptions {
+            overflow: Some(policy_of(topic)),
+            ..TopicOptions::default()
+        };
+        client.create_topic_with(&topic_name(topic), &options)?;
     }
     let world = World::new(server.local_addr(), plan);
-    let tally = clients(&world, &address)?;
-    check_counts(&world, &address)?;
+    let tally = clients(&world, &client)?;
+    check_counts(&world, &client)?;
     server.shutdown();
     let (violations, texts) = world.violations();
     Ok(Verdict {
@@ -84,7 +89,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Verdict, Failure> {
 }
 
 /// Lets all clients live, and tells the subscribers when all is published.
-fn clients(world: &World, address: &ServerAddress) -> Result<Tally, Failure> {
+fn clients(world: &World, client: &Client) -> Result<Tally, Failure> {
     thread::scope(|scope| {
         let subscribers = identities(world)
             .into_iter()
@@ -103,7 +108,7 @@ fn clients(world: &World, address: &ServerAddress) -> Result<Tally, Failure> {
             .into_iter()
             .map(join)
             .collect::<Result<Vec<_>, _>>();
-        let heads = heads(world, address);
+        let heads = heads(world, client);
         // Also after a failure: they must end.
         world.finish(heads.as_ref().cloned().unwrap_or_default());
         let mut sum = Tally::default();
@@ -156,40 +161,23 @@ fn identities(world: &World) -> Vec<(Identity, Habit)> {
     all
 }
 
-fn create(address: &ServerAddress, topic: usize) -> Result<(), Failure> {
-    let (name, overflow) = (topic_name(topic), policy_of(topic));
-    let body = format!(r#"{{"name":"{name}","overflow":"{overflow}"}}"#);
-    let reply = rest::request(address, "POST", "/topics", Some(&body))?;
-    match reply.status {
-        201 => Ok(()),
-        _ => Err(format!("topic {name} was not created: {}", reply.text).into()),
-    }
-}
-
 /// The newest seq of each topic, which must be what its publishers were told.
-fn heads(world: &World, address: &ServerAddress) -> Result<Vec<u64>, Failure> {
+fn heads(world: &World, client: &Client) -> Result<Vec<u64>, Failure> {
     let head = |(topic, truth): (usize, &truth::Truth)| {
-        let path = format!("/topics/{}", topic_name(topic));
-        let head = rest::request(address, "GET", &path, None)?.body["seq"].as_u64();
-        let head = head.ok_or("a topic without a seq")?;
+        let head = client.topic(&topic_name(topic))?.seq;
         world.check("publishers", topic, truth.check_complete(head));
         Ok(head)
     };
     world.truths.iter().enumerate().map(head).collect()
 }
 
-/// Topics, subscriptions and connections, as the server counts them.
-fn counts(address: &ServerAddress) -> Result<[Option<u64>; 3], Failure> {
-    let health = rest::request(address, "GET", "/health", None)?.body;
-    Ok(["topics", "subscribers", "connections"].map(|name| health[name].as_u64()))
-}
-
 /// With all clients gone, the counts must soon be the topics, and the connection that asks.
-fn check_counts(world: &World, address: &ServerAddress) -> Result<(), Failure> {
-    let expected = [world.plan.topics as u64, 0, 1].map(Some);
+fn check_counts(world: &World, client: &Client) -> Result<(), Failure> {
+    let expected = [world.plan.topics as u64, 0, 1];
     let deadline = Instant::now() + COUNTS_DEADLINE;
     loop {
-        let now = counts(address)?;
+        let health = client.health()?;
+        let now = [health.topics, health.subscribers, health.connections];
         if now == expected {
             return Ok(());
         }

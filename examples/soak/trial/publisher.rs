@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::Failure;
 use super::message::{MessageId, Said, write_publish};
 use super::random::Random;
-use super::shared::Failure;
 use super::wire::{Connection, Incoming};
 use super::world::World;
 

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use threadcast::config::OverflowPolicy;
 
+use super::Failure;
 use super::account::{Account, Asked, Start};
 use super::message::topic_name;
-use super::shared::Failure;
 use super::tally::Tally;
 use super::wire::{Connection, Incoming};
 use super::world::{World, policy_of};

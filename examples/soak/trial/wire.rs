@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
+use super::Failure;
 use super::message::Said;
-use super::shared::Failure;
 
 /// How long a read waits before it says that nothing came.
 const IDLE: Duration = Duration::from_millis(50);

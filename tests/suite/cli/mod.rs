@@ -4,4 +4,7 @@ mod access;
 mod healthcheck;
 mod lifecycle;
 mod program;
+mod publish;
 mod settings;
+mod subscribe;
+mod topics;

@@ -1,0 +1,120 @@
+//! `threadcast topics`: which there are, what one is like, making and deleting them.
+
+use std::fmt::Display;
+use std::io::{self, ErrorKind, Write};
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+use threadcast::client::{Client, TopicOptions};
+use threadcast::config::{OverflowPolicy, ranges};
+
+use super::failure::Failure;
+use super::reach::{Reach, failure};
+use super::settings::overflow;
+use super::value;
+
+const EXAMPLES: &str = "Examples:
+  threadcast topics                                   the topics and their subscribers
+  threadcast topics create orders --history-size 1000
+  threadcast topics show orders
+  threadcast topics delete orders
+
+Exit codes: 0 done, 1 the server is gone or said no, 2 the command line is wrong.";
+
+/// What is done to which topic.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Topics {
+    #[command(subcommand)]
+    action: Option<Action>,
+
+    #[command(flatten)]
+    reach: Reach,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+enum Action {
+    /// Print each topic and, behind a tab, how many subscriptions it has; the same as no action at all
+    List {
+        /// Print JSON, an object per line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a topic
+    Create {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Delete a topic; its subscribers are told
+    Delete {
+        /// Its name
+        name: String,
+    },
+    /// Print the state of a topic, as JSON
+    Show {
+        /// Its name
+        name: String,
+    },
+}
+
+/// What a topic has of its own; without them the server's settings.
+#[derive(Debug, Clone, Args)]
+struct Options {
+    /// Events kept for replay
+    #[arg(long, value_name = "EVENTS", value_parser = value::number(ranges::HISTORY_SIZE))]
+    history_size: Option<usize>,
+
+    /// Undelivered events a subscription may hold
+    #[arg(long, value_name = "EVENTS", value_parser = value::number(ranges::MAX_QUEUE_SIZE))]
+    max_queue_size: Option<usize>,
+
+    /// What happens to a subscription that would hold more
+    #[arg(long, value_name = "POLICY", value_parser = overflow())]
+    overflow: Option<OverflowPolicy>,
+}
+
+/// Does it, and prints what there is to print.
+pub(super) fn run(topics: Topics) -> Result<(), Failure> {
+    let client = topics.reach.connect()?;
+    match topics.action.unwrap_or(Action::List { json: false }) {
+        Action::List { json } => list(&client, json),
+        Action::Create { name, options } => {
+            let options = TopicOptions {
+                history_size: options.history_size,
+                max_queue_size: options.max_queue_size,
+                overflow: options.overflow,
+            };
+            client.create_topic_with(&name, &options).map_err(failure)
+        }
+        Action::Delete { name } => client.delete_topic(&name).map_err(failure),
+        Action::Show { name } => {
+            let state = client.topic(&name).map_err(failure)?;
+            let text = serde_json::to_string_pretty(&state).map_err(Failure::failed)?;
+            print(text).map(drop)
+        }
+    }
+}
+
+fn list(client: &Client, as_json: bool) -> Result<(), Failure> {
+    for topic in client.topics().map_err(failure)? {
+        let goes_on = match as_json {
+            true => print(json!({"name": topic.name, "subscribers": topic.subscribers})),
+            false => print(format_args!("{}\t{}", topic.name, topic.subscribers)),
+        };
+        if !goes_on? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// `false` when nobody reads any more.
+fn print(line: impl Display) -> Result<bool, Failure> {
+    match writeln!(io::stdout(), "{line}") {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::failed(format!("standard output: {error}"))),
+    }
+}

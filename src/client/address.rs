@@ -1,0 +1,138 @@
+//! Where the server is: a URL reduced to what a socket and a `Host` field need. Opens nothing.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::Error;
+
+/// Host and port of a server, from `ws://host:port/ws`, `http://host:port` or `host:port`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Address {
+    /// Without the brackets of an IPv6 address.
+    host: String,
+    port: u16,
+}
+
+impl Address {
+    /// What name resolution takes.
+    pub(super) fn host_and_port(&self) -> (&str, u16) {
+        (&self.host, self.port)
+    }
+
+    /// The URL of the WebSocket endpoint.
+    pub(super) fn websocket_url(&self) -> String {
+        format!("ws://{self}/ws")
+    }
+
+    /// The URL of a REST resource; `path` begins with a slash.
+    pub(super) fn rest_url(&self, path: &str) -> String {
+        format!("http://{self}{path}")
+    }
+}
+
+impl FromStr for Address {
+    type Err = Error;
+
+    /// The text itself is in no error: somebody may have put a key into it.
+    fn from_str(url: &str) -> Result<Address, Error> {
+        let lower = url.get(..8).unwrap_or(url).to_ascii_lowercase();
+        if lower.starts_with("wss://") || lower.starts_with("https://") {
+            return Err(Error::invalid(
+                "url: TLS ends at a proxy in front of the server and is not spoken by this client; \
+                 use ws:// to the server or to a proxy on this machine",
+            ));
+        }
+        let scheme = ["ws://", "http://"]
+            .into_iter()
+            .find(|scheme| lower.starts_with(scheme));
+        let rest = scheme.map_or(url, |scheme| &url[scheme.len()..]);
+        if rest.contains(['?', '@']) {
+            return Err(Error::invalid(
+                "url: no key and no user goes into it; give the key with key()",
+            ));
+        }
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let in_authority = |c: char| c.is_ascii_alphanumeric() || "-._:[]%".contains(c);
+        if !matches!(path, "" | "ws" | "ws/") || !authority.chars().all(in_authority) {
+            return Err(Error::invalid(EXPECTED));
+        }
+        let (host, port) = split(authority).ok_or_else(|| Error::invalid(EXPECTED))?;
+        Ok(Address { host, port })
+    }
+}
+
+const EXPECTED: &str = "url: expected something like ws://127.0.0.1:8080/ws";
+
+/// Host and port; the port of plain HTTP when there is none.
+fn split(authority: &str) -> Option<(String, u16)> {
+    let (host, rest) = match authority.strip_prefix('[') {
+        Some(bracketed) => bracketed.split_once(']')?,
+        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
+    };
+    let port = match rest.strip_prefix(':') {
+        Some(port) => port.parse().ok().filter(|port| *port > 0)?,
+        None => rest.is_empty().then_some(80)?,
+    };
+    (!host.is_empty()).then(|| (host.to_owned(), port))
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_usual_form_names_the_same_server() {
+        for url in [
+            "ws://localhost:8080/ws",
+            "ws://localhost:8080",
+            "WS://localhost:8080/ws/",
+            "http://localhost:8080",
+            "http://localhost:8080/",
+            "localhost:8080",
+        ] {
+            let address: Address = url.parse().expect(url);
+            assert_eq!(address.websocket_url(), "ws://localhost:8080/ws", "{url}");
+        }
+        let v6: Address = "ws://[::1]:9000/ws".parse().expect("an address");
+        assert_eq!(
+            (v6.to_string().as_str(), v6.host_and_port()),
+            ("[::1]:9000", ("::1", 9000))
+        );
+        let bare: Address = "example.org".parse().expect("an address");
+        assert_eq!(bare.rest_url("/livez"), "http://example.org:80/livez");
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused_and_not_repeated() {
+        for url in [
+            "",
+            "ws://",
+            "ws://:80",
+            "ws://host:0",
+            "ws://host:99999",
+            "ws://host:8080/other",
+            "ftp://host",
+            "ws://host:8080/ws?token=s3cret",
+            "ws://s3cret@host:8080/ws",
+            "wss://host/s3cret",
+            "ws://[::1",
+            "ws://[::1]x",
+            "a b",
+            "höst:80",
+        ] {
+            let error = url.parse::<Address>().expect_err(url).to_string();
+            assert!(!error.contains("s3cret"), "{error}");
+        }
+        let tls = "wss://host/ws".parse::<Address>().expect_err("TLS");
+        assert!(tls.to_string().contains("TLS ends at a proxy"), "{tls}");
+    }
+}

@@ -1,0 +1,109 @@
+//! One topic of a subscription: where it stands, and whether it is asked for, followed, missing or over.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Error;
+use super::position::{Cursor, Placed, Position, Start};
+use super::reconnect::Recovery;
+use super::wire::{Ack, Subscribe};
+
+#[derive(Debug)]
+pub(super) struct Followed {
+    pub(super) name: Arc<str>,
+    pub(super) cursor: Cursor,
+    /// What the caller has; behind the cursor by what waits to be handed out.
+    pub(super) given: Option<Position>,
+    pub(super) phase: Phase,
+}
+
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// Not asked for on this connection.
+    Idle,
+    /// Asked for, not answered.
+    Asked,
+    /// Acknowledged.
+    Live,
+    /// Not there, which may pass: the server was started again, and whoever creates the topic is yet to come.
+    Missing { recovery: Recovery, again: Instant },
+    /// For good.
+    Over,
+}
+
+impl Followed {
+    pub(super) fn new(name: &str, start: Start) -> Followed {
+        Followed {
+            name: name.into(),
+            cursor: Cursor::Fresh(start),
+            given: None,
+            phase: Phase::Idle,
+        }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Over)
+    }
+
+    /// Whether it is to be asked for now.
+    pub(super) fn is_due(&self) -> bool {
+        match self.phase {
+            Phase::Idle => true,
+            Phase::Missing { again, .. } => again <= Instant::now(),
+            _ => false,
+        }
+    }
+
+    /// When it is to be asked for, if that is later.
+    pub(super) fn due(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Missing { again, .. } => Some(again),
+            _ => None,
+        }
+    }
+
+    /// The text that asks for it.
+    pub(super) fn request(&self, client_id: &str, request_id: &str) -> Result<String, Error> {
+        let start = self.cursor.start();
+        let (last_n, after_seq, epoch) = match &start {
+            Start::Now => (None, None, None),
+            Start::Last(n) => (Some(*n), None, None),
+            Start::After { seq, epoch } => (None, Some(*seq), epoch.as_deref()),
+        };
+        serde_json::to_string(&Subscribe {
+            r#type: "subscribe",
+            topic: &self.name,
+            client_id,
+            last_n,
+            after_seq,
+            epoch,
+            request_id,
+        })
+        .map_err(Error::Payload)
+    }
+
+    pub(super) fn on_ack(&mut self, ack: &Ack<'_>) -> Result<(), Error> {
+        let Some(epoch) = ack.epoch.as_deref() else {
+            return Err(Error::protocol("an ack of a subscribe without an epoch"));
+        };
+        self.cursor.on_ack(&Placed {
+            seq: ack.seq,
+            epoch,
+            recovered: ack.recovered,
+        })?;
+        self.phase = Phase::Live;
+        if self.given.is_none() {
+            self.given = self.cursor.position();
+        }
+        Ok(())
+    }
+
+    /// The connection is gone.
+    pub(super) fn disconnect(&mut self) {
+        match &mut self.phase {
+            Phase::Asked | Phase::Live => self.phase = Phase::Idle,
+            Phase::Missing { again, .. } => *again = Instant::now(),
+            Phase::Idle | Phase::Over => {}
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! A blocking client: topics, publishing, subscribing, on plain threads.
+//!
+//! ```
+//! # let server = threadcast::Server::bind(threadcast::Config { port: 0, ..Default::default() })?;
+//! # let url = format!("ws://{}/ws", server.local_addr());
+//! use serde::{Deserialize, Serialize};
+//! use threadcast::client::{Client, Delivery, Start};
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct Order {
+//!     id: String,
+//!     amount: f64,
+//! }
+//!
+//! let client = Client::connect(&url)?;
+//! client.create_topic("orders")?;
+//!
+//! let mut orders = client.subscribe("orders", Start::Last(10))?;
+//! let receipt = client.publish("orders", &Order { id: "ORD-1".into(), amount: 99.5 })?;
+//! assert_eq!(receipt.seq, 1);
+//!
+//! match orders.recv()? {
+//!     Delivery::Event(event) => assert_eq!(event.payload::<Order>()?.id, "ORD-1"),
+//!     Delivery::Gap(gap) => println!("{gap}"),
+//!     _ => {}
+//! }
+//! # drop((orders, client));
+//! # server.shutdown();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A [`Client`] is cheap to clone and may be used by many threads at once. Everything a subscription misses is told
+//! as a [`Gap`]; what the server promises is in `docs/delivery.md`, how the client keeps it in `docs/client.md`.
+//!
+//! **Connections.** All publishing goes over one, which a thread reads in the background. Each [`Subscription`] has one
+//! of its own, read on the thread that calls it, so that a slow reader holds up nobody else, and a thread may publish
+//! while it reads. REST requests have one each. A connection that is lost is replaced as the [`Reconnect`] policy has it.
+//!
+//! **No TLS.** It ends at a proxy in front of the server.
+
+mod address;
+mod builder;
+mod closer;
+mod deliveries;
+mod dialing;
+mod error;
+mod event;
+mod followed;
+mod gap;
+mod line;
+mod link;
+mod pipeline;
+mod position;
+mod publisher;
+mod reconnect;
+mod rest;
+mod settings;
+mod socket;
+mod subscriber;
+mod subscription;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+pub use builder::ClientBuilder;
+pub use closer::Closer;
+pub use deliveries::{Deliveries, Delivery, IntoDeliveries};
+pub use error::{End, Error, Failure};
+pub use event::Event;
+pub use gap::{Gap, GapReason};
+pub use pipeline::{Pipeline, Summary};
+pub use position::{Position, Start};
+pub use publisher::Published;
+pub use reconnect::Reconnect;
+pub use rest::{
+    Health, History, HistoryState, TopicLimits, TopicOptions, TopicState, TopicStats, TopicSummary,
+};
+pub use subscriber::Subscriber;
+pub use subscription::Subscription;
+
+use crate::protocol::TopicName;
+use publisher::Publisher;
+use rest::Rest;
+use settings::Settings;
+
+/// The door to a server. Clones share its publishing connection, which is closed in order when the last of them is
+/// dropped; that takes a second or two at most.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    settings: Arc<Settings>,
+    rest: Rest,
+    publisher: Publisher,
+}
+
+impl Client {
+    /// A client with the usual settings for the server at `ws://host:port/ws`; `http://host:port` is understood too.
+    ///
+    /// # Errors
+    /// As [`ClientBuilder::connect`].
+    pub fn connect(url: &str) -> Result<Client, Error> {
+        Client::builder(url).connect()
+    }
+
+    /// A client with settings of its own: a key, timeouts, how to reconnect.
+    pub fn builder(url: &str) -> ClientBuilder {
+        ClientBuilder::new(url)
+    }
+
+    fn new(settings: Arc<Settings>) -> Client {
+        Client {
+            inner: Arc::new(Inner {
+                rest: Rest::new(Arc::clone(&settings)),
+                publisher: Publisher::new(Arc::clone(&settings)),
+                settings,
+            }),
+        }
+    }
+
+    /// Creates a topic with the server's settings.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with code `TOPIC_EXISTS` when it is there already.
+    pub fn create_topic(&self, name: &str) -> Result<(), Error> {
+        self.create_topic_with(name, &TopicOptions::default())
+    }
+
+    /// Creates a topic with settings of its own.
+    ///
+    /// # Errors
+    /// As [`create_topic`](Client::create_topic), and `VALIDATION_ERROR` for a setting outside of its range.
+    pub fn create_topic_with(&self, name: &str, options: &TopicOptions) -> Result<(), Error> {
+        self.inner.rest.create_topic(checked(name)?, options)
+    }
+
+    /// Deletes a topic; its subscribers are told.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with code `TOPIC_NOT_FOUND` when there is none.
+    pub fn delete_topic(&self, name: &str) -> Result<(), Error> {
+        self.inner.rest.delete_topic(checked(name)?)
+    }
+
+    /// All topics, by name.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when the key may not; [`Error::Connect`] and [`Error::Timeout`], as any call.
+    pub fn topics(&self) -> Result<Vec<TopicSummary>, Error> {
+        self.inner.rest.topics()
+    }
+
+    /// The state of a topic.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with code `TOPIC_NOT_FOUND` when there is none.
+    pub fn topic(&self, name: &str) -> Result<TopicState, Error> {
+        self.inner.rest.topic(checked(name)?)
+    }
+
+    /// A part of a topic's history, without subscribing. `Start::Last(u64::MAX)` is all of it.
+    ///
+    /// # Errors
+    /// As [`topic`](Client::topic).
+    pub fn history(&self, topic: &str, start: &Start) -> Result<History, Error> {
+        self.inner.rest.history(checked(topic)?, start)
+    }
+
+    /// The state of the server.
+    ///
+    /// # Errors
+    /// As [`topics`](Client::topics).
+    pub fn health(&self) -> Result<Health, Error> {
+        self.inner.rest.health()
+    }
+
+    /// What each topic has counted.
+    ///
+    /// # Errors
+    /// As [`topics`](Client::topics).
+    pub fn stats(&self) -> Result<BTreeMap<String, TopicStats>, Error> {
+        self.inner.rest.stats()
+    }
+
+    /// Publishes a message and waits for its receipt. Its id is a random UUID.
+    ///
+    /// # Errors
+    /// [`Error::Payload`] when the payload is no JSON; [`Error::Refused`] when the server does not take the message;
+    /// [`Error::Unconfirmed`] when it may or may not have; any other: it has not.
+    pub fn publish<T: Serialize + ?Sized>(
+        &self,
+        topic: &str,
+        payload: &T,
+    ) -> Result<Published, Error> {
+        let publisher = self.publisher();
+        publisher.publish(publisher.outgoing(topic, None, payload)?)
+    }
+
+    /// The same, with an id of your own: a UUID in any of its usual forms, passed on as written.
+    ///
+    /// # Errors
+    /// As [`publish`](Client::publish), and [`Error::Invalid`] if the id is no UUID.
+    pub fn publish_with_id<T: Serialize + ?Sized>(
+        &self,
+        topic: &str,
+        id: &str,
+        payload: &T,
+    ) -> Result<Published, Error> {
+        let publisher = self.publisher();
+        publisher.publish(publisher.outgoing(topic, Some(id), payload)?)
+    }
+
+    /// Publishes many messages without waiting for each: up to `window` (at least 1) are in flight at once.
+    ///
+    /// ```
+    /// # let server = threadcast::Server::bind(threadcast::Config { port: 0, ..Default::default() })?;
+    /// # let client = threadcast::client::Client::connect(&format!("ws://{}/ws", server.local_addr()))?;
+    /// # client.create_topic("orders")?;
+    /// let mut pipeline = client.pipeline("orders", 64);
+    /// for number in 0..1000 {
+    ///     pipeline.send(&number)?;
+    /// }
+    /// assert_eq!(pipeline.finish()?.published, 1000);
+    /// # drop(client);
+    /// # server.shutdown();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn pipeline(&self, topic: &str, window: usize) -> Pipeline {
+        Pipeline::new(self.clone(), topic, window)
+    }
+
+    /// Follows a topic, on a connection of its own.
+    ///
+    /// # Errors
+    /// As [`Subscriber::open`].
+    pub fn subscribe(&self, topic: &str, start: impl Into<Start>) -> Result<Subscription, Error> {
+        self.subscriber().topic(topic, start).open()
+    }
+
+    /// A subscription with a name of its own, or with several topics.
+    ///
+    /// ```
+    /// # let server = threadcast::Server::bind(threadcast::Config { port: 0, ..Default::default() })?;
+    /// # let client = threadcast::client::Client::connect(&format!("ws://{}/ws", server.local_addr()))?;
+    /// # client.create_topic("orders")?;
+    /// # client.create_topic("payments")?;
+    /// use threadcast::client::Start;
+    ///
+    /// let both = client
+    ///     .subscriber()
+    ///     .client_id("billing")
+    ///     .topic("orders", Start::Now)
+    ///     .topic("payments", Start::Last(5))
+    ///     .open()?;
+    /// assert_eq!(both.position("orders").map(|position| position.seq), Some(0));
+    /// # drop((both, client));
+    /// # server.shutdown();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn subscriber(&self) -> Subscriber {
+        Subscriber::new(Arc::clone(&self.inner.settings))
+    }
+
+    fn publisher(&self) -> &Publisher {
+        &self.inner.publisher
+    }
+}
+
+fn checked(topic: &str) -> Result<&str, Error> {
+    TopicName::check(topic).map_err(|invalid| Error::invalid(invalid.to_string()))?;
+    Ok(topic)
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("server", &self.inner.settings.address)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,44 @@
+//! What a client was told when it was built; shared by all its connections.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::address::Address;
+use super::reconnect::{Pauses, Reconnect};
+
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    pub(super) address: Address,
+    pub(super) key: Option<Key>,
+    pub(super) connect_timeout: Duration,
+    pub(super) request_timeout: Duration,
+    pub(super) heartbeat: Duration,
+    pub(super) reconnect: Reconnect,
+    pub(super) pauses: Pauses,
+    pub(super) retry_unconfirmed: bool,
+    pub(super) max_message_bytes: usize,
+    pub(super) receive_buffer_bytes: Option<usize>,
+}
+
+/// A secret: it goes into the `Authorization` field and nowhere else.
+#[derive(Clone)]
+pub(super) struct Key(String);
+
+impl Key {
+    /// A key that a header can carry, or `None`.
+    pub(super) fn new(secret: &str) -> Option<Key> {
+        let fits = !secret.is_empty() && secret.bytes().all(|byte| byte.is_ascii_graphic());
+        fits.then(|| Key(secret.to_owned()))
+    }
+
+    /// The value of the `Authorization` field.
+    pub(super) fn authorization(&self) -> String {
+        format!("Bearer {}", self.0)
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(not shown)")
+    }
+}

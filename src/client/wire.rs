@@ -1,0 +1,271 @@
+//! The texts on a WebSocket, from the client's side: requests written, frames read. Pure.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::Error;
+use super::gap::{Gap, GapReason};
+
+/// What is asked of the server.
+#[derive(Serialize)]
+pub(super) struct Subscribe<'a> {
+    pub(super) r#type: &'static str,
+    pub(super) topic: &'a str,
+    pub(super) client_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) last_n: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) after_seq: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) epoch: Option<&'a str>,
+    pub(super) request_id: &'a str,
+}
+
+#[derive(Serialize)]
+pub(super) struct Publish<'a, T: Serialize + ?Sized> {
+    pub(super) r#type: &'static str,
+    pub(super) topic: &'a str,
+    pub(super) message: Message<'a, T>,
+    pub(super) request_id: &'a str,
+}
+
+#[derive(Serialize)]
+pub(super) struct Message<'a, T: Serialize + ?Sized> {
+    pub(super) id: &'a str,
+    pub(super) payload: &'a T,
+}
+
+/// What the server said.
+#[derive(Debug)]
+pub(super) enum Frame<'a> {
+    Event(EventFrame<'a>),
+    Ack(Ack<'a>),
+    /// An error that answers a request.
+    Refused {
+        request_id: Cow<'a, str>,
+        code: Cow<'a, str>,
+        message: Cow<'a, str>,
+    },
+    Gap {
+        topic: Cow<'a, str>,
+        gap: Gap,
+    },
+    TopicDeleted(Cow<'a, str>),
+    SubscriptionReplaced(Cow<'a, str>),
+    /// Nothing that changes what is delivered; also whatever a newer server may say.
+    Other,
+}
+
+#[derive(Debug)]
+pub(super) struct EventFrame<'a> {
+    pub(super) topic: Cow<'a, str>,
+    pub(super) seq: u64,
+    pub(super) ts: Cow<'a, str>,
+    pub(super) id: Cow<'a, str>,
+    pub(super) payload: &'a RawValue,
+}
+
+#[derive(Debug)]
+pub(super) struct Ack<'a> {
+    pub(super) request_id: Cow<'a, str>,
+    pub(super) seq: u64,
+    pub(super) epoch: Option<Cow<'a, str>>,
+    pub(super) recovered: Option<bool>,
+    pub(super) ts: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[derive(Deserialize)]
+struct Fields<'a> {
+    #[serde(borrow)]
+    r#type: Cow<'a, str>,
+    topic: Option<Text<'a>>,
+    request_id: Option<Text<'a>>,
+    message: Option<MessageFields<'a>>,
+    seq: Option<u64>,
+    epoch: Option<Text<'a>>,
+    recovered: Option<bool>,
+    error: Option<ErrorFields<'a>>,
+    gap: Option<GapFields<'a>>,
+    msg: Option<Text<'a>>,
+    ts: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+struct MessageFields<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    #[serde(borrow)]
+    payload: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct ErrorFields<'a> {
+    #[serde(borrow)]
+    code: Cow<'a, str>,
+    #[serde(borrow)]
+    message: Cow<'a, str>,
+}
+
+/// A gap as it stands on the wire.
+#[derive(Deserialize)]
+pub(super) struct GapFields<'a> {
+    from_seq: Option<u64>,
+    to_seq: Option<u64>,
+    #[serde(borrow)]
+    reason: Cow<'a, str>,
+}
+
+/// Reads one text of the server.
+pub(super) fn parse(text: &str) -> Result<Frame<'_>, Error> {
+    let fields: Fields<'_> = serde_json::from_str(text)
+        .map_err(|error| Error::protocol(format!("a frame that cannot be read: {error}")))?;
+    match &*fields.r#type {
+        "event" => event(fields).ok_or_else(|| lacking("event")),
+        "ack" => ack(fields),
+        "error" | "info" if fields.gap.is_some() => gap(fields),
+        "error" => error(fields),
+        "info" => notice(fields),
+        _ => Ok(Frame::Other),
+    }
+}
+
+fn lacking(kind: &str) -> Error {
+    Error::protocol(format!("an {kind} without one of its fields"))
+}
+
+fn event(fields: Fields<'_>) -> Option<Frame<'_>> {
+    let message = fields.message?;
+    Some(Frame::Event(EventFrame {
+        topic: fields.topic?.0,
+        seq: fields.seq?,
+        ts: fields.ts?.0,
+        id: message.id,
+        payload: message.payload,
+    }))
+}
+
+fn ack(fields: Fields<'_>) -> Result<Frame<'_>, Error> {
+    let (Some(seq), Some(ts)) = (fields.seq, fields.ts) else {
+        return Err(lacking("ack"));
+    };
+    let Some(Text(request_id)) = fields.request_id else {
+        return Ok(Frame::Other);
+    };
+    Ok(Frame::Ack(Ack {
+        request_id,
+        seq,
+        epoch: fields.epoch.map(|epoch| epoch.0),
+        recovered: fields.recovered,
+        ts: ts.0,
+    }))
+}
+
+fn gap(fields: Fields<'_>) -> Result<Frame<'_>, Error> {
+    match (fields.topic, fields.gap) {
+        (Some(Text(topic)), Some(gap)) => Ok(Frame::Gap {
+            gap: gap.read(&topic)?,
+            topic,
+        }),
+        _ => Err(lacking("info")),
+    }
+}
+
+impl GapFields<'_> {
+    pub(super) fn read(self, topic: &str) -> Result<Gap, Error> {
+        let range = match (self.from_seq, self.to_seq) {
+            (Some(from), Some(to)) if from <= to => Some((from, to)),
+            (None, None) => None,
+            _ => return Err(Error::protocol("a gap that ends before it begins")),
+        };
+        Ok(Gap::new(topic, range, GapReason::named(&self.reason)))
+    }
+}
+
+fn error(fields: Fields<'_>) -> Result<Frame<'_>, Error> {
+    let error = fields.error.ok_or_else(|| lacking("error"))?;
+    Ok(match fields.request_id {
+        None => Frame::Other,
+        Some(Text(request_id)) => Frame::Refused {
+            request_id,
+            code: error.code,
+            message: error.message,
+        },
+    })
+}
+
+fn notice(fields: Fields<'_>) -> Result<Frame<'_>, Error> {
+    let msg = fields.msg.map_or(Cow::Borrowed(""), |msg| msg.0);
+    Ok(match (&*msg, fields.topic) {
+        ("topic_deleted", Some(topic)) => Frame::TopicDeleted(topic.0),
+        ("subscription_replaced", Some(topic)) => Frame::SubscriptionReplaced(topic.0),
+        _ => Frame::Other,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_event_borrows_its_text() {
+        let text = r#"{"type":"event","topic":"t","message":{"id":"i","payload":[1.50, null]},"seq":7,"ts":"z","new":1}"#;
+        let Ok(Frame::Event(event)) = parse(text) else {
+            panic!("must be an event")
+        };
+        assert_eq!((event.payload.get(), event.seq), ("[1.50, null]", 7));
+        assert!(matches!(
+            (event.topic, event.id, event.ts),
+            (Cow::Borrowed("t"), Cow::Borrowed("i"), Cow::Borrowed("z"))
+        ));
+    }
+
+    #[test]
+    fn a_null_payload_is_one() {
+        let text =
+            r#"{"type":"event","topic":"t","message":{"id":"i","payload":null},"seq":7,"ts":"z"}"#;
+        assert!(matches!(parse(text), Ok(Frame::Event(event)) if event.payload.get() == "null"));
+    }
+
+    #[test]
+    fn what_a_newer_server_may_say_is_passed_over() {
+        for text in [
+            r#"{"type":"hello"}"#,
+            r#"{"type":"info","msg":"news"}"#,
+            r#"{"type":"info"}"#,
+            r#"{"type":"pong","ts":"z"}"#,
+            r#"{"type":"error","error":{"code":"NEW","message":""}}"#,
+        ] {
+            assert!(matches!(parse(text), Ok(Frame::Other)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_lacks_its_fields_is_an_error() {
+        for text in [
+            "",
+            "[]",
+            "{}",
+            r#"{"type":"event"}"#,
+            r#"{"type":"ack","request_id":"1"}"#,
+            r#"{"type":"error"}"#,
+            r#"{"type":"event","topic":"t","message":{"id":"i","payload":1},"seq":-1,"ts":"z"}"#,
+            r#"{"type":"info","msg":"gap","topic":"t","gap":{"from_seq":5,"to_seq":4,"reason":"x"}}"#,
+        ] {
+            assert!(matches!(parse(text), Err(Error::Protocol { .. })), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics(text in "[\\[\\]{}\":,a-z\\\\0-9 ]{0,60}") {
+            let _ = parse(&text);
+            let _ = parse(&format!("{{\"type\":\"event\",{text}"));
+        }
+    }
+}

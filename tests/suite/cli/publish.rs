@@ -1,0 +1,197 @@
+//! `threadcast pub`: what is published, what is printed, and the exit codes.
+
+use std::io::{Write, pipe};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::program::{End, Program, run, threadcast};
+use crate::harness::{TestServer, eventually};
+
+/// `threadcast pub` for this server.
+pub(super) fn publish(server: &TestServer, arguments: &[&str]) -> Command {
+    let mut command = threadcast(&["pub"]);
+    command
+        .args(arguments)
+        .env("PUBSUB_URL", format!("ws://{}/ws", server.addr()));
+    command
+}
+
+fn fed(mut command: Command, input: &str) -> End {
+    let (reader, mut writer) = pipe().expect("a pipe");
+    let program = Program::start(command.stdin(reader));
+    drop(command);
+    // Whoever fails early does not read to the end.
+    let _broken = writer.write_all(input.as_bytes());
+    drop(writer);
+    program.end()
+}
+
+fn payloads(server: &TestServer) -> Vec<Value> {
+    let page = server.http().get("/topics/orders/messages").expect(200);
+    let events = page["events"].as_array().expect("events").clone();
+    events
+        .into_iter()
+        .map(|event| event["message"]["payload"].clone())
+        .collect()
+}
+
+#[test]
+fn one_message_is_published_and_nothing_printed() {
+    let server = TestServer::with_topic("orders");
+    for payload in [r#"{"a":1.50}"#, "-1", "null", "\"text\""] {
+        let end = run(&mut publish(&server, &["orders", payload]));
+        assert_eq!(
+            (end.code, end.out.len(), end.err.len()),
+            (Some(0), 0, 0),
+            "{end:?}"
+        );
+    }
+    let end = run(&mut publish(&server, &["orders", "--text", "not {JSON"]));
+    assert_eq!(end.code, Some(0), "{end:?}");
+    let expected: Value =
+        serde_json::from_str(r#"[{"a":1.50},-1,null,"text","not {JSON"]"#).unwrap();
+    assert_eq!(Value::from(payloads(&server)), expected);
+}
+
+#[test]
+fn each_line_of_standard_input_is_a_message_and_its_number_is_printed_if_asked_for() {
+    let server = TestServer::with_topic("orders");
+    let end = fed(
+        publish(&server, &["orders", "--verbose"]),
+        "1\n\n  \n[2]\r\n\"three\"",
+    );
+    assert_eq!(
+        (end.code, end.out.as_slice()),
+        (Some(0), &["1", "2", "3"].map(String::from)[..]),
+        "{end:?}"
+    );
+    let end = fed(
+        publish(&server, &["orders", "-", "--text", "--json"]),
+        "a b\n",
+    );
+    assert_eq!(end.code, Some(0), "{end:?}");
+    let receipt: Value = serde_json::from_str(&end.out[0]).unwrap();
+    assert_eq!(
+        (&receipt["topic"], &receipt["seq"]),
+        (&"orders".into(), &4.into())
+    );
+    assert!(receipt["id"].is_string() && receipt["ts"].is_string());
+    let expected: Value = serde_json::from_str(r#"[1,[2],"three","a b"]"#).unwrap();
+    assert_eq!(Value::from(payloads(&server)), expected);
+}
+
+#[test]
+fn what_comes_slowly_is_published_as_it_comes() {
+    let server = TestServer::with_topic("orders");
+    let (reader, mut writer) = pipe().expect("a pipe");
+    let mut command = publish(&server, &["orders"]);
+    let program = Program::start(command.stdin(reader));
+    drop(command);
+    for seq in 1..=3 {
+        writer.write_all(b"1\n").unwrap();
+        eventually("the line is in the topic", || {
+            server.topic("orders")["seq"] == seq
+        });
+    }
+    drop(writer);
+    assert_eq!(program.end().code, Some(0));
+}
+
+#[test]
+fn a_line_that_is_no_json_ends_it_and_what_came_before_is_published() {
+    let server = TestServer::with_topic("orders");
+    let end = fed(publish(&server, &["orders"]), "1\nnonsense\n3\n");
+    assert_eq!((end.code, end.err.len()), (Some(1), 1), "{end:?}");
+    assert!(end.err[0].contains("line 2"), "{end:?}");
+    assert_eq!(server.topic("orders")["seq"], 1);
+}
+
+#[test]
+fn a_message_can_be_repeated_at_a_pace() {
+    let server = TestServer::with_topic("orders");
+    let before = Instant::now();
+    let end = run(&mut publish(
+        &server,
+        &["orders", "7", "--count", "11", "--rate", "50"],
+    ));
+    assert_eq!(end.code, Some(0), "{end:?}");
+    assert!(before.elapsed() >= Duration::from_millis(200));
+    assert_eq!(payloads(&server), vec![Value::from(7); 11]);
+}
+
+#[test]
+fn the_servers_no_is_exit_code_1_and_says_what_to_do() {
+    let server = TestServer::with_topic("orders");
+    let end = run(&mut publish(&server, &["nowhere", "1"]));
+    assert_eq!((end.code, end.err.len()), (Some(1), 1), "{end:?}");
+    assert!(end.err[0].contains("TOPIC_NOT_FOUND"), "{end:?}");
+    let port = server.addr().port().to_string();
+    server.shutdown();
+    let end = run(&mut threadcast(&["pub", "orders", "1", "--port", &port]));
+    assert_eq!((end.code, end.err.len()), (Some(1), 1), "{end:?}");
+    assert!(
+        end.err[0].contains("is the server running there?"),
+        "{end:?}"
+    );
+}
+
+#[test]
+fn a_wrong_command_line_is_exit_code_2() {
+    let server = TestServer::with_topic("orders");
+    let wrong: [&[&str]; 10] = [
+        &[],
+        &["orders", "nonsense"],
+        &["not a name", "1"],
+        &["orders", "1", "--rate", "0"],
+        &["orders", "1", "--count", "0"],
+        &["orders", "--count", "2"],
+        &["orders", "1", "--url", "wss://example.org/ws"],
+        &["orders", "1", "--url", "ws://example.org/ws?token=s3cret"],
+        &["orders", "1", "--key", "s3cret\n"],
+        &["orders", "1", "--key", ""],
+    ];
+    for arguments in wrong {
+        let end = run(&mut publish(&server, arguments));
+        assert_eq!(
+            (end.code, end.err.len()),
+            (Some(2), 1),
+            "{arguments:?}: {end:?}"
+        );
+        assert!(!end.err[0].contains("s3cret"), "{end:?}");
+    }
+    assert_eq!(server.topic("orders")["seq"], 0);
+}
+
+#[test]
+fn a_key_comes_from_the_flag_or_either_variable() {
+    let server = TestServer::with(|config| config.api_key = threadcast::ApiKey::new("s3cret").ok());
+    let list = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let mut command = threadcast(&["topics"]);
+        command
+            .args(arguments)
+            .env("PUBSUB_URL", format!("http://{}", server.addr()))
+            .envs(variables.iter().copied());
+        run(&mut command)
+    };
+    let key = ["--key", "s3cret"];
+    for (arguments, variables) in [
+        (&key[..], &[][..]),
+        (&["list", key[0], key[1]], &[]),
+        (&[], &[("PUBSUB_KEY", key[1]), ("PUBSUB_API_KEY", "other")]),
+        (&[], &[("PUBSUB_KEY", ""), ("PUBSUB_API_KEY", key[1])]),
+    ] {
+        let end = list(arguments, variables);
+        assert_eq!(end.code, Some(0), "{end:?}");
+    }
+    for variables in [&[][..], &[("PUBSUB_KEY", "wr0ng")]] {
+        let end = list(&[], variables);
+        assert_eq!((end.code, end.err.len()), (Some(1), 1), "{end:?}");
+        let line = &end.err[0];
+        assert!(
+            line.contains("UNAUTHORIZED") && !line.contains("wr0ng"),
+            "{line}"
+        );
+    }
+}

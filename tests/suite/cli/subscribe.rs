@@ -1,0 +1,180 @@
+//! `threadcast sub`: what is printed where, when it ends, and with which exit code.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::program::{Program, run, threadcast};
+use crate::harness::{TestServer, epoch_of, eventually};
+
+fn subscribe(server: &TestServer, arguments: &[&str]) -> Command {
+    let mut command = threadcast(&["sub"]);
+    command
+        .args(arguments)
+        .env("PUBSUB_URL", format!("ws://{}/ws", server.addr()));
+    command
+}
+
+fn with_events(count: u64) -> TestServer {
+    let server = TestServer::with_topic("orders");
+    server.ws().publish_many("orders", 1, count);
+    server
+}
+
+fn seqs(lines: &[String]) -> Vec<u64> {
+    let seq = |line: &String| {
+        let event: Value = serde_json::from_str(line).expect("JSON on each line");
+        assert_eq!(event["type"], "event");
+        event["seq"].as_u64().expect("a number")
+    };
+    lines.iter().map(seq).collect()
+}
+
+#[test]
+fn events_are_printed_one_json_text_per_line_until_there_are_enough() {
+    let server = with_events(5);
+    let end = run(&mut subscribe(
+        &server,
+        &["orders", "--last", "3", "-n", "2"],
+    ));
+    assert_eq!((end.code, seqs(&end.out)), (Some(0), vec![3, 4]), "{end:?}");
+    assert!(end.err.is_empty(), "{end:?}");
+}
+
+#[test]
+fn a_position_is_gone_on_from_and_a_foreign_one_is_told() {
+    let server = with_events(5);
+    let epoch = epoch_of(&server.topic("orders")).to_owned();
+    for arguments in [
+        &["orders", "-n", "2", "--after", "3"][..],
+        &["orders", "-n", "2", "--after", &format!("3@{epoch}")],
+        &["orders", "-n", "2", "--after", "3", "--epoch", &epoch],
+    ] {
+        let end = run(&mut subscribe(&server, arguments));
+        assert_eq!((end.code, seqs(&end.out)), (Some(0), vec![4, 5]), "{end:?}");
+        assert!(end.err.is_empty(), "{end:?}");
+    }
+    let end = run(&mut subscribe(
+        &server,
+        &["orders", "-n", "5", "--after", "3@another"],
+    ));
+    assert_eq!(
+        (end.code, seqs(&end.out)),
+        (Some(0), vec![1, 2, 3, 4, 5]),
+        "{end:?}"
+    );
+    assert_eq!(
+        end.err,
+        ["gap in orders: events were missed (epoch_changed)"]
+    );
+}
+
+#[test]
+fn several_topics_are_followed_and_the_end_of_each_is_told() {
+    let server = with_events(0);
+    server.create_topic("payments");
+    let program = Program::start(&mut subscribe(&server, &["orders", "payments"]));
+    server.await_subscribers("orders", 1);
+    server.await_subscribers("payments", 1);
+    server.ws().publish_many("payments", 1, 1);
+    server.delete_topic("orders");
+    server.ws().publish_many("payments", 2, 2);
+    server.delete_topic("payments");
+    let end = program.end();
+    assert_eq!((end.code, seqs(&end.out)), (Some(0), vec![1, 2]), "{end:?}");
+    let told = |topic| format!("the subscription of '{topic}' is over: the topic was deleted");
+    assert_eq!(end.err, [told("orders"), told("payments")]);
+}
+
+#[test]
+fn time_that_is_up_is_success_unless_events_were_awaited() {
+    let server = with_events(1);
+    let before = Instant::now();
+    let end = run(&mut subscribe(
+        &server,
+        &["orders", "-W", "0.2", "--last", "1"],
+    ));
+    assert_eq!((end.code, seqs(&end.out)), (Some(0), vec![1]), "{end:?}");
+    assert!(before.elapsed() >= Duration::from_millis(200));
+    let end = run(&mut subscribe(
+        &server,
+        &["orders", "-W", "0.2", "-n", "2", "--last", "1"],
+    ));
+    assert_eq!((end.code, end.err.len()), (Some(3), 1), "{end:?}");
+    assert!(end.err[0].contains("1 of the events"), "{end:?}");
+}
+
+#[test]
+fn a_reader_that_has_enough_is_success() {
+    let server = with_events(0);
+    let url = format!("ws://{}/ws", server.addr());
+    let program = env!("CARGO_BIN_EXE_threadcast");
+    // The shell's own status is that of the last; that of the first goes to standard error.
+    let script = format!("({program} sub orders --url {url}; echo ended with $? >&2) | head -n 1");
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", &script])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let shell = Program::start(&mut command);
+    server.await_subscribers("orders", 1);
+    let mut publisher = server.ws();
+    let mut number = 0;
+    eventually("the subscriber has noticed", || {
+        number += 1;
+        publisher.publish_many("orders", number, number);
+        server.topic("orders")["subscribers"] == 0
+    });
+    let end = shell.end();
+    assert_eq!(
+        (seqs(&end.out), end.err),
+        (vec![1], vec!["ended with 0".to_owned()])
+    );
+}
+
+#[test]
+fn a_line_break_inside_of_an_event_does_not_break_its_line() {
+    let server = with_events(0);
+    let body = json!({"payload": {"a": "x\ny"}});
+    server
+        .http()
+        .post("/topics/orders/messages", &body)
+        .expect(201);
+    let mut client = server.ws();
+    client.send_text("{\"type\":\"publish\",\"topic\":\"orders\",\"message\":{\"id\":\"550e8400-e29b-41d4-a716-446655440000\",\"payload\":[1,\r\n2]}}");
+    client.next_text();
+    let end = run(&mut subscribe(
+        &server,
+        &["orders", "--last", "2", "-n", "2"],
+    ));
+    assert_eq!((end.code, seqs(&end.out)), (Some(0), vec![1, 2]), "{end:?}");
+}
+
+#[test]
+fn what_is_not_there_is_exit_code_1_and_what_is_wrong_2() {
+    let server = with_events(0);
+    let end = run(&mut subscribe(&server, &["nowhere"]));
+    assert_eq!((end.code, end.err.len()), (Some(1), 1), "{end:?}");
+    assert!(end.err[0].contains("TOPIC_NOT_FOUND"), "{end:?}");
+    let wrong: [&[&str]; 9] = [
+        &[],
+        &["not a name"],
+        &["orders", "orders"],
+        &["orders", "payments", "--after", "1"],
+        &["orders", "--after", "x"],
+        &["orders", "--after", "1@a", "--epoch", "a"],
+        &["orders", "--epoch", "a"],
+        &["orders", "--last", "1", "--after", "1"],
+        &["orders", "-n", "0"],
+    ];
+    for arguments in wrong {
+        let end = run(&mut subscribe(&server, arguments));
+        assert_eq!(
+            (end.code, end.err.len()),
+            (Some(2), 1),
+            "{arguments:?}: {end:?}"
+        );
+    }
+}

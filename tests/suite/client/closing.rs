@@ -1,0 +1,85 @@
+//! Leaving: in order, in time, and without a trace.
+
+use std::time::Duration;
+
+use threadcast::client::Start;
+
+use super::hostile::Impostor;
+use super::proxy::Proxy;
+use super::{builder, client_of};
+use crate::harness::{TestServer, alone, eventually, in_time, own_descriptors, own_threads};
+
+#[test]
+fn dropped_clients_and_subscriptions_are_gone_from_the_server() {
+    let server = TestServer::with_topic("orders");
+    let client = client_of(&server);
+    client.publish("orders", &1).unwrap();
+    let subscription = client.subscribe("orders", Start::Now).unwrap();
+    let clone = client.clone();
+    assert_eq!(client.health().unwrap().connections, 3);
+    drop(client);
+    clone.publish("orders", &2).unwrap();
+    drop(subscription);
+    drop(clone);
+    eventually("the server has nothing but who asks", || {
+        let health = server.health();
+        health["connections"] == 1 && health["subscribers"] == 0
+    });
+}
+
+#[test]
+fn drops_leave_no_thread_and_no_descriptor() {
+    alone(
+        "client::closing::drops_leave_no_thread_and_no_descriptor",
+        || {
+            let server = TestServer::with_topic("orders");
+            let proxy = Proxy::to(server.addr());
+            let round = || {
+                let client = builder(proxy.addr()).connect().unwrap();
+                client.publish("orders", &1).unwrap();
+                let subscriptions: Vec<_> = (0..4)
+                    .map(|_| client.subscribe("orders", Start::Last(1)).unwrap())
+                    .collect();
+                // Some leave in order, some after a cut, one in the middle of an attempt to come back.
+                drop(subscriptions);
+                let mut cut = client.subscribe("orders", Start::Now).unwrap();
+                proxy.set_down(true);
+                proxy.cut_all();
+                let _nothing = cut.recv_timeout(Duration::from_millis(30));
+                proxy.set_down(false);
+            };
+            round();
+            drop(server.health());
+            let settle = || {
+                // What the proxy holds is not the client's.
+                proxy.cut_all();
+                (own_threads(), own_descriptors())
+            };
+            let before = crate::harness::settled(Duration::from_millis(300), settle);
+            for _ in 0..5 {
+                round();
+            }
+            eventually("as many threads and descriptors as before", || {
+                let now = settle();
+                now.0 <= before.0 && now.1 <= before.1
+            });
+        },
+    );
+}
+
+#[test]
+fn leaving_a_server_that_does_not_answer_takes_little_time() {
+    let impostor = Impostor::speaking(|mut stream| {
+        let ack = r#"{"type":"ack","request_id":"0.0","topic":"t","status":"ok","seq":5,"epoch":"e","ts":"z"}"#;
+        let mut frame = vec![0x81, u8::try_from(ack.len()).unwrap()];
+        frame.extend(ack.as_bytes());
+        let _gone = std::io::Write::write_all(&mut stream, &frame);
+        while matches!(std::io::Read::read(&mut stream, &mut [0; 1024]), Ok(1..)) {}
+    });
+    let client = builder(impostor.addr()).connect().unwrap();
+    let subscription = client.subscribe("t", Start::Now).unwrap();
+    in_time("two goodbyes that are not answered", || {
+        drop(subscription);
+        drop(client);
+    });
+}

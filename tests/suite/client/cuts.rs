@@ -1,0 +1,218 @@
+//! The network breaks again and again, at any byte, while everyone works: nothing is lost untold, nothing doubled,
+//! and the order holds.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use threadcast::client::{Client, Delivery, Error, Start, Subscription};
+
+use super::builder;
+use super::proxy::Proxy;
+use super::random::Random;
+use crate::harness::{DEADLINE, TestServer};
+
+const PUBLISHERS: u64 = 3;
+const MESSAGES: u64 = 150;
+
+/// What the publishers know: which payload got which number, and which may be there or not.
+#[derive(Default)]
+struct Books {
+    confirmed: BTreeMap<u64, String>,
+    unconfirmed: HashSet<String>,
+}
+
+/// What a subscriber was told.
+#[derive(Default)]
+struct Heard {
+    events: BTreeMap<u64, String>,
+    missed: u64,
+    last: u64,
+}
+
+#[test]
+fn with_all_of_the_history_kept_nothing_is_missed() {
+    for seed in 1..=4 {
+        let heard = trial(seed, 10_000);
+        assert_eq!(heard.missed, 0, "seed {seed}");
+    }
+}
+
+#[test]
+fn with_a_short_history_every_hole_is_told() {
+    for seed in 11..=14 {
+        trial(seed, 5);
+    }
+}
+
+fn budgets(seed: u64) -> impl FnMut() -> i64 + Send + 'static {
+    let mut random = Random::new(seed);
+    move || i64::try_from(150 + random.below(8_000)).expect("a small number")
+}
+
+fn trial(seed: u64, history_size: usize) -> Heard {
+    let server = TestServer::with(|config| {
+        (config.history_size, config.max_queue_size) = (history_size, history_size);
+    });
+    server.create_topic("orders");
+    let publishing = Proxy::cutting(server.addr(), budgets(seed));
+    let reading = Proxy::cutting(server.addr(), budgets(seed + 1000));
+    let is_done = AtomicBool::new(false);
+    let (books, heard) = thread::scope(|scope| {
+        let subscriber = scope.spawn(|| {
+            let client = patient(&reading);
+            let mut subscription = patient_subscription(&client);
+            listen(&mut subscription, &server, &is_done)
+        });
+        server.await_subscribers("orders", 1);
+        let client = patient(&publishing);
+        let publish = |publisher| {
+            let client = client.clone();
+            move || publish_all(&client, publisher)
+        };
+        let publishers: Vec<_> = (0..PUBLISHERS).map(|p| scope.spawn(publish(p))).collect();
+        let mut books = Books::default();
+        for publisher in publishers {
+            let its = publisher.join().unwrap();
+            books.confirmed.extend(its.confirmed);
+            books.unconfirmed.extend(its.unconfirmed);
+        }
+        is_done.store(true, Ordering::SeqCst);
+        (books, subscriber.join().unwrap())
+    });
+    assert!(publishing.cuts() > 3 && reading.cuts() > 3, "too few cuts");
+    check(seed, &server, &books, &heard);
+    heard
+}
+
+/// A client whose first requests may be cut, too.
+fn patient(proxy: &Proxy) -> Client {
+    (0..100)
+        .find_map(|_| builder(proxy.addr()).connect().ok())
+        .expect("a connection that holds")
+}
+
+fn patient_subscription(client: &Client) -> Subscription {
+    (0..100)
+        .find_map(|_| {
+            client
+                .subscribe(
+                    "orders",
+                    Start::After {
+                        seq: 0,
+                        epoch: None,
+                    },
+                )
+                .ok()
+        })
+        .expect("a connection that holds")
+}
+
+fn publish_all(client: &Client, publisher: u64) -> Books {
+    let mut books = Books::default();
+    for number in 0..MESSAGES {
+        let payload = format!("{publisher}-{number}");
+        match client.publish("orders", &payload) {
+            Ok(receipt) => {
+                let before = books.confirmed.insert(receipt.seq, payload);
+                assert_eq!(before, None, "a number twice");
+            }
+            Err(Error::Unconfirmed { .. }) => drop(books.unconfirmed.insert(payload)),
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    books
+}
+
+fn listen(subscription: &mut Subscription, server: &TestServer, is_done: &AtomicBool) -> Heard {
+    let mut heard = Heard::default();
+    let is_all = |last| {
+        is_done.load(Ordering::SeqCst) && server.topic("orders")["seq"].as_u64() == Some(last)
+    };
+    while !is_all(heard.last) {
+        let wait = DEADLINE / 100;
+        match subscription.recv_timeout(wait).unwrap() {
+            None => {}
+            Some(Delivery::Event(event)) => {
+                assert_eq!(event.seq(), heard.last + 1);
+                heard.last = event.seq();
+                heard.events.insert(event.seq(), event.payload().unwrap());
+            }
+            Some(Delivery::Gap(gap)) => {
+                let (from, to) = gap.range().unwrap();
+                assert_eq!(from, heard.last + 1);
+                heard.last = to;
+                heard.missed += gap.count().unwrap();
+            }
+            Some(other) => panic!("{other:?}"),
+        }
+    }
+    heard
+}
+
+fn check(seed: u64, server: &TestServer, books: &Books, heard: &Heard) {
+    let published = server.topic("orders")["seq"].as_u64().unwrap();
+    let events = u64::try_from(heard.events.len()).unwrap();
+    assert_eq!(events + heard.missed, published, "seed {seed}");
+    let all = books.confirmed.len() + books.unconfirmed.len();
+    assert_eq!(
+        u64::try_from(all).unwrap(),
+        PUBLISHERS * MESSAGES,
+        "seed {seed}"
+    );
+    for (seq, payload) in &books.confirmed {
+        assert!(
+            heard.events.get(seq).is_none_or(|heard| heard == payload),
+            "seed {seed}"
+        );
+    }
+    let mut last = HashMap::new();
+    let mut seen = HashSet::new();
+    for (seq, payload) in &heard.events {
+        assert!(seen.insert(payload), "seed {seed}: doubled: {payload}");
+        if !books.confirmed.contains_key(seq) {
+            // It was on its way when its connection broke, and may arrive after what was sent over the next.
+            assert!(
+                books.unconfirmed.contains(payload),
+                "seed {seed}: {payload}"
+            );
+            continue;
+        }
+        let (publisher, number) = payload.split_once('-').unwrap();
+        let number: u64 = number.parse().unwrap();
+        let before = last.insert(publisher.to_owned(), number);
+        assert!(
+            before < Some(number),
+            "seed {seed}: out of order: {payload}"
+        );
+    }
+}
+
+#[test]
+fn a_pipeline_that_may_repeat_itself_gets_everything_through_in_order() {
+    for seed in 21..=23 {
+        let server = TestServer::with(|config| config.history_size = 10_000);
+        server.create_topic("orders");
+        let proxy = Proxy::cutting(server.addr(), budgets(seed));
+        let client = (0..100)
+            .find_map(|_| builder(proxy.addr()).retry_unconfirmed(true).connect().ok())
+            .expect("a connection that holds");
+        let mut pipeline = client.pipeline("orders", 16);
+        for number in 0..400_u64 {
+            pipeline.send(&number).unwrap();
+        }
+        assert_eq!(pipeline.finish().unwrap().published, 400, "seed {seed}");
+        assert!(proxy.cuts() > 3, "too few cuts");
+        let direct = builder(server.addr()).connect().unwrap();
+        let history = direct.history("orders", &Start::Last(10_000)).unwrap();
+        let mut first_seen = Vec::new();
+        let mut seen = HashSet::new();
+        for event in history.events {
+            let number = event.payload::<u64>().unwrap();
+            if seen.insert(number) {
+                first_seen.push(number);
+            }
+        }
+        assert_eq!(first_seen, (0..400).collect::<Vec<_>>(), "seed {seed}");
+    }
+}

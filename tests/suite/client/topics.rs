@@ -1,0 +1,130 @@
+//! Topics and the state of the server, over REST.
+
+use threadcast::client::{Error, GapReason, Start, TopicOptions};
+
+use super::client_of;
+use crate::harness::{OverflowPolicy, TestServer};
+
+#[test]
+fn a_topic_is_created_listed_shown_and_deleted() {
+    let server = TestServer::start();
+    let client = client_of(&server);
+    client.create_topic("orders").unwrap();
+    let options = TopicOptions {
+        history_size: Some(3),
+        max_queue_size: Some(7),
+        overflow: Some(OverflowPolicy::Block),
+    };
+    client.create_topic_with("a.b_c:d-e", &options).unwrap();
+
+    let names: Vec<_> = client.topics().unwrap();
+    let names: Vec<_> = names.iter().map(|topic| topic.name.as_str()).collect();
+    assert_eq!(names, ["a.b_c:d-e", "orders"]);
+    let state = client.topic("a.b_c:d-e").unwrap();
+    assert_eq!((state.seq, state.subscribers, state.dropped), (0, 0, 0));
+    assert_eq!(
+        (state.limits.history_size, state.limits.max_queue_size),
+        (3, 7)
+    );
+    assert_eq!(state.overflow, "block");
+    assert_eq!(state.history.first_seq, None);
+
+    client.delete_topic("a.b_c:d-e").unwrap();
+    assert_eq!(client.topics().unwrap().len(), 1);
+}
+
+#[test]
+fn a_refusal_has_the_servers_code_and_says_what_to_do() {
+    let server = TestServer::with_topic("orders");
+    let client = client_of(&server);
+    let error = client.create_topic("orders").unwrap_err();
+    assert_eq!(error.code(), Some("TOPIC_EXISTS"));
+    assert_eq!(
+        error.to_string(),
+        "TOPIC_EXISTS: Topic 'orders' already exists"
+    );
+    let error = client.delete_topic("nowhere").unwrap_err();
+    assert_eq!(error.code(), Some("TOPIC_NOT_FOUND"));
+    assert!(
+        error.to_string().ends_with("create the topic first"),
+        "{error}"
+    );
+    let options = TopicOptions {
+        max_queue_size: Some(0),
+        ..TopicOptions::default()
+    };
+    let error = client.create_topic_with("other", &options).unwrap_err();
+    assert_eq!(error.code(), Some("VALIDATION_ERROR"));
+}
+
+#[test]
+fn a_name_that_no_topic_can_have_is_not_even_sent() {
+    let server = TestServer::start();
+    let client = client_of(&server);
+    for name in ["", "a b", "a/b", "../health", ".a"] {
+        for result in [
+            client.create_topic(name),
+            client.delete_topic(name),
+            client.topic(name).map(drop),
+            client.publish(name, &1).map(drop),
+            client.subscribe(name, Start::Now).map(drop),
+        ] {
+            assert!(matches!(result, Err(Error::Invalid { .. })), "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_counts_are_the_servers() {
+    let server = TestServer::with_topic("orders");
+    let client = client_of(&server);
+    let _subscription = client.subscribe("orders", Start::Now).unwrap();
+    client.publish("orders", &1).unwrap();
+    let health = client.health().unwrap();
+    assert_eq!(
+        (health.status.as_str(), health.topics, health.subscribers),
+        ("ok", 1, 1)
+    );
+    let stats = client.stats().unwrap();
+    assert_eq!(
+        (stats["orders"].messages, stats["orders"].subscribers),
+        (1, 1)
+    );
+}
+
+#[test]
+fn the_history_is_read_in_part_or_whole_and_tells_what_is_missing() {
+    let server = TestServer::with(|config| {
+        config.history_size = 4;
+        config.max_queue_size = 4;
+    });
+    server.create_topic("orders");
+    let client = client_of(&server);
+    for number in 1..=6 {
+        client.publish("orders", &number).unwrap();
+    }
+    let seqs = |start| {
+        let history = client.history("orders", &start).unwrap();
+        let seqs: Vec<_> = history.events.iter().map(|event| event.seq()).collect();
+        (seqs, history.gap)
+    };
+    assert_eq!(seqs(Start::Last(2)), (vec![5, 6], None));
+    assert_eq!(seqs(Start::Last(u64::MAX)).0, [3, 4, 5, 6]);
+    assert!(seqs(Start::Now).0.is_empty());
+    let epoch = client.topic("orders").unwrap().epoch;
+    let (events, gap) = seqs(Start::After {
+        seq: 1,
+        epoch: Some(epoch.as_str().into()),
+    });
+    let gap = gap.unwrap();
+    assert_eq!(events, [3, 4, 5, 6]);
+    assert_eq!(
+        (gap.range(), gap.reason()),
+        (Some((2, 2)), GapReason::HistoryEvicted)
+    );
+    let foreign = Start::After {
+        seq: 1,
+        epoch: Some("another".into()),
+    };
+    assert_eq!(seqs(foreign).1.unwrap().reason(), GapReason::EpochChanged);
+}
