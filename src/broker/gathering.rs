@@ -62,7 +62,9 @@ impl Gathering<'_> {
             if self.after >= live_from && !self.piece.is_complete() {
                 self.live(log, end);
             }
-            let at_the_end = deleted && self.after == log.head();
+            // A newer one in its place is told of the deletion; this one has ended before it.
+            let is_told = deleted && !self.subscription.is_superseded();
+            let at_the_end = is_told && self.after == log.head();
             if at_the_end && !self.piece.is_complete() {
                 push_notice(
                     &mut self.piece.bytes,

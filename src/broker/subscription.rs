@@ -142,6 +142,11 @@ impl Subscription {
         self.superseded_at.store(seq, Ordering::Release);
     }
 
+    /// Whether a newer subscription of the same client id has its place.
+    pub(super) fn is_superseded(&self) -> bool {
+        self.superseded_at.load(Ordering::Acquire) != u64::MAX
+    }
+
     /// The newest seq of the topic that is for this subscription.
     pub(super) fn end_of(&self, head: u64) -> u64 {
         head.min(self.superseded_at.load(Ordering::Acquire))
@@ -321,6 +326,24 @@ mod tests {
         let refused = subscribe(Arc::downgrade(&over)).err();
         assert_eq!(refused, Some(SubscribeError::ConnectionOver));
         assert_eq!(topic.subscriber_count(), 1);
+    }
+
+    #[test]
+    fn what_was_taken_over_is_not_told_of_a_later_deletion() {
+        let broker = Broker::new(&Config::default());
+        let name = TopicName::new("t").unwrap();
+        let options = TopicOptions::default();
+        let topic = broker.create_topic(name.clone(), &options).unwrap();
+        let [older, newer] = [(); 2].map(|()| {
+            let client_id = ClientId::new("c").unwrap();
+            let opened = topic.subscribe(client_id, &StartAt::Last(0), Weak::<Nobody>::new());
+            let subscription = opened.unwrap().subscription;
+            subscription.go_live();
+            subscription
+        });
+        assert!(broker.delete_topic(&name));
+        assert!(!older.gather(1).1.ended);
+        assert!(newer.gather(1).1.ended);
     }
 
     #[test]
