@@ -5,7 +5,7 @@ use super::log::Log;
 use super::piece::Piece;
 use crate::config::OverflowPolicy;
 use crate::protocol::{EventFrame, Gap, Notice, push_gap, push_notice};
-use crate::sync::Arc;
+use crate::sync::{Arc, Mutation, mutated};
 
 /// What a gathering brought.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -107,11 +107,10 @@ impl Gathering<'_> {
     }
 
     fn tell(&mut self, gap: Gap) {
-        push_gap(
-            &mut self.piece.bytes,
-            self.subscription.topic().name(),
-            &gap,
-        );
+        let topic = self.subscription.topic().name();
+        if !mutated(Mutation::SkipUntold) {
+            push_gap(&mut self.piece.bytes, topic, &gap);
+        }
         self.after += gap.count();
     }
 
