@@ -1,6 +1,8 @@
 //! One topic: its log and its subscribers under one lock, so that "take the position and register" is one step.
 
 mod publishing;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::time::Duration;
