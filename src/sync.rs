@@ -1,8 +1,38 @@
-//! The one door to synchronisation: every lock, atomic and channel of the broker and the outbox comes from here,
-//! so that a model checker can put its own in their place.
+//! The one door to synchronisation: every lock, atomic, channel and thread of the broker, the outbox and the list of
+//! connections comes from here, so that a model checker can put its own in their place (`--cfg shuttle`; see
+//! `docs/verification.md`).
 
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+mod mutation;
+
+#[cfg(shuttle)]
+mod checked;
+
 pub(crate) use std::sync::{Arc, Weak};
 
-pub(crate) use crossbeam_channel as channel;
-pub(crate) use parking_lot::{Condvar, Mutex, RwLock};
+#[cfg(not(shuttle))]
+mod plain {
+    pub(crate) use std::collections::HashMap;
+    pub(crate) use std::sync::OnceLock;
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+    pub(crate) use std::thread;
+
+    pub(crate) use crossbeam_channel as channel;
+    pub(crate) use parking_lot::{Condvar, Mutex, RwLock};
+}
+
+#[cfg(shuttle)]
+pub(crate) use self::checked::{
+    AtomicBool, AtomicU64, AtomicUsize, Condvar, HashMap, Mutex, OnceLock, Ordering, RwLock,
+    channel, fence, thread,
+};
+pub(crate) use self::mutation::{Mutation, mutated};
+#[cfg(not(shuttle))]
+pub(crate) use self::plain::{
+    AtomicBool, AtomicU64, AtomicUsize, Condvar, HashMap, Mutex, OnceLock, Ordering, RwLock,
+    channel, fence, thread,
+};
+#[cfg(all(test, shuttle))]
+pub(crate) use self::{
+    checked::{Time, begin_execution, held_locks},
+    mutation::apply_mutation,
+};

@@ -5,7 +5,7 @@
 //! too much is left to be offered does the second one wait for its turn, or it would push events out of the queues of
 //! subscribers that are not slow at all.
 
-use crate::sync::{AtomicBool, Mutex, Ordering, fence};
+use crate::sync::{AtomicBool, Mutation, Mutex, Ordering, fence, mutated};
 
 /// Passes after which a publisher has done enough for the others.
 const MAX_PASSES: usize = 8;
@@ -38,7 +38,7 @@ impl FanOut {
             }
             drop(turn);
             fence(Ordering::SeqCst);
-            if !self.more.load(Ordering::SeqCst) {
+            if !self.more.load(Ordering::SeqCst) || mutated(Mutation::LeaveWhatCameLate) {
                 return true;
             }
         }

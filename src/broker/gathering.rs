@@ -5,7 +5,7 @@ use super::log::Log;
 use super::piece::Piece;
 use crate::config::OverflowPolicy;
 use crate::protocol::{EventFrame, Gap, Notice, push_gap, push_notice};
-use crate::sync::Arc;
+use crate::sync::{Arc, Mutation, mutated};
 
 /// What a gathering brought.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -62,7 +62,9 @@ impl Gathering<'_> {
             if self.after >= live_from && !self.piece.is_complete() {
                 self.live(log, end);
             }
-            let at_the_end = deleted && self.after == log.head();
+            // A newer one in its place is told of the deletion; this one has ended before it.
+            let is_told = deleted && !self.subscription.is_superseded();
+            let at_the_end = is_told && self.after == log.head();
             if at_the_end && !self.piece.is_complete() {
                 push_notice(
                     &mut self.piece.bytes,
@@ -105,11 +107,10 @@ impl Gathering<'_> {
     }
 
     fn tell(&mut self, gap: Gap) {
-        push_gap(
-            &mut self.piece.bytes,
-            self.subscription.topic().name(),
-            &gap,
-        );
+        let topic = self.subscription.topic().name();
+        if !mutated(Mutation::SkipUntold) {
+            push_gap(&mut self.piece.bytes, topic, &gap);
+        }
         self.after += gap.count();
     }
 

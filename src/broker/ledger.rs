@@ -1,10 +1,9 @@
 //! The totals over all topics, and the byte budget they share.
 
-use std::collections::{BinaryHeap, HashMap};
-use std::sync::Weak;
+use std::collections::BinaryHeap;
 
 use super::Topic;
-use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering};
+use crate::sync::{Arc, AtomicU64, AtomicUsize, HashMap, Mutex, Ordering, Weak};
 
 /// When the budget is exceeded, this part of it is freed beyond need, so that it is not exceeded again at once.
 const SLACK: usize = 64;

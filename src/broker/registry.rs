@@ -1,6 +1,5 @@
 //! The registry: which topics there are.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use super::Topic;
@@ -9,7 +8,7 @@ use super::log::LogBounds;
 use super::topic::TopicSettings;
 use crate::config::{Config, OverflowPolicy};
 use crate::protocol::TopicName;
-use crate::sync::{Arc, AtomicBool, Ordering, RwLock};
+use crate::sync::{Arc, AtomicBool, HashMap, Ordering, RwLock};
 
 /// All topics of a server.
 pub(crate) struct Broker {

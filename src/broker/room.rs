@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::sync::{AtomicUsize, Condvar, Mutex, Ordering};
+use crate::sync::{AtomicUsize, Condvar, Mutation, Mutex, Ordering, mutated};
 
 #[derive(Default)]
 pub(super) struct Room {
@@ -17,7 +17,7 @@ impl Room {
     /// Tells those who wait to look again.
     pub(super) fn notify(&self) {
         if self.waiting.load(Ordering::SeqCst) > 0 {
-            let _gate = self.gate.lock();
+            let _gate = (!mutated(Mutation::MoveUnnoticed)).then(|| self.gate.lock());
             self.moved.notify_all();
         }
     }

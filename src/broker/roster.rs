@@ -1,10 +1,8 @@
 //! Who subscribes to a topic, and a snapshot of it that a fan-out can walk without holding the topic's lock.
 
-use std::collections::HashMap;
-
 use super::Subscription;
 use crate::protocol::ClientId;
-use crate::sync::Arc;
+use crate::sync::{Arc, HashMap};
 
 #[derive(Default)]
 pub(super) struct Roster {

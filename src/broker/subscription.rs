@@ -4,7 +4,7 @@ use super::gathering::{Progress, gather};
 use super::piece::{Batch, Piece};
 use super::topic::Topic;
 use crate::protocol::ClientId;
-use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, Weak};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutation, Mutex, Ordering, Weak, mutated};
 
 /// What a subscription needs of its connection. The broker calls it with no lock held.
 pub(crate) trait Outlet: Send + Sync {
@@ -142,6 +142,11 @@ impl Subscription {
         self.superseded_at.store(seq, Ordering::Release);
     }
 
+    /// Whether a newer subscription of the same client id has its place.
+    pub(super) fn is_superseded(&self) -> bool {
+        self.superseded_at.load(Ordering::Acquire) != u64::MAX
+    }
+
     /// The newest seq of the topic that is for this subscription.
     pub(super) fn end_of(&self, head: u64) -> u64 {
         head.min(self.superseded_at.load(Ordering::Acquire))
@@ -212,7 +217,9 @@ impl Subscription {
     /// Gives the token back. A read-modify-write, before the log is read: an append that still saw the token
     /// claimed is then visible to the gathering that follows.
     pub(crate) fn release_token(&self) {
-        self.token.swap(false, Ordering::SeqCst);
+        if !mutated(Mutation::ReleaseTokenLate) {
+            self.token.swap(false, Ordering::SeqCst);
+        }
     }
 
     /// Takes the events of a batch if it goes on exactly where this subscription stands.
@@ -220,7 +227,7 @@ impl Subscription {
         let mut cursor = self.cursor.lock();
         let fits = cursor.phase == Phase::Live
             && batch.after < batch.upto
-            && cursor.after == batch.after
+            && (cursor.after == batch.after || mutated(Mutation::TakeAnyBatch))
             && batch.upto <= self.end_of(batch.upto)
             && cursor.after >= cursor.live_from;
         fits.then(|| {
@@ -248,13 +255,16 @@ impl Subscription {
     pub(crate) fn gather(&self, limit_bytes: usize) -> (Piece, Progress) {
         let mut piece = Piece::default();
         let (progress, ..) = self.gather_between(&mut piece, limit_bytes);
+        if mutated(Mutation::ReleaseTokenLate) {
+            self.token.swap(false, Ordering::SeqCst);
+        }
         (piece, progress)
     }
 
     fn gather_between(&self, piece: &mut Piece, limit_bytes: usize) -> (Progress, u64, u64) {
         let mut cursor = self.cursor.lock();
         let from = cursor.after;
-        if cursor.phase != Phase::Live {
+        if cursor.phase != Phase::Live && !mutated(Mutation::GatherUnlessLive) {
             return (Progress::default(), from, from);
         }
         let (progress, upto) = gather(self, from, cursor.live_from, piece, limit_bytes);
@@ -321,6 +331,24 @@ mod tests {
         let refused = subscribe(Arc::downgrade(&over)).err();
         assert_eq!(refused, Some(SubscribeError::ConnectionOver));
         assert_eq!(topic.subscriber_count(), 1);
+    }
+
+    #[test]
+    fn what_was_taken_over_is_not_told_of_a_later_deletion() {
+        let broker = Broker::new(&Config::default());
+        let name = TopicName::new("t").unwrap();
+        let options = TopicOptions::default();
+        let topic = broker.create_topic(name.clone(), &options).unwrap();
+        let [older, newer] = [(); 2].map(|()| {
+            let client_id = ClientId::new("c").unwrap();
+            let opened = topic.subscribe(client_id, &StartAt::Last(0), Weak::<Nobody>::new());
+            let subscription = opened.unwrap().subscription;
+            subscription.go_live();
+            subscription
+        });
+        assert!(broker.delete_topic(&name));
+        assert!(!older.gather(1).1.ended);
+        assert!(newer.gather(1).1.ended);
     }
 
     #[test]

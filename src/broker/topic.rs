@@ -1,6 +1,8 @@
 //! One topic: its log and its subscribers under one lock, so that "take the position and register" is one step.
 
 mod publishing;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::time::Duration;
@@ -14,7 +16,9 @@ use super::roster::Roster;
 use super::{Batch, Outlet, Subscription};
 use crate::config::OverflowPolicy;
 use crate::protocol::{ClientId, Gap, StartAt, Timestamp, TopicName};
-use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Ordering, RwLock, Weak};
+use crate::sync::{
+    Arc, AtomicBool, AtomicU64, AtomicUsize, Mutation, Ordering, RwLock, Weak, mutated,
+};
 
 pub(crate) use publishing::{PublishError, Published};
 pub(crate) use view::TopicStats;
@@ -168,7 +172,8 @@ impl Topic {
         if state.deleted {
             return Err(SubscribeError::Deleted);
         }
-        if outlet.upgrade().is_some_and(|outlet| outlet.is_over()) {
+        let is_over = outlet.upgrade().is_some_and(|outlet| outlet.is_over());
+        if is_over && !mutated(Mutation::TakeOverWhenOver) {
             return Err(SubscribeError::ConnectionOver);
         }
         let start = find_start(&state.log, &self.epoch, start_at)
@@ -183,6 +188,7 @@ impl Topic {
         ));
         let replaced = state.roster.insert(Arc::clone(&subscription));
         match &replaced {
+            Some(_) if mutated(Mutation::OutliveTakeover) => {}
             Some(older) => older.supersede_at(seq),
             None => self.ledger.subscribed(),
         }

@@ -1,16 +1,16 @@
 //! Every connection of the server: admitted under the cap, known while it lives, its thread joined when it ends.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::{Shutdown, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use super::panics::Panics;
 use super::websocket::{Connection, EndReason};
 use crate::sync::channel::{Receiver, Sender, unbounded};
-use crate::sync::{Arc, Condvar, Mutex};
+use crate::sync::thread::{self, JoinHandle};
+use crate::sync::{
+    Arc, AtomicBool, AtomicU64, AtomicUsize, Condvar, HashMap, Mutation, Mutex, Ordering, mutated,
+};
 
 /// A connection's thread parses heads and JSON; nothing on it recurses.
 const CONNECTION_STACK_BYTES: usize = 256 << 10;
@@ -139,7 +139,7 @@ impl Connections {
     /// A connection becomes a WebSocket; `false` if it is too late for that.
     pub(crate) fn upgrade(&self, connection: &Arc<Connection>) -> bool {
         let mut live = self.live.lock();
-        if self.closed.load(Ordering::Relaxed) {
+        if self.closed.load(Ordering::Relaxed) && !mutated(Mutation::UpgradeWhenClosed) {
             return false;
         }
         if let Some(live) = live.get_mut(&connection.id) {

@@ -35,7 +35,7 @@ use self::serving::Serving;
 use self::websocket::{Connection, EndReason};
 use crate::access::{Guard, InvalidKeysFile};
 use crate::config::Config;
-use crate::sync::Arc;
+use crate::sync::{Arc, Ordering};
 
 /// How long an idle HTTP connection stays open after a shutdown began.
 const ASK_GRACE: Duration = Duration::from_millis(300);
@@ -217,25 +217,29 @@ impl Running {
         } = self;
         serving.broker.drain();
         door.close();
-        let open = connections
-            .open_count()
-            .load(std::sync::atomic::Ordering::Relaxed);
-        let websockets = connections.last_websockets();
-        let before = tally(&websockets);
-        websockets.iter().for_each(|websocket| websocket.drain());
-        let began = Instant::now();
-        connections.wait_for_websockets(began + serving.config.drain_timeout);
-        // Whoever asks over an open connection is told that the server is not ready any more.
-        connections.wait_for_all(began + ASK_GRACE.min(serving.config.drain_timeout));
-        end_all(&connections);
+        let report = end_connections(&connections, serving.config.drain_timeout);
         serving.edge.gateway.shutdown();
         reaper.join();
-        let after = tally(&websockets);
-        ShutdownReport {
-            connections_closed: open,
-            events_flushed: after.0 - before.0,
-            events_undelivered: after.1.saturating_sub(before.1),
-        }
+        report
+    }
+}
+
+/// Tells every WebSocket, waits until what is queued is sent, at most the drain timeout, and ends every connection.
+fn end_connections(connections: &Connections, drain_timeout: Duration) -> ShutdownReport {
+    let open = connections.open_count().load(Ordering::Relaxed);
+    let websockets = connections.last_websockets();
+    let before = tally(&websockets);
+    websockets.iter().for_each(|websocket| websocket.drain());
+    let began = Instant::now();
+    connections.wait_for_websockets(began + drain_timeout);
+    // Whoever asks over an open connection is told that the server is not ready any more.
+    connections.wait_for_all(began + ASK_GRACE.min(drain_timeout));
+    end_all(connections);
+    let after = tally(&websockets);
+    ShutdownReport {
+        connections_closed: open,
+        events_flushed: after.0 - before.0,
+        events_undelivered: after.1.saturating_sub(before.1),
     }
 }
 

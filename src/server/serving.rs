@@ -16,7 +16,7 @@ use super::http::{Problem, Request, target};
 use super::panics::Panics;
 use super::permit;
 use super::rest::Api;
-use super::websocket::{self, Opening, SlowConsumerLog};
+use super::websocket::{self, Connection, Opening, SlowConsumerLog, Socket};
 use crate::access::{Guard, Principal};
 use crate::broker::Broker;
 use crate::config::Config;
@@ -130,7 +130,7 @@ impl Serving {
             id,
             peer,
             principal,
-            Arc::clone(socket),
+            Socket::new(Arc::clone(socket)),
             &self.config,
             Arc::clone(&self.slow_log),
             self.edge.panics.clone(),
@@ -149,7 +149,11 @@ impl Serving {
                 Deadline::after(self.config.write_timeout),
             )
         };
-        if let Err(error) = opening.run(received, &self.broker, &self.config, answer) {
+        let read = |connection: &Arc<Connection>| {
+            let socket = Arc::clone(socket);
+            websocket::read(connection, socket, received, &self.broker, &self.config)
+        };
+        if let Err(error) = opening.run(answer, read) {
             tracing::warn!(connection = id, %error, "no thread for a new WebSocket");
             refuse(&Problem::unavailable(
                 "The server cannot hold another connection",

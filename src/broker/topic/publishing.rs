@@ -7,7 +7,7 @@ use super::{State, Topic};
 use crate::broker::{Batch, Subscription};
 use crate::config::OverflowPolicy;
 use crate::protocol::{Message, Timestamp, encode_event};
-use crate::sync::{Arc, Ordering};
+use crate::sync::{Arc, Mutation, Ordering, mutated};
 
 /// Pieces that a fan-out offers to a subscriber; what is behind them is its writer's.
 const MAX_PIECES: usize = 4;
@@ -44,7 +44,7 @@ impl Topic {
         if self.draining.load(Ordering::SeqCst) {
             return Err(PublishError::ShuttingDown);
         }
-        if state.deleted {
+        if state.deleted && !mutated(Mutation::PublishToDeleted) {
             return Err(PublishError::Deleted);
         }
         let seq = state.log.head() + 1;
@@ -100,6 +100,7 @@ impl Topic {
     fn offer_all(&self, batch: &mut Batch) {
         let head = self.head();
         let subscribers = self.subscribers();
+        let _held = mutated(Mutation::SendUnderTopicLock).then(|| self.state.read());
         batch.reset();
         for round in 1..=MAX_PIECES {
             let behind = subscribers
@@ -155,7 +156,9 @@ impl Topic {
 
     /// Lets every publisher see that the server is draining: the one that appends just now, and those that wait.
     pub(in crate::broker) fn drain(&self) {
-        drop(self.state.write());
+        if !mutated(Mutation::DrainWithoutBarrier) {
+            drop(self.state.write());
+        }
         self.room.notify();
     }
 

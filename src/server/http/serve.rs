@@ -4,8 +4,6 @@
 //! topics.
 
 use std::net::{Shutdown, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::answer::{Answer, Delivery};
@@ -19,6 +17,7 @@ use super::problem::Problem;
 use super::stream::{ReadEnd, RequestLimits, RequestStream};
 use super::waiting_answers::WaitingAnswers;
 use crate::server::panics::Panics;
+use crate::sync::{Arc, AtomicBool, Ordering};
 
 /// What all connections share.
 pub(crate) struct Edge {

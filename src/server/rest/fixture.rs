@@ -1,7 +1,5 @@
 //! For tests: an API over a broker of its own, and requests as the door hands them over.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Api;
@@ -10,6 +8,7 @@ use crate::config::Config;
 use crate::protocol::{ClientId, StartAt};
 use crate::server::http::message::BODY_TYPE_HEADER;
 use crate::server::http::{Request, Response};
+use crate::sync::{Arc, AtomicUsize, Ordering};
 
 pub(super) struct Server {
     api: Api,
@@ -68,7 +67,7 @@ impl Server {
         let opened = topic.subscribe(
             client_id,
             &StartAt::Last(0),
-            std::sync::Weak::<Nobody>::new(),
+            crate::sync::Weak::<Nobody>::new(),
         );
         assert!(
             opened

@@ -18,8 +18,6 @@ mod router;
 mod tests;
 mod topics;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 pub(crate) use permission::{Need, need};
@@ -28,6 +26,7 @@ use router::Route;
 use super::http::{Problem, Request, Response};
 use crate::broker::{Broker, Topic};
 use crate::protocol::TopicName;
+use crate::sync::{Arc, AtomicUsize, Ordering};
 
 /// Everything a REST request can ask about.
 pub(crate) struct Api {

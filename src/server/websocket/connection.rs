@@ -1,9 +1,6 @@
 //! One WebSocket connection, as its reader, its writer and every publisher see it: an outbox and its subscriptions.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::end::EndReason;
 use super::outbox::{Offered, Outbox, Phase};
@@ -14,7 +11,7 @@ use crate::protocol::{
     ClientId, Fault, Notice, TopicName, close_frame, push_error, push_notice, push_slow_consumer,
 };
 use crate::server::panics::Panics;
-use crate::sync::{Arc, Mutex};
+use crate::sync::{Arc, AtomicU64, HashMap, Mutex, OnceLock, Ordering, thread};
 
 /// What names a subscription on its connection.
 pub(super) type SubscriptionKey = (TopicName, ClientId);
@@ -170,6 +167,8 @@ impl Connection {
         for subscription in subscriptions {
             while subscription.pending() > 0 && self.is_open() {
                 self.serve(&subscription);
+                // Before its ack is on its way there is nothing to serve, and the reader needs the time.
+                thread::yield_now();
             }
         }
         self.end(EndReason::Shutdown);

@@ -8,6 +8,8 @@ mod connection;
 mod end;
 mod handshake;
 mod inbound;
+#[cfg(all(test, shuttle))]
+mod models;
 mod outbox;
 mod pace;
 mod reader;
@@ -19,11 +21,11 @@ mod unsent;
 mod writer;
 
 use std::net::{SocketAddr, TcpStream};
-use std::thread;
 
 pub(crate) use self::connection::Connection;
 pub(crate) use self::end::EndReason;
 pub(crate) use self::handshake::accept;
+pub(crate) use self::outbox::Socket;
 pub(crate) use self::slow_log::SlowConsumerLog;
 
 use self::inbound::Inbound;
@@ -34,8 +36,8 @@ use crate::access::Principal;
 use crate::broker::Broker;
 use crate::config::Config;
 use crate::server::panics::Panics;
-use crate::sync::Arc;
 use crate::sync::channel::{Receiver, bounded};
+use crate::sync::{Arc, thread};
 
 /// A writer only copies bytes between buffers on the heap.
 const WRITER_STACK_BYTES: usize = 64 << 10;
@@ -44,7 +46,6 @@ const WRITER_STACK_BYTES: usize = 64 << 10;
 pub(crate) struct Opening {
     pub(crate) connection: Arc<Connection>,
     work: Receiver<Work>,
-    socket: Arc<TcpStream>,
 }
 
 impl Opening {
@@ -52,37 +53,30 @@ impl Opening {
         id: u64,
         peer: SocketAddr,
         principal: Principal,
-        socket: Arc<TcpStream>,
+        socket: Socket,
         config: &Config,
         slow_log: Arc<SlowConsumerLog>,
         panics: Panics,
     ) -> Opening {
-        let (outbox, work) = Outbox::new(Arc::clone(&socket), config.write_timeout);
+        let (outbox, work) = Outbox::new(socket, config.write_timeout);
         let connection = Connection::new(id, peer, principal, outbox, slow_log, panics);
         Opening {
             connection: Arc::new(connection),
             work,
-            socket,
         }
     }
 
-    /// Starts the writer thread, lets `answer` send the handshake's answer, and reads on this thread until the
-    /// connection has ended and nothing of it is left.
+    /// Starts the writer thread, lets `answer` send the handshake's answer, and lets `read` read on this thread until
+    /// the connection has ended and nothing of it is left. `read` returns how many messages it received.
     ///
     /// # Errors
     /// When the writer thread cannot be started; nothing has been sent then.
     pub(crate) fn run(
         self,
-        received: Vec<u8>,
-        broker: &Arc<Broker>,
-        config: &Config,
         answer: impl FnOnce() -> std::io::Result<()>,
+        read: impl FnOnce(&Arc<Connection>) -> u64,
     ) -> std::io::Result<()> {
-        let Opening {
-            connection,
-            work,
-            socket,
-        } = self;
+        let Opening { connection, work } = self;
         let (answered, wait_for_answer) = bounded::<()>(1);
         let writer = thread::Builder::new()
             .name(format!("ws-w-{}", connection.id))
@@ -104,7 +98,7 @@ impl Opening {
                 connection.abort(EndReason::PeerGone);
                 return 0;
             }
-            read(&connection, Inbound::new(socket, received), broker, config)
+            read(&connection)
         });
         if messages.is_none() {
             connection.abort(EndReason::Internal);
@@ -130,10 +124,12 @@ fn write(connection: &Connection, work: &Receiver<Work>) {
     connection.abort(EndReason::PeerGone);
 }
 
-/// Reads to the end. A panic ends this connection and no other, and what was done before it is told and delivered.
-fn read(
+/// Reads to the end what was received already, then from the socket. A panic ends this connection and no other, and what
+/// was done before it is told and delivered.
+pub(crate) fn read(
     connection: &Arc<Connection>,
-    inbound: Inbound,
+    socket: Arc<TcpStream>,
+    received: Vec<u8>,
     broker: &Arc<Broker>,
     config: &Config,
 ) -> u64 {
@@ -149,6 +145,7 @@ fn read(
         config.max_subscriptions,
         config.max_publish_rate,
     );
+    let inbound = Inbound::new(socket, received);
     let mut reader = Reader::new(Arc::clone(connection), session, inbound, limits);
     let panics = &connection.panics;
     let end = panics.catch(|| reader.run()).unwrap_or_else(|| {

@@ -8,28 +8,27 @@
 
 mod sending;
 mod slow_path;
+#[cfg_attr(all(test, shuttle), path = "models/socket.rs")]
+pub(super) mod socket;
 
 use std::collections::VecDeque;
-use std::io;
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::time::Duration;
-
-use nix::libc::{MSG_DONTWAIT, MSG_NOSIGNAL};
-use socket2::SockRef;
 
 use super::unsent::Unsent;
 use crate::broker::{Batch, Piece, Subscription};
 use crate::sync::channel::{Receiver, Sender, TrySendError, bounded};
-use crate::sync::{Arc, Condvar, Mutex};
+use crate::sync::{Arc, Condvar, Mutation, Mutex, mutated};
 use sending::Sending;
 pub(super) use sending::{Offered, Phase};
+pub(crate) use socket::Socket;
 
 /// The most a thread gathers at a time, whatever the backlog.
 const PIECE_BYTES: usize = 64 << 10;
 /// Unsent bytes above which the connection's own reader waits instead of adding replies.
-const MAX_UNSENT_REPLIES_BYTES: usize = 64 << 10;
+const MAX_UNSENT_REPLIES_BYTES: usize = if cfg!(shuttle) { 64 } else { 64 << 10 };
 /// Tokens the channel to the writer holds; more wait in the ready list.
-const CHANNEL_ITEMS: usize = 8;
+const CHANNEL_ITEMS: usize = if cfg!(shuttle) { 1 } else { 8 };
 
 /// What the writer thread is asked to do.
 pub(super) enum Work {
@@ -40,7 +39,7 @@ pub(super) enum Work {
 }
 
 pub(super) struct Outbox {
-    socket: Arc<TcpStream>,
+    socket: Socket,
     write_timeout: Duration,
     /// Guards what is unsent and who writes. Held for one gathering and one non-blocking send at most.
     sending: Mutex<Sending>,
@@ -53,7 +52,7 @@ pub(super) struct Outbox {
 
 impl Outbox {
     /// An outbox for a socket, and the channel its writer thread must read.
-    pub(super) fn new(socket: Arc<TcpStream>, write_timeout: Duration) -> (Outbox, Receiver<Work>) {
+    pub(super) fn new(socket: Socket, write_timeout: Duration) -> (Outbox, Receiver<Work>) {
         let (work, receiver) = bounded(CHANNEL_ITEMS);
         let outbox = Outbox {
             socket,
@@ -196,7 +195,7 @@ impl Outbox {
     fn append(&self, sending: &mut Sending, bytes: &[u8]) {
         if sending.is_idle() {
             self.send_now(sending, bytes, None, 0);
-        } else if sending.phase == Phase::Open {
+        } else if sending.phase == Phase::Open || mutated(Mutation::SendBehindClose) {
             // The writer thread is at work, or has been called for what is unsent.
             sending.unsent.append(bytes);
         }
@@ -213,7 +212,7 @@ impl Outbox {
         let mut sent = 0;
         let parts = [bytes, large.map_or(&[], |frame| frame)];
         for part in parts.into_iter().filter(|part| !part.is_empty()) {
-            match self.try_send(part) {
+            match self.socket.send_now(part) {
                 Ok(taken) => {
                     sent += taken;
                     if taken < part.len() {
@@ -234,26 +233,11 @@ impl Outbox {
         }
     }
 
-    /// One non-blocking send; how much the kernel took.
-    fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
-        match SockRef::from(&*self.socket).send_with_flags(bytes, MSG_DONTWAIT | MSG_NOSIGNAL) {
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-                ) =>
-            {
-                Ok(0)
-            }
-            sent => sent,
-        }
-    }
-
     fn give_up(&self, sending: &mut Sending) {
         sending.phase = Phase::Failed;
         let unsent = std::mem::take(&mut sending.unsent);
         sending.settle(&unsent);
-        let _ = self.socket.shutdown(Shutdown::Both);
+        self.socket.shutdown(Shutdown::Both);
         self.changed.notify_all();
     }
 
@@ -269,6 +253,7 @@ impl Outbox {
         }
         match self.work.try_send(Work::Events(Arc::clone(subscription))) {
             Ok(()) | Err(TrySendError::Disconnected(_)) => {}
+            Err(TrySendError::Full(_)) if mutated(Mutation::LoseTokenWhenFull) => {}
             Err(TrySendError::Full(_)) => {
                 self.ready.lock().push_back(Arc::clone(subscription));
                 // The writer may have emptied the channel, and the list, just before the push.

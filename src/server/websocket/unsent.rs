@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::broker::Piece;
 use crate::protocol::whole_events;
-use crate::sync::Arc;
+use crate::sync::{Arc, Mutation, mutated};
 
 #[derive(Default)]
 pub(super) struct Unsent {
@@ -52,6 +52,9 @@ impl Unsent {
 
     /// Adds frames that are no events.
     pub(super) fn append(&mut self, frames: &[u8]) {
+        if mutated(Mutation::DropReplies) {
+            return;
+        }
         self.bytes += frames.len();
         match self.segments.back_mut() {
             Some(Segment::Own(own)) => own.extend_from_slice(frames),

@@ -2,6 +2,7 @@
 
 use super::Unsent;
 use crate::broker::Progress;
+use crate::sync::{Mutation, mutated};
 
 #[derive(Default)]
 pub(super) struct Sending {
@@ -57,6 +58,7 @@ impl Sending {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.phase == Phase::Open && self.unsent.is_empty() && !self.writing
+        let writing = self.writing && !mutated(Mutation::SendBesideWriter);
+        self.phase == Phase::Open && self.unsent.is_empty() && !writing
     }
 }

@@ -6,12 +6,9 @@ use std::net::Shutdown;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
-use nix::libc::MSG_NOSIGNAL;
-use socket2::SockRef;
-
 use super::{Offered, Outbox, PIECE_BYTES, Phase, Unsent};
 use crate::broker::Subscription;
-use crate::sync::Arc;
+use crate::sync::{Arc, Mutation, mutated};
 
 impl Outbox {
     /// The subscriptions that wait in the ready list.
@@ -71,14 +68,16 @@ impl Outbox {
                 self.give_up(&mut sending);
             }
             drop(sending);
-            self.changed.notify_all();
+            if !mutated(Mutation::WriteSilently) {
+                self.changed.notify_all();
+            }
         }
     }
 
     /// Once the close frame is written: says that nothing follows, and waits for the reader to see the peer's end, at
     /// most `linger`; a socket dropped earlier could lose the close frame to a reset.
     pub(in crate::server::websocket) fn finish(&self, linger: Duration) {
-        let _ = self.socket.shutdown(Shutdown::Write);
+        self.socket.shutdown(Shutdown::Write);
         let deadline = Instant::now() + linger;
         let mut sending = self.sending.lock();
         while !sending.reader_gone && !self.changed.wait_until(&mut sending, deadline).timed_out() {
@@ -96,12 +95,7 @@ impl Outbox {
             if left.is_zero() {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            self.socket.set_write_timeout(Some(left))?;
-            match SockRef::from(&*self.socket).send_with_flags(unsent.rest(), MSG_NOSIGNAL) {
-                Ok(sent) => unsent.advance(sent),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
+            unsent.advance(self.socket.send_within(unsent.rest(), left)?);
         }
         Ok(())
     }

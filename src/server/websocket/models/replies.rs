@@ -1,0 +1,89 @@
+//! Invariant 5: replies are never dropped. A client that does not read them stops its own reader, and nobody else.
+//!
+//! Threads: a publisher, a reader with more replies than the outbox takes of a peer that does not read, its writer; another client on
+//! the same topic. The publisher and the other client come to their end while the first peer reads nothing; once it reads, it hears every
+//! reply, in order.
+
+use super::super::end::EndReason;
+use super::peer::{Heard, account, reached};
+use super::site::{Client, TOPIC, broker, config, ping, publisher, topic};
+use super::socket::Takes;
+use super::{finds, holds};
+use crate::sync::thread;
+use crate::sync::{Arc, Mutation, Time};
+
+const PINGS: usize = 4;
+
+fn replies() {
+    let broker = broker(&config());
+    let topic = topic(&broker);
+    let mut stalled = Client::connect(&broker, 1, Takes::Everything);
+    stalled.subscribe("s");
+    stalled.socket.take(Takes::Nothing);
+    let mut other = Client::connect(&broker, 2, Takes::Some);
+    other.ask(&super::site::subscribe_as(TOPIC, "other", "s"));
+    let socket = stalled.socket.clone();
+    let publisher = publisher(&topic, 2);
+    let reader = thread::spawn(move || {
+        for n in 0..PINGS {
+            stalled.ask(&ping(&n.to_string()));
+        }
+        stalled
+    });
+    publisher.join().unwrap();
+    other.socket.wait_until(|heard| reached(heard, TOPIC) == 2);
+    socket.take(Takes::Some);
+    let stalled = reader.join().unwrap();
+    socket.wait_until(|heard| reached(heard, TOPIC) == 2 && pongs(heard).len() == PINGS);
+    stalled.close();
+    other.close();
+    let heard = socket.heard_whole();
+    assert_eq!(account(&heard, TOPIC, 0), 2);
+    assert!(pongs(&heard).is_sorted(), "replies out of order");
+}
+
+fn pongs(heard: &[Heard]) -> Vec<&str> {
+    let pong = |heard| match heard {
+        &Heard::Reply { ref to, code: None } => Some(to.as_str()),
+        _ => None,
+    };
+    heard.iter().filter_map(pong).collect()
+}
+
+/// A reader that waits for its peer is woken when another thread gives the connection up.
+fn a_waiting_reader() {
+    let broker = broker(&config());
+    let mut client = Client::connect(&broker, 1, Takes::Nothing);
+    let connection = Arc::clone(&client.connection);
+    let ender = thread::spawn(move || connection.abort(EndReason::Unauthorized));
+    for n in 0..PINGS {
+        client.ask(&ping(&n.to_string()));
+    }
+    ender.join().unwrap();
+    client.leave();
+}
+
+#[test]
+fn replies_are_never_dropped_and_stop_nobody_else() {
+    holds(Time::Stands, replies);
+}
+
+#[test]
+fn a_reader_that_waits_is_woken_by_the_end() {
+    holds(Time::Stands, a_waiting_reader);
+}
+
+#[test]
+fn a_dropped_reply_is_found() {
+    finds(Mutation::DropReplies, &["deadlock"], Time::Stands, replies);
+}
+
+#[test]
+fn a_writer_that_does_not_wake_the_reader_is_found() {
+    finds(
+        Mutation::WriteSilently,
+        &["deadlock"],
+        Time::Stands,
+        replies,
+    );
+}

@@ -1,0 +1,186 @@
+//! A broker with connections whose sockets are the model's.
+
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+
+use super::super::connection::Connection;
+use super::super::end::EndReason;
+use super::super::session::Session;
+use super::super::{Opening, SlowConsumerLog, Socket, writer};
+use super::socket::Takes;
+use crate::access::Principal;
+use crate::broker::{Batch, Broker, Topic, TopicOptions};
+use crate::config::{Config, OverflowPolicy};
+use crate::protocol::{Message, Timestamp, TopicName};
+use crate::server::panics::Panics;
+use crate::sync::Arc;
+use crate::sync::thread::{self, JoinHandle};
+
+pub(super) const TOPIC: &str = "t";
+
+pub(super) fn config() -> Config {
+    Config {
+        // The socket says when it comes.
+        write_timeout: Duration::from_secs(3600),
+        block_timeout: Duration::from_secs(1),
+        drain_timeout: Duration::from_secs(1),
+        ..Config::default()
+    }
+}
+
+/// A broker with one topic.
+pub(super) fn broker(config: &Config) -> Arc<Broker> {
+    let broker = Arc::new(Broker::new(config));
+    create(&broker, TOPIC);
+    broker
+}
+
+/// A broker whose topic holds this many events, for replays and for subscribers that lag.
+pub(super) fn small_broker(events: usize, overflow: OverflowPolicy) -> Arc<Broker> {
+    broker(&Config {
+        history_size: events,
+        max_queue_size: events,
+        overflow,
+        ..config()
+    })
+}
+
+pub(super) fn create(broker: &Broker, name: &str) -> Arc<Topic> {
+    let name = TopicName::new(name).expect("a name");
+    let created = broker.create_topic(name, &TopicOptions::default());
+    created.expect("a new topic")
+}
+
+pub(super) fn topic(broker: &Broker) -> Arc<Topic> {
+    broker.topic(TOPIC).expect("it was created")
+}
+
+/// Publishes and fans out, as a REST publish does.
+pub(super) fn publish(topic: &Topic) -> Option<u64> {
+    let seq = append(topic);
+    topic.fan_out(&mut Batch::default());
+    seq
+}
+
+/// Publishes and leaves the fan-out for later, as a session does.
+pub(super) fn append(topic: &Topic) -> Option<u64> {
+    let payload: Box<RawValue> = serde_json::from_str("1").expect("JSON");
+    let id = "550e8400-e29b-41d4-a716-446655440000";
+    let message = Message::new(id, &payload).expect("a message");
+    let published = topic.try_publish(&message, Timestamp::EARLIEST);
+    published.ok().map(|published| published.seq)
+}
+
+/// A thread that publishes this often.
+pub(super) fn publisher(topic: &Arc<Topic>, events: u64) -> JoinHandle<()> {
+    let topic = Arc::clone(topic);
+    thread::spawn(move || {
+        for _ in 0..events {
+            publish(&topic);
+        }
+    })
+}
+
+/// A connection with its writer thread; the reader is whoever asks.
+pub(super) struct Client {
+    pub(super) socket: Socket,
+    pub(super) connection: Arc<Connection>,
+    pub(super) session: Session,
+    writer: JoinHandle<()>,
+}
+
+impl Client {
+    pub(super) fn connect(broker: &Arc<Broker>, id: u64, takes: Takes) -> Client {
+        let socket = Socket::to_a_peer(takes);
+        let Opening { connection, work } = opening(id, socket.clone());
+        connection.outbox.open();
+        let writer = thread::spawn({
+            let connection = Arc::clone(&connection);
+            move || writer::run(&connection, &work)
+        });
+        Client {
+            socket,
+            session: session(&connection, broker),
+            connection,
+            writer,
+        }
+    }
+
+    /// Does what a message asks, and all that follows before the reader would wait.
+    pub(super) fn ask(&mut self, text: &str) {
+        ask(&mut self.session, text);
+    }
+
+    pub(super) fn subscribe(&mut self, request: &str) {
+        self.ask(&subscribe(TOPIC, request));
+    }
+
+    /// The peer has closed: nothing of the connection is left when this returns.
+    pub(super) fn close(self) {
+        self.connection.end(EndReason::PeerClosed(None));
+        self.leave();
+    }
+
+    /// The reader leaves, for whatever reason.
+    pub(super) fn leave(self) {
+        self.connection.outbox.reader_left();
+        self.writer.join().expect("the writer does not panic");
+        self.connection.release_subscriptions();
+    }
+}
+
+pub(super) fn opening(id: u64, socket: Socket) -> Opening {
+    let peer = ([127, 0, 0, 1], 1).into();
+    let slow_log = Arc::<SlowConsumerLog>::default();
+    Opening::new(
+        id,
+        peer,
+        Principal::Everyone,
+        socket,
+        &config(),
+        slow_log,
+        Panics::default(),
+    )
+}
+
+pub(super) fn session(connection: &Arc<Connection>, broker: &Arc<Broker>) -> Session {
+    Session::new(Arc::clone(connection), Arc::clone(broker), 100, 0)
+}
+
+pub(super) fn ask(session: &mut Session, text: &str) {
+    session.text(text);
+    session.flush();
+}
+
+pub(super) fn subscribe(topic: &str, request: &str) -> String {
+    subscribe_as(topic, "c", request)
+}
+
+pub(super) fn subscribe_as(topic: &str, client_id: &str, request: &str) -> String {
+    format!(
+        r#"{{"type":"subscribe","topic":"{topic}","client_id":"{client_id}","request_id":"{request}"}}"#
+    )
+}
+
+pub(super) fn resume(after_seq: u64, request: &str) -> String {
+    format!(
+        r#"{{"type":"subscribe","topic":"{TOPIC}","client_id":"c","after_seq":{after_seq},"request_id":"{request}"}}"#
+    )
+}
+
+pub(super) fn unsubscribe(request: &str) -> String {
+    format!(
+        r#"{{"type":"unsubscribe","topic":"{TOPIC}","client_id":"c","request_id":"{request}"}}"#
+    )
+}
+
+pub(super) fn ping(request: &str) -> String {
+    format!(r#"{{"type":"ping","request_id":"{request}"}}"#)
+}
+
+pub(super) fn publish_text(request: &str) -> String {
+    format!(
+        r#"{{"type":"publish","topic":"{TOPIC}","message":{{"id":"550e8400-e29b-41d4-a716-446655440000","payload":1}},"request_id":"{request}"}}"#
+    )
+}

@@ -1,0 +1,30 @@
+//! The model checker's own locks, atomics, channels and threads, behind the interfaces the server uses.
+
+pub(crate) mod channel;
+mod condvar;
+mod lock;
+mod lock_order;
+mod once_lock;
+
+pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+pub(crate) use shuttle::thread;
+
+pub(crate) use self::condvar::Condvar;
+pub(crate) use self::lock::{Mutex, RwLock};
+pub(crate) use self::once_lock::OnceLock;
+#[cfg(test)]
+pub(crate) use self::{condvar::Time, lock_order::held as held_locks};
+
+/// Maps are walked in the same order each time, so that a failing schedule can be replayed.
+pub(crate) type HashMap<K, V> = std::collections::HashMap<
+    K,
+    V,
+    std::hash::BuildHasherDefault<std::collections::hash_map::DefaultHasher>,
+>;
+
+/// Forgets what an earlier execution left behind.
+#[cfg(test)]
+pub(crate) fn begin_execution(time: Time) {
+    lock_order::forget_held();
+    condvar::set_time(time);
+}
