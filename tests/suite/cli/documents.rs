@@ -1,4 +1,5 @@
-//! The documents and the program name the same settings with the same defaults. The program speaks through its help.
+//! The documents and the program name the same settings with the same defaults; the program speaks through its help.
+//! What the documents show of the clients is the text of the files that `tests/clients/run` plays.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -42,6 +43,37 @@ fn no_document_names_a_setting_that_does_not_exist() {
         for name in settings_named_in(&read(&file)) {
             assert!(defaults.contains_key(&name), "{name} in {}", file.display());
         }
+    }
+}
+
+#[test]
+fn the_snippets_are_the_files_that_are_tested() {
+    let mut shown = BTreeSet::new();
+    for document in ["README.md", "docs/quick-start.md"] {
+        let text = read(&root(document));
+        for language in ["```python\n", "```js\n", "```sh\n"] {
+            for (at, _) in text.match_indices(language) {
+                let (_, comment) = text[..at]
+                    .trim_end()
+                    .rsplit_once('\n')
+                    .expect("a line before");
+                let file = between(comment, "<!-- same as ", " -->").unwrap_or_else(|| {
+                    panic!("{document}: not said to be a file: {}", &text[at..])
+                });
+                let snippet = between(&text[at..], language, "```").expect("an end");
+                assert_eq!(snippet, read(&root(file)), "{file} in {document}");
+                shown.insert(file.to_owned());
+            }
+        }
+    }
+    let tested = read(&root("tests/clients/check.py"));
+    assert_eq!(shown.len(), tested.matches("snippet(\"").count());
+    for file in shown {
+        let name = file.trim_start_matches("examples/");
+        assert!(
+            tested.contains(&format!("snippet(\"{name}\"")),
+            "{file} is not tested"
+        );
     }
 }
 
