@@ -1,5 +1,6 @@
 //! The documents and the program name the same settings with the same defaults; the program speaks through its help.
-//! What the documents show of the clients is the text of the files that `tests/clients/run` plays.
+//! Links between the documents lead somewhere. What the documents show of the clients is the text of the files that
+//! `tests/clients/run` plays.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -75,6 +76,57 @@ fn the_snippets_are_the_files_that_are_tested() {
             "{file} is not tested"
         );
     }
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let mut documents = vec![root("README.md"), root("ARCHITECTURE.md")];
+    documents.extend(
+        files(&root("docs"))
+            .into_iter()
+            .filter(|file| is_markdown(file)),
+    );
+    let mut followed = 0;
+    for document in documents {
+        let text = read(&document);
+        for link in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
+            if link.contains("://") || link.contains(' ') {
+                continue;
+            }
+            let (path, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = match path {
+                "" => document.clone(),
+                path => document.with_file_name(path),
+            };
+            let told = format!("{link} in {}", document.display());
+            assert!(target.exists(), "{told}: no such file");
+            let leads_somewhere =
+                heading.is_empty() || anchors(&read(&target)).any(|anchor| anchor == heading);
+            assert!(leads_somewhere, "{told}: no such heading");
+            followed += 1;
+        }
+    }
+    assert!(followed > 50, "only {followed} links");
+}
+
+fn is_markdown(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| extension == "md")
+}
+
+/// The headings, as links name them: lower case, hyphens for blanks, without punctuation.
+fn anchors(text: &str) -> impl Iterator<Item = String> {
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    headings.map(|line| {
+        let title = line.trim_start_matches('#').trim().to_lowercase();
+        let kept = title
+            .chars()
+            .filter(|c| c.is_alphanumeric() || "-_ ".contains(*c));
+        kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+    })
 }
 
 /// Name and default of each setting, from lines such as `[env: PUBSUB_PORT]` and `[default: 8080]`.
