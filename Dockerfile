@@ -5,9 +5,9 @@ WORKDIR /src
 
 # The dependencies alone: this layer is rebuilt only when they change. The manifest wants its other targets to exist.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir -p src benches/fanout tests/suite \
+RUN mkdir -p src benches/compare benches/fanout tests/suite \
     && echo 'fn main() {}' > src/main.rs \
-    && touch src/lib.rs benches/fanout/main.rs tests/suite/main.rs \
+    && touch src/lib.rs benches/compare/main.rs benches/fanout/main.rs tests/suite/main.rs \
     && cargo build --release --locked \
     && rm -r src
 

@@ -108,7 +108,7 @@ pub(super) struct Limits {
     #[arg(value_parser = value::bytes(ranges::MAX_MESSAGE_BYTES))]
     max_message_bytes: Bytes,
 
-    /// Connections at once, REST too [default: computed from the machine, which it cannot exceed]
+    /// Connections at once, REST too; not more than are computed from the machine's limits [default: computed]
     #[arg(long, env = "PUBSUB_MAX_CONNECTIONS", value_name = "CONNECTIONS")]
     #[arg(value_parser = value::number(ranges::MAX_CONNECTIONS))]
     max_connections: Option<usize>,
@@ -143,7 +143,7 @@ pub(super) struct Limits {
     #[arg(value_parser = value::number(ranges::REST_WORKERS))]
     rest_workers: usize,
 
-    /// Foreign origins that may connect; * is any [default: same host only]
+    /// Origins whose pages may connect besides the server's own; * is any [default: none]
     #[arg(long, env = "PUBSUB_ALLOWED_ORIGINS", value_name = "ORIGINS")]
     #[arg(default_value_t = Origins(defaults().allowed_origins))]
     #[arg(value_parser = value::origins(), hide_default_value = true)]

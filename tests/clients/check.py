@@ -1,0 +1,240 @@
+"""Plays the same scenes to the Python and the JavaScript client: what they hand over must be exact, through cut wires
+and restarted servers. Run by `tests/clients/run`."""
+
+import asyncio
+import hashlib
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from stage import ROOT, Client, Server, Wire, keys_file, soon
+
+HERE = ROOT / "tests" / "clients"
+NODE = ["node", "--import", str(HERE / "websocket.mjs")]
+LANGUAGES = {
+    "python": ([sys.executable, str(HERE / "subscriber.py")], [sys.executable, str(HERE / "publisher.py")]),
+    "javascript": ([*NODE, str(HERE / "subscriber.mjs")], [*NODE, str(HERE / "publisher.mjs")]),
+}
+TOPIC = "orders"
+
+
+async def subscribed(server: Server, count: int = 1) -> None:
+    """Waits until the topic has so many subscribers."""
+    async with asyncio.timeout(30):
+        while (await server.rest("GET", f"/topics/{TOPIC}"))["subscribers"] != count:
+            await asyncio.sleep(0.01)
+
+
+async def resumes_exactly(subscriber, _publisher) -> None:
+    server = await Server.start()
+    await server.rest("POST", "/topics", {"name": TOPIC, "history_size": 100})
+    wire = await Wire.lay(server)
+    await server.publish(TOPIC, range(1, 6))
+    async with await Client.start(subscriber, wire.url, topic=TOPIC, client_id="s1", last_n=3) as client:
+        await client.events(range(3, 6))
+        await server.publish(TOPIC, range(6, 21))
+        await client.events(range(6, 21))
+
+        # Away for less than the history: nothing is missing, nothing comes twice.
+        wire.cut()
+        await server.publish(TOPIC, range(21, 31))
+        await wire.refused()
+        wire.mend()
+        await client.events(range(21, 31))
+
+        # Away for longer: the exact range is told, then the rest comes.
+        wire.cut()
+        await server.publish(TOPIC, range(31, 181))
+        wire.mend()
+        await client.gap(reason="history_evicted", from_seq=31, to_seq=80)
+        await client.events(range(81, 181))
+
+        # The server forgets everything; the topic comes back a little later than the server.
+        await server.stop()
+        server = wire.server = await Server.start()
+        before = wire.accepted
+        async with asyncio.timeout(30):
+            while wire.accepted == before:
+                await asyncio.sleep(0.01)
+        await server.rest("POST", "/topics", {"name": TOPIC})
+        await server.publish(TOPIC, range(1, 4))
+        await client.gap(reason="epoch_changed")
+        await client.events(range(1, 4))
+        await server.publish(TOPIC, [{"text": "naïve ☃", "numbers": [0, -1.5, None, True]}])
+        line = await client.line()
+        assert line["payload"] == {"text": "naïve ☃", "numbers": [0, -1.5, None, True]}, line
+        position = line["position"]
+    await subscribed(server, 0)
+
+    # A new process goes on where the old one stopped.
+    await server.publish(TOPIC, range(5, 8))
+    async with await Client.start(subscriber, wire.url, topic=TOPIC, client_id="s1", position=position) as client:
+        await client.events(range(5, 8))
+    await wire.close()
+    await server.stop()
+
+
+async def stops_when_it_should(subscriber, _publisher) -> None:
+    server = await Server.start()
+    await server.rest("POST", "/topics", {"name": TOPIC})
+    wire = await Wire.lay(server)
+    async with await Client.start(subscriber, wire.url, topic="nowhere", client_id="s1") as client:
+        await client.stopped("TOPIC_NOT_FOUND")
+    async with await Client.start(subscriber, wire.url, topic=TOPIC, client_id="s1") as older:
+        await subscribed(server)
+        async with await Client.start(subscriber, wire.url, topic=TOPIC, client_id="s1") as newer:
+            await older.stopped("subscription_replaced")
+            await server.publish(TOPIC, [1])
+            await newer.events([1])
+            await server.rest("DELETE", f"/topics/{TOPIC}")
+            await newer.stopped("topic_deleted")
+    await wire.close()
+    await server.stop()
+
+
+async def comes_back_after_4100(subscriber, _publisher) -> None:
+    """A subscriber that is put out for being slow resumes, and has had everything in the end."""
+    server = await Server.start(PUBSUB_SEND_BUFFER_BYTES="1", PUBSUB_WRITE_TIMEOUT_SECS="0.3")
+    await server.rest("POST", "/topics", {"name": TOPIC, "history_size": 1000})
+    wire = await Wire.lay(server)
+    async with await Client.start(subscriber, wire.url, topic=TOPIC, client_id="s1") as client:
+        await subscribed(server)
+        before = wire.accepted
+        wire.stall()
+        large = "x" * 500_000
+        publishing = asyncio.create_task(server.publish(TOPIC, [large] * 12))
+        await subscribed(server, 0)
+        wire.flow()
+        await soon(publishing)
+        await client.events(range(1, 13))
+        assert wire.accepted > before
+    await wire.close()
+    await server.stop()
+
+
+async def presents_its_key(subscriber, publisher) -> None:
+    def entry(name: str, secret: str, rights: str) -> str:
+        return f'[[key]]\nname = "{name}"\nsha256 = "{hashlib.sha256(secret.encode()).hexdigest()}"\n{rights}\n'
+
+    admin = entry("admin", "root-secret", 'admin = true\nsubscribe = ["*"]')
+    reader = entry("reader", "reader+/~secret", f'subscribe = ["{TOPIC}"]\npublish = ["{TOPIC}"]')
+    keys = keys_file(admin + reader)
+    try:
+        server = await Server.start(PUBSUB_KEYS_FILE=str(keys))
+        for topic in (TOPIC, "private"):
+            await server.rest("POST", "/topics", {"name": topic}, key="root-secret")
+        wire = await Wire.lay(server)
+        mine = {"client_id": "s1", "key": "reader+/~secret"}
+        async with await Client.start(subscriber, wire.url, topic="private", **mine) as client:
+            await client.stopped("FORBIDDEN")
+        async with await Client.start(publisher, wire.url, key="reader+/~secret") as writer:
+            assert await writer.ask([TOPIC, 1]) == {"seq": 1}
+            assert await writer.ask(["private", 1]) == {"refused": "FORBIDDEN"}
+        async with await Client.start(subscriber, wire.url, topic=TOPIC, last_n=1, **mine) as client:
+            await client.events([1])
+            keys.write_text(admin)
+            server.reload_keys()
+            await client.stopped(4001)
+        await wire.close()
+        await server.stop()
+    finally:
+        keys.unlink()
+
+
+async def publishes_with_acks(_subscriber, publisher) -> None:
+    server = await Server.start()
+    await server.rest("POST", "/topics", {"name": TOPIC})
+    wire = await Wire.lay(server)
+    async with await Client.start(publisher, wire.url) as client:
+        assert await client.ask([TOPIC, {"text": "naïve ☃"}]) == {"seq": 1}
+        assert await client.ask(["nowhere", 1]) == {"refused": "TOPIC_NOT_FOUND"}
+        assert await client.ask([TOPIC, None]) == {"seq": 2}
+
+        # The message arrives, its ack does not.
+        wire.stall()
+        answer = asyncio.create_task(client.ask([TOPIC, "taken"]))
+        async with asyncio.timeout(30):
+            while (await server.rest("GET", f"/topics/{TOPIC}"))["seq"] != 3:
+                await asyncio.sleep(0.01)
+        wire.cut()
+        lost = (await answer)["unacknowledged"]
+        wire.mend()
+        # The same id again: the copy can be told from the original.
+        assert await client.ask([TOPIC, "taken", lost]) == {"seq": 4}
+    history = (await server.rest("GET", f"/topics/{TOPIC}/messages"))["events"]
+    assert [event["message"]["payload"] for event in history] == [{"text": "naïve ☃"}, None, "taken", "taken"]
+    assert history[2]["message"]["id"] == history[3]["message"]["id"] == lost
+    await wire.close()
+    await server.stop()
+
+
+SCENES = [resumes_exactly, stops_when_it_should, comes_back_after_4100, presents_its_key, publishes_with_acks]
+
+
+async def wrong_key_is_told_apart() -> None:
+    """Only outside of a browser, where the status of a refused handshake can be seen."""
+    subscriber, publisher = LANGUAGES["python"]
+    server = await Server.start(PUBSUB_API_KEY="right")
+    url = f"ws://{server.address}/ws"
+    async with await Client.start(subscriber, url, topic=TOPIC, client_id="s1", key="wrong") as client:
+        await client.stopped(401)
+    async with await Client.start(publisher, url) as client:
+        assert await client.ask([TOPIC, 1]) == {"refused": 401}
+    await server.stop()
+
+
+async def snippet(name: str, server: Server, *said: str) -> None:
+    """Runs a file of the documents as it stands, against this server, until it has said all this."""
+    program = ROOT / "examples" / name
+    command = {".py": [sys.executable], ".js": NODE, ".sh": ["bash", "-e"]}[program.suffix]
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(program.parent, folder, dirs_exist_ok=True)
+        copy = Path(folder) / program.name
+        text = copy.read_text()
+        assert "localhost:8080" in text
+        copy.write_text(text.replace("localhost:8080", server.address))
+        # On standard error curl draws how far it is.
+        process = await asyncio.create_subprocess_exec(
+            *command, str(copy), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+        )
+        told = ""
+        while not all(words in told for words in said):
+            chunk = await soon(process.stdout.read(4096))
+            assert chunk, f"{name} ended after: {told}"
+            told += chunk.decode()
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def snippets_do_what_they_say() -> None:
+    server = await Server.start()
+    created = '"status":"created"'
+    await snippet("curl/quick.sh", server, created, '"seq":1', "ORD-124", '"subscribers":0', '"deleted"')
+    await server.rest("POST", "/topics", {"name": TOPIC})
+    await snippet("python/quick.py", server, "{'type': 'ack'", "1 {'order_id': 'ORD-125'}")
+    await snippet("python/follow.py", server, "published as 2", "1 {'order_id': 'ORD-125'}\n2 {'order_id': 'ORD-126'}")
+    await snippet("browser/follow.js", server, "published as 3", "connected", "3 { order_id: 'ORD-127' }")
+    await subscribed(server, 0)
+    page = asyncio.create_task(snippet("browser/quick.js", server, "{ order_id: 'ORD-128' }"))
+    await subscribed(server)
+    await server.publish(TOPIC, [{"order_id": "ORD-128"}])
+    await page
+    await server.stop()
+
+
+async def main() -> None:
+    try:
+        for language, programs in LANGUAGES.items():
+            for scene in SCENES:
+                await scene(*programs)
+                print(f"{language}: {scene.__name__.replace('_', ' ')}", flush=True)
+        for check in (wrong_key_is_told_apart, snippets_do_what_they_say):
+            await check()
+            print(check.__name__.replace("_", " "), flush=True)
+    finally:
+        await Server.kill_all()
+
+
+asyncio.run(main())

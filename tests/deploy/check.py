@@ -1,0 +1,146 @@
+"""The files of deploy/, tried: proxies in front of a real server, units and manifests through what there is for them.
+
+Only what cannot be had here is replaced in them: names, ports, paths, times. Run by `tests/deploy/run`."""
+
+import asyncio
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from proxy import Proxy, certificate, plays
+from stage import ROOT, Server
+
+DEPLOY = ROOT / "deploy"
+# The server's defaults.
+DRAIN_SECS = 5
+HEARTBEAT_SECS = 30
+# The times of the proxies are cut down together with this one, so that no check takes minutes.
+SHORT_HEARTBEAT_SECS = 0.4
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def replaced(text: str, *pairs: tuple[str, object]) -> str:
+    for old, new in pairs:
+        assert old in text, f"'{old}' is no longer there"
+        text = text.replace(old, str(new))
+    return text
+
+
+def value(text: str, name: str) -> int:
+    """The seconds behind a name, as in `proxy_read_timeout 120s` or `TimeoutStopSec=15`."""
+    return int(text.split(name)[1].split("\n")[0].strip(" =;s"))
+
+
+async def server_with_short_heartbeat() -> Server:
+    return await Server.start(PUBSUB_HEARTBEAT_SECS=str(SHORT_HEARTBEAT_SECS), PUBSUB_HEARTBEAT_JSON="true")
+
+
+async def nginx(folder: Path) -> None:
+    text = (DEPLOY / "nginx.conf").read_text()
+    for timeout in ("proxy_read_timeout", "proxy_send_timeout"):
+        assert value(text, timeout) > 2 * HEARTBEAT_SECS
+    port = free_port()
+    public, key = certificate(folder)
+    server = await server_with_short_heartbeat()
+    text = replaced(
+        text,
+        ("127.0.0.1:8080", server.address),
+        ("listen 443 ssl", f"listen 127.0.0.1:{port} ssl"),
+        ("/etc/ssl/events.example.pem", public),
+        ("/etc/ssl/events.example.key", key),
+        ("/var/log/nginx/threadcast.log", folder / "access.log"),
+        ("worker_processes auto", f"pid {folder}/pid;\nworker_processes 1"),
+        ("worker_rlimit_nofile 65536", "worker_rlimit_nofile 1024"),
+        ("worker_connections 32768", "worker_connections 512"),
+        ("proxy_read_timeout 120s", "proxy_read_timeout 1s"),
+    )
+    for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"):
+        text = text.replace("http {", f"http {{\n{kind}_temp_path {folder}/{kind};", 1)
+    (folder / "nginx.conf").write_text(text)
+    command = ["nginx", "-c", str(folder / "nginx.conf"), "-p", str(folder), "-e", str(folder / "error.log")]
+    subprocess.run([*command, "-t", "-q"], check=True)
+    proxy = Proxy(port, public)
+    async with proxy.running([*command, "-g", "daemon off;"]):
+        await plays(proxy, server, heartbeat_secs=SHORT_HEARTBEAT_SECS, silent_secs=1)
+    log = (folder / "access.log").read_text()
+    assert "GET /ws" in log and "s3cret" not in log, log
+
+
+async def caddy(folder: Path) -> None:
+    port = free_port()
+    public, key = certificate(folder)
+    server = await server_with_short_heartbeat()
+    site = replaced(
+        (DEPLOY / "Caddyfile").read_text(),
+        ("events.example {", f"events.example:{port} {{\n\tbind 127.0.0.1\n\ttls {public} {key}"),
+        ("127.0.0.1:8080", server.address),
+    )
+    options = "{\n\tadmin off\n\tauto_https disable_redirects\n\tlog {\n\t\tlevel ERROR\n\t}\n}\n"
+    (folder / "Caddyfile").write_text(options + site)
+    command = ["env", f"HOME={folder}", "caddy", "run", "--adapter", "caddyfile", "--config", str(folder / "Caddyfile")]
+    proxy = Proxy(port, public)
+    async with proxy.running(command):
+        await plays(proxy, server, heartbeat_secs=SHORT_HEARTBEAT_SECS, silent_secs=1)
+
+
+async def systemd(folder: Path) -> None:
+    unit = folder / "threadcast.service"
+    text = (DEPLOY / "threadcast.service").read_text()
+    unit.write_text(replaced(text, ("/usr/local/bin/threadcast", shutil.which("true"))))
+    verified = subprocess.run(["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True)
+    assert verified.returncode == 0 and unit.name not in verified.stderr, verified.stderr
+    assert value(text, "TimeoutStopSec") > DRAIN_SECS
+
+
+async def kubernetes(_folder: Path) -> None:
+    deployment, service = yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text())
+    assert (deployment["kind"], service["kind"]) == ("Deployment", "Service")
+    spec = deployment["spec"]
+    assert (spec["replicas"], spec["strategy"]["type"]) == (1, "Recreate")
+    pod = spec["template"]["spec"]
+    assert pod["terminationGracePeriodSeconds"] > DRAIN_SECS
+    (container,) = pod["containers"]
+    server = await Server.start()
+    for probe in ("livenessProbe", "readinessProbe"):
+        await server.rest("GET", container[probe]["httpGet"]["path"])
+    await server.stop()
+    names = {port["name"] for port in container["ports"]}
+    assert {port["targetPort"] for port in service["spec"]["ports"]} <= names
+    assert service["spec"]["selector"] == spec["selector"]["matchLabels"] == spec["template"]["metadata"]["labels"]
+
+
+async def compose(_folder: Path) -> None:
+    service = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["threadcast"]
+    assert int(service["stop_grace_period"].removesuffix("s")) > DRAIN_SECS
+    assert (DEPLOY / service["build"] / "Dockerfile").resolve() == ROOT / "Dockerfile"
+
+
+CHECKS = {nginx: "nginx", caddy: "caddy", systemd: "systemd-analyze", kubernetes: None, compose: None}
+
+
+async def main() -> None:
+    try:
+        for check, tool in CHECKS.items():
+            if tool and not shutil.which(tool):
+                print(f"{check.__name__}: left out, there is no {tool}", file=sys.stderr)
+                continue
+            with tempfile.TemporaryDirectory() as folder:
+                # A server that gives up its rights writes here too.
+                Path(folder).chmod(0o777)
+                await check(Path(folder))
+            print(f"{check.__name__}: holds", flush=True)
+    finally:
+        await Server.kill_all()
+
+
+asyncio.run(main())

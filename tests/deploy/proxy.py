@@ -1,0 +1,114 @@
+"""A proxy with TLS that is really run, and what a client must be able to do through it."""
+
+import asyncio
+import json
+import ssl
+import subprocess
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from stage import DEADLINE_SECS, Server, soon
+
+HOST = "events.example"
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    public, key = folder / "certificate.pem", folder / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", f"/CN={HOST}"]
+    command += ["-addext", f"subjectAltName=DNS:{HOST}", "-out", str(public), "-keyout", str(key)]
+    subprocess.run(command, check=True, capture_output=True)
+    return public, key
+
+
+class Proxy:
+    """A proxy that serves `HOST` on a port of its own."""
+
+    def __init__(self, port: int, public: Path) -> None:
+        self.port = port
+        self.origin = f"https://{HOST}:{port}"
+        self.trust = ssl.create_default_context(cafile=str(public))
+
+    def connect(self, query: str = "", **options: object) -> connect:
+        url = f"wss://{HOST}:{self.port}/ws{query}"
+        return connect(url, host="127.0.0.1", port=self.port, ssl=self.trust, proxy=None, **options)
+
+    async def rest(self, method: str, path: str, body: object) -> str:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, ssl=self.trust, server_hostname=HOST)
+        text = json.dumps(body)
+        writer.write(
+            f"{method} {path} HTTP/1.1\r\nHost: {HOST}:{self.port}\r\nOrigin: {self.origin}\r\n"
+            f"Connection: close\r\nContent-Length: {len(text)}\r\n\r\n{text}".encode()
+        )
+        answer = (await soon(reader.read())).decode()
+        writer.close()
+        return answer
+
+    @asynccontextmanager
+    async def running(self, command: list[str]):
+        process = await asyncio.create_subprocess_exec(*command)
+        try:
+            async with asyncio.timeout(DEADLINE_SECS):
+                while not await self._takes_connections():
+                    assert process.returncode is None, "the proxy ended"
+                    await asyncio.sleep(0.05)
+            yield
+        finally:
+            if process.returncode is None:
+                process.terminate()
+            await soon(process.wait())
+
+    async def _takes_connections(self) -> bool:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        except OSError:
+            return False
+        writer.close()
+        return True
+
+
+async def plays(proxy: Proxy, server: Server, *, heartbeat_secs: float, silent_secs: float) -> None:
+    await carries_everything(proxy)
+    await keeps_a_silent_client(proxy, heartbeat_secs, silent_secs)
+    await passes_on_that_the_server_stops(proxy, server)
+
+
+async def carries_everything(proxy: Proxy) -> None:
+    created = await proxy.rest("POST", "/topics", {"name": "orders"})
+    assert created.startswith("HTTP/1.1 201"), created
+    # The page's own origin passes, because Host comes through as the browser sent it; a foreign one does not.
+    try:
+        async with proxy.connect(origin="https://evil.example"):
+            raise AssertionError("a foreign origin was let in")
+    except InvalidStatus as refused:
+        assert refused.response.status_code == 403, refused
+        assert b"Origin" in refused.response.body, "the body of the problem is lost"
+    async with proxy.connect("?token=s3cret", origin=proxy.origin, subprotocols=["threadcast.v1"]) as client:
+        assert client.subprotocol == "threadcast.v1"
+        await client.send('{"type":"subscribe","topic":"orders","client_id":"s1"}')
+        assert json.loads(await soon(client.recv()))["type"] == "ack"
+        published = await proxy.rest("POST", "/topics/orders/messages", {"payload": "x" * 900_000})
+        assert published.startswith("HTTP/1.1 201"), published
+        while (frame := json.loads(await soon(client.recv())))["type"] != "event":
+            pass
+        assert frame["message"]["payload"] == "x" * 900_000
+
+
+async def keeps_a_silent_client(proxy: Proxy, heartbeat_secs: float, silent_secs: float) -> None:
+    """The server's heartbeat keeps a client that says nothing, for longer than the proxy bears silence."""
+    async with proxy.connect(ping_interval=None) as client:
+        pings = 0
+        while pings * heartbeat_secs < 2 * silent_secs:
+            assert json.loads(await soon(client.recv()))["msg"] == "ping"
+            pings += 1
+
+
+async def passes_on_that_the_server_stops(proxy: Proxy, server: Server) -> None:
+    async with proxy.connect() as client:
+        await server.stop()
+        while json.loads(await soon(client.recv()))["msg"] != "server_shutdown":
+            pass
+        await soon(client.wait_closed())
+        assert client.close_code == 1001, client.close_code

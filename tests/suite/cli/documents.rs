@@ -1,0 +1,208 @@
+//! The documents and the program name the same settings with the same defaults; the program speaks through its help.
+//! Links between the documents lead somewhere. What the documents show of the clients is the text of the files that
+//! `tests/clients/run` plays.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::program::{run, threadcast};
+
+/// Where a setting may be named: documents, and files that set it.
+const PLACES: [&str; 5] = ["README.md", "Dockerfile", "docs", "deploy", "examples"];
+
+type Defaults = BTreeMap<String, String>;
+
+#[test]
+fn the_configuration_document_has_every_setting_with_its_default_and_no_other() {
+    let documented = defaults_of_tables("docs/configuration.md");
+    assert_eq!(documented, defaults_of_help());
+}
+
+#[test]
+fn the_table_of_the_readme_repeats_defaults_truly() {
+    let defaults = defaults_of_help();
+    let documented = defaults_of_tables("README.md");
+    assert!(
+        documented.len() > 10,
+        "no table of settings: {documented:?}"
+    );
+    for (name, default) in documented {
+        assert_eq!(Some(&default), defaults.get(&name), "{name} in README.md");
+    }
+}
+
+#[test]
+fn no_document_names_a_setting_that_does_not_exist() {
+    let defaults = defaults_of_help();
+    let files: Vec<PathBuf> = PLACES
+        .iter()
+        .flat_map(|place| files(&root(place)))
+        .collect();
+    assert!(files.len() > 5, "{files:?}");
+    for file in files {
+        for name in settings_named_in(&read(&file)) {
+            assert!(defaults.contains_key(&name), "{name} in {}", file.display());
+        }
+    }
+}
+
+#[test]
+fn the_snippets_are_the_files_that_are_tested() {
+    let mut shown = BTreeSet::new();
+    for document in ["README.md", "docs/quick-start.md"] {
+        let text = read(&root(document));
+        for language in ["```python\n", "```js\n", "```sh\n"] {
+            for (at, _) in text.match_indices(language) {
+                let (_, comment) = text[..at]
+                    .trim_end()
+                    .rsplit_once('\n')
+                    .expect("a line before");
+                let file = between(comment, "<!-- same as ", " -->").unwrap_or_else(|| {
+                    panic!("{document}: not said to be a file: {}", &text[at..])
+                });
+                let snippet = between(&text[at..], language, "```").expect("an end");
+                assert_eq!(snippet, read(&root(file)), "{file} in {document}");
+                shown.insert(file.to_owned());
+            }
+        }
+    }
+    let tested = read(&root("tests/clients/check.py"));
+    assert_eq!(shown.len(), tested.matches("snippet(\"").count());
+    for file in shown {
+        let name = file.trim_start_matches("examples/");
+        assert!(
+            tested.contains(&format!("snippet(\"{name}\"")),
+            "{file} is not tested"
+        );
+    }
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let mut documents = vec![root("README.md"), root("ARCHITECTURE.md")];
+    documents.extend(
+        files(&root("docs"))
+            .into_iter()
+            .filter(|file| is_markdown(file)),
+    );
+    let mut followed = 0;
+    for document in documents {
+        let text = read(&document);
+        for link in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
+            if link.contains("://") || link.contains(' ') {
+                continue;
+            }
+            let (path, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = match path {
+                "" => document.clone(),
+                path => document.with_file_name(path),
+            };
+            let told = format!("{link} in {}", document.display());
+            assert!(target.exists(), "{told}: no such file");
+            let leads_somewhere =
+                heading.is_empty() || anchors(&read(&target)).any(|anchor| anchor == heading);
+            assert!(leads_somewhere, "{told}: no such heading");
+            followed += 1;
+        }
+    }
+    assert!(followed > 50, "only {followed} links");
+}
+
+fn is_markdown(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| extension == "md")
+}
+
+/// The headings, as links name them: lower case, hyphens for blanks, without punctuation.
+fn anchors(text: &str) -> impl Iterator<Item = String> {
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    headings.map(|line| {
+        let title = line.trim_start_matches('#').trim().to_lowercase();
+        let kept = title
+            .chars()
+            .filter(|c| c.is_alphanumeric() || "-_ ".contains(*c));
+        kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+    })
+}
+
+/// Name and default of each setting, from lines such as `[env: PUBSUB_PORT]` and `[default: 8080]`.
+fn defaults_of_help() -> Defaults {
+    let help = run(&mut threadcast(&["--help"])).out.join("\n");
+    let mut defaults = Defaults::new();
+    // Each option begins with a line of its own, `      --port <PORT>`.
+    for option in help.split("\n      --").skip(1) {
+        let Some(name) = between(option, "[env: ", "]") else {
+            continue;
+        };
+        let default = between(option, "[default: ", "]").expect("a setting says its default");
+        let named_once = defaults.insert(name.to_owned(), default.to_owned());
+        assert_eq!(named_once, None, "{name} has two flags");
+    }
+    assert!(!defaults.is_empty(), "no settings in the help:\n{help}");
+    defaults
+}
+
+/// The same from the rows `| settings | defaults | … |` of a document; a row may be about several settings.
+fn defaults_of_tables(document: &str) -> Defaults {
+    let text = read(&root(document));
+    let mut defaults = Defaults::new();
+    for row in text.lines().filter(|line| line.starts_with("| `PUBSUB_")) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let names: Vec<String> = cells[1].split(", ").map(plain).collect();
+        let values: Vec<String> = cells[2].split(", ").map(plain).collect();
+        assert!(values.len() == names.len() || values.len() == 1, "{row}");
+        for (name, value) in names.into_iter().zip(values.iter().cycle()) {
+            let named_once = defaults.insert(name, value.clone());
+            assert_eq!(named_once, None, "twice in {document}: {row}");
+        }
+    }
+    defaults
+}
+
+/// `8 MiB` or a code span as the help writes it.
+fn plain(cell: &str) -> String {
+    let text = cell.trim_matches('`');
+    match text.split_once(' ') {
+        Some((number, unit @ ("KiB" | "MiB" | "GiB"))) => format!("{number}{unit}"),
+        _ => text.to_owned(),
+    }
+}
+
+/// Whole names only: `PUBSUB_*` stands for all of them.
+fn settings_named_in(text: &str) -> BTreeSet<String> {
+    let is_part = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    text.match_indices("PUBSUB_")
+        .map(|(at, _)| text[at..].split(|c| !is_part(c)).next().unwrap_or_default())
+        .filter(|name| !name.ends_with('_'))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(start)?;
+    rest.split_once(end).map(|(inner, _)| inner)
+}
+
+fn root(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// A file, or every file below a folder. What is no text is left out, so is what does not exist.
+fn files(path: &Path) -> Vec<PathBuf> {
+    if path.is_file() {
+        return vec![path.to_owned()];
+    }
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    let below = entries.flat_map(|entry| files(&entry.path()));
+    below
+        .filter(|file| fs::read_to_string(file).is_ok())
+        .collect()
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
