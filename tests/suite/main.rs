@@ -16,6 +16,7 @@ mod close_codes;
 mod conformance;
 mod connections;
 mod deletion;
+mod documents;
 mod exhaustion;
 mod floods;
 mod handshake;
