@@ -28,6 +28,7 @@ mod ordering;
 mod overflow;
 mod panics;
 mod payloads;
+mod postman;
 mod replay;
 mod request_ids;
 mod requests;
