@@ -4,6 +4,7 @@
 //! the door did that before. An answer to HEAD has the body of its GET; whoever writes it leaves the body out.
 
 mod body;
+pub(crate) mod documents;
 #[cfg(test)]
 mod fixture;
 mod history;
@@ -63,6 +64,8 @@ impl Api {
             Route::Stats => Ok(self.stats()),
             Route::Livez => Ok(self.livez()),
             Route::Readyz => self.readyz(),
+            Route::OpenApi => Ok(self.openapi()),
+            Route::AsyncApi => Ok(self.asyncapi()),
         }
     }
 

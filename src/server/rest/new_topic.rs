@@ -99,6 +99,14 @@ mod tests {
     }
 
     #[test]
+    fn a_number_is_whole_however_it_is_written() {
+        let (_, options) =
+            read(r#"{"name":"t","history_size":371592.0,"max_queue_size":1e3}"#).unwrap();
+        assert_eq!(options.history_size, Some(371_592));
+        assert_eq!(options.max_queue_size, Some(1000));
+    }
+
+    #[test]
     fn a_wrong_field_is_named() {
         let rule = InvalidName::Topic.to_string().replacen("topic", "name", 1);
         assert!(

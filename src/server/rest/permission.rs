@@ -8,7 +8,7 @@ use crate::protocol::TopicName;
 pub(crate) enum Need {
     /// Nobody is asked who he is.
     Nothing,
-    /// Any right at all: there is nothing to be had here, and only who is known may know that.
+    /// Any right at all: what is to be had here is no secret, but nothing is told to strangers.
     Credential,
     /// Everything that is about the whole server, and which topics there are.
     Admin,
@@ -32,7 +32,8 @@ pub(crate) fn need(method: &str, path: &str) -> Need {
         ) => Need::Admin,
         Ok(Route::ShowTopic(topic) | Route::ReadMessages(topic)) => Need::Subscribe(topic),
         Ok(Route::PublishMessage(topic)) => Need::Publish(topic),
-        Err(_) => Need::Credential,
+        // The contract; and that there is nothing else.
+        Ok(Route::OpenApi | Route::AsyncApi) | Err(_) => Need::Credential,
     }
 }
 
@@ -53,6 +54,8 @@ mod tests {
             ("POST", "/topics/a%2Eb/messages", Need::Publish(topic())),
             ("GET", "/health", Need::Admin),
             ("GET", "/stats", Need::Admin),
+            ("GET", "/openapi.json", Need::Credential),
+            ("HEAD", "/asyncapi.json", Need::Credential),
             ("GET", "/livez", Need::Nothing),
             ("HEAD", "/ready%7A", Need::Nothing),
             ("POST", "/livez", Need::Nothing),

@@ -17,6 +17,8 @@ pub(super) enum Route {
     Stats,
     Livez,
     Readyz,
+    OpenApi,
+    AsyncApi,
 }
 
 /// What a path names, whatever is done with it.
@@ -28,6 +30,8 @@ enum Resource {
     Stats,
     Livez,
     Readyz,
+    OpenApi,
+    AsyncApi,
 }
 
 /// Whether the path is one of those that tell a machine how the server is, whatever the method.
@@ -52,6 +56,8 @@ pub(super) fn route(method: &str, path: &str) -> Result<Route, Problem> {
         (Resource::Stats, "GET") => Ok(Route::Stats),
         (Resource::Livez, "GET") => Ok(Route::Livez),
         (Resource::Readyz, "GET") => Ok(Route::Readyz),
+        (Resource::OpenApi, "GET") => Ok(Route::OpenApi),
+        (Resource::AsyncApi, "GET") => Ok(Route::AsyncApi),
         _ => Err(problems::method_not_allowed(allow)),
     }
 }
@@ -62,7 +68,12 @@ impl Resource {
         match self {
             Resource::Topics | Resource::Messages(_) => "GET, HEAD, POST",
             Resource::Topic(_) => "GET, HEAD, DELETE",
-            Resource::Health | Resource::Stats | Resource::Livez | Resource::Readyz => "GET, HEAD",
+            Resource::Health
+            | Resource::Stats
+            | Resource::Livez
+            | Resource::Readyz
+            | Resource::OpenApi
+            | Resource::AsyncApi => "GET, HEAD",
         }
     }
 }
@@ -80,6 +91,8 @@ fn locate(path: &str) -> Result<Resource, Problem> {
         ["stats"] => Ok(Resource::Stats),
         ["livez"] => Ok(Resource::Livez),
         ["readyz"] => Ok(Resource::Readyz),
+        ["openapi.json"] => Ok(Resource::OpenApi),
+        ["asyncapi.json"] => Ok(Resource::AsyncApi),
         _ => Err(problems::path_not_found()),
     }
 }
@@ -132,6 +145,8 @@ mod tests {
             ("GET", "/stats", Route::Stats),
             ("GET", "/livez", Route::Livez),
             ("GET", "/readyz", Route::Readyz),
+            ("GET", "/openapi.json", Route::OpenApi),
+            ("GET", "/asyncapi.json", Route::AsyncApi),
         ];
         for (method, path, expected) in rows {
             if method == "GET" {
@@ -154,6 +169,8 @@ mod tests {
             "/stats",
             "/livez",
             "/readyz",
+            "/openapi.json",
+            "/asyncapi.json",
         ] {
             let refused = route("PUT", path).unwrap_err();
             let [("Allow", allow)] = &refused.headers[..] else {
@@ -188,8 +205,8 @@ mod tests {
             "/topics/%FF",
             "/topics%2Ft",
             "/metrics",
-            "/openapi.json",
-            "/asyncapi.json",
+            "/openapi",
+            "/openapi.json/",
             "/topics/../health",
         ] {
             for method in ["GET", "POST", "PUT"] {

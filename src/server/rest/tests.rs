@@ -25,6 +25,7 @@ fn a_wrong_method_is_told_the_right_ones() {
         ("OPTIONS", "/stats", "GET, HEAD"),
         ("DELETE", "/livez", "GET, HEAD"),
         ("POST", "/readyz", "GET, HEAD"),
+        ("POST", "/openapi.json", "GET, HEAD"),
     ] {
         let response = server.respond(&request(method, path, b"{}"));
         assert_eq!(header(&response, "allow"), Some(allow), "{method} {path}");
@@ -108,6 +109,8 @@ fn head_is_answered_as_get() {
         "/stats",
         "/livez",
         "/readyz",
+        "/openapi.json",
+        "/asyncapi.json",
         "/nowhere",
     ] {
         let head = server.answer(&request("HEAD", target, b""));

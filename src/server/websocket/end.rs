@@ -66,3 +66,47 @@ impl fmt::Display for EndReason {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_close_codes_are_those_of_the_document() {
+        let reasons = [
+            EndReason::PeerClosed(None),
+            EndReason::PeerGone,
+            EndReason::Protocol(String::new()),
+            EndReason::InvalidUtf8,
+            EndReason::TooBig,
+            EndReason::Policy(""),
+            EndReason::SlowConsumer(TopicName::new("t").unwrap()),
+            EndReason::WriteTimeout,
+            EndReason::Heartbeat,
+            EndReason::Shutdown,
+            EndReason::Unauthorized,
+            EndReason::Internal,
+        ];
+        for reason in &reasons {
+            // A new reason does not compile here: it belongs into the list above too.
+            match reason {
+                EndReason::PeerClosed(_) | EndReason::PeerGone | EndReason::Protocol(_) => {}
+                EndReason::InvalidUtf8 | EndReason::TooBig | EndReason::Policy(_) => {}
+                EndReason::SlowConsumer(_) | EndReason::WriteTimeout => {}
+                EndReason::Heartbeat | EndReason::Shutdown => {}
+                EndReason::Unauthorized | EndReason::Internal => {}
+            }
+        }
+        let codes: BTreeSet<u64> = reasons
+            .iter()
+            .map(|reason| reason.close_code().0.into())
+            .collect();
+
+        let text = crate::server::rest::documents::ASYNCAPI;
+        let document: serde_json::Value = serde_json::from_str(text).unwrap();
+        let listed = document["channels"]["socket"]["x-close-codes"].as_array();
+        let listed = listed.unwrap().iter().map(|known| known["code"].as_u64());
+        assert_eq!(listed.collect::<Option<BTreeSet<_>>>().unwrap(), codes);
+    }
+}

@@ -15,7 +15,7 @@ enum Right {
 use Right::{Admin, AnyKey, Everyone, Publish, Subscribe};
 
 /// Method, path, body, whose it is, and the answer to who may.
-const ROUTES: [(&str, &str, &str, Right, u16); 26] = [
+const ROUTES: [(&str, &str, &str, Right, u16); 29] = [
     ("GET", "/livez", "", Everyone, 200),
     ("HEAD", "/livez", "", Everyone, 200),
     ("GET", "/readyz", "", Everyone, 200),
@@ -55,6 +55,9 @@ const ROUTES: [(&str, &str, &str, Right, u16); 26] = [
         Publish,
         404,
     ),
+    ("GET", "/openapi.json", "", AnyKey, 200),
+    ("HEAD", "/openapi.json", "", AnyKey, 200),
+    ("GET", "/asyncapi.json", "", AnyKey, 200),
     ("GET", "/nowhere", "", AnyKey, 404),
     ("GET", "/topics/a%2Fb", "", AnyKey, 404),
     ("GET", "/%zz", "", AnyKey, 400),

@@ -5,7 +5,8 @@ use std::net::{SocketAddr, TcpStream};
 
 use socket2::{Domain, Socket, Type};
 
-use super::{DEADLINE, Frame, WsClient};
+use super::contract::{Asked, check_reply};
+use super::{DEADLINE, Frame, Reply, WsClient};
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
@@ -106,6 +107,7 @@ fn read_switch(stream: &mut TcpStream) -> Vec<u8> {
         if let Some(end) = input.windows(4).position(|window| window == HEAD_END) {
             let rest = input.split_off(end + HEAD_END.len());
             check_switch(&String::from_utf8_lossy(&input));
+            check_documented(&input);
             return rest;
         }
         match stream.read(&mut piece) {
@@ -120,6 +122,16 @@ fn read_switch(stream: &mut TcpStream) -> Vec<u8> {
             ),
         }
     }
+}
+
+fn check_documented(head: &[u8]) {
+    let asked = Asked {
+        method: "GET".to_owned(),
+        path: "/ws".to_owned(),
+        body: String::new(),
+    };
+    let (reply, _) = Reply::parse(head, false).expect("a whole head");
+    check_reply(Some(&asked), &reply);
 }
 
 fn check_switch(head: &str) {

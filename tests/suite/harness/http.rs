@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use socket2::{Domain, SockRef, Socket, Type};
 
+use super::contract::{Sent, check_reply};
 use super::{DEADLINE, Reply};
 
 /// One connection.
@@ -14,6 +15,8 @@ pub(crate) struct HttpClient {
     stream: TcpStream,
     addr: SocketAddr,
     input: Vec<u8>,
+    /// What was sent and not answered yet.
+    sent: Sent,
 }
 
 impl HttpClient {
@@ -41,6 +44,7 @@ impl HttpClient {
             stream,
             addr,
             input: Vec::new(),
+            sent: Sent::default(),
         }
     }
 
@@ -80,6 +84,7 @@ impl HttpClient {
     }
 
     pub(crate) fn send_raw(&mut self, bytes: &[u8]) {
+        self.sent.push(bytes);
         self.stream
             .write_all(bytes)
             .expect("the server takes bytes");
@@ -87,6 +92,7 @@ impl HttpClient {
 
     /// Sends as far as the server still listens: it may have answered and stopped reading.
     pub(crate) fn try_send_raw(&mut self, bytes: &[u8]) {
+        self.sent.push(bytes);
         let _refused = self.stream.write_all(bytes);
     }
 
@@ -147,6 +153,7 @@ impl HttpClient {
         loop {
             if let Some((reply, length)) = Reply::parse(&self.input, method == "HEAD") {
                 self.input.drain(..length);
+                self.check(&reply);
                 return Some(reply);
             }
             if self.fill(deadline) == 0 {
@@ -160,6 +167,13 @@ impl HttpClient {
         let deadline = Instant::now() + DEADLINE;
         while self.fill(deadline) > 0 {}
         String::from_utf8_lossy(&self.input).into_owned()
+    }
+
+    fn check(&mut self, reply: &Reply) {
+        // An interim response answers nothing yet.
+        if reply.status != 100 {
+            check_reply(self.sent.take().as_ref(), reply);
+        }
     }
 
     /// Whether something has come, without waiting for it.

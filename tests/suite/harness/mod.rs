@@ -1,11 +1,13 @@
 //! What every test stands on: a server on a free port, clients written by hand, and waiting that ends.
 //!
 //! The clients speak frames and raw bytes, so that a test can also send what no good client sends.
+//! Whatever passes through them is held against the contract for machines ([`contract`]).
 //! This is the only place where a test waits for time to pass.
 
 mod account;
 mod alone;
 mod child;
+mod contract;
 mod dial;
 mod frame;
 mod http;
@@ -20,6 +22,7 @@ mod ws;
 pub(crate) use account::Account;
 pub(crate) use alone::{alone, own_cpu_time, own_descriptors, own_threads};
 pub(crate) use child::ChildServer;
+pub(crate) use contract::{Document, asyncapi, openapi, pointer};
 pub(crate) use dial::Dial;
 pub(crate) use frame::{Frame, Opcode};
 pub(crate) use http::HttpClient;

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
+use super::contract::{Requests, check_frame, is_close_code};
 use super::{DEADLINE, Frame, Opcode};
 
 const READ_BYTES: usize = 16 << 10;
+const REMEMBERED_BYTES: usize = 1 << 10;
 
 /// What comes from the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +35,9 @@ pub(crate) struct WsClient {
     pub(super) requests_sent: u64,
     last: Option<Incoming>,
     was_reset: bool,
+    unanswered: Requests,
+    /// The newest bytes that were sent.
+    sent: Vec<u8>,
 }
 
 impl WsClient {
@@ -45,17 +50,28 @@ impl WsClient {
             requests_sent: 0,
             last: None,
             was_reset: false,
+            unanswered: Requests::default(),
+            sent: Vec::new(),
         }
     }
 
     pub(crate) fn send_bytes(&mut self, bytes: &[u8]) {
+        self.remember(bytes);
         self.stream
             .write_all(bytes)
             .expect("the server takes bytes");
     }
 
+    fn remember(&mut self, bytes: &[u8]) {
+        let newest = bytes.len().saturating_sub(REMEMBERED_BYTES);
+        self.sent.extend(&bytes[newest..]);
+        let surplus = self.sent.len().saturating_sub(REMEMBERED_BYTES);
+        self.sent.drain(..surplus);
+    }
+
     /// Sends as far as the server still listens; what it refuses is not an error.
     pub(crate) fn try_send_bytes(&mut self, bytes: &[u8]) -> bool {
+        self.remember(bytes);
         self.stream.write_all(bytes).is_ok()
     }
 
@@ -64,6 +80,7 @@ impl WsClient {
     }
 
     pub(crate) fn send_text(&mut self, text: &str) {
+        self.unanswered.sent(text);
         self.send_frame(&Frame::text(text));
     }
 
@@ -114,8 +131,21 @@ impl WsClient {
                 _ => continue,
             }
         };
+        self.check(&incoming);
         self.last = Some(incoming.clone());
         Some(incoming)
+    }
+
+    /// Holds what came against the contract; a close frame of ours is echoed.
+    fn check(&mut self, incoming: &Incoming) {
+        match incoming {
+            Incoming::Text(text) => self.unanswered.answered(&check_frame(text)),
+            Incoming::Close(Some(code)) => assert!(
+                is_close_code(*code) || has_close_frame(&self.sent, *code),
+                "close code {code} is not in the contract"
+            ),
+            _ => {}
+        }
     }
 
     /// Reads on, past texts and pings, to the close frame or the end of the stream; returns the close code.
@@ -186,6 +216,15 @@ impl WsClient {
             }
         }
     }
+}
+
+/// Whether a client's close frame with this code stands in what it sent.
+fn has_close_frame(sent: &[u8], code: u16) -> bool {
+    let mut pieces = sent.windows(8);
+    pieces.any(|piece| {
+        let unmasked = [piece[6] ^ piece[2], piece[7] ^ piece[3]];
+        piece[0] == 0x88 && piece[1] > 0x80 && unmasked == code.to_be_bytes()
+    })
 }
 
 fn incoming(frame: &Frame) -> Incoming {

@@ -1,0 +1,152 @@
+//! Every message on a WebSocket against the AsyncAPI document.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, OnceLock};
+
+use jsonschema::Validator;
+use serde_json::Value;
+
+use super::{asyncapi, pointer, without_payloads};
+
+/// Texts of refusals that no schema can foresee: they depend on the topic, on the depth of a payload, on repeated keys.
+const UNFORESEEN: [&str; 3] = [
+    "after_seq is ahead of the topic",
+    "message.payload must not be nested deeper than 128 levels",
+    "appears twice",
+];
+
+/// Fails unless exactly one message of the document is this text.
+pub(crate) fn check_frame(text: &str) -> Value {
+    let frame = without_payloads(text).unwrap_or_else(|| panic!("not JSON: {text}"));
+    let kind = from_server().of(&frame);
+    let fitting = kind
+        .iter()
+        .filter(|message| message.schema.is_valid(&frame));
+    if fitting.count() != 1 {
+        let faults: Vec<_> = kind.iter().map(|message| message.faults(&frame)).collect();
+        panic!("not one message of the contract, but: {faults:#?}\n{text}");
+    }
+    frame
+}
+
+/// Whether the server may close with this code of its own accord.
+pub(crate) fn is_close_code(code: u16) -> bool {
+    let listed = asyncapi().at("/channels/socket/x-close-codes").as_array();
+    let mut listed = listed.into_iter().flatten();
+    listed.any(|known| known["code"] == code)
+}
+
+/// The requests of a connection that were not answered yet, by their `request_id`, each id's in order.
+#[derive(Default)]
+pub(crate) struct Requests(HashMap<String, VecDeque<Value>>);
+
+impl Requests {
+    pub(crate) fn sent(&mut self, text: &str) {
+        let request = without_payloads(text);
+        let id = request
+            .as_ref()
+            .and_then(|request| request["request_id"].as_str());
+        if let (Some(request), Some(id)) = (&request, id) {
+            let waiting = self.0.entry(id.to_owned()).or_default();
+            waiting.push_back(request.clone());
+        }
+    }
+
+    /// Fails when a request was accepted that the document does not have, or refused that it has.
+    pub(crate) fn answered(&mut self, reply: &Value) {
+        let Some(id) = reply["request_id"].as_str() else {
+            return;
+        };
+        let Some(waiting) = self.0.get_mut(id) else {
+            return;
+        };
+        let request = waiting.pop_front();
+        if waiting.is_empty() {
+            self.0.remove(id);
+        }
+        let Some(request) = request else { return };
+        let kind = from_client().of(&request);
+        let fits = kind.iter().any(|message| message.schema.is_valid(&request));
+        match reply["error"]["code"].as_str() {
+            Some("BAD_REQUEST") => {
+                let text = reply["error"]["message"].as_str().unwrap_or_default();
+                let unforeseen = UNFORESEEN.iter().any(|known| text.contains(known));
+                assert!(
+                    !fits || unforeseen,
+                    "refused against the contract: {request} {reply}"
+                );
+            }
+            _ => {
+                let faults: Vec<_> = kind
+                    .iter()
+                    .map(|message| message.faults(&request))
+                    .collect();
+                assert!(
+                    fits,
+                    "accepted against the contract: {request} {reply} {faults:#?}"
+                );
+            }
+        }
+    }
+}
+
+/// A message of the document.
+struct Message {
+    place: String,
+    schema: Arc<Validator>,
+}
+
+impl Message {
+    fn faults(&self, frame: &Value) -> (&str, Vec<String>) {
+        (&self.place, asyncapi().faults(&self.place, frame))
+    }
+}
+
+/// All messages in one direction, by the `type` that each has to have.
+struct Messages(HashMap<String, Vec<Message>>);
+
+impl Messages {
+    /// Those that this frame can be.
+    fn of(&self, frame: &Value) -> &[Message] {
+        let kind = frame["type"].as_str().unwrap_or_default();
+        self.0.get(kind).map_or(&[], Vec::as_slice)
+    }
+
+    /// Those of the operations of this action; replies are sent.
+    fn of_action(action: &str) -> Messages {
+        let document = asyncapi();
+        let mut places = BTreeSet::new();
+        for name in document.keys("/operations") {
+            let operation = document.at(&pointer(&["operations", name]));
+            let own = (operation["action"] == action).then_some(&operation["messages"]);
+            let replies = (action == "send").then(|| &operation["reply"]["messages"]);
+            let lists = own.into_iter().chain(replies).filter_map(Value::as_array);
+            places.extend(lists.flatten().map(|message| {
+                let target = message["$ref"].as_str().expect("a reference");
+                let message = document.resolve(target.trim_start_matches('#').to_owned());
+                document.resolve(message + "/payload")
+            }));
+        }
+        let mut messages = HashMap::<_, Vec<_>>::new();
+        for place in places {
+            let kind = &document.at(&place)["properties"]["type"]["const"];
+            let kind = kind.as_str().expect("a message has a type").to_owned();
+            let schema = document.validator(&place);
+            messages
+                .entry(kind)
+                .or_default()
+                .push(Message { place, schema });
+        }
+        Messages(messages)
+    }
+}
+
+fn from_client() -> &'static Messages {
+    static MESSAGES: OnceLock<Messages> = OnceLock::new();
+    MESSAGES.get_or_init(|| Messages::of_action("receive"))
+}
+
+fn from_server() -> &'static Messages {
+    static MESSAGES: OnceLock<Messages> = OnceLock::new();
+    MESSAGES.get_or_init(|| Messages::of_action("send"))
+}

@@ -1,0 +1,45 @@
+//! The contract for machines as a judge: whatever the server says to a client of the harness has to be in the documents,
+//! and whatever it accepts or refuses has to be accepted or refused by their schemas too.
+
+mod asked;
+mod document;
+mod frames;
+mod rest;
+
+pub(crate) use asked::{Asked, Sent};
+pub(crate) use document::{Document, asyncapi, openapi, pointer};
+pub(crate) use frames::{Requests, check_frame, is_close_code};
+pub(crate) use rest::check_reply;
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// JSON without its payloads: those may be nested deeper, or hold larger numbers, than a [`Value`] takes, and any is right.
+pub(crate) fn without_payloads(text: &str) -> Option<Value> {
+    let Ok(fields) = serde_json::from_str::<BTreeMap<String, &RawValue>>(text) else {
+        return serde_json::from_str(text).ok();
+    };
+    let field = |(name, value): (String, &RawValue)| {
+        let value = match name.as_str() {
+            "payload" => Value::Null,
+            "message" => without_payloads(value.get())?,
+            "events" => events(value.get())?,
+            _ => serde_json::from_str(value.get()).ok()?,
+        };
+        Some((name, value))
+    };
+    let fields: Option<serde_json::Map<_, _>> = fields.into_iter().map(field).collect();
+    fields.map(Value::Object)
+}
+
+fn events(text: &str) -> Option<Value> {
+    let Ok(events) = serde_json::from_str::<Vec<&RawValue>>(text) else {
+        return serde_json::from_str(text).ok();
+    };
+    let events = events
+        .into_iter()
+        .map(|event| without_payloads(event.get()));
+    events.collect::<Option<_>>().map(Value::Array)
+}

@@ -1,0 +1,203 @@
+//! Every response against the OpenAPI document.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::{Asked, Document, openapi, pointer, without_payloads};
+use crate::harness::Reply;
+
+/// Headers that belong to the transport; all others have to be in the document.
+const TRANSPORT: [&str; 4] = ["Date", "Content-Type", "Content-Length", "Connection"];
+
+/// Statuses that a request may get which is well-formed, but for no documented operation.
+const ELSEWHERE: [u16; 4] = [401, 403, 404, 405];
+
+/// Fails when the document does not have this answer to this request; `None` stands for one that was not well-formed.
+pub(crate) fn check_reply(asked: Option<&Asked>, reply: &Reply) {
+    let document = openapi();
+    let responses = responses(document, asked, reply.status);
+    let to_head = asked.is_some_and(|asked| asked.method == "HEAD");
+    let faults: Vec<_> = responses
+        .iter()
+        .map(|response| faults(document, response, reply, to_head))
+        .collect();
+    assert!(
+        faults.iter().any(Vec::is_empty),
+        "not in the contract, as an answer to {asked:?}: {reply}\n{responses:?}\n{faults:#?}"
+    );
+    if let Some(asked) = asked
+        && reply.status < 300
+    {
+        check_accepted(document, asked);
+    }
+}
+
+/// Where the responses stand that this may be one of.
+fn responses(document: &Document, asked: Option<&Asked>, status: u16) -> Vec<String> {
+    if let Some(operation) = asked.and_then(|asked| operation(document, asked)) {
+        let documented = document.at(&operation)["responses"].get(status.to_string());
+        let there = pointer(&["responses", &status.to_string()]);
+        return documented
+            .map(|_| document.resolve(operation + &there))
+            .into_iter()
+            .collect();
+    }
+    let may_be = of_any_request(document).contains(&status.to_string())
+        || asked.is_some() && ELSEWHERE.contains(&status);
+    let all = document.keys("/components/responses").into_iter();
+    all.map(|name| pointer(&["components", "responses", name]))
+        .filter(|response| may_be && status_of(document, response) == status)
+        .collect()
+}
+
+/// The operation that a request is for; HEAD is GET without the body.
+fn operation(document: &Document, asked: &Asked) -> Option<String> {
+    let path = path(document, &asked.path)?;
+    let method = match asked.method.as_str() {
+        "HEAD" if path != "/ws" => "get".to_owned(),
+        method if method == method.to_uppercase() => method.to_lowercase(),
+        _ => return None,
+    };
+    let known = matches!(method.as_str(), "get" | "post" | "delete");
+    let operation = pointer(&["paths", path, &method]);
+    (known && document.root.pointer(&operation).is_some()).then_some(operation)
+}
+
+fn path<'d>(document: &'d Document, asked: &str) -> Option<&'d str> {
+    let segments: Vec<_> = asked.split('/').map(decoded).collect::<Option<_>>()?;
+    let fits = |template: &&str| {
+        let template: Vec<_> = template.split('/').collect();
+        let alike = |(part, segment): (&&str, &String)| {
+            part == segment || part.starts_with('{') && !segment.is_empty()
+        };
+        template.len() == segments.len() && template.iter().zip(&segments).all(alike)
+    };
+    document.keys("/paths").into_iter().find(fits)
+}
+
+fn decoded(segment: &str) -> Option<String> {
+    let mut bytes = Vec::new();
+    let mut rest = segment.as_bytes();
+    while let Some((&byte, behind)) = rest.split_first() {
+        if byte == b'%' {
+            let digits = std::str::from_utf8(behind.get(..2)?).ok()?;
+            bytes.push(u8::from_str_radix(digits, 16).ok()?);
+            rest = &behind[2..];
+        } else {
+            bytes.push(byte);
+            rest = behind;
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// What every operation may answer: it does not depend on what is asked for.
+fn of_any_request(document: &Document) -> BTreeSet<String> {
+    let mut statuses: Option<BTreeSet<String>> = None;
+    for path in document.keys("/paths") {
+        for method in document.keys(&pointer(&["paths", path])) {
+            if method == "parameters" {
+                continue;
+            }
+            let responses = pointer(&["paths", path, method, "responses"]);
+            let here = document.keys(&responses).into_iter().map(str::to_owned);
+            statuses = Some(match statuses {
+                None => here.collect(),
+                Some(sofar) => here.filter(|status| sofar.contains(status)).collect(),
+            });
+        }
+    }
+    statuses.expect("a document with operations")
+}
+
+fn status_of(document: &Document, response: &str) -> u16 {
+    let status = pointer(&[
+        "content",
+        PROBLEM,
+        "schema",
+        "properties",
+        "status",
+        "const",
+    ]);
+    let status = document.at(&(response.to_owned() + &status)).as_u64();
+    status
+        .and_then(|status| u16::try_from(status).ok())
+        .expect("a status")
+}
+
+const PROBLEM: &str = "application/problem+json";
+
+fn faults(document: &Document, response: &str, reply: &Reply, to_head: bool) -> Vec<String> {
+    let mut faults = header_faults(document, response, reply);
+    let documented = &document.at(response)["content"];
+    let label = reply.header("Content-Type");
+    match label.filter(|label| documented.get(label).is_some()) {
+        None if documented.is_null() && reply.body.is_empty() => {}
+        None => faults.push(format!("Content-Type {label:?}")),
+        Some(_) if to_head => {}
+        Some(label) => {
+            let schema = response.to_owned() + &pointer(&["content", label, "schema"]);
+            let body = String::from_utf8_lossy(&reply.body);
+            let value = if label.contains("json") {
+                without_payloads(&body)
+            } else {
+                Some(json!(body))
+            };
+            match value {
+                Some(value) => faults.extend(document.faults(&schema, &value)),
+                None => faults.push("the body is not JSON".to_owned()),
+            }
+        }
+    }
+    faults
+}
+
+fn header_faults(document: &Document, response: &str, reply: &Reply) -> Vec<String> {
+    let none = serde_json::Map::new();
+    let documented = document.at(response)["headers"]
+        .as_object()
+        .unwrap_or(&none);
+    let mut faults = Vec::new();
+    for (name, header) in documented {
+        let schema = response.to_owned() + &pointer(&["headers", name, "schema"]);
+        match reply.header(name) {
+            None if header["required"] == true => faults.push(format!("no {name}")),
+            None => {}
+            Some(text) => {
+                let number = text
+                    .parse()
+                    .ok()
+                    .filter(|_| document.at(&schema)["type"] == "integer");
+                let value = number.map_or_else(|| json!(text), |number: u64| json!(number));
+                let told = document.faults(&schema, &value).into_iter();
+                faults.extend(told.map(|fault| format!("{name}: {fault}")));
+            }
+        }
+    }
+    let known = |name: &&str| {
+        let mut all = documented.keys().map(String::as_str).chain(TRANSPORT);
+        all.any(|known| known.eq_ignore_ascii_case(name))
+    };
+    let unknown = reply.header_names().filter(|name| !known(name));
+    faults.extend(unknown.map(|name| format!("header {name}")));
+    faults
+}
+
+/// A body that was accepted is one that the schema takes.
+fn check_accepted(document: &Document, asked: &Asked) {
+    let schema = pointer(&["requestBody", "content", "application/json", "schema"]);
+    let Some(operation) = operation(document, asked) else {
+        return;
+    };
+    let schema = operation + &schema;
+    if document.root.pointer(&schema).is_none() || asked.body.is_empty() {
+        return;
+    }
+    let body: Value = without_payloads(&asked.body).expect("an accepted body is JSON");
+    let faults = document.faults(&schema, &body);
+    assert!(
+        faults.is_empty(),
+        "accepted against the contract: {body} {faults:#?}"
+    );
+}
