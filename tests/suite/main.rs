@@ -31,6 +31,7 @@ mod replay;
 mod request_ids;
 mod requests;
 mod rest;
+mod rest_connections;
 mod rest_errors;
 mod rest_messages;
 mod resume;

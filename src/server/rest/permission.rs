@@ -27,6 +27,9 @@ pub(crate) fn need(method: &str, path: &str) -> Need {
             Route::ListTopics
             | Route::CreateTopic
             | Route::DeleteTopic(_)
+            | Route::ListConnections
+            | Route::CloseConnection(_)
+            | Route::ShowSettings
             | Route::Health
             | Route::Stats,
         ) => Need::Admin,
@@ -53,6 +56,9 @@ mod tests {
             ("POST", "/topics/a%2Eb/messages", Need::Publish(topic())),
             ("GET", "/health", Need::Admin),
             ("GET", "/stats", Need::Admin),
+            ("GET", "/connections", Need::Admin),
+            ("DELETE", "/connections/1", Need::Admin),
+            ("GET", "/config", Need::Admin),
             ("GET", "/livez", Need::Nothing),
             ("HEAD", "/ready%7A", Need::Nothing),
             ("POST", "/livez", Need::Nothing),
@@ -70,6 +76,8 @@ mod tests {
             ("PUT", "/topics"),
             ("get", "/stats"),
             ("GET", "/topics/a%2Fb"),
+            ("GET", "/connections/1"),
+            ("DELETE", "/connections/x"),
             ("GET", "/livez/"),
             ("GET", "//livez"),
             ("GET", "/livez/../stats"),

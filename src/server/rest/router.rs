@@ -13,6 +13,9 @@ pub(super) enum Route {
     DeleteTopic(TopicName),
     ReadMessages(TopicName),
     PublishMessage(TopicName),
+    ListConnections,
+    CloseConnection(u64),
+    ShowSettings,
     Health,
     Stats,
     Livez,
@@ -24,6 +27,9 @@ enum Resource {
     Topics,
     Topic(TopicName),
     Messages(TopicName),
+    Connections,
+    Connection(u64),
+    Settings,
     Health,
     Stats,
     Livez,
@@ -48,6 +54,9 @@ pub(super) fn route(method: &str, path: &str) -> Result<Route, Problem> {
         (Resource::Topic(name), "DELETE") => Ok(Route::DeleteTopic(name)),
         (Resource::Messages(name), "GET") => Ok(Route::ReadMessages(name)),
         (Resource::Messages(name), "POST") => Ok(Route::PublishMessage(name)),
+        (Resource::Connections, "GET") => Ok(Route::ListConnections),
+        (Resource::Connection(id), "DELETE") => Ok(Route::CloseConnection(id)),
+        (Resource::Settings, "GET") => Ok(Route::ShowSettings),
         (Resource::Health, "GET") => Ok(Route::Health),
         (Resource::Stats, "GET") => Ok(Route::Stats),
         (Resource::Livez, "GET") => Ok(Route::Livez),
@@ -62,7 +71,13 @@ impl Resource {
         match self {
             Resource::Topics | Resource::Messages(_) => "GET, HEAD, POST",
             Resource::Topic(_) => "GET, HEAD, DELETE",
-            Resource::Health | Resource::Stats | Resource::Livez | Resource::Readyz => "GET, HEAD",
+            Resource::Connection(_) => "DELETE",
+            Resource::Connections
+            | Resource::Settings
+            | Resource::Health
+            | Resource::Stats
+            | Resource::Livez
+            | Resource::Readyz => "GET, HEAD",
         }
     }
 }
@@ -76,6 +91,9 @@ fn locate(path: &str) -> Result<Resource, Problem> {
         ["topics", name, "messages"] if !name.is_empty() => {
             topic_name(name).map(Resource::Messages)
         }
+        ["connections"] => Ok(Resource::Connections),
+        ["connections", id] if !id.is_empty() => connection_id(id).map(Resource::Connection),
+        ["config"] => Ok(Resource::Settings),
         ["health"] => Ok(Resource::Health),
         ["stats"] => Ok(Resource::Stats),
         ["livez"] => Ok(Resource::Livez),
@@ -87,6 +105,13 @@ fn locate(path: &str) -> Result<Resource, Problem> {
 /// No topic can have a name that breaks the rule, so in a path it is one that does not exist.
 fn topic_name(name: &str) -> Result<TopicName, Problem> {
     TopicName::new(name).map_err(|_| problems::topic_not_found(name))
+}
+
+/// Ids are written without sign and leading zeros; whatever is not is the id of no connection.
+fn connection_id(text: &str) -> Result<u64, Problem> {
+    let id = text.parse().ok();
+    id.filter(|id: &u64| id.to_string() == text)
+        .ok_or_else(|| problems::connection_not_found(text))
 }
 
 #[cfg(test)]
@@ -128,6 +153,9 @@ mod tests {
                 "/topics/messages",
                 Route::ShowTopic(name("messages")),
             ),
+            ("GET", "/connections", Route::ListConnections),
+            ("DELETE", "/connections/17", Route::CloseConnection(17)),
+            ("GET", "/config", Route::ShowSettings),
             ("GET", "/health", Route::Health),
             ("GET", "/stats", Route::Stats),
             ("GET", "/livez", Route::Livez),
@@ -150,6 +178,9 @@ mod tests {
             "/topics",
             "/topics/t",
             "/topics/t/messages",
+            "/connections",
+            "/connections/17",
+            "/config",
             "/health",
             "/stats",
             "/livez",
@@ -181,6 +212,9 @@ mod tests {
             "/topics/t/",
             "/topics/t/messages/",
             "/topics/t/nonsense",
+            "/connections/",
+            "/connections/17/",
+            "/config/port",
             "/Topics",
             "/health/",
             "/ws",
@@ -217,6 +251,18 @@ mod tests {
         ] {
             let expected = (404, "TOPIC_NOT_FOUND", format!("Topic '{topic}' not found"));
             assert_eq!(refusal("GET", path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_id_is_the_id_of_no_connection() {
+        for id in ["0x1", "-1", "+1", "01", "1.0", "a", "18446744073709551616"] {
+            let expected = (
+                404,
+                "CONNECTION_NOT_FOUND",
+                format!("Connection '{id}' not found"),
+            );
+            assert_eq!(refusal("DELETE", &format!("/connections/{id}")), expected);
         }
     }
 

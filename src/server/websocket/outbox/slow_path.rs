@@ -30,7 +30,9 @@ impl Outbox {
             return Offered::default();
         }
         let (piece, progress) = subscription.gather(PIECE_BYTES);
+        let before = sending.unsent.len();
         sending.unsent.append_piece(piece, progress.events);
+        self.figures.queue(sending.unsent.len() - before);
         drop(sending);
         if progress.more {
             // Behind the others that wait.
@@ -63,7 +65,7 @@ impl Outbox {
                     resume_unwind(panic);
                 }
             };
-            sending.settle(&unsent);
+            self.settle(&mut sending, &unsent);
             if let Err(error) = written {
                 let kind = error.kind();
                 sending.timed_out =
@@ -98,7 +100,10 @@ impl Outbox {
             }
             self.socket.set_write_timeout(Some(left))?;
             match SockRef::from(&*self.socket).send_with_flags(unsent.rest(), MSG_NOSIGNAL) {
-                Ok(sent) => unsent.advance(sent),
+                Ok(sent) => {
+                    unsent.advance(sent);
+                    self.figures.dequeue(sent);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
