@@ -8,6 +8,7 @@ mod acceptor;
 mod capacity;
 mod connections;
 mod credential;
+mod dashboard;
 mod door;
 mod error;
 mod http;

@@ -15,6 +15,7 @@ mod cli;
 mod close_codes;
 mod conformance;
 mod connections;
+mod dashboard;
 mod deletion;
 mod exhaustion;
 mod floods;

@@ -27,6 +27,7 @@ pub(crate) use connections::{Connected, ConnectionLine};
 pub(crate) use permission::{Need, need};
 use router::Route;
 
+use super::dashboard;
 use super::http::{Problem, Request, Response};
 use crate::broker::{Broker, Topic};
 use crate::config::Setting;
@@ -63,6 +64,7 @@ impl Api {
 
     fn answer(&self, request: &Request) -> Result<Response, Problem> {
         match router::route(&request.method, &request.path)? {
+            Route::Dashboard => Ok(dashboard::page()),
             Route::ListTopics => Ok(self.list_topics()),
             Route::CreateTopic => self.create_topic(request),
             Route::ShowTopic(name) => self.show_topic(&name),

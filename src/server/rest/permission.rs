@@ -18,11 +18,11 @@ pub(crate) enum Need {
 
 /// What a request needs, by its method (as sent) and path (still percent-encoded).
 pub(crate) fn need(method: &str, path: &str) -> Need {
-    if router::is_probe(path) {
+    if router::is_public(path) {
         return Need::Nothing;
     }
     match router::route(method, path) {
-        Ok(Route::Livez | Route::Readyz) => Need::Nothing,
+        Ok(Route::Livez | Route::Readyz | Route::Dashboard) => Need::Nothing,
         Ok(
             Route::ListTopics
             | Route::CreateTopic
@@ -59,6 +59,7 @@ mod tests {
             ("GET", "/connections", Need::Admin),
             ("DELETE", "/connections/1", Need::Admin),
             ("GET", "/config", Need::Admin),
+            ("GET", "/", Need::Nothing),
             ("GET", "/livez", Need::Nothing),
             ("HEAD", "/ready%7A", Need::Nothing),
             ("POST", "/livez", Need::Nothing),
@@ -70,7 +71,7 @@ mod tests {
     #[test]
     fn what_is_not_there_is_not_for_strangers() {
         for (method, path) in [
-            ("GET", "/"),
+            ("GET", "//"),
             ("GET", "/nowhere"),
             ("GET", "/%zz"),
             ("PUT", "/topics"),

@@ -7,6 +7,7 @@ use crate::server::http::{Problem, target};
 /// What a request asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Route {
+    Dashboard,
     ListTopics,
     CreateTopic,
     ShowTopic(TopicName),
@@ -24,6 +25,7 @@ pub(super) enum Route {
 
 /// What a path names, whatever is done with it.
 enum Resource {
+    Dashboard,
     Topics,
     Topic(TopicName),
     Messages(TopicName),
@@ -36,9 +38,13 @@ enum Resource {
     Readyz,
 }
 
-/// Whether the path is one of those that tell a machine how the server is, whatever the method.
-pub(super) fn is_probe(path: &str) -> bool {
-    matches!(locate(path), Ok(Resource::Livez | Resource::Readyz))
+/// Whether the path is for everyone, whatever the method: it tells a machine how the server is, or is the page without
+/// any data, which a browser asks for before it has a key.
+pub(super) fn is_public(path: &str) -> bool {
+    matches!(
+        locate(path),
+        Ok(Resource::Livez | Resource::Readyz | Resource::Dashboard)
+    )
 }
 
 /// Finds the route of a method (as sent) and a path (still percent-encoded).
@@ -48,6 +54,7 @@ pub(super) fn route(method: &str, path: &str) -> Result<Route, Problem> {
     // HEAD is GET without the body.
     let method = if method == "HEAD" { "GET" } else { method };
     match (resource, method) {
+        (Resource::Dashboard, "GET") => Ok(Route::Dashboard),
         (Resource::Topics, "GET") => Ok(Route::ListTopics),
         (Resource::Topics, "POST") => Ok(Route::CreateTopic),
         (Resource::Topic(name), "GET") => Ok(Route::ShowTopic(name)),
@@ -72,7 +79,8 @@ impl Resource {
             Resource::Topics | Resource::Messages(_) => "GET, HEAD, POST",
             Resource::Topic(_) => "GET, HEAD, DELETE",
             Resource::Connection(_) => "DELETE",
-            Resource::Connections
+            Resource::Dashboard
+            | Resource::Connections
             | Resource::Settings
             | Resource::Health
             | Resource::Stats
@@ -86,6 +94,7 @@ fn locate(path: &str) -> Result<Resource, Problem> {
     let segments = target::segments(path).map_err(problems::malformed_path)?;
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     match segments[..] {
+        [] if path == "/" => Ok(Resource::Dashboard),
         ["topics"] => Ok(Resource::Topics),
         ["topics", name] if !name.is_empty() => topic_name(name).map(Resource::Topic),
         ["topics", name, "messages"] if !name.is_empty() => {
@@ -130,6 +139,7 @@ mod tests {
     #[test]
     fn every_row_of_the_contract_has_its_route() {
         let rows = [
+            ("GET", "/", Route::Dashboard),
             ("GET", "/topics", Route::ListTopics),
             ("POST", "/topics", Route::CreateTopic),
             (
@@ -175,6 +185,7 @@ mod tests {
             "GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS", "TRACE", "get", "QUERY", "",
         ];
         for path in [
+            "/",
             "/topics",
             "/topics/t",
             "/topics/t/messages",
@@ -204,7 +215,7 @@ mod tests {
     fn an_unknown_path_is_not_found_whatever_the_method() {
         for path in [
             "",
-            "/",
+            "//",
             "*",
             "/topics/",
             "//topics",

@@ -15,7 +15,10 @@ enum Right {
 use Right::{Admin, AnyKey, Everyone, Publish, Subscribe};
 
 /// Method, path, body, whose it is, and the answer to who may.
-const ROUTES: [(&str, &str, &str, Right, u16); 36] = [
+const ROUTES: [(&str, &str, &str, Right, u16); 39] = [
+    ("GET", "/", "", Everyone, 200),
+    ("HEAD", "/", "", Everyone, 200),
+    ("DELETE", "/", "", Everyone, 405),
     ("GET", "/livez", "", Everyone, 200),
     ("HEAD", "/livez", "", Everyone, 200),
     ("GET", "/readyz", "", Everyone, 200),
