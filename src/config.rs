@@ -3,6 +3,7 @@
 mod check;
 mod origin;
 pub mod ranges;
+pub(crate) mod settings;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 pub use check::InvalidConfig;
 pub use origin::normalize_origin;
+pub use settings::{Setting, SettingValue, Source};
 
 use crate::access::ApiKey;
 

@@ -100,7 +100,7 @@ impl Gathering<'_> {
                 return;
             }
             self.progress.dropped = kept - self.after;
-            topic.count_dropped(self.progress.dropped);
+            self.subscription.count_dropped(self.progress.dropped);
             self.tell(Gap::slow_consumer(self.after + 1, kept));
         }
         self.copy(log, end);

@@ -40,6 +40,8 @@ pub(crate) struct Subscription {
     superseded_at: AtomicU64,
     /// Whether the writer thread has been told of this subscription and has not yet looked.
     token: AtomicBool,
+    /// Events skipped for slowness, for observers.
+    dropped: AtomicU64,
 }
 
 struct Cursor {
@@ -87,6 +89,7 @@ impl Subscription {
             position: AtomicU64::new(live_from),
             superseded_at: AtomicU64::new(u64::MAX),
             token: AtomicBool::new(false),
+            dropped: AtomicU64::new(0),
         }
     }
 
@@ -194,6 +197,24 @@ impl Subscription {
     /// How far it has come, counting live events only; `u64::MAX` once ended.
     pub(super) fn position(&self) -> u64 {
         self.position.load(Ordering::SeqCst)
+    }
+
+    /// Live events that it has neither sent nor told, for observers; 0 once it ended. Takes no lock: what is published
+    /// meanwhile may or may not be counted.
+    pub(crate) fn lag(&self) -> u64 {
+        let position = self.position();
+        self.end_of(self.topic.head()).saturating_sub(position)
+    }
+
+    /// Events skipped for slowness since it began.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Events are skipped for slowness: this subscription's and the topic's figures say so.
+    pub(super) fn count_dropped(&self, events: u64) {
+        self.dropped.fetch_add(events, Ordering::Relaxed);
+        self.topic.count_dropped(events);
     }
 
     /// Events of the topic it has neither sent nor told.

@@ -11,7 +11,7 @@ use super::failure::{Failure, wrong_value};
 use super::logging::Log;
 use super::settings::Settings;
 use super::signals::Signals;
-use super::sources::{Sources, origin_of_setting};
+use super::sources::{self, Sources, origin_of_setting};
 
 /// Serves until a signal. The signals come first: one that arrives during the start is not lost, and
 /// no thread is older than the mask that keeps hangups from it.
@@ -30,8 +30,10 @@ fn serve(
     log: &Log,
 ) -> Result<(), Failure> {
     let config = settings.config();
+    let told = sources::settings(matches, &config);
     let asks_for_keys = config.api_key.is_some() || config.keys_file.is_some();
-    let server = Server::bind(config).map_err(|error| not_started(&error, matches))?;
+    let server =
+        Server::bind_with_settings(config, told).map_err(|error| not_started(&error, matches))?;
     log_limits(&Sources::of(matches), server.connection_cap());
     announce(server.local_addr(), asks_for_keys);
     // The server logs what came of it.

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use super::frame::{frame_lengths, header_len, push_text_header};
 use super::{Message, Timestamp, TopicName};
 
+/// What stands behind the time of an event.
+const END: &str = r#""}"#;
+
 const EVENT_BEGINS: &str = r#"{"type":"event""#;
 
 /// Frames from this size on are shared with whoever sends them, smaller ones are copied.
@@ -31,6 +34,12 @@ impl EventFrame {
             EventFrame::Small(frame) => frame,
             EventFrame::Large(frame) => frame,
         }
+    }
+
+    /// When it was published: the last of the JSON text.
+    pub(crate) fn ts(&self) -> &str {
+        let end = self.bytes().len() - END.len();
+        std::str::from_utf8(&self.bytes()[end - Timestamp::LEN..end]).unwrap_or_default()
     }
 
     /// The JSON text inside the frame.
@@ -61,14 +70,14 @@ pub(crate) fn encode_event(
         digits.format(seq),
         r#","ts":""#,
     ];
-    let text = parts.iter().map(|part| part.len()).sum::<usize>() + Timestamp::LEN + r#""}"#.len();
+    let text = parts.iter().map(|part| part.len()).sum::<usize>() + Timestamp::LEN + END.len();
     let mut frame = Vec::with_capacity(header_len(text) + text);
     push_text_header(text, &mut frame);
     parts
         .iter()
         .for_each(|part| frame.extend_from_slice(part.as_bytes()));
     frame.extend_from_slice(ts.as_bytes());
-    frame.extend_from_slice(br#""}"#);
+    frame.extend_from_slice(END.as_bytes());
     debug_assert_eq!(frame.len(), header_len(text) + text);
     EventFrame::new(frame)
 }
@@ -128,6 +137,7 @@ mod tests {
             let value: serde_json::Value = serde_json::from_str(text).unwrap();
             prop_assert_eq!(value["seq"].as_u64(), Some(seq));
             prop_assert_eq!(value["message"]["id"].as_str(), Some(id));
+            prop_assert_eq!(value["ts"].as_str(), Some(frame.ts()));
             prop_assert!(text.contains(&raw));
         }
     }

@@ -17,6 +17,7 @@ impl CloseCode {
     pub(crate) const INTERNAL: CloseCode = CloseCode(1011);
     pub(crate) const UNAUTHORIZED: CloseCode = CloseCode(4001);
     pub(crate) const SLOW_CONSUMER: CloseCode = CloseCode(4100);
+    pub(crate) const ADMINISTRATOR: CloseCode = CloseCode(4101);
     pub(crate) const HEARTBEAT: CloseCode = CloseCode(4102);
 }
 

@@ -7,6 +7,11 @@ use tracing::warn;
 use super::limit::Limit;
 use super::machine;
 use crate::config::ranges::MAX_CONNECTIONS;
+use crate::config::settings::MAX_CONNECTIONS_ID;
+use crate::config::{Setting, SettingValue, Source};
+
+/// What sets the bound when the machine carries more.
+const CONFIGURED: &str = "configured";
 
 /// The most connections a server takes at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +20,19 @@ pub struct ConnectionCap {
     pub connections: usize,
     /// What sets the bound: `"configured"`, or the name of the machine's limit.
     pub bound_by: &'static str,
+}
+
+impl ConnectionCap {
+    /// Puts the cap in force among the settings, unless it is the configured one.
+    pub(super) fn tell(self, settings: &mut [Setting]) {
+        let computed = settings
+            .iter_mut()
+            .filter(|setting| setting.id == MAX_CONNECTIONS_ID && self.bound_by != CONFIGURED);
+        for setting in computed {
+            setting.value = Some(SettingValue::Whole(self.connections as u64));
+            setting.source = Source::Computed;
+        }
+    }
 }
 
 /// The cap under these limits: the tightest wins, the first of equals.
@@ -47,7 +65,7 @@ pub(super) fn admit(configured: Option<usize>) -> ConnectionCap {
     if configured <= carried.connections {
         return ConnectionCap {
             connections: configured,
-            bound_by: "configured",
+            bound_by: CONFIGURED,
         };
     }
     warn!(

@@ -1,15 +1,19 @@
 //! Every connection of the server: admitted under the cap, known while it lives, its thread joined when it ends.
 
+mod listing;
+
+use std::collections::BTreeMap;
 use std::io;
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Instant;
 
 use super::panics::Panics;
+use super::presence::Presence;
 use super::websocket::{Connection, EndReason};
 use crate::sync::channel::{Receiver, Sender, unbounded};
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{
-    Arc, AtomicBool, AtomicU64, AtomicUsize, Condvar, HashMap, Mutation, Mutex, Ordering, mutated,
+    Arc, AtomicBool, AtomicU64, AtomicUsize, Condvar, Mutation, Mutex, Ordering, mutated,
 };
 
 /// A connection's thread parses heads and JSON; nothing on it recurses.
@@ -19,8 +23,10 @@ pub(crate) struct Connections {
     cap: usize,
     open: Arc<AtomicUsize>,
     next_id: AtomicU64,
-    /// Guards the list. Held while a thread is started, so that none can end before it is listed.
-    live: Mutex<HashMap<u64, Live>>,
+    /// Guards the list, which is by id. Held while a thread is started, so that none can end before it is listed.
+    live: Mutex<BTreeMap<u64, Live>>,
+    /// Events delivered by WebSockets that have left the list. Written under its lock.
+    delivered_by_ended: AtomicU64,
     /// No connection becomes a WebSocket any more. Written under the lock of the list.
     closed: AtomicBool,
     /// A connection left the list.
@@ -30,6 +36,7 @@ pub(crate) struct Connections {
 }
 
 struct Live {
+    presence: Arc<Presence>,
     socket: Arc<TcpStream>,
     websocket: Option<Arc<Connection>>,
     thread: JoinHandle<()>,
@@ -68,6 +75,7 @@ impl Connections {
             open: Arc::default(),
             next_id: AtomicU64::new(1),
             live: Mutex::default(),
+            delivered_by_ended: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             left: Condvar::new(),
             ended: sender,
@@ -96,7 +104,8 @@ impl Connections {
     pub(crate) fn admit(
         &self,
         socket: TcpStream,
-        serve: impl FnOnce(u64, Arc<TcpStream>) + Send + 'static,
+        peer: SocketAddr,
+        serve: impl FnOnce(Arc<Presence>, Arc<TcpStream>) + Send + 'static,
     ) -> Result<(), Arc<TcpStream>> {
         let socket = Arc::new(socket);
         if self.open.fetch_add(1, Ordering::Relaxed) >= self.cap {
@@ -108,20 +117,22 @@ impl Connections {
             id,
             ended: self.ended.clone(),
         };
-        let own_socket = Arc::clone(&socket);
+        let presence = Arc::new(Presence::new(id, peer));
+        let (own_presence, own_socket) = (Arc::clone(&presence), Arc::clone(&socket));
         let mut live = self.live.lock();
         let spawned = thread::Builder::new()
             .name(format!("conn-{id}"))
             .stack_size(CONNECTION_STACK_BYTES)
             .spawn(move || {
                 let _says_when_ended = says_when_ended;
-                serve(id, own_socket);
+                serve(own_presence, own_socket);
             });
         match spawned {
             Ok(thread) => {
                 live.insert(
                     id,
                     Live {
+                        presence,
                         socket,
                         websocket: None,
                         thread,
@@ -136,15 +147,19 @@ impl Connections {
         }
     }
 
-    /// A connection becomes a WebSocket; `false` if it is too late for that.
+    /// A connection becomes a WebSocket; `false` if it is too late for that, or an administrator has closed it.
     pub(crate) fn upgrade(&self, connection: &Arc<Connection>) -> bool {
         let mut live = self.live.lock();
         if self.closed.load(Ordering::Relaxed) && !mutated(Mutation::UpgradeWhenClosed) {
             return false;
         }
-        if let Some(live) = live.get_mut(&connection.id) {
-            live.websocket = Some(Arc::clone(connection));
+        let Some(live) = live.get_mut(&connection.presence.id) else {
+            return false;
+        };
+        if live.presence.is_closing() {
+            return false;
         }
+        live.websocket = Some(Arc::clone(connection));
         true
     }
 
@@ -190,7 +205,7 @@ impl Connections {
         }
     }
 
-    fn wait_while(&self, deadline: Instant, busy: impl Fn(&HashMap<u64, Live>) -> bool) -> bool {
+    fn wait_while(&self, deadline: Instant, busy: impl Fn(&BTreeMap<u64, Live>) -> bool) -> bool {
         let mut live = self.live.lock();
         while busy(&live) {
             if self.left.wait_until(&mut live, deadline).timed_out() {
@@ -204,7 +219,7 @@ impl Connections {
         for event in ended {
             let Ended::Connection(id) = event else { return };
             // Not listed: its thread could not be started.
-            let live = self.live.lock().remove(&id);
+            let live = self.take(id);
             self.panics.catch(|| live.map(|live| self.bury(id, live)));
             self.open.fetch_sub(1, Ordering::Relaxed);
             self.left.notify_all();
@@ -217,6 +232,17 @@ impl Connections {
         }
         drop((live.socket, live.websocket));
         tracing::trace!(connection = id, "connection forgotten");
+    }
+
+    /// Takes a connection whose thread is at its end off the list.
+    fn take(&self, id: u64) -> Option<Live> {
+        let mut live = self.live.lock();
+        let ended = live.remove(&id)?;
+        if let Some(websocket) = &ended.websocket {
+            self.delivered_by_ended
+                .fetch_add(websocket.delivered(), Ordering::Relaxed);
+        }
+        Some(ended)
     }
 }
 

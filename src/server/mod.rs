@@ -8,6 +8,7 @@ mod acceptor;
 mod capacity;
 mod connections;
 mod credential;
+mod dashboard;
 mod door;
 mod error;
 mod http;
@@ -15,6 +16,7 @@ mod limit;
 mod machine;
 mod panics;
 mod permit;
+mod presence;
 mod refuser;
 mod rest;
 mod serving;
@@ -34,7 +36,7 @@ use self::panics::Panics;
 use self::serving::Serving;
 use self::websocket::{Connection, EndReason};
 use crate::access::{Guard, InvalidKeysFile};
-use crate::config::Config;
+use crate::config::{Config, Setting};
 use crate::sync::{Arc, Ordering};
 
 /// How long an idle HTTP connection stays open after a shutdown began.
@@ -95,16 +97,30 @@ impl Server {
     /// [`StartError`] when a setting or the file of keys is wrong, the host is none of this machine's, the port is taken, or the system
     /// refuses a thread or a socket.
     pub fn bind(config: Config) -> Result<Server, StartError> {
+        let settings = config.settings();
+        Server::bind_with_settings(config, settings)
+    }
+
+    /// Like [`Server::bind`], for a program that knows where its settings came from: `GET /config` tells these in place of
+    /// [`Config::settings`].
+    ///
+    /// # Errors
+    /// As of [`Server::bind`].
+    pub fn bind_with_settings(
+        config: Config,
+        mut settings: Vec<Setting>,
+    ) -> Result<Server, StartError> {
         config.validate().map_err(StartError::Config)?;
         let guard = Guard::new(config.api_key.clone(), config.keys_file.clone());
         let guard = guard.map_err(StartError::Keys)?;
         let listener = door::listen(&config)?;
         let address = listener.local_addr()?;
         let cap = capacity::admit(config.max_connections);
+        cap.tell(&mut settings);
         let panics = Panics::default();
         let (connections, reaper) = Connections::start(cap.connections, panics.clone())?;
         let open = || {
-            let serving = Serving::start(config, guard, &connections, panics.clone())?;
+            let serving = Serving::start(config, guard, &connections, panics.clone(), settings)?;
             let serving = Arc::new(serving);
             let door = Door::open(listener, serving::admit(&serving, &connections), &panics)?;
             Ok((serving, door))

@@ -8,19 +8,20 @@ use crate::access::{Guard, Principal};
 use crate::protocol::Fault;
 
 /// Judges a REST request by its head: 401 for strangers, 403 for those who may not. The answer to either does not tell
-/// whether what was asked for exists.
-pub(super) fn request(guard: &Guard, head: &Head) -> Result<(), Problem> {
+/// whether what was asked for exists. `None`: nobody was asked.
+pub(super) fn request(guard: &Guard, head: &Head) -> Result<Option<Principal>, Problem> {
     if guard.is_open() {
-        return Ok(());
+        return Ok(None);
     }
     let need = need(&head.method, &head.path);
     if need == Need::Nothing {
-        return Ok(());
+        return Ok(None);
     }
     let principal = guard
         .admit(|| credential::of_request(head))
         .ok_or_else(Problem::unauthorized)?;
-    grant(&principal, &need)
+    grant(&principal, &need)?;
+    Ok(Some(principal))
 }
 
 /// Judges who opens a WebSocket; what he may do there is judged message by message.

@@ -15,11 +15,12 @@ use super::http::waiting_answers::WaitingAnswers;
 use super::http::{Problem, Request, target};
 use super::panics::Panics;
 use super::permit;
+use super::presence::Presence;
 use super::rest::Api;
 use super::websocket::{self, Connection, Opening, SlowConsumerLog, Socket};
 use crate::access::{Guard, Principal};
 use crate::broker::Broker;
-use crate::config::Config;
+use crate::config::{Config, Setting};
 use crate::sync::Arc;
 
 /// A REST handler never waits, so an answer that takes longer is a fault.
@@ -37,12 +38,13 @@ impl Serving {
     pub(super) fn start(
         config: Config,
         guard: Guard,
-        connections: &Connections,
+        connections: &Arc<Connections>,
         panics: Panics,
+        settings: Vec<Setting>,
     ) -> io::Result<Serving> {
         let guard = Arc::new(guard);
         let broker = Arc::new(Broker::new(&config));
-        let api = Api::new(Arc::clone(&broker), connections.open_count());
+        let api = Api::new(Arc::clone(&broker), Arc::clone(connections) as _, settings);
         let handler: Arc<Handler> = Arc::new(move |request: &Request| api.respond(request));
         let options = GatewayOptions {
             workers: config.rest_workers,
@@ -60,7 +62,12 @@ impl Serving {
             waiting_answers: WaitingAnswers::default(),
             permit: {
                 let guard = Arc::clone(&guard);
-                Box::new(move |head| permit::request(&guard, head))
+                Box::new(move |head, presence| {
+                    if let Some(principal) = permit::request(&guard, head)? {
+                        presence.belongs_to(principal);
+                    }
+                    Ok(())
+                })
             },
             allowed_origins: config.allowed_origins.clone(),
             draining: broker.draining(),
@@ -80,14 +87,15 @@ impl Serving {
     }
 
     /// The life of one connection, on its own thread.
-    fn run(&self, id: u64, peer: SocketAddr, socket: &Arc<TcpStream>, connections: &Connections) {
+    fn run(&self, presence: &Arc<Presence>, socket: &Arc<TcpStream>, connections: &Connections) {
+        let (id, peer) = (presence.id, presence.peer);
         tracing::debug!(connection = id, %peer, "connection opened");
-        match serve(socket, &self.edge) {
+        match serve(socket, presence, &self.edge) {
             Ended::Closed { reason, requests } => {
                 tracing::info!(connection = id, %peer, reason, requests, "connection closed");
             }
             Ended::Upgrade { head, received } => {
-                self.upgrade(id, peer, socket, connections, &head, received);
+                self.upgrade(presence, socket, connections, &head, received);
             }
         }
     }
@@ -105,13 +113,13 @@ impl Serving {
 
     fn upgrade(
         &self,
-        id: u64,
-        peer: SocketAddr,
+        presence: &Arc<Presence>,
         socket: &Arc<TcpStream>,
         connections: &Connections,
         head: &Head,
         received: Vec<u8>,
     ) {
+        let (id, peer) = (presence.id, presence.peer);
         let refuse = |problem: &Problem| {
             refuse(
                 socket,
@@ -126,9 +134,9 @@ impl Serving {
             Ok(judged) => judged,
             Err(problem) => return refuse(&problem),
         };
+        presence.belongs_to(principal.clone());
         let opening = Opening::new(
-            id,
-            peer,
+            Arc::clone(presence),
             principal,
             Socket::new(Arc::clone(socket)),
             &self.config,
@@ -136,7 +144,10 @@ impl Serving {
             self.edge.panics.clone(),
         );
         if !connections.upgrade(&opening.connection) {
-            return refuse(&Problem::shutting_down());
+            return refuse(&match presence.is_closing() {
+                true => Problem::unavailable("An administrator closed this connection"),
+                false => Problem::shutting_down(),
+            });
         }
         // A reload in between went over the connections without this one.
         if !self.guard.still_admits(&opening.connection.principal) {
@@ -167,9 +178,9 @@ pub(super) fn admit(serving: &Arc<Serving>, connections: &Arc<Connections>) -> B
     let (serving, connections) = (Arc::clone(serving), Arc::clone(connections));
     Box::new(move |socket: TcpStream, peer: SocketAddr| {
         let (serving, known) = (Arc::clone(&serving), Arc::clone(&connections));
-        connections.admit(socket, move |id, socket| {
+        connections.admit(socket, peer, move |presence, socket| {
             let panics = &serving.edge.panics;
-            panics.catch(|| serving.run(id, peer, &socket, &known));
+            panics.catch(|| serving.run(&presence, &socket, &known));
         })
     })
 }

@@ -182,6 +182,23 @@ fn an_empty_server_has_empty_lists() {
 }
 
 #[test]
+fn an_embedded_server_tells_what_its_program_chose_and_what_was_computed() {
+    let server = TestServer::with(|config| config.history_size = 7);
+    let shown = server.http().get("/config").expect(200);
+    let setting = |name: &str| {
+        let mut settings = shown["settings"].as_array().unwrap().iter();
+        settings.find(|setting| setting["name"] == name).unwrap()
+    };
+    let chosen = json!({"name": "PUBSUB_HISTORY_SIZE", "flag": "--history-size", "value": 7, "default": 100, "source": "program"});
+    assert_eq!(setting("PUBSUB_HISTORY_SIZE"), &chosen);
+    assert_eq!(setting("PUBSUB_HOST")["source"], "default");
+    let cap = setting("PUBSUB_MAX_CONNECTIONS");
+    assert_eq!(cap["source"], "computed", "{cap}");
+    assert!(cap["value"].as_u64() >= Some(1), "{cap}");
+    assert_eq!(cap.get("default"), None, "{cap}");
+}
+
+#[test]
 fn livez_and_readyz_answer_200() {
     let server = TestServer::start();
     let mut http = server.http();
@@ -198,6 +215,7 @@ fn head_works_where_get_does_with_the_same_length() {
         "/topics",
         "/topics/orders",
         "/topics/orders/messages",
+        "/config",
         "/stats",
         "/livez",
         "/readyz",

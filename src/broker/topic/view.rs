@@ -16,6 +16,7 @@ pub(crate) struct TopicStats {
     pub(crate) history_count: usize,
     pub(crate) history_bytes: usize,
     pub(crate) history_first_seq: Option<u64>,
+    pub(crate) history_first_ts: Option<String>,
     pub(crate) overflow: OverflowPolicy,
     pub(crate) history_size: usize,
     pub(crate) max_history_bytes: usize,
@@ -44,6 +45,7 @@ impl Topic {
     pub(crate) fn stats(&self) -> TopicStats {
         let state = self.state.read();
         let (head, first) = (state.log.head(), state.log.history_start());
+        let oldest = state.log.after(first - 1).next();
         let history_bytes = state
             .log
             .after(first - 1)
@@ -57,6 +59,7 @@ impl Topic {
             history_count: (head + 1 - first) as usize,
             history_bytes,
             history_first_seq: (first <= head).then_some(first),
+            history_first_ts: oldest.map(|event| event.ts().to_owned()),
             overflow: self.settings.overflow,
             history_size: bounds.history_size,
             max_history_bytes: bounds.bytes,

@@ -72,7 +72,6 @@ impl Response {
         }
     }
 
-    #[cfg(test)]
     pub(crate) fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Response {
         self.headers.push((name, value.into()));
         self

@@ -17,6 +17,7 @@ use super::problem::Problem;
 use super::stream::{ReadEnd, RequestLimits, RequestStream};
 use super::waiting_answers::WaitingAnswers;
 use crate::server::panics::Panics;
+use crate::server::presence::Presence;
 use crate::sync::{Arc, AtomicBool, Ordering};
 
 /// What all connections share.
@@ -33,8 +34,8 @@ pub(crate) struct Edge {
     pub(crate) panics: Panics,
 }
 
-/// Judges by its head who makes a request, and whether he may. A stranger gets status 401.
-pub(crate) type Permit = dyn Fn(&Head) -> Result<(), Problem> + Send + Sync;
+/// Judges by its head who makes a request, and whether he may; notes whose connection it is. A stranger gets status 401.
+pub(crate) type Permit = dyn Fn(&Head, &Presence) -> Result<(), Problem> + Send + Sync;
 
 /// Waits for what a handler asked for in [`WAIT_HEADER`]; `true` when asking it again makes sense.
 pub(crate) type Wait = dyn Fn(&Request, &str) -> bool + Send + Sync;
@@ -52,9 +53,10 @@ pub(crate) enum Ended {
 }
 
 /// Answers requests in order until the connection ends.
-pub(crate) fn serve(stream: &Arc<TcpStream>, edge: &Edge) -> Ended {
+pub(crate) fn serve(stream: &Arc<TcpStream>, presence: &Presence, edge: &Edge) -> Ended {
     let mut connection = Connection {
         stream,
+        presence,
         edge,
         requests: RequestStream::new(Arc::clone(stream), edge.limits),
         head_only: false,
@@ -100,6 +102,7 @@ pub(crate) fn refusal(problem: &Problem, head_only: bool) -> Vec<u8> {
 
 struct Connection<'a> {
     stream: &'a Arc<TcpStream>,
+    presence: &'a Presence,
     edge: &'a Edge,
     requests: RequestStream,
     /// The request that is being answered is a HEAD.
@@ -147,12 +150,14 @@ impl Connection<'_> {
             Err(_) => self.requests.begins_with_head(),
         };
         let head = head?;
+        self.presence.heard();
         tracing::trace!(method = head.method, "request");
         if head.is_websocket_path() {
             return Err(Stop::Upgrade(Box::new(head)));
         }
         let allowed = self.check(&head)?;
         let body = self.requests.read_body(&head)?;
+        self.presence.heard();
         let delivery = Delivery {
             head_only: self.head_only,
             close: !head.keep_alive,
@@ -161,13 +166,14 @@ impl Connection<'_> {
             Ok(()) => self.answer(&request(head, body)),
             Err(problem) => Answer::from(&problem),
         };
-        let close = delivery.close || self.edge.draining.load(Ordering::SeqCst);
+        let is_last = self.edge.draining.load(Ordering::SeqCst) || self.presence.is_closing();
+        let close = delivery.close || is_last;
         Ok((answer, Delivery { close, ..delivery }))
     }
 
     /// Whether the request is carried out once it is read. A stranger's body is not even read.
     fn check(&self, head: &Head) -> Result<Result<(), Problem>, Stop> {
-        match (self.edge.permit)(head) {
+        match (self.edge.permit)(head, self.presence) {
             Ok(()) => Ok(check_origin(head, &self.edge.allowed_origins)),
             Err(problem) if problem.status == 401 && head.body != BodyLength::None => {
                 Err(problem.into())

@@ -1,17 +1,59 @@
 //! For tests: an API over a broker of its own, and requests as the door hands them over.
 
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::Api;
-use crate::broker::{Broker, Nobody};
+use super::{Api, Connected, ConnectionLine};
+use crate::broker::{Broker, Nobody, Subscription};
 use crate::config::Config;
 use crate::protocol::{ClientId, StartAt};
 use crate::server::http::message::BODY_TYPE_HEADER;
 use crate::server::http::{Request, Response};
-use crate::sync::{Arc, AtomicUsize, Ordering};
+use crate::sync::Arc;
 
 pub(super) struct Server {
     api: Api,
+    connections: Arc<Connections>,
+}
+
+/// Id, name of the key, subscriptions.
+type Connection = (u64, Option<String>, Vec<Arc<Subscription>>);
+
+/// Who is connected.
+#[derive(Default)]
+struct Connections(Mutex<Vec<Connection>>);
+
+impl Connected for Connections {
+    fn count(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+
+    fn delivered(&self) -> u64 {
+        0
+    }
+
+    fn list(&self, limit: usize) -> (usize, Vec<ConnectionLine>) {
+        let connections = self.0.lock().unwrap();
+        let line = |(id, key, subscriptions): &Connection| ConnectionLine {
+            id: *id,
+            protocol: "http",
+            address: "127.0.0.1:51234".parse().unwrap(),
+            key: key.clone(),
+            uptime_sec: 120,
+            idle_sec: 3,
+            pending_bytes: 0,
+            subscriptions: subscriptions.clone(),
+        };
+        let lines = connections.iter().take(limit).map(line).collect();
+        (connections.len(), lines)
+    }
+
+    fn close(&self, id: u64) -> bool {
+        let mut connections = self.0.lock().unwrap();
+        let before = connections.len();
+        connections.retain(|(known, ..)| *known != id);
+        connections.len() < before
+    }
 }
 
 impl Server {
@@ -25,8 +67,9 @@ impl Server {
             ..Config::default()
         };
         let broker = Arc::new(Broker::new(&config));
-        let api = Api::new(broker, Arc::new(AtomicUsize::new(0)));
-        Server { api }
+        let connections = Arc::new(Connections::default());
+        let api = Api::new(broker, Arc::clone(&connections) as _, config.settings());
+        Server { api, connections }
     }
 
     pub(super) fn respond(&self, request: &Request) -> Response {
@@ -61,7 +104,7 @@ impl Server {
         topic["epoch"].as_str().unwrap().to_owned()
     }
 
-    pub(super) fn subscribe_idle(&self, name: &str) {
+    pub(super) fn subscribe_idle(&self, name: &str) -> Arc<Subscription> {
         let topic = self.api.broker.topic(name).unwrap();
         let client_id = ClientId::new("idle").unwrap();
         let opened = topic.subscribe(
@@ -69,18 +112,22 @@ impl Server {
             &StartAt::Last(0),
             crate::sync::Weak::<Nobody>::new(),
         );
-        assert!(
-            opened
-                .is_ok_and(|opened| { opened.subscription.go_live().is_none() && opened.seq == 0 })
-        );
+        let Ok(opened) = opened else {
+            panic!("refused")
+        };
+        assert!(opened.subscription.go_live().is_none() && opened.seq == 0);
+        opened.subscription
     }
 
     pub(super) fn drain(&self) {
         self.api.broker.drain();
     }
 
-    pub(super) fn open_connections(&self, count: usize) {
-        self.api.connections.fetch_add(count, Ordering::Relaxed);
+    /// A connection with an idle subscription to each of these topics.
+    pub(super) fn connect(&self, id: u64, key: Option<&str>, topics: &[&str]) {
+        let subscriptions = topics.iter().map(|topic| self.subscribe_idle(topic));
+        let connection = (id, key.map(str::to_owned), subscriptions.collect());
+        self.connections.0.lock().unwrap().push(connection);
     }
 
     /// Lets the server be as old as that.

@@ -4,6 +4,7 @@
 //! the door did that before. An answer to HEAD has the body of its GET; whoever writes it leaves the body out.
 
 mod body;
+mod connections;
 pub(crate) mod documents;
 #[cfg(test)]
 mod fixture;
@@ -15,34 +16,44 @@ mod permission;
 mod problems;
 mod query;
 mod router;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod topics;
 
 use std::time::Instant;
 
+pub(crate) use connections::{Connected, ConnectionLine};
 pub(crate) use permission::{Need, need};
 use router::Route;
 
+use super::dashboard;
 use super::http::{Problem, Request, Response};
 use crate::broker::{Broker, Topic};
+use crate::config::Setting;
 use crate::protocol::TopicName;
-use crate::sync::{Arc, AtomicUsize, Ordering};
+use crate::sync::Arc;
 
 /// Everything a REST request can ask about.
 pub(crate) struct Api {
     broker: Arc<Broker>,
     started: Instant,
-    connections: Arc<AtomicUsize>,
+    connections: Arc<dyn Connected>,
+    settings: Vec<Setting>,
 }
 
 impl Api {
-    /// An API whose uptime begins now; `connections` is kept by whoever admits them.
-    pub(crate) fn new(broker: Arc<Broker>, connections: Arc<AtomicUsize>) -> Api {
+    /// An API whose uptime begins now.
+    pub(crate) fn new(
+        broker: Arc<Broker>,
+        connections: Arc<dyn Connected>,
+        settings: Vec<Setting>,
+    ) -> Api {
         Api {
             broker,
             started: Instant::now(),
             connections,
+            settings,
         }
     }
 
@@ -54,12 +65,16 @@ impl Api {
 
     fn answer(&self, request: &Request) -> Result<Response, Problem> {
         match router::route(&request.method, &request.path)? {
+            Route::Dashboard => Ok(dashboard::page()),
             Route::ListTopics => Ok(self.list_topics()),
             Route::CreateTopic => self.create_topic(request),
             Route::ShowTopic(name) => self.show_topic(&name),
             Route::DeleteTopic(name) => self.delete_topic(&name),
             Route::ReadMessages(name) => self.read_messages(&name, request),
             Route::PublishMessage(name) => self.publish_message(&name, request),
+            Route::ListConnections => self.list_connections(request),
+            Route::CloseConnection(id) => self.close_connection(id),
+            Route::ShowSettings => Ok(self.show_settings()),
             Route::Health => Ok(self.health()),
             Route::Stats => Ok(self.stats()),
             Route::Livez => Ok(self.livez()),
@@ -81,9 +96,5 @@ impl Api {
             return Err(problems::shutting_down());
         }
         Ok(())
-    }
-
-    fn connection_count(&self) -> usize {
-        self.connections.load(Ordering::Relaxed)
     }
 }

@@ -17,6 +17,7 @@ struct Health {
     topics: usize,
     subscribers: usize,
     connections: usize,
+    delivered: u64,
     retained_bytes: usize,
     version: &'static str,
 }
@@ -32,6 +33,7 @@ struct TopicFigures {
     messages: u64,
     subscribers: usize,
     seq: u64,
+    overflow: &'static str,
     dropped: u64,
     history: History,
 }
@@ -49,7 +51,8 @@ impl Api {
             uptime_sec: self.started.elapsed().as_secs(),
             topics: self.broker.topic_count(),
             subscribers: self.broker.subscription_count(),
-            connections: self.connection_count(),
+            connections: self.connections.count(),
+            delivered: self.connections.delivered(),
             retained_bytes: self.broker.retained_bytes(),
             version: env!("CARGO_PKG_VERSION"),
         };
@@ -82,6 +85,7 @@ fn as_object_by_name<S: Serializer>(topics: &[Arc<Topic>], out: S) -> Result<S::
             messages: stats.messages,
             subscribers: stats.subscribers,
             seq: stats.seq,
+            overflow: stats.overflow.as_str(),
             dropped: stats.dropped,
             history: History::from(&stats),
         };
@@ -100,12 +104,12 @@ mod tests {
         ["a", "b"].into_iter().for_each(|name| server.create(name));
         server.subscribe_idle("a");
         server.publish("a", "1");
-        server.open_connections(3);
+        (1..=3).for_each(|id| server.connect(id, None, &[]));
         server.age(Duration::from_millis(3_600_900));
         let bytes = server.json(&get("/topics/a"))["history"]["bytes"].clone();
         let version = env!("CARGO_PKG_VERSION");
         let health = format!(
-            r#"{{"status":"ok","uptime_sec":3600,"topics":2,"subscribers":1,"connections":3,"retained_bytes":{bytes},"version":"{version}"}}"#
+            r#"{{"status":"ok","uptime_sec":3600,"topics":2,"subscribers":1,"connections":3,"delivered":0,"retained_bytes":{bytes},"version":"{version}"}}"#
         );
         assert_eq!(server.answer(&get("/health")), (200, health));
     }
@@ -121,8 +125,9 @@ mod tests {
         server.subscribe_idle("b");
         (0..2).for_each(|_| server.publish("b", "1"));
         let bytes = server.json(&get("/topics/b"))["history"]["bytes"].clone();
+        let first_ts = server.json(&get("/topics/b/messages"))["events"][0]["ts"].clone();
         let stats = format!(
-            r#"{{"topics":{{"a":{{"messages":0,"subscribers":0,"seq":0,"dropped":0,"history":{{"count":0,"bytes":0}}}},"b":{{"messages":2,"subscribers":1,"seq":2,"dropped":0,"history":{{"count":2,"bytes":{bytes},"first_seq":1}}}}}}}}"#
+            r#"{{"topics":{{"a":{{"messages":0,"subscribers":0,"seq":0,"overflow":"drop_oldest","dropped":0,"history":{{"count":0,"bytes":0}}}},"b":{{"messages":2,"subscribers":1,"seq":2,"overflow":"drop_oldest","dropped":0,"history":{{"count":2,"bytes":{bytes},"first_seq":1,"first_ts":{first_ts}}}}}}}}}"#
         );
         assert_eq!(server.answer(&get("/stats")), (200, stats));
     }

@@ -18,15 +18,18 @@ pub(crate) enum Need {
 
 /// What a request needs, by its method (as sent) and path (still percent-encoded).
 pub(crate) fn need(method: &str, path: &str) -> Need {
-    if router::is_probe(path) {
+    if router::is_public(path) {
         return Need::Nothing;
     }
     match router::route(method, path) {
-        Ok(Route::Livez | Route::Readyz) => Need::Nothing,
+        Ok(Route::Livez | Route::Readyz | Route::Dashboard) => Need::Nothing,
         Ok(
             Route::ListTopics
             | Route::CreateTopic
             | Route::DeleteTopic(_)
+            | Route::ListConnections
+            | Route::CloseConnection(_)
+            | Route::ShowSettings
             | Route::Health
             | Route::Stats,
         ) => Need::Admin,
@@ -56,6 +59,10 @@ mod tests {
             ("GET", "/stats", Need::Admin),
             ("GET", "/openapi.json", Need::Credential),
             ("HEAD", "/asyncapi.json", Need::Credential),
+            ("GET", "/connections", Need::Admin),
+            ("DELETE", "/connections/1", Need::Admin),
+            ("GET", "/config", Need::Admin),
+            ("GET", "/", Need::Nothing),
             ("GET", "/livez", Need::Nothing),
             ("HEAD", "/ready%7A", Need::Nothing),
             ("POST", "/livez", Need::Nothing),
@@ -67,12 +74,14 @@ mod tests {
     #[test]
     fn what_is_not_there_is_not_for_strangers() {
         for (method, path) in [
-            ("GET", "/"),
+            ("GET", "//"),
             ("GET", "/nowhere"),
             ("GET", "/%zz"),
             ("PUT", "/topics"),
             ("get", "/stats"),
             ("GET", "/topics/a%2Fb"),
+            ("GET", "/connections/1"),
+            ("DELETE", "/connections/x"),
             ("GET", "/livez/"),
             ("GET", "//livez"),
             ("GET", "/livez/../stats"),

@@ -35,6 +35,11 @@ pub(super) fn topic_not_found(name: &str) -> Problem {
     Problem::new(404, "TOPIC_NOT_FOUND", detail)
 }
 
+pub(super) fn connection_not_found(id: &str) -> Problem {
+    let detail = format!("Connection '{id}' not found");
+    Problem::new(404, "CONNECTION_NOT_FOUND", detail)
+}
+
 pub(super) fn method_not_allowed(allow: &'static str) -> Problem {
     let detail = format!("This path allows {allow}");
     Problem::new(405, "METHOD_NOT_ALLOWED", detail).with_header("Allow", allow)

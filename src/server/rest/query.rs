@@ -1,8 +1,11 @@
-//! The query of `GET /topics/{name}/messages`: which part of the history is asked for.
+//! The queries: which part of a history is asked for, and how much of a list.
 
 use super::problems;
 use crate::protocol::StartAt;
 use crate::server::http::{Problem, target};
+
+/// As many connections are listed unless another number is asked for.
+const DEFAULT_LIMIT: usize = 1000;
 
 /// The history is never longer than this.
 const EVERYTHING: StartAt = StartAt::Last(u64::MAX);
@@ -34,16 +37,9 @@ impl Parameters {
                 .replace(whole_number(name, &value)?)
                 .is_some(),
             "epoch" => self.epoch.replace(value).is_some(),
-            _ => {
-                let detail = format!("unknown query parameter '{name}'");
-                return Err(problems::invalid(detail));
-            }
+            _ => return Err(unknown(name)),
         };
-        if repeated {
-            let detail = format!("query parameter '{name}' appears twice");
-            return Err(problems::invalid(detail));
-        }
-        Ok(())
+        once(name, repeated)
     }
 
     fn start_at(self) -> Result<StartAt, Problem> {
@@ -57,6 +53,34 @@ impl Parameters {
             (_, None, Some(_)) => Err(problems::invalid("epoch needs after_seq")),
         }
     }
+}
+
+/// Reads the query of a list: how many of it to show.
+pub(super) fn read_limit(query: Option<&str>) -> Result<usize, Problem> {
+    let mut limit = None;
+    let pairs = target::query_pairs(query.unwrap_or_default());
+    for (name, value) in pairs.map_err(problems::malformed_query)? {
+        if name != "limit" {
+            return Err(unknown(&name));
+        }
+        let repeated = limit.replace(whole_number(&name, &value)?).is_some();
+        once(&name, repeated)?;
+    }
+    Ok(limit.map_or(DEFAULT_LIMIT, |limit| {
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    }))
+}
+
+fn unknown(name: &str) -> Problem {
+    problems::invalid(format_args!("unknown query parameter '{name}'"))
+}
+
+fn once(name: &str, repeated: bool) -> Result<(), Problem> {
+    if repeated {
+        let detail = format!("query parameter '{name}' appears twice");
+        return Err(problems::invalid(detail));
+    }
+    Ok(())
 }
 
 /// Digits only; a number too large for 64 bits is the largest.

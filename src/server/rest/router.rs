@@ -7,12 +7,16 @@ use crate::server::http::{Problem, target};
 /// What a request asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Route {
+    Dashboard,
     ListTopics,
     CreateTopic,
     ShowTopic(TopicName),
     DeleteTopic(TopicName),
     ReadMessages(TopicName),
     PublishMessage(TopicName),
+    ListConnections,
+    CloseConnection(u64),
+    ShowSettings,
     Health,
     Stats,
     Livez,
@@ -23,9 +27,13 @@ pub(super) enum Route {
 
 /// What a path names, whatever is done with it.
 enum Resource {
+    Dashboard,
     Topics,
     Topic(TopicName),
     Messages(TopicName),
+    Connections,
+    Connection(u64),
+    Settings,
     Health,
     Stats,
     Livez,
@@ -34,9 +42,13 @@ enum Resource {
     AsyncApi,
 }
 
-/// Whether the path is one of those that tell a machine how the server is, whatever the method.
-pub(super) fn is_probe(path: &str) -> bool {
-    matches!(locate(path), Ok(Resource::Livez | Resource::Readyz))
+/// Whether the path is for everyone, whatever the method: it tells a machine how the server is, or is the page without
+/// any data, which a browser asks for before it has a key.
+pub(super) fn is_public(path: &str) -> bool {
+    matches!(
+        locate(path),
+        Ok(Resource::Livez | Resource::Readyz | Resource::Dashboard)
+    )
 }
 
 /// Finds the route of a method (as sent) and a path (still percent-encoded).
@@ -46,12 +58,16 @@ pub(super) fn route(method: &str, path: &str) -> Result<Route, Problem> {
     // HEAD is GET without the body.
     let method = if method == "HEAD" { "GET" } else { method };
     match (resource, method) {
+        (Resource::Dashboard, "GET") => Ok(Route::Dashboard),
         (Resource::Topics, "GET") => Ok(Route::ListTopics),
         (Resource::Topics, "POST") => Ok(Route::CreateTopic),
         (Resource::Topic(name), "GET") => Ok(Route::ShowTopic(name)),
         (Resource::Topic(name), "DELETE") => Ok(Route::DeleteTopic(name)),
         (Resource::Messages(name), "GET") => Ok(Route::ReadMessages(name)),
         (Resource::Messages(name), "POST") => Ok(Route::PublishMessage(name)),
+        (Resource::Connections, "GET") => Ok(Route::ListConnections),
+        (Resource::Connection(id), "DELETE") => Ok(Route::CloseConnection(id)),
+        (Resource::Settings, "GET") => Ok(Route::ShowSettings),
         (Resource::Health, "GET") => Ok(Route::Health),
         (Resource::Stats, "GET") => Ok(Route::Stats),
         (Resource::Livez, "GET") => Ok(Route::Livez),
@@ -68,7 +84,11 @@ impl Resource {
         match self {
             Resource::Topics | Resource::Messages(_) => "GET, HEAD, POST",
             Resource::Topic(_) => "GET, HEAD, DELETE",
-            Resource::Health
+            Resource::Connection(_) => "DELETE",
+            Resource::Dashboard
+            | Resource::Connections
+            | Resource::Settings
+            | Resource::Health
             | Resource::Stats
             | Resource::Livez
             | Resource::Readyz
@@ -82,11 +102,15 @@ fn locate(path: &str) -> Result<Resource, Problem> {
     let segments = target::segments(path).map_err(problems::malformed_path)?;
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     match segments[..] {
+        [] if path == "/" => Ok(Resource::Dashboard),
         ["topics"] => Ok(Resource::Topics),
         ["topics", name] if !name.is_empty() => topic_name(name).map(Resource::Topic),
         ["topics", name, "messages"] if !name.is_empty() => {
             topic_name(name).map(Resource::Messages)
         }
+        ["connections"] => Ok(Resource::Connections),
+        ["connections", id] if !id.is_empty() => connection_id(id).map(Resource::Connection),
+        ["config"] => Ok(Resource::Settings),
         ["health"] => Ok(Resource::Health),
         ["stats"] => Ok(Resource::Stats),
         ["livez"] => Ok(Resource::Livez),
@@ -100,6 +124,13 @@ fn locate(path: &str) -> Result<Resource, Problem> {
 /// No topic can have a name that breaks the rule, so in a path it is one that does not exist.
 fn topic_name(name: &str) -> Result<TopicName, Problem> {
     TopicName::new(name).map_err(|_| problems::topic_not_found(name))
+}
+
+/// Ids are written without sign and leading zeros; whatever is not is the id of no connection.
+fn connection_id(text: &str) -> Result<u64, Problem> {
+    let id = text.parse().ok();
+    id.filter(|id: &u64| id.to_string() == text)
+        .ok_or_else(|| problems::connection_not_found(text))
 }
 
 #[cfg(test)]
@@ -118,6 +149,7 @@ mod tests {
     #[test]
     fn every_row_of_the_contract_has_its_route() {
         let rows = [
+            ("GET", "/", Route::Dashboard),
             ("GET", "/topics", Route::ListTopics),
             ("POST", "/topics", Route::CreateTopic),
             (
@@ -141,6 +173,9 @@ mod tests {
                 "/topics/messages",
                 Route::ShowTopic(name("messages")),
             ),
+            ("GET", "/connections", Route::ListConnections),
+            ("DELETE", "/connections/17", Route::CloseConnection(17)),
+            ("GET", "/config", Route::ShowSettings),
             ("GET", "/health", Route::Health),
             ("GET", "/stats", Route::Stats),
             ("GET", "/livez", Route::Livez),
@@ -162,9 +197,13 @@ mod tests {
             "GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS", "TRACE", "get", "QUERY", "",
         ];
         for path in [
+            "/",
             "/topics",
             "/topics/t",
             "/topics/t/messages",
+            "/connections",
+            "/connections/17",
+            "/config",
             "/health",
             "/stats",
             "/livez",
@@ -190,7 +229,7 @@ mod tests {
     fn an_unknown_path_is_not_found_whatever_the_method() {
         for path in [
             "",
-            "/",
+            "//",
             "*",
             "/topics/",
             "//topics",
@@ -198,6 +237,9 @@ mod tests {
             "/topics/t/",
             "/topics/t/messages/",
             "/topics/t/nonsense",
+            "/connections/",
+            "/connections/17/",
+            "/config/port",
             "/Topics",
             "/health/",
             "/ws",
@@ -234,6 +276,18 @@ mod tests {
         ] {
             let expected = (404, "TOPIC_NOT_FOUND", format!("Topic '{topic}' not found"));
             assert_eq!(refusal("GET", path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_id_is_the_id_of_no_connection() {
+        for id in ["0x1", "-1", "+1", "01", "1.0", "a", "18446744073709551616"] {
+            let expected = (
+                404,
+                "CONNECTION_NOT_FOUND",
+                format!("Connection '{id}' not found"),
+            );
+            assert_eq!(refusal("DELETE", &format!("/connections/{id}")), expected);
         }
     }
 

@@ -21,6 +21,10 @@ fn a_wrong_method_is_told_the_right_ones() {
         ("DELETE", "/topics", "GET, HEAD, POST"),
         ("POST", "/topics/none", "GET, HEAD, DELETE"),
         ("PATCH", "/topics/none/messages", "GET, HEAD, POST"),
+        ("POST", "/", "GET, HEAD"),
+        ("POST", "/connections", "GET, HEAD"),
+        ("GET", "/connections/17", "DELETE"),
+        ("PUT", "/config", "GET, HEAD"),
         ("POST", "/health", "GET, HEAD"),
         ("OPTIONS", "/stats", "GET, HEAD"),
         ("DELETE", "/livez", "GET, HEAD"),
@@ -101,10 +105,14 @@ fn head_is_answered_as_get() {
     server.create("t");
     server.publish("t", "1");
     for target in [
+        "/",
         "/topics",
         "/topics/t",
         "/topics/t/messages?last_n=1",
         "/topics/t/messages?last_n=x",
+        "/connections",
+        "/connections?limit=x",
+        "/config",
         "/health",
         "/stats",
         "/livez",
@@ -153,6 +161,7 @@ fn a_draining_server_changes_nothing_and_still_tells() {
         post("/topics/t/messages", br#"{"payload":1}"#),
         post("/topics/none/messages", br#"{"payload":1}"#),
         delete("/topics/t"),
+        delete("/connections/17"),
         get("/readyz"),
     ] {
         let response = server.respond(&request);
@@ -167,7 +176,7 @@ fn a_draining_server_changes_nothing_and_still_tells() {
         server.json(&get("/topics/t/messages"))["events"][0]["seq"],
         1
     );
-    for target in ["/topics", "/stats", "/livez"] {
+    for target in ["/topics", "/connections", "/config", "/stats", "/livez"] {
         assert_eq!(server.respond(&get(target)).status, 200, "{target}");
     }
     assert_eq!(server.answer(&post("/nowhere", b"")).0, 404);
@@ -175,7 +184,7 @@ fn a_draining_server_changes_nothing_and_still_tells() {
 
 fn any_path() -> impl Strategy<Value = String> {
     let part = prop_oneof![
-        4 => Just("topics"), 3 => Just("a"), 2 => Just("messages"), 1 => Just("health"),
+        4 => Just("topics"), 1 => Just("connections"), 1 => Just("config"), 3 => Just("a"), 2 => Just("messages"), 1 => Just("health"),
         1 => Just("readyz"), 1 => Just("%2F"), 1 => Just("%"), 1 => Just(""), 1 => Just("%ff"),
     ];
     let likely =
@@ -190,7 +199,7 @@ fn any_path() -> impl Strategy<Value = String> {
 
 fn any_query() -> impl Strategy<Value = Option<String>> {
     proptest::option::of(prop_oneof![
-        "((last_n|after_seq|epoch|x)=[0-9a%]{0,3}&?){0,3}",
+        "((last_n|after_seq|epoch|limit|x)=[0-9a%]{0,3}&?){0,3}",
         ".{0,20}"
     ])
 }
@@ -226,6 +235,10 @@ proptest! {
             (request.path, request.query) = (path, query);
             request.headers.push((BODY_TYPE_HEADER.into(), body_type));
             let response = server.respond(&request);
+            if response.content_type.starts_with("text/html") {
+                prop_assert!(response.status == 200 && request.path == "/");
+                continue;
+            }
             let json: Value = serde_json::from_slice(&response.body).unwrap();
             prop_assert!(json.is_object());
             if matches!(response.status, 200 | 201) {

@@ -45,6 +45,8 @@ pub(super) struct History {
     bytes: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     first_seq: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_ts: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -122,6 +124,7 @@ impl From<&TopicStats> for History {
             count: stats.history_count,
             bytes: stats.history_bytes,
             first_seq: stats.history_first_seq,
+            first_ts: stats.history_first_ts.clone(),
         }
     }
 }
@@ -182,9 +185,10 @@ mod tests {
         (0..3).for_each(|_| server.publish("s", "1"));
         let shown = server.json(&get("/topics/s"));
         let (epoch, bytes) = (server.epoch("s"), &shown["history"]["bytes"]);
+        let first_ts = &server.json(&get("/topics/s/messages"))["events"][0]["ts"];
         assert!(bytes.as_u64().is_some_and(|bytes| bytes > 0), "{shown}");
         let full = format!(
-            r#"{{"name":"s","subscribers":0,"messages":3,"seq":3,"epoch":"{epoch}","history":{{"count":2,"bytes":{bytes},"first_seq":2}},"overflow":"block","limits":{{"history_size":2,"history_bytes":8388608,"max_queue_size":1}},"dropped":0}}"#
+            r#"{{"name":"s","subscribers":0,"messages":3,"seq":3,"epoch":"{epoch}","history":{{"count":2,"bytes":{bytes},"first_seq":2,"first_ts":{first_ts}}},"overflow":"block","limits":{{"history_size":2,"history_bytes":8388608,"max_queue_size":1}},"dropped":0}}"#
         );
         assert_eq!(server.answer(&get("/topics/s")), (200, full));
     }

@@ -1,7 +1,5 @@
 //! One WebSocket connection, as its reader, its writer and every publisher see it: an outbox and its subscriptions.
 
-use std::net::SocketAddr;
-
 use super::end::EndReason;
 use super::outbox::{Offered, Outbox, Phase};
 use super::slow_log::SlowConsumerLog;
@@ -11,14 +9,14 @@ use crate::protocol::{
     ClientId, Fault, Notice, TopicName, close_frame, push_error, push_notice, push_slow_consumer,
 };
 use crate::server::panics::Panics;
+use crate::server::presence::Presence;
 use crate::sync::{Arc, AtomicU64, HashMap, Mutex, OnceLock, Ordering, thread};
 
 /// What names a subscription on its connection.
 pub(super) type SubscriptionKey = (TopicName, ClientId);
 
 pub(crate) struct Connection {
-    pub(crate) id: u64,
-    pub(super) peer: SocketAddr,
+    pub(crate) presence: Arc<Presence>,
     /// Who opened it; for as long as it lives.
     pub(crate) principal: Principal,
     pub(super) outbox: Outbox,
@@ -33,16 +31,14 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(super) fn new(
-        id: u64,
-        peer: SocketAddr,
+        presence: Arc<Presence>,
         principal: Principal,
         outbox: Outbox,
         slow_log: Arc<SlowConsumerLog>,
         panics: Panics,
     ) -> Connection {
         Connection {
-            id,
-            peer,
+            presence,
             principal,
             outbox,
             subscriptions: Mutex::default(),
@@ -129,6 +125,26 @@ impl Connection {
         )
     }
 
+    /// Its subscriptions, by topic and client id.
+    pub(crate) fn subscriptions(&self) -> Vec<Arc<Subscription>> {
+        let mut subscriptions: Vec<_> = self.subscriptions.lock().values().cloned().collect();
+        subscriptions.sort_unstable_by(|a, b| {
+            let names = a.topic().name().cmp(b.topic().name());
+            names.then_with(|| a.client_id().as_str().cmp(b.client_id().as_str()))
+        });
+        subscriptions
+    }
+
+    /// Events given to the kernel.
+    pub(crate) fn delivered(&self) -> u64 {
+        self.outbox.figures().delivered()
+    }
+
+    /// Bytes that the kernel has not taken yet.
+    pub(crate) fn pending_bytes(&self) -> usize {
+        self.outbox.figures().pending_bytes()
+    }
+
     /// Ends every subscription, so that every count shows it.
     pub(super) fn release_subscriptions(&self) {
         let subscriptions = std::mem::take(&mut *self.subscriptions.lock());
@@ -177,7 +193,7 @@ impl Connection {
     fn follow_up(&self, subscription: &Arc<Subscription>, offered: Offered) {
         if offered.dropped > 0 {
             self.slow_log
-                .dropped(self.id, subscription, offered.dropped);
+                .dropped(self.presence.id, subscription, offered.dropped);
         }
         if offered.ended {
             self.forget(subscription);
@@ -212,7 +228,7 @@ impl Outlet for Connection {
     }
 
     fn too_slow(&self, subscription: &Arc<Subscription>) {
-        self.slow_log.disconnected(self.id, subscription);
+        self.slow_log.disconnected(self.presence.id, subscription);
         self.end(EndReason::SlowConsumer(subscription.topic().name().clone()));
     }
 

@@ -25,6 +25,8 @@ pub(crate) enum EndReason {
     Shutdown,
     /// Its key is gone, or may not do the same any more.
     Unauthorized,
+    /// An administrator closed it.
+    Administrator,
     /// A panic in the connection's thread.
     Internal,
 }
@@ -43,6 +45,7 @@ impl EndReason {
             EndReason::Heartbeat => CloseCode::HEARTBEAT,
             EndReason::Shutdown => CloseCode::GOING_AWAY,
             EndReason::Unauthorized => CloseCode::UNAUTHORIZED,
+            EndReason::Administrator => CloseCode::ADMINISTRATOR,
             EndReason::Internal => CloseCode::INTERNAL,
         }
     }
@@ -62,6 +65,7 @@ impl fmt::Display for EndReason {
             EndReason::Heartbeat => f.write_str("no answer to pings"),
             EndReason::Shutdown => f.write_str("server shutting down"),
             EndReason::Unauthorized => f.write_str("key withdrawn or changed"),
+            EndReason::Administrator => f.write_str("closed by an administrator"),
             EndReason::Internal => f.write_str("internal error"),
         }
     }
@@ -86,6 +90,7 @@ mod tests {
             EndReason::Heartbeat,
             EndReason::Shutdown,
             EndReason::Unauthorized,
+            EndReason::Administrator,
             EndReason::Internal,
         ];
         for reason in &reasons {
@@ -95,7 +100,8 @@ mod tests {
                 EndReason::InvalidUtf8 | EndReason::TooBig | EndReason::Policy(_) => {}
                 EndReason::SlowConsumer(_) | EndReason::WriteTimeout => {}
                 EndReason::Heartbeat | EndReason::Shutdown => {}
-                EndReason::Unauthorized | EndReason::Internal => {}
+                EndReason::Unauthorized | EndReason::Administrator => {}
+                EndReason::Internal => {}
             }
         }
         let codes: BTreeSet<u64> = reasons

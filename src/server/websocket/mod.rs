@@ -20,7 +20,7 @@ pub(crate) mod subprotocol;
 mod unsent;
 mod writer;
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 
 pub(crate) use self::connection::Connection;
 pub(crate) use self::end::EndReason;
@@ -36,6 +36,7 @@ use crate::access::Principal;
 use crate::broker::Broker;
 use crate::config::Config;
 use crate::server::panics::Panics;
+use crate::server::presence::Presence;
 use crate::sync::channel::{Receiver, bounded};
 use crate::sync::{Arc, thread};
 
@@ -50,8 +51,7 @@ pub(crate) struct Opening {
 
 impl Opening {
     pub(crate) fn new(
-        id: u64,
-        peer: SocketAddr,
+        presence: Arc<Presence>,
         principal: Principal,
         socket: Socket,
         config: &Config,
@@ -59,7 +59,7 @@ impl Opening {
         panics: Panics,
     ) -> Opening {
         let (outbox, work) = Outbox::new(socket, config.write_timeout);
-        let connection = Connection::new(id, peer, principal, outbox, slow_log, panics);
+        let connection = Connection::new(presence, principal, outbox, slow_log, panics);
         Opening {
             connection: Arc::new(connection),
             work,
@@ -79,7 +79,7 @@ impl Opening {
         let Opening { connection, work } = self;
         let (answered, wait_for_answer) = bounded::<()>(1);
         let writer = thread::Builder::new()
-            .name(format!("ws-w-{}", connection.id))
+            .name(format!("ws-w-{}", connection.presence.id))
             .stack_size(WRITER_STACK_BYTES)
             .spawn({
                 let connection = Arc::clone(&connection);
@@ -90,7 +90,7 @@ impl Opening {
                 }
             })?;
         let messages = connection.panics.catch(|| {
-            tracing::info!(connection = connection.id, peer = %connection.peer, key = connection.principal.name(), "websocket opened");
+            tracing::info!(connection = connection.presence.id, peer = %connection.presence.peer, key = connection.principal.name(), "websocket opened");
             let answer = answer();
             connection.outbox.open();
             drop(answered);
@@ -167,7 +167,10 @@ fn log_closed(connection: &Connection, messages: u64) {
     let (delivered, undelivered) = connection.tally();
     let reason = connection.end_reason().unwrap_or(&EndReason::Internal);
     if *reason == EndReason::Internal {
-        tracing::error!(connection = connection.id, "a panic ended the connection");
+        tracing::error!(
+            connection = connection.presence.id,
+            "a panic ended the connection"
+        );
     }
-    tracing::info!(connection = connection.id, %reason, messages, delivered, undelivered, "websocket closed");
+    tracing::info!(connection = connection.presence.id, %reason, messages, delivered, undelivered, "websocket closed");
 }

@@ -6,6 +6,7 @@
 //!
 //! Lock order: sending → subscription cursor → topic. `ready` is taken alone.
 
+mod figures;
 mod sending;
 mod slow_path;
 #[cfg_attr(all(test, shuttle), path = "models/socket.rs")]
@@ -19,6 +20,7 @@ use super::unsent::Unsent;
 use crate::broker::{Batch, Piece, Subscription};
 use crate::sync::channel::{Receiver, Sender, TrySendError, bounded};
 use crate::sync::{Arc, Condvar, Mutation, Mutex, mutated};
+use figures::Figures;
 use sending::Sending;
 pub(super) use sending::{Offered, Phase};
 pub(crate) use socket::Socket;
@@ -46,6 +48,7 @@ pub(super) struct Outbox {
     /// Unsent bytes were written, or the phase changed.
     changed: Condvar,
     work: Sender<Work>,
+    figures: Figures,
     /// Subscriptions whose token found the channel full.
     ready: Mutex<VecDeque<Arc<Subscription>>>,
 }
@@ -63,6 +66,7 @@ impl Outbox {
             }),
             changed: Condvar::new(),
             work,
+            figures: Figures::default(),
             ready: Mutex::default(),
         };
         (outbox, receiver)
@@ -78,11 +82,16 @@ impl Outbox {
         self.sending.lock().phase
     }
 
+    /// Events given to the kernel, and bytes that it has not taken yet. Takes no lock.
+    pub(super) fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
     /// Events given to the kernel, and events that never could be.
     pub(super) fn tally(&self) -> (u64, u64) {
         let sending = self.sending.lock();
         (
-            sending.delivered,
+            self.figures.delivered(),
             sending.undelivered + sending.unsent.tally().1,
         )
     }
@@ -198,6 +207,7 @@ impl Outbox {
         } else if sending.phase == Phase::Open || mutated(Mutation::SendBehindClose) {
             // The writer thread is at work, or has been called for what is unsent.
             sending.unsent.append(bytes);
+            self.figures.queue(bytes.len());
         }
     }
 
@@ -226,17 +236,27 @@ impl Outbox {
             }
         }
         if sent == parts[0].len() + parts[1].len() {
-            sending.delivered += events;
+            self.figures.deliver(events);
         } else {
-            sending.delivered += sending.unsent.keep_rest(bytes, large, sent, events);
+            let delivered = sending.unsent.keep_rest(bytes, large, sent, events);
+            self.figures.deliver(delivered);
+            self.figures.queue(sending.unsent.len());
             self.nudge();
         }
+    }
+
+    /// Counts what became of bytes that were unsent.
+    fn settle(&self, sending: &mut Sending, unsent: &Unsent) {
+        let (delivered, undelivered) = unsent.tally();
+        self.figures.deliver(delivered);
+        sending.undelivered += undelivered;
+        self.figures.dequeue(unsent.len());
     }
 
     fn give_up(&self, sending: &mut Sending) {
         sending.phase = Phase::Failed;
         let unsent = std::mem::take(&mut sending.unsent);
-        sending.settle(&unsent);
+        self.settle(sending, &unsent);
         self.socket.shutdown(Shutdown::Both);
         self.changed.notify_all();
     }

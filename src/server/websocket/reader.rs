@@ -121,6 +121,7 @@ impl Reader {
         {
             Filled::Bytes => {
                 self.pinged = false;
+                self.connection.presence.heard();
                 self.session.bytes_arrived();
                 None
             }

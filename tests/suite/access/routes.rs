@@ -15,7 +15,10 @@ enum Right {
 use Right::{Admin, AnyKey, Everyone, Publish, Subscribe};
 
 /// Method, path, body, whose it is, and the answer to who may.
-const ROUTES: [(&str, &str, &str, Right, u16); 29] = [
+const ROUTES: [(&str, &str, &str, Right, u16); 42] = [
+    ("GET", "/", "", Everyone, 200),
+    ("HEAD", "/", "", Everyone, 200),
+    ("DELETE", "/", "", Everyone, 405),
     ("GET", "/livez", "", Everyone, 200),
     ("HEAD", "/livez", "", Everyone, 200),
     ("GET", "/readyz", "", Everyone, 200),
@@ -29,6 +32,12 @@ const ROUTES: [(&str, &str, &str, Right, u16); 29] = [
     ("GET", "/health", "", Admin, 200),
     ("HEAD", "/%68ealth", "", Admin, 200),
     ("GET", "/stats", "", Admin, 200),
+    ("GET", "/connections", "", Admin, 200),
+    ("HEAD", "/connections?limit=1", "", Admin, 200),
+    ("GET", "/connections?limit=x", "", Admin, 422),
+    ("DELETE", "/connections/999999", "", Admin, 404),
+    ("GET", "/config", "", Admin, 200),
+    ("HEAD", "/%63onfig", "", Admin, 200),
     ("GET", "/topics/orders", "", Subscribe, 200),
     ("HEAD", "/topics/orders", "", Subscribe, 200),
     ("GET", "/topics/absent", "", Subscribe, 404),
@@ -62,6 +71,10 @@ const ROUTES: [(&str, &str, &str, Right, u16); 29] = [
     ("GET", "/topics/a%2Fb", "", AnyKey, 404),
     ("GET", "/%zz", "", AnyKey, 400),
     ("PATCH", "/topics", "", AnyKey, 405),
+    ("GET", "/connections/1", "", AnyKey, 405),
+    ("DELETE", "/connections/x", "", AnyKey, 404),
+    ("POST", "/connections", "", AnyKey, 405),
+    ("DELETE", "/config", "", AnyKey, 405),
     ("GET", "/ws", "", AnyKey, 426),
 ];
 

@@ -4,6 +4,8 @@ use std::net::TcpListener;
 
 use nix::sys::signal::Signal;
 
+use crate::harness::HttpClient;
+
 use super::program::{End, Program, run, threadcast};
 
 /// A wrong value for each setting.
@@ -118,6 +120,54 @@ fn a_flag_wins_over_its_variable() {
     assert!(line.contains("max_queue_size=100"), "{line}");
     let line = program.logged("max_connections=");
     assert!(!line.contains("configured"), "{line}");
+}
+
+#[test]
+fn config_tells_every_setting_and_where_it_came_from() {
+    let mut command = threadcast(&["--port", "0", "--api-key", "the-api-key"]);
+    command
+        .env("PUBSUB_HISTORY_SIZE", "7")
+        .env("PUBSUB_HISTORY_BYTES", "2 MiB")
+        .env("PUBSUB_API_KEY", "another-one")
+        .env("PUBSUB_MAX_CONNECTIONS", "50");
+    let (_program, address) = Program::serve(&mut command);
+    let mut http = HttpClient::connect(address.parse().expect("an address"));
+    let fields = [("X-API-Key", "the-api-key")];
+    let reply = http.request("GET", "/config", &fields, "");
+    let shown = reply.expect(200);
+    let settings = shown["settings"].as_array().expect("a list");
+    let mut names: Vec<_> = settings.iter().map(|s| s["name"].as_str()).collect();
+    names.sort_unstable();
+    let known = WRONG.iter().map(|(variable, _)| *variable);
+    let mut expected: Vec<_> = known.chain(["PUBSUB_API_KEY"]).map(Some).collect();
+    expected.sort_unstable();
+    assert_eq!(names, expected);
+    for setting in settings {
+        let name = setting["name"].as_str().expect("a name");
+        assert_eq!(setting["flag"], flag(name));
+        let source = match name {
+            "PUBSUB_PORT" | "PUBSUB_API_KEY" => "flag",
+            "PUBSUB_HISTORY_SIZE" | "PUBSUB_HISTORY_BYTES" | "PUBSUB_MAX_CONNECTIONS" => {
+                "environment"
+            }
+            _ => "default",
+        };
+        assert_eq!(setting["source"], source, "{setting}");
+        if source == "default" {
+            assert_eq!(setting.get("value"), setting.get("default"), "{setting}");
+        }
+        match name {
+            "PUBSUB_HISTORY_BYTES" => assert_eq!(setting["value"], 2 << 20),
+            "PUBSUB_API_KEY" => assert_eq!(setting["value"], "***"),
+            "PUBSUB_LOG_LEVEL" => assert_eq!(setting["value"], "INFO"),
+            _ => {}
+        }
+    }
+    let text = String::from_utf8_lossy(&reply.body);
+    assert!(
+        !text.contains("the-api-key") && !text.contains("another-one"),
+        "{text}"
+    );
 }
 
 #[test]

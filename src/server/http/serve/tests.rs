@@ -19,7 +19,7 @@ fn echo(request: &Request) -> Response {
 }
 
 /// Who calls himself a stranger is one.
-fn permit(head: &Head) -> Result<(), Problem> {
+fn permit(head: &Head, _: &Presence) -> Result<(), Problem> {
     match head.header("x-who") {
         Some("stranger") => Err(Problem::unauthorized()),
         Some("guest") => Err(Problem::forbidden("no")),
@@ -55,9 +55,12 @@ fn connect(edge: Edge) -> (TcpStream, JoinHandle<Ended>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     client.set_read_timeout(Some(LONG)).unwrap();
-    let (server, _) = listener.accept().unwrap();
-    let server = Arc::new(server);
-    (client, thread::spawn(move || serve(&server, &edge)))
+    let (server, peer) = listener.accept().unwrap();
+    let (server, presence) = (Arc::new(server), Presence::new(1, peer));
+    (
+        client,
+        thread::spawn(move || serve(&server, &presence, &edge)),
+    )
 }
 
 /// Everything the server says to `bytes` until it closes.

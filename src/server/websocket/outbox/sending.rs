@@ -14,7 +14,6 @@ pub(super) struct Sending {
     pub(super) drain_ordered: bool,
     pub(super) reader_gone: bool,
     pub(super) timed_out: bool,
-    pub(super) delivered: u64,
     pub(super) undelivered: u64,
 }
 
@@ -50,13 +49,6 @@ impl From<Progress> for Offered {
 }
 
 impl Sending {
-    /// Counts what became of the events that were unsent.
-    pub(super) fn settle(&mut self, unsent: &Unsent) {
-        let (delivered, undelivered) = unsent.tally();
-        self.delivered += delivered;
-        self.undelivered += undelivered;
-    }
-
     pub(super) fn is_idle(&self) -> bool {
         let writing = self.writing && !mutated(Mutation::SendBesideWriter);
         self.phase == Phase::Open && self.unsent.is_empty() && !writing

@@ -27,7 +27,9 @@ impl Outbox {
             return Offered::default();
         }
         let (piece, progress) = subscription.gather(PIECE_BYTES);
+        let before = sending.unsent.len();
         sending.unsent.append_piece(piece, progress.events);
+        self.figures.queue(sending.unsent.len() - before);
         drop(sending);
         if progress.more {
             // Behind the others that wait.
@@ -60,7 +62,7 @@ impl Outbox {
                     resume_unwind(panic);
                 }
             };
-            sending.settle(&unsent);
+            self.settle(&mut sending, &unsent);
             if let Err(error) = written {
                 let kind = error.kind();
                 sending.timed_out =
@@ -95,7 +97,9 @@ impl Outbox {
             if left.is_zero() {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            unsent.advance(self.socket.send_within(unsent.rest(), left)?);
+            let sent = self.socket.send_within(unsent.rest(), left)?;
+            unsent.advance(sent);
+            self.figures.dequeue(sent);
         }
         Ok(())
     }

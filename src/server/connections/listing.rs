@@ -1,0 +1,84 @@
+//! Who is connected, told to the API: copies of handles under the lock, figures without it.
+
+use std::net::Shutdown;
+use std::sync::atomic::Ordering;
+
+use super::{Connections, Live};
+use crate::server::presence::Presence;
+use crate::server::rest::{Connected, ConnectionLine};
+use crate::server::websocket::{Connection, EndReason};
+use crate::sync::Arc;
+
+/// A connection to look at once the list is let go.
+type Handle = (Arc<Presence>, Option<Arc<Connection>>);
+
+impl Connected for Connections {
+    fn count(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    fn delivered(&self) -> u64 {
+        let live = self.live.lock();
+        let websockets = live.values().filter_map(|live| live.websocket.as_ref());
+        let living: u64 = websockets.map(|websocket| websocket.delivered()).sum();
+        living + self.delivered_by_ended.load(Ordering::Relaxed)
+    }
+
+    fn list(&self, limit: usize) -> (usize, Vec<ConnectionLine>) {
+        let (total, handles) = self.handles(limit);
+        let lines = handles.iter().map(line).collect();
+        (total, lines)
+    }
+
+    /// A WebSocket gets its close frame. Of an HTTP connection the answer under way is the last: it is sent, also when it
+    /// answers this very request.
+    fn close(&self, id: u64) -> bool {
+        let live = self.live.lock();
+        let Some(found) = live.get(&id) else {
+            return false;
+        };
+        tracing::info!(connection = id, peer = %found.presence.peer, "closed by an administrator");
+        match found.websocket.clone() {
+            Some(websocket) => {
+                drop(live);
+                websocket.end(EndReason::Administrator);
+            }
+            None => {
+                found.presence.close();
+                let _ = found.socket.shutdown(Shutdown::Read);
+            }
+        }
+        true
+    }
+}
+
+impl Connections {
+    /// How many there are, and the first of them by id.
+    fn handles(&self, limit: usize) -> (usize, Vec<Handle>) {
+        let live = self.live.lock();
+        let handle = |live: &Live| (Arc::clone(&live.presence), live.websocket.clone());
+        let handles = live.values().take(limit).map(handle).collect();
+        (live.len(), handles)
+    }
+}
+
+fn line((presence, websocket): &Handle) -> ConnectionLine {
+    ConnectionLine {
+        id: presence.id,
+        protocol: if websocket.is_some() {
+            "websocket"
+        } else {
+            "http"
+        },
+        address: presence.peer,
+        key: presence.key(),
+        uptime_sec: presence.uptime().as_secs(),
+        idle_sec: presence.idle().as_secs(),
+        pending_bytes: websocket
+            .as_ref()
+            .map_or(0, |websocket| websocket.pending_bytes()),
+        subscriptions: websocket
+            .as_ref()
+            .map_or_else(Vec::new, |websocket| websocket.subscriptions()),
+    }
+}

@@ -1,0 +1,137 @@
+
+// A table that is sorted, filtered and kept up to date in place, so that focus and selection stay where they are.
+
+/** Rows in the page at once; of more, those that come first. */
+const MAX_ROWS = 100;
+
+/**
+ * A column has a `label`, and for an item a sortable `value` and its `text`. `fill(cell, row)` builds what is more than
+ * text, once per row; `row.item` is then always the newest item.
+ */
+class Table {
+  #rows = new Map();
+  #items = [];
+  #body = make("tbody");
+  #headers = [];
+
+  constructor(table, { columns, keyOf, matches, sortBy, descending = false, filter, note, decorate }) {
+    Object.assign(this, { columns, keyOf, matches, sortBy, descending, note, decorate });
+    const head = make("tr", {}, ...columns.map((column) => this.#header(column)));
+    table.replaceChildren(make("thead", {}, head), this.#body);
+    this.filter = filter;
+    filter?.addEventListener("input", () => this.render());
+    this.#markOrder();
+  }
+
+  show(items) {
+    this.#items = items;
+    this.render();
+  }
+
+  render() {
+    const sought = this.filter?.value.trim().toLowerCase() ?? "";
+    const found = sought ? this.#items.filter((item) => this.matches(item, sought)) : [...this.#items];
+    const column = this.columns.find(({ label }) => label === this.sortBy);
+    if (column) {
+      const sign = this.descending ? -1 : 1;
+      const order = (a, b) => sign * compare(column.value(a), column.value(b)) || compare(this.keyOf(a), this.keyOf(b));
+      found.sort(order);
+    }
+    this.#place(found.slice(0, MAX_ROWS));
+    if (this.note) setText(this.note, this.#summary(found.length, sought));
+  }
+
+  #summary(found, sought) {
+    const total = this.#items.length;
+    if (total === 0) return "None.";
+    if (found > MAX_ROWS) return `The first ${MAX_ROWS} of ${count(found)}. Filter or sort to see others.`;
+    return sought ? `${count(found)} of ${count(total)} match.` : "";
+  }
+
+  /** Puts these rows in this order, moving only those that stand elsewhere. */
+  #place(items) {
+    const wanted = new Set(items.map(this.keyOf));
+    for (const [key, row] of this.#rows) {
+      if (!wanted.has(key)) {
+        row.element.remove();
+        this.#rows.delete(key);
+      }
+    }
+    let next = this.#body.firstElementChild;
+    for (const item of items) {
+      const row = this.#row(item);
+      if (row.element === next) next = next.nextElementSibling;
+      else this.#body.insertBefore(row.element, next);
+    }
+  }
+
+  #row(item) {
+    const key = this.keyOf(item);
+    let row = this.#rows.get(key);
+    if (!row) {
+      row = { item, element: make("tr") };
+      row.cells = this.columns.map((column) => this.#cell(column, row));
+      row.element.append(...row.cells);
+      this.#rows.set(key, row);
+    }
+    row.item = item;
+    this.columns.forEach((column, at) => {
+      if (column.text) setText(row.cells[at], column.text(item));
+      column.decorate?.(row.cells[at], item);
+    });
+    this.decorate?.(row.element, item);
+    return row;
+  }
+
+  #cell(column, row) {
+    const cell = make("td", { className: column.className ?? "", "data-label": column.label });
+    column.fill?.(cell, row);
+    return cell;
+  }
+
+  #header(column) {
+    const cell = make("th", { scope: "col", className: column.className ?? "" });
+    if (column.value) {
+      cell.append(make("button", { type: "button", textContent: column.label, onclick: () => this.#sort(column) }));
+    } else {
+      cell.append(make("span", { textContent: column.label }));
+    }
+    this.#headers.push([column, cell]);
+    return cell;
+  }
+
+  /** The same column again turns the order round; numbers begin with the largest. */
+  #sort(column) {
+    const isNumber = column.className === "number";
+    this.descending = this.sortBy === column.label ? !this.descending : isNumber;
+    this.sortBy = column.label;
+    this.#markOrder();
+    this.render();
+  }
+
+  #markOrder() {
+    for (const [column, cell] of this.#headers) {
+      if (column.label === this.sortBy) cell.setAttribute("aria-sort", this.descending ? "descending" : "ascending");
+      else cell.removeAttribute("aria-sort");
+    }
+  }
+}
+
+function compare(a, b) {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
+}
+
+/** A column of numbers; 0 is pale, and `alarm` makes any other stand out. */
+function numberColumn(label, value, text, { alarm = false } = {}) {
+  return {
+    label,
+    value,
+    text: (item) => text(value(item)),
+    className: "number",
+    decorate: (cell, item) => {
+      cell.classList.toggle("zero", value(item) === 0);
+      cell.classList.toggle("alarm", alarm && value(item) > 0);
+    },
+  };
+}

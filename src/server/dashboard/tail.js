@@ -1,0 +1,267 @@
+
+// The live tail of one topic: a subscription like any other, resumed after its position when the connection is lost.
+
+const KEPT_EVENTS = 500;
+const FIRST_EVENTS = 20;
+const SHOWN_CHARS = 2000;
+const LONGEST_BACK_OFF_MS = 15_000;
+
+const randomName = () => [...crypto.getRandomValues(new Uint8Array(6))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+
+/** The payload as it was sent: parsing it could change its numbers. Nothing before it holds a quote that is not JSON's own. */
+function payloadOf(text) {
+  const from = text.indexOf('"payload":') + '"payload":'.length;
+  return text.slice(from, text.lastIndexOf('},"seq":'));
+}
+
+class Tail {
+  topic = null;
+  clientId = `dashboard-${randomName()}`;
+  #socket = null;
+  #timer = null;
+  #failures = 0;
+  #paused = false;
+  /** Rows that wait for the next frame, or for the end of the pause; the newest last. */
+  #waiting = [];
+  /** Where to go on: the epoch, and the number that must come next (`null`: not known). */
+  #epoch = null;
+  #next = null;
+  /** Before the first event: no event may come from behind this. */
+  #latest = null;
+
+  start(topic) {
+    this.stop();
+    this.topic = topic;
+    [this.#epoch, this.#next, this.#latest, this.#failures] = [null, null, null, 0];
+    byId("tail-rows").replaceChildren();
+    byId("tail-topic").value = topic;
+    byId("publish-topic").value = topic;
+    this.#pause(false);
+    this.#connect();
+    topicTable.render();
+  }
+
+  stop() {
+    clearTimeout(this.#timer);
+    this.topic = null;
+    this.#waiting = [];
+    this.#drop();
+    this.#state("off");
+    topicTable.render();
+  }
+
+  /** Another key counts from the next connection on. */
+  reconnect() {
+    if (!this.topic) return;
+    clearTimeout(this.#timer);
+    this.#drop();
+    this.#connect();
+  }
+
+  togglePause() {
+    this.#pause(!this.#paused);
+  }
+
+  /** Hides the events without this text; marks always stay. */
+  filter() {
+    for (const row of byId("tail-rows").children) row.hidden = !this.#matches(row);
+  }
+
+  #drop() {
+    const socket = this.#socket;
+    this.#socket = null;
+    socket?.close();
+  }
+
+  #connect() {
+    const url = new URL("ws", document.baseURI);
+    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+    const base64url = btoa(keyBytes()).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+    const socket = new WebSocket(url, key ? ["threadcast.v1", `bearer.${base64url}`] : []);
+    this.#socket = socket;
+    this.#state("connecting");
+    socket.onopen = () => this.#subscribe(socket);
+    socket.onmessage = ({ data }) => {
+      if (socket === this.#socket) this.#receive(data);
+    };
+    socket.onclose = ({ code, reason }) => {
+      if (socket === this.#socket) this.#lost(code, reason);
+    };
+  }
+
+  #subscribe(socket) {
+    // Lost before its first event, it goes on where it began: what came since must not be missed.
+    if (this.#epoch !== null && Number.isFinite(this.#latest)) this.#next ??= this.#latest;
+    const position = this.#next === null ? { last_n: FIRST_EVENTS } : { after_seq: this.#next - 1, epoch: this.#epoch };
+    socket.send(JSON.stringify({ type: "subscribe", topic: this.topic, client_id: this.clientId, ...position }));
+  }
+
+  #lost(code, reason) {
+    this.#socket = null;
+    const mayReturn = code < 4000 || code >= 4100;
+    if (code >= 4000) this.#mark(`closed: ${reason} (${code})`, "plain");
+    if (!mayReturn) return this.#state("off");
+    this.#failures += 1;
+    const pause = backOff(this.#failures, LONGEST_BACK_OFF_MS);
+    this.#state("retrying");
+    this.#timer = setTimeout(() => this.#connect(), pause);
+  }
+
+  #receive(text) {
+    const frame = JSON.parse(text);
+    if (frame.type === "event") this.#event(frame, text);
+    else if (frame.gap) this.#gap(frame.gap);
+    else if (frame.type === "ack") this.#subscribed(frame);
+    else if (frame.type === "error") this.#refused(frame.error);
+    else if (frame.type === "info") this.#notice(frame);
+  }
+
+  #subscribed({ epoch, seq }) {
+    this.#failures = 0;
+    this.#state("live");
+    if (epoch !== this.#epoch) this.#next = null;
+    this.#epoch = epoch;
+    this.#latest = seq + 1;
+  }
+
+  #refused({ code, message }) {
+    this.#mark(`${code}: ${message}`, "untold");
+    if (code === "TOPIC_NOT_FOUND" || code === "FORBIDDEN" || code === "BAD_REQUEST") this.#finish();
+  }
+
+  #notice({ msg, seq }) {
+    if (msg === "ping") return;
+    this.#mark(msg.replaceAll("_", " ") + (seq === undefined ? "" : ` after ${seq}`), "plain");
+    if (msg === "topic_deleted" || msg === "subscription_replaced") this.#finish();
+  }
+
+  /** The subscription is over; what it brought stays to be read. */
+  #finish() {
+    this.topic = null;
+    this.#drop();
+    this.#state("off");
+    topicTable.render();
+  }
+
+  /** Every event must bear the number that is due. */
+  #event({ seq, ts }, text) {
+    books.checked += 1;
+    const due = this.#next ?? Math.min(seq, this.#latest);
+    if (seq > due) {
+      books.lost += seq - due;
+      this.#mark(`NOT TOLD: ${due} to ${seq - 1} are missing`, "untold");
+    } else if (seq < due) {
+      books.disordered += 1;
+      this.#mark(`${seq} came where ${due} was due`, "untold");
+    }
+    this.#next = Math.max(seq + 1, due);
+    books.show();
+    const payload = payloadOf(text);
+    const shown = payload.length > SHOWN_CHARS ? `${payload.slice(0, SHOWN_CHARS)}… (${count(payload.length)} characters)` : payload;
+    this.#push({ seq, ts, payload: shown });
+  }
+
+  #gap({ from_seq, to_seq, count: events, reason }) {
+    const why = reason.replaceAll("_", " ");
+    if (to_seq === undefined) {
+      [this.#next, this.#latest] = [null, Infinity];
+      return this.#mark(`gap: ${why}, numbers begin again`, "gap");
+    }
+    const due = this.#next ?? from_seq;
+    if (from_seq > due) books.lost += from_seq - due;
+    if (from_seq < due) books.disordered += 1;
+    this.#next = Math.max(to_seq + 1, due);
+    books.show();
+    this.#mark(`gap: ${count(events)} ${events === 1 ? "event" : "events"} not sent (${from_seq} to ${to_seq}), ${why}`, "gap");
+  }
+
+  #mark(text, kind) {
+    this.#push({ mark: text, kind });
+  }
+
+  #push(row) {
+    this.#waiting.push(row);
+    if (this.#waiting.length > KEPT_EVENTS) this.#waiting.shift();
+    if (this.#paused) this.#note();
+    else if (this.#waiting.length === 1) requestAnimationFrame(() => this.#show());
+  }
+
+  #show() {
+    if (this.#paused || this.#waiting.length === 0) return;
+    const list = byId("tail-rows");
+    const rows = this.#waiting.reverse().map((row) => this.#row(row));
+    this.#waiting = [];
+    list.prepend(...rows);
+    while (list.children.length > KEPT_EVENTS) list.lastElementChild.remove();
+  }
+
+  #row({ seq, ts, payload, mark, kind }) {
+    if (mark !== undefined) return make("li", { className: `mark ${kind}`, textContent: mark });
+    const row = make(
+      "li",
+      { "data-seq": seq },
+      make("span", { className: "seq", textContent: String(seq) }),
+      make("span", { className: "time", textContent: clock(new Date(ts)), title: ts }),
+      make("span", { className: "payload", textContent: payload }),
+    );
+    row.hidden = !this.#matches(row);
+    return row;
+  }
+
+  #matches(row) {
+    const sought = byId("tail-filter").value.trim().toLowerCase();
+    return row.classList.contains("mark") || row.textContent.toLowerCase().includes(sought);
+  }
+
+  #pause(paused) {
+    this.#paused = paused;
+    const button = byId("tail-pause");
+    button.setAttribute("aria-pressed", String(paused));
+    setText(button, paused ? "Go on" : "Pause");
+    this.#note();
+    this.#show();
+  }
+
+  #note() {
+    const held = this.#waiting.length >= KEPT_EVENTS ? `${KEPT_EVENTS} or more` : count(this.#waiting.length);
+    const text = this.#paused ? `Paused, ${held} waiting. Every event is still checked.` : `The newest ${KEPT_EVENTS} are kept here.`;
+    setText(byId("tail-note"), text);
+  }
+
+  #state(state) {
+    const badge = byId("tail-state");
+    badge.dataset.state = state;
+    setText(badge, { off: "off", connecting: "connecting", live: "live", retrying: "disconnected, trying again" }[state]);
+    const running = state !== "off";
+    byId("tail-stop").disabled = !running;
+    byId("tail-pause").disabled = !running;
+  }
+}
+
+const tail = new Tail();
+
+byId("tail-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  tail.start(byId("tail-topic").value.trim());
+});
+byId("tail-stop").addEventListener("click", () => tail.stop());
+byId("tail-pause").addEventListener("click", () => tail.togglePause());
+byId("tail-filter").addEventListener("input", () => tail.filter());
+
+byId("publish-form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const told = byId("publish-told");
+  const payload = byId("publish-payload").value;
+  try {
+    JSON.parse(payload);
+  } catch (error) {
+    return tell(told, `Not JSON: ${error.message}`, true);
+  }
+  try {
+    const topic = byId("publish-topic").value.trim();
+    const { seq } = await request("POST", `${topicPath(topic)}/messages`, `{"payload":${payload}}`);
+    tell(told, `Published as ${count(seq)}`);
+  } catch (failure) {
+    tell(told, failure.message, true);
+  }
+});

@@ -1,0 +1,83 @@
+
+// The topics: listed, created, deleted.
+
+const topicTable = new Table(byId("topic-table"), {
+  columns: [
+    {
+      label: "Topic",
+      value: (topic) => topic.name,
+      fill: (cell, row) => {
+        const { name } = row.item;
+        cell.append(make("button", { type: "button", className: "link", textContent: name, title: `Tail ${name}`, onclick: () => tail.start(name) }));
+      },
+    },
+    numberColumn("Subscribers", (topic) => topic.subscribers, count),
+    numberColumn("Rate /s", (topic) => topic.rate, rate),
+    numberColumn("Head", (topic) => topic.seq, count),
+    numberColumn("History", (topic) => topic.history.count, count),
+    numberColumn("Size", (topic) => topic.history.bytes, bytes),
+    {
+      label: "Oldest",
+      value: (topic) => topic.age,
+      text: (topic) => (topic.age < 0 ? "–" : duration(topic.age)),
+      className: "number",
+    },
+    { label: "Policy", value: (topic) => topic.overflow, text: (topic) => topic.overflow },
+    numberColumn("Dropped", (topic) => topic.dropped, count, { alarm: true }),
+    {
+      label: "",
+      className: "actions",
+      fill: (cell, row) => {
+        const { name } = row.item;
+        cell.append(make("button", { type: "button", className: "quiet small away", textContent: "Delete", "aria-label": `Delete ${name}`, onclick: () => deleteTopic(name) }));
+      },
+    },
+  ],
+  keyOf: (topic) => topic.name,
+  matches: (topic, sought) => topic.name.toLowerCase().includes(sought),
+  sortBy: "Topic",
+  filter: byId("topic-filter"),
+  note: byId("topic-note"),
+  decorate: (row, topic) => row.classList.toggle("chosen", topic.name === tail.topic),
+});
+
+function showTopics(topics, rates) {
+  const now = Date.now();
+  const age = ({ history }) => (history.first_ts ? Math.max(0, (now - Date.parse(history.first_ts)) / 1000) : -1);
+  const rows = Object.entries(topics).map(([name, topic]) => ({
+    name,
+    ...topic,
+    rate: rates.get(name) ?? 0,
+    age: age(topic),
+  }));
+  topicTable.show(rows);
+}
+
+async function deleteTopic(name) {
+  const question = `Delete the topic “${name}” and its history? Its subscribers are told, and their subscriptions end.`;
+  if (!(await confirmed(question, "Delete"))) return;
+  try {
+    await request("DELETE", topicPath(name));
+    tell(byId("create-told"), `Deleted ${name}`);
+  } catch (failure) {
+    tell(byId("create-told"), failure.message, true);
+  }
+  poller.now();
+}
+
+byId("create").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const name = byId("create-name").value.trim();
+  const wish = { name };
+  if (byId("create-overflow").value) wish.overflow = byId("create-overflow").value;
+  if (byId("create-history").value) wish.history_size = Number(byId("create-history").value);
+  if (byId("create-queue").value) wish.max_queue_size = Number(byId("create-queue").value);
+  try {
+    await request("POST", "topics", JSON.stringify(wish));
+    tell(byId("create-told"), `Created ${name}`);
+    byId("create-name").value = "";
+  } catch (failure) {
+    tell(byId("create-told"), failure.message, true);
+  }
+  poller.now();
+});

@@ -1,0 +1,89 @@
+//! A server that asks for keys: the page comes without one, its data do not.
+
+use threadcast::ApiKey;
+
+use crate::harness::{KeysFile, TestServer, entry};
+use crate::page::Page;
+
+fn give_key(page: &mut Page, key: &str) {
+    page.await_true("document.querySelector('#key-dialog')?.open === true");
+    page.fill("#key", key);
+    page.click("#key-form button[type=submit]");
+}
+
+#[test]
+fn a_wrong_key_is_told_and_the_right_one_opens_everything() {
+    let server = TestServer::with(|config| config.api_key = ApiKey::new("s3cret/+~").ok());
+    let fields = [("X-API-Key", "s3cret/+~")];
+    let mut http = server.http();
+    http.request("POST", "/topics", &fields, r#"{"name":"orders"}"#)
+        .expect(201);
+    let mut page = Page::unopened(&server);
+    page.open();
+    page.await_text("#status", "needs a key");
+    assert_eq!(
+        page.eval("document.querySelectorAll('#topic-table tbody tr').length"),
+        0
+    );
+    give_key(&mut page, "wrong");
+    page.await_text("#key-told", "does not take this key");
+    page.forgive();
+    give_key(&mut page, "s3cret/+~");
+    page.await_text("#status", "live");
+    page.await_row("topic-table", "orders");
+    page.tail("orders");
+    let body = r#"{"payload":1}"#;
+    http.request("POST", "/topics/orders/messages", &fields, body)
+        .expect(201);
+    page.await_tailed(&[1]);
+    page.await_row("connection-table", "api_key");
+    page.click("#settings summary");
+    assert_eq!(
+        page.await_row("settings-table", "PUBSUB_API_KEY")["Value"],
+        "***"
+    );
+    assert_eq!(
+        page.eval("document.documentElement.outerHTML.includes('s3cret')"),
+        false
+    );
+    assert_eq!(
+        page.eval("localStorage.length + sessionStorage.length + document.cookie.length"),
+        0
+    );
+    page.expect_clean();
+}
+
+#[test]
+fn a_key_for_one_topic_may_tail_it_and_see_nothing_else() {
+    let file = KeysFile::new(&entry(
+        "reader",
+        "reader-secret",
+        r#"subscribe = ["orders"]"#,
+    ));
+    let server = TestServer::with(|config| {
+        config.keys_file = Some(file.path().to_owned());
+        config.api_key = ApiKey::new("boss").ok();
+    });
+    let fields = [("X-API-Key", "boss")];
+    let mut http = server.http();
+    http.request("POST", "/topics", &fields, r#"{"name":"orders"}"#)
+        .expect(201);
+    let mut page = Page::unopened(&server);
+    page.open();
+    give_key(&mut page, "reader-secret");
+    page.await_text("#status", "limited by the key");
+    page.await_true("!document.querySelector('#limited').hidden");
+    page.tail("orders");
+    http.request(
+        "POST",
+        "/topics/orders/messages",
+        &fields,
+        r#"{"payload":1}"#,
+    )
+    .expect(201);
+    page.await_tailed(&[1]);
+    page.fill("#tail-topic", "other");
+    page.click("#tail-start");
+    page.await_text("#tail-rows .mark", "FORBIDDEN");
+    page.expect_no_other_host();
+}

@@ -1,0 +1,83 @@
+//! The page on a phone, in the dark, and without a mouse.
+
+use serde_json::json;
+
+use crate::harness::TestServer;
+use crate::page::Page;
+
+fn furnished() -> TestServer {
+    let server = TestServer::start();
+    let long = "a-rather-long-topic-name.with.many.parts:".repeat(3);
+    for topic in ["orders", long.as_str()] {
+        server.create_topic(topic);
+        let text = "x".repeat(300);
+        server.ws().publish(topic, &json!({ "text": text }));
+    }
+    server
+}
+
+#[test]
+fn a_phone_needs_no_sideways_scrolling() {
+    let server = furnished();
+    let mut client = server.ws();
+    client.subscribe("orders", &"long-client-id-".repeat(8));
+    let mut page = Page::of(&server);
+    page.tail("orders");
+    page.await_tailed(&[1]);
+    page.click("#settings summary");
+    for width in [320, 390, 700, 1024] {
+        page.resize(width, 800);
+        page.await_true(&format!("window.innerWidth === {width}"));
+        page.await_true("document.documentElement.scrollWidth <= window.innerWidth");
+        let wide = "[...document.querySelectorAll('body *')].filter((element) => !element.closest('.skip, thead, .scroll') && element.getBoundingClientRect().right > innerWidth + 1).map((element) => element.id || element.className)";
+        assert_eq!(page.eval(wide), json!([]), "at {width}");
+    }
+    page.expect_clean();
+}
+
+#[test]
+fn it_is_dark_where_dark_is_preferred() {
+    let server = furnished();
+    let mut page = Page::of(&server);
+    let lightness = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).map(Number).reduce((a, b) => a + b)";
+    let light = page.eval(lightness).as_u64().unwrap();
+    page.prefer("dark");
+    let dark = page.eval(lightness).as_u64().unwrap();
+    assert!(light > 600 && dark < 150, "{light} and {dark}");
+    page.expect_clean();
+}
+
+#[test]
+fn the_keyboard_is_enough() {
+    let server = furnished();
+    let mut page = Page::of(&server);
+    page.await_row("topic-table", "orders");
+    page.eval("document.querySelector('#topic-filter').focus()");
+    let focused = |page: &mut Page| page.eval("document.activeElement.textContent.trim()");
+    let mut steps = 0;
+    while focused(&mut page) != "orders" {
+        page.press("Tab", 9);
+        steps += 1;
+        assert!(steps < 60, "the topic is not reached");
+    }
+    assert_eq!(
+        page.eval("document.activeElement.matches(':focus-visible')"),
+        true
+    );
+    assert_ne!(
+        page.eval("getComputedStyle(document.activeElement).outlineStyle"),
+        "none"
+    );
+    page.press("Enter", 13);
+    page.await_text("#tail-state", "live");
+    page.await_tailed(&[1]);
+    // Focus stays where it is while the page goes on.
+    let seen = page.eval("document.querySelector('#in-spark .curve')?.getAttribute('d') ?? ''");
+    page.await_true(&format!(
+        "(document.querySelector('#in-spark .curve')?.getAttribute('d') ?? '') !== {seen}"
+    ));
+    assert_eq!(focused(&mut page), "orders");
+    let nameless = "[...document.querySelectorAll('input, select, textarea, button')].filter((field) => !(field.textContent.trim() || field.getAttribute('aria-label') || field.labels?.length)).map((field) => field.id)";
+    assert_eq!(page.eval(nameless), json!([]));
+    page.expect_clean();
+}

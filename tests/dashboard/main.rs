@@ -1,0 +1,19 @@
+//! The dashboard in a real browser: a server, a headless Chromium, and someone who clicks and types.
+//!
+//! Not a part of `cargo test`, because it needs a browser: `tests/dashboard/run` runs it.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+#[allow(dead_code, unused_imports, reason = "made for the suite")]
+#[path = "../suite/harness/mod.rs"]
+mod harness;
+
+mod chromium;
+mod page;
+
+mod access;
+mod actions;
+mod looks;
+mod picture;
+mod tail;
+mod watching;

@@ -1,0 +1,166 @@
+//! The live tail: what it shows, and that it knows what it was not sent.
+
+use serde_json::{Value, json};
+
+use crate::harness::{TestServer, eventually};
+use crate::page::Page;
+
+/// The connection of the page's own tail.
+fn tail_connection(server: &TestServer) -> Option<u64> {
+    let list = server.http().get("/connections").expect(200);
+    let mut lines = list["connections"].as_array().unwrap().iter();
+    let is_tail = |line: &&Value| {
+        let client_id = line["subscriptions"][0]["client_id"].as_str();
+        client_id.is_some_and(|name| name.starts_with("dashboard-"))
+    };
+    lines.find(is_tail)?["id"].as_u64()
+}
+
+#[test]
+fn it_shows_the_newest_events_and_then_those_that_come() {
+    let server = TestServer::with_topic("orders");
+    let mut publisher = server.ws();
+    publisher.publish_many("orders", 1, 30);
+    let mut page = Page::of(&server);
+    page.tail("orders");
+    let newest: Vec<u64> = (11..=30).rev().collect();
+    page.await_tailed(&newest);
+    publisher.publish("orders", &json!({"live": true}));
+    page.await_text("#tail-rows .payload", r#"{"live":true}"#);
+    page.await_text("#lost", "0");
+    page.await_text("#lost-note", "in 21 events");
+    server.delete_topic("orders");
+    page.await_text("#tail-rows .mark", "topic deleted");
+    page.await_text("#tail-state", "off");
+    page.expect_clean();
+}
+
+#[test]
+fn it_keeps_no_more_than_five_hundred_events() {
+    let server = TestServer::with_topic("orders");
+    let mut page = Page::of(&server);
+    page.tail("orders");
+    server.ws().publish_many("orders", 1, 700);
+    page.await_text("#tail-rows .seq", "700");
+    assert_eq!(
+        page.eval("document.querySelectorAll('#tail-rows li').length"),
+        500
+    );
+    page.await_text("#lost-note", "in 700 events");
+    assert_eq!(page.text("#lost"), "0");
+    page.expect_clean();
+}
+
+#[test]
+fn a_pause_holds_the_rows_and_a_filter_hides_them() {
+    let server = TestServer::with_topic("orders");
+    let mut publisher = server.ws();
+    let mut page = Page::of(&server);
+    page.tail("orders");
+    for payload in ["apple", "pear"] {
+        publisher.publish("orders", &json!(payload));
+    }
+    page.await_tailed(&[2, 1]);
+    page.click("#tail-pause");
+    publisher.publish("orders", &json!("apple pie"));
+    page.await_text("#tail-note", "Paused, 1 waiting");
+    assert_eq!(page.tailed(), [2, 1]);
+    page.click("#tail-pause");
+    page.await_tailed(&[3, 2, 1]);
+    page.fill("#tail-filter", "APPLE");
+    page.await_tailed(&[3, 1]);
+    publisher.publish("orders", &json!("plum"));
+    publisher.publish("orders", &json!("pineapple"));
+    page.await_tailed(&[5, 3, 1]);
+    page.fill("#tail-filter", "");
+    page.await_tailed(&[5, 4, 3, 2, 1]);
+    page.expect_clean();
+}
+
+#[test]
+fn a_tail_that_was_cut_off_goes_on_where_it_stopped() {
+    let server = TestServer::with_topic("orders");
+    let mut publisher = server.ws();
+    let mut page = Page::of(&server);
+    page.tail("orders");
+    publisher.publish_many("orders", 1, 3);
+    page.await_tailed(&[3, 2, 1]);
+    let id = tail_connection(&server).expect("the page tails");
+    server
+        .http()
+        .delete(&format!("/connections/{id}"))
+        .expect(200);
+    publisher.publish_many("orders", 4, 6);
+    page.await_tailed(&[6, 5, 4, 3, 2, 1]);
+    page.await_text("#tail-rows .mark", "closed by an administrator (4101)");
+    assert_eq!(page.text("#lost"), "0");
+    assert!(
+        page.text("#lost-note")
+            .as_str()
+            .unwrap()
+            .contains("in 6 events")
+    );
+    page.expect_clean();
+}
+
+#[test]
+fn what_left_the_history_meanwhile_is_marked_as_a_gap() {
+    let server = TestServer::start();
+    server.create_topic_with("orders", &json!({"history_size": 2, "max_queue_size": 2}));
+    let mut publisher = server.ws();
+    let mut page = Page::of(&server);
+    page.tail("orders");
+    let mut published = 0;
+    // As long as the page is busy it does not come back.
+    let busy = "setTimeout(() => { const end = performance.now() + 500; while (performance.now() < end); })";
+    eventually("a gap is marked", || {
+        if let Some(id) = tail_connection(&server) {
+            page.eval(busy);
+            server.http().delete(&format!("/connections/{id}"));
+            publisher.publish_many("orders", published + 1, published + 10);
+            published += 10;
+        }
+        page.text("#tail-rows .mark.gap").is_string()
+    });
+    let mark = page.text("#tail-rows .mark.gap");
+    let mark = mark.as_str().unwrap();
+    assert!(
+        mark.contains("events not sent") && mark.contains("history evicted"),
+        "{mark}"
+    );
+    page.await_text("#tail-rows .seq", &published.to_string());
+    assert_eq!(page.text("#lost"), "0", "what is told is not lost untold");
+    assert_eq!(
+        page.eval("document.querySelectorAll('#tail-rows .untold').length"),
+        0
+    );
+    page.expect_clean();
+}
+
+/// A page that is not given the third event.
+const LOSE_THE_THIRD: &str = r#"
+    const own = Object.getOwnPropertyDescriptor(WebSocket.prototype, "onmessage");
+    Object.defineProperty(WebSocket.prototype, "onmessage", {
+        set(handler) {
+            own.set.call(this, (message) => message.data.includes('"seq":3,') || handler(message));
+        },
+    });
+"#;
+
+#[test]
+fn an_event_that_is_missing_without_a_word_is_an_alarm() {
+    let server = TestServer::with_topic("orders");
+    let mut page = Page::unopened(&server);
+    page.run_first(LOSE_THE_THIRD);
+    page.open();
+    page.await_text("#status", "live");
+    page.tail("orders");
+    server.ws().publish_many("orders", 1, 5);
+    page.await_tailed(&[5, 4, 2, 1]);
+    page.await_text("#tail-rows .untold", "NOT TOLD: 3 to 3 are missing");
+    assert_eq!(page.text("#lost"), "1");
+    assert_eq!(
+        page.eval("document.querySelector('#headline').dataset.state"),
+        "bad"
+    );
+}

@@ -1,0 +1,130 @@
+//! What the page shows of the server, and that it keeps showing it.
+
+use serde_json::json;
+
+use crate::harness::{TestServer, eventually};
+use crate::page::Page;
+
+#[test]
+fn it_shows_topics_connections_and_settings_and_complains_of_nothing() {
+    let server = TestServer::with(|config| config.history_size = 7);
+    server.create_topic_with("orders", &json!({"overflow": "block"}));
+    let mut client = server.ws();
+    client.subscribe("orders", "s1");
+    client.publish_many("orders", 1, 3);
+    let mut page = Page::of(&server);
+    let topic = page.await_row("topic-table", "orders");
+    for (column, text) in [
+        ("Subscribers", "1"),
+        ("Head", "3"),
+        ("History", "3"),
+        ("Policy", "block"),
+        ("Dropped", "0"),
+    ] {
+        assert_eq!(topic[column], text, "{topic}");
+    }
+    let connection = page.await_row("connection-table", "s1");
+    assert_eq!(connection["Kind"], "websocket", "{connection}");
+    assert_eq!(connection["Topics"], "1", "{connection}");
+    page.click("#settings summary");
+    let setting = page.await_row("settings-table", "PUBSUB_HISTORY_SIZE");
+    let expected = json!({"Setting": "PUBSUB_HISTORY_SIZE", "Value": "7", "Default": "100", "From": "program"});
+    assert_eq!(setting, expected);
+    page.await_text("#topic-total", "1");
+    assert_eq!(
+        page.text("#lost"),
+        "–",
+        "nothing is claimed that was not checked"
+    );
+    page.expect_clean();
+}
+
+#[test]
+fn it_follows_what_happens_without_being_asked() {
+    let server = TestServer::with_topic("orders");
+    let mut page = Page::of(&server);
+    page.await_row("topic-table", "orders");
+    let mut client = server.ws();
+    client.subscribe("orders", "s1");
+    let mut published = 0;
+    eventually("the head and the rates rise", || {
+        client.publish_many("orders", published + 1, published + 20);
+        published += 20;
+        let topic = page.topic("orders");
+        let rises =
+            |text: &serde_json::Value| text.as_str().is_some_and(|text| text != "0" && text != "–");
+        rises(&topic["Head"])
+            && rises(&topic["Rate /s"])
+            && rises(&page.text("#in-rate"))
+            && rises(&page.text("#out-rate"))
+    });
+    page.await_true("document.querySelector('#in-spark .curve').getAttribute('d').includes('L')");
+    // The latter two are names that a careless page takes for something else.
+    for topic in ["later", "constructor", "__proto__"] {
+        server.create_topic(topic);
+        page.await_row("topic-table", topic);
+    }
+    drop(client);
+    page.await_true("![...document.querySelectorAll('#connection-table td')].some((cell) => cell.textContent === 's1')");
+    page.expect_clean();
+}
+
+#[test]
+fn what_slow_subscribers_were_not_sent_shows_as_told() {
+    let server = TestServer::with(|config| config.send_buffer_bytes = 4 << 10);
+    server.create_topic_with("orders", &json!({"max_queue_size": 5}));
+    let mut slow = server.narrow_ws();
+    slow.subscribe("orders", "slow");
+    let mut page = Page::of(&server);
+    let mut publisher = server.ws();
+    publisher.publish_padded("orders", 1, 100, 8 << 10);
+    crate::harness::Account::starting_after("orders", 0).read_until(&mut slow, 100);
+    let dropped = server.topic("orders")["dropped"].to_string();
+    assert_ne!(dropped, "0");
+    page.await_text("#told", &dropped);
+    page.expect_clean();
+}
+
+#[test]
+fn it_says_when_the_server_is_gone_and_comes_back_by_itself() {
+    let server = TestServer::with_topic("orders");
+    let (addr, mut publisher) = (server.addr(), server.ws());
+    let mut page = Page::of(&server);
+    page.tail("orders");
+    publisher.publish_many("orders", 1, 2);
+    page.await_tailed(&[2, 1]);
+    drop(publisher);
+    server.shutdown();
+    page.await_text("#status", "disconnected");
+    let server = TestServer::with(|config| config.port = addr.port());
+    server.create_topic("orders");
+    server.create_topic("new");
+    page.await_row("topic-table", "new");
+    page.await_text("#status", "live");
+    page.expect_no_other_host();
+}
+
+#[test]
+fn ten_thousand_topics_do_not_freeze_it() {
+    let server = TestServer::start();
+    let mut http = server.http();
+    for n in 0..10_000 {
+        http.post("/topics", &json!({"name": format!("topic-{n:05}")}))
+            .expect(201);
+    }
+    let mut page = Page::of(&server);
+    page.await_text("#topic-note", "The first 100 of 10,000");
+    assert_eq!(
+        page.eval("document.querySelectorAll('#topic-table tbody tr').length"),
+        100
+    );
+    page.fill("#topic-filter", "topic-0999");
+    page.await_text("#topic-note", "10 of 10,000 match");
+    let took = page.eval(
+        "((began) => { document.querySelector('#topic-table th:nth-child(4) button').click(); return performance.now() - began; })(performance.now())",
+    );
+    assert!(took.as_f64().unwrap() < 2_000.0, "sorting took {took} ms");
+    let topic = page.await_row("topic-table", "topic-09999");
+    assert_eq!(topic["Head"], "0", "{topic}");
+    page.expect_clean();
+}
