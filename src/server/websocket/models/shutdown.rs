@@ -9,7 +9,8 @@ use std::net::{Shutdown, TcpStream};
 use super::super::connection::Connection;
 use super::peer::{Heard, account, ack, notice, reached};
 use super::site::{
-    Client, TOPIC, append, ask, broker, config, opening, publish_text, session, subscribe_as, topic,
+    Client, TOPIC, append, ask, broker, config, opening_of, peer, publish_text, session,
+    subscribe_as, topic,
 };
 use super::socket::Takes;
 use super::{finds, holds};
@@ -17,6 +18,7 @@ use crate::broker::Broker;
 use crate::protocol::ClientId;
 use crate::server::connections::Connections;
 use crate::server::panics::Panics;
+use crate::server::presence::Presence;
 use crate::server::websocket::Socket;
 use crate::server::{ShutdownReport, end_connections};
 use crate::sync::thread;
@@ -37,11 +39,11 @@ fn stop(takes: Takes) -> Stopped {
     let (connections, reaper) = Connections::start(2, Panics::default()).unwrap();
     let sockets = [takes; 2].map(Socket::to_a_peer);
     let upgraded = Arc::new(AtomicUsize::new(0));
-    for (id, socket) in (1..).zip(sockets.clone()) {
+    for socket in sockets.clone() {
         let (broker, known) = (Arc::clone(&broker), Arc::clone(&connections));
         let upgraded = Arc::clone(&upgraded);
-        let admitted = connections.admit(unconnected(), move |_, _| {
-            if serve(id, &socket, &broker, &known) {
+        let admitted = connections.admit(unconnected(), peer(), move |presence, _| {
+            if serve(presence, &socket, &broker, &known) {
                 upgraded.fetch_add(1, Ordering::SeqCst);
             }
         });
@@ -70,8 +72,14 @@ fn stop(takes: Takes) -> Stopped {
 }
 
 /// The life of a connection that becomes a WebSocket, as `Serving` leads it; `false` if it was too late.
-fn serve(id: u64, socket: &Socket, broker: &Arc<Broker>, connections: &Connections) -> bool {
-    let opening = opening(id, socket.clone());
+fn serve(
+    presence: Arc<Presence>,
+    socket: &Socket,
+    broker: &Arc<Broker>,
+    connections: &Connections,
+) -> bool {
+    let id = presence.id;
+    let opening = opening_of(presence, socket.clone());
     if broker.is_draining() || !connections.upgrade(&opening.connection) {
         return false;
     }

@@ -1,5 +1,6 @@
 //! A broker with connections whose sockets are the model's.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
@@ -14,6 +15,7 @@ use crate::broker::{Batch, Broker, Topic, TopicOptions};
 use crate::config::{Config, OverflowPolicy};
 use crate::protocol::{Message, Timestamp, TopicName};
 use crate::server::panics::Panics;
+use crate::server::presence::Presence;
 use crate::sync::Arc;
 use crate::sync::thread::{self, JoinHandle};
 
@@ -130,12 +132,19 @@ impl Client {
     }
 }
 
+/// Where a peer would be.
+pub(super) fn peer() -> SocketAddr {
+    ([127, 0, 0, 1], 1).into()
+}
+
 pub(super) fn opening(id: u64, socket: Socket) -> Opening {
-    let peer = ([127, 0, 0, 1], 1).into();
+    opening_of(Arc::new(Presence::new(id, peer())), socket)
+}
+
+pub(super) fn opening_of(presence: Arc<Presence>, socket: Socket) -> Opening {
     let slow_log = Arc::<SlowConsumerLog>::default();
     Opening::new(
-        id,
-        peer,
+        presence,
         Principal::Everyone,
         socket,
         &config(),
