@@ -108,7 +108,11 @@ impl Connection {
 
     /// Ends the connection at once: there is nobody to tell.
     pub(crate) fn abort(&self, reason: EndReason) {
-        let _ = self.end_reason.set(reason);
+        let _ = self.end_reason.set(match reason {
+            // The socket that was given up looks to the reader like a peer that went away.
+            EndReason::PeerGone if self.outbox.timed_out() => EndReason::WriteTimeout,
+            reason => reason,
+        });
         self.outbox.fail();
         self.release_subscriptions();
     }
