@@ -4,8 +4,8 @@
 //! authors in `docs/protocol.md`.
 //!
 //! The modules, from the outside in: `server` owns sockets and threads; `broker` owns topics, their logs and their
-//! subscribers, and knows no socket; `access` knows keys and what each may do; `protocol` is what goes over the wire, as
-//! types. Imports run one way: server → broker, access → protocol; [`config`] is below the server and the broker.
+//! subscribers, and knows no socket; `access` knows keys and what each may do; `metrics` counts; `protocol` is what goes
+//! over the wire, as types. Imports run one way: server → broker, access → protocol; [`config`] is below the server and the broker.
 
 pub mod config;
 
@@ -14,6 +14,7 @@ mod broker;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+mod metrics;
 mod protocol;
 mod server;
 mod sync;

@@ -196,6 +196,13 @@ impl Subscription {
         self.position.load(Ordering::SeqCst)
     }
 
+    /// Live events that it has still to get, for observers; `None` once ended.
+    pub(super) fn lag(&self) -> Option<u64> {
+        let position = self.position();
+        let lag = self.end_of(self.topic.head()).saturating_sub(position);
+        (position != u64::MAX).then_some(lag)
+    }
+
     /// Events of the topic it has neither sent nor told.
     pub(crate) fn pending(&self) -> u64 {
         self.pending_behind(&self.cursor.lock())

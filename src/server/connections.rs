@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::panics::Panics;
 use super::websocket::{Connection, EndReason};
+use crate::metrics::SharedMetrics;
 use crate::sync::channel::{Receiver, Sender, unbounded};
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{
@@ -27,6 +28,7 @@ pub(crate) struct Connections {
     left: Condvar,
     ended: Sender<Ended>,
     panics: Panics,
+    pub(super) metrics: SharedMetrics,
 }
 
 struct Live {
@@ -61,7 +63,11 @@ pub(crate) struct Reaper {
 
 impl Connections {
     /// An empty list, and the reaper that keeps it in order.
-    pub(crate) fn start(cap: usize, panics: Panics) -> io::Result<(Arc<Connections>, Reaper)> {
+    pub(crate) fn start(
+        cap: usize,
+        panics: Panics,
+        metrics: SharedMetrics,
+    ) -> io::Result<(Arc<Connections>, Reaper)> {
         let (sender, receiver) = unbounded();
         let connections = Arc::new(Connections {
             cap,
@@ -72,6 +78,7 @@ impl Connections {
             left: Condvar::new(),
             ended: sender,
             panics,
+            metrics,
         });
         let thread = thread::Builder::new().name("reaper".to_owned()).spawn({
             let connections = Arc::clone(&connections);
@@ -84,6 +91,11 @@ impl Connections {
                 thread,
             },
         ))
+    }
+
+    /// How many there may be at once.
+    pub(crate) fn cap(&self) -> usize {
+        self.cap
     }
 
     /// The count of open connections, for observers.
@@ -101,6 +113,7 @@ impl Connections {
         let socket = Arc::new(socket);
         if self.open.fetch_add(1, Ordering::Relaxed) >= self.cap {
             self.open.fetch_sub(1, Ordering::Relaxed);
+            self.metrics.rejected.count("full");
             return Err(socket);
         }
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
@@ -127,10 +140,12 @@ impl Connections {
                         thread,
                     },
                 );
+                self.metrics.accepted();
                 Ok(())
             }
             Err(error) => {
                 tracing::warn!(%error, "no thread for a new connection");
+                self.metrics.rejected.count("no_thread");
                 Err(socket)
             }
         }

@@ -35,6 +35,7 @@ use self::serving::Serving;
 use self::websocket::{Connection, EndReason};
 use crate::access::{Guard, InvalidKeysFile};
 use crate::config::Config;
+use crate::metrics::SharedMetrics;
 use crate::sync::{Arc, Ordering};
 
 /// How long an idle HTTP connection stays open after a shutdown began.
@@ -102,11 +103,17 @@ impl Server {
         let address = listener.local_addr()?;
         let cap = capacity::admit(config.max_connections);
         let panics = Panics::default();
-        let (connections, reaper) = Connections::start(cap.connections, panics.clone())?;
+        let metrics = SharedMetrics::default();
+        let (connections, reaper) = Connections::start(
+            cap.connections,
+            panics.clone(),
+            SharedMetrics::clone(&metrics),
+        )?;
         let open = || {
             let serving = Serving::start(config, guard, &connections, panics.clone())?;
             let serving = Arc::new(serving);
-            let door = Door::open(listener, serving::admit(&serving, &connections), &panics)?;
+            let admit = serving::admit(&serving, &connections);
+            let door = Door::open(listener, admit, &panics, &metrics)?;
             Ok((serving, door))
         };
         let (serving, door) = match open() {

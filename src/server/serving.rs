@@ -15,11 +15,12 @@ use super::http::waiting_answers::WaitingAnswers;
 use super::http::{Problem, Request, target};
 use super::panics::Panics;
 use super::permit;
-use super::rest::Api;
-use super::websocket::{self, Connection, Opening, SlowConsumerLog, Socket};
+use super::rest::{Api, Vitals};
+use super::websocket::{self, Connection, Opening, Socket};
 use crate::access::{Guard, Principal};
 use crate::broker::Broker;
 use crate::config::Config;
+use crate::metrics::SharedMetrics;
 use crate::sync::Arc;
 
 /// A REST handler never waits, so an answer that takes longer is a fault.
@@ -30,7 +31,7 @@ pub(super) struct Serving {
     pub(super) broker: Arc<Broker>,
     pub(super) guard: Arc<Guard>,
     pub(super) edge: Edge,
-    slow_log: Arc<SlowConsumerLog>,
+    websockets: websocket::Shared,
 }
 
 impl Serving {
@@ -41,13 +42,25 @@ impl Serving {
         panics: Panics,
     ) -> io::Result<Serving> {
         let guard = Arc::new(guard);
-        let broker = Arc::new(Broker::new(&config));
-        let api = Api::new(Arc::clone(&broker), connections.open_count());
+        let metrics = &connections.metrics;
+        let broker = Arc::new(Broker::counted(&config, SharedMetrics::clone(metrics)));
+        let vitals = Vitals {
+            panics: panics.clone(),
+            max_connections: connections.cap(),
+            max_memory_bytes: config.max_memory_bytes,
+            metrics_topics: config.metrics_topics,
+        };
+        let api = Api::new(Arc::clone(&broker), connections.open_count(), vitals);
         let handler: Arc<Handler> = Arc::new(move |request: &Request| api.respond(request));
         let options = GatewayOptions {
             workers: config.rest_workers,
             queue_timeout: config.request_timeout,
             answer_timeout: ANSWER_TIMEOUT,
+        };
+        let websockets = websocket::Shared {
+            slow_log: Arc::default(),
+            panics: panics.clone(),
+            metrics: SharedMetrics::clone(metrics),
         };
         let edge = Edge {
             gateway: Gateway::start(options, &handler, &panics)?,
@@ -59,8 +72,14 @@ impl Serving {
             write_timeout: config.write_timeout,
             waiting_answers: WaitingAnswers::default(),
             permit: {
-                let guard = Arc::clone(&guard);
-                Box::new(move |head| permit::request(&guard, head))
+                let (guard, metrics) = (Arc::clone(&guard), SharedMetrics::clone(metrics));
+                Box::new(move |head| {
+                    permit::request(&guard, head).inspect_err(|problem| {
+                        if problem.is_unauthorized() {
+                            metrics.auth_failures.count("rest");
+                        }
+                    })
+                })
             },
             allowed_origins: config.allowed_origins.clone(),
             draining: broker.draining(),
@@ -69,13 +88,14 @@ impl Serving {
                 Box::new(move |request, event_bytes| wait_for_room(&broker, request, event_bytes))
             },
             panics,
+            metrics: SharedMetrics::clone(metrics),
         };
         Ok(Serving {
             config,
             broker,
             guard,
             edge,
-            slow_log: Arc::default(),
+            websockets,
         })
     }
 
@@ -112,13 +132,12 @@ impl Serving {
         head: &Head,
         received: Vec<u8>,
     ) {
+        let metrics = self.broker.metrics();
         let refuse = |problem: &Problem| {
-            refuse(
-                socket,
-                problem,
-                head.is_for_head(),
-                self.config.write_timeout,
-            );
+            if problem.is_unauthorized() {
+                metrics.auth_failures.count("handshake");
+            }
+            refuse(socket, problem, head.is_for_head(), &self.edge);
             tracing::info!(connection = id, %peer, reason = problem.code, "websocket refused");
         };
         let judged = self.edge.panics.catch(|| self.judge(head));
@@ -132,8 +151,7 @@ impl Serving {
             principal,
             Socket::new(Arc::clone(socket)),
             &self.config,
-            Arc::clone(&self.slow_log),
-            self.edge.panics.clone(),
+            &self.websockets,
         );
         if !connections.upgrade(&opening.connection) {
             return refuse(&Problem::shutting_down());
@@ -143,11 +161,9 @@ impl Serving {
             return refuse(&Problem::unauthorized());
         }
         let answer = || {
-            write_by(
-                &**socket,
-                &response,
-                Deadline::after(self.config.write_timeout),
-            )
+            metrics.http_sent(response.len());
+            let deadline = Deadline::after(self.config.write_timeout);
+            write_by(&**socket, &response, deadline)
         };
         let read = |connection: &Arc<Connection>| {
             let socket = Arc::clone(socket);
@@ -155,6 +171,7 @@ impl Serving {
         };
         if let Err(error) = opening.run(answer, read) {
             tracing::warn!(connection = id, %error, "no thread for a new WebSocket");
+            metrics.rejected.count("no_thread");
             refuse(&Problem::unavailable(
                 "The server cannot hold another connection",
             ));

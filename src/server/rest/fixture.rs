@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Api;
+use super::{Api, Vitals};
 use crate::broker::{Broker, Nobody};
 use crate::config::Config;
 use crate::protocol::{ClientId, StartAt};
@@ -25,7 +25,7 @@ impl Server {
             ..Config::default()
         };
         let broker = Arc::new(Broker::new(&config));
-        let api = Api::new(broker, Arc::new(AtomicUsize::new(0)));
+        let api = Api::new(broker, Arc::new(AtomicUsize::new(0)), Vitals::default());
         Server { api }
     }
 

@@ -8,6 +8,7 @@ mod body;
 mod fixture;
 mod history;
 mod messages;
+mod metrics;
 mod new_topic;
 mod observability;
 mod permission;
@@ -20,6 +21,7 @@ mod topics;
 
 use std::time::Instant;
 
+pub(crate) use metrics::Vitals;
 pub(crate) use permission::{Need, need};
 use router::Route;
 
@@ -33,15 +35,17 @@ pub(crate) struct Api {
     broker: Arc<Broker>,
     started: Instant,
     connections: Arc<AtomicUsize>,
+    vitals: Vitals,
 }
 
 impl Api {
     /// An API whose uptime begins now; `connections` is kept by whoever admits them.
-    pub(crate) fn new(broker: Arc<Broker>, connections: Arc<AtomicUsize>) -> Api {
+    pub(crate) fn new(broker: Arc<Broker>, connections: Arc<AtomicUsize>, vitals: Vitals) -> Api {
         Api {
             broker,
             started: Instant::now(),
             connections,
+            vitals,
         }
     }
 
@@ -61,6 +65,7 @@ impl Api {
             Route::PublishMessage(name) => self.publish_message(&name, request),
             Route::Health => Ok(self.health()),
             Route::Stats => Ok(self.stats()),
+            Route::Metrics => self.metrics(request),
             Route::Livez => Ok(self.livez()),
             Route::Readyz => self.readyz(),
         }

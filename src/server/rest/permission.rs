@@ -28,7 +28,8 @@ pub(crate) fn need(method: &str, path: &str) -> Need {
             | Route::CreateTopic
             | Route::DeleteTopic(_)
             | Route::Health
-            | Route::Stats,
+            | Route::Stats
+            | Route::Metrics,
         ) => Need::Admin,
         Ok(Route::ShowTopic(topic) | Route::ReadMessages(topic)) => Need::Subscribe(topic),
         Ok(Route::PublishMessage(topic)) => Need::Publish(topic),
@@ -53,6 +54,8 @@ mod tests {
             ("POST", "/topics/a%2Eb/messages", Need::Publish(topic())),
             ("GET", "/health", Need::Admin),
             ("GET", "/stats", Need::Admin),
+            ("GET", "/metrics", Need::Admin),
+            ("HEAD", "/metrics", Need::Admin),
             ("GET", "/livez", Need::Nothing),
             ("HEAD", "/ready%7A", Need::Nothing),
             ("POST", "/livez", Need::Nothing),

@@ -1,4 +1,4 @@
-//! The query of `GET /topics/{name}/messages`: which part of the history is asked for.
+//! The query of a request. That of `GET /topics/{name}/messages` says which part of the history is asked for.
 
 use super::problems;
 use crate::protocol::StartAt;
@@ -25,23 +25,43 @@ pub(super) fn read_history_query(query: Option<&str>) -> Result<StartAt, Problem
     parameters.start_at()
 }
 
+/// Reads a raw query that may have this one parameter.
+pub(super) fn read_single(query: Option<&str>, known: &str) -> Result<Option<String>, Problem> {
+    let mut found = None;
+    for (name, value) in
+        target::query_pairs(query.unwrap_or_default()).map_err(problems::malformed_query)?
+    {
+        if name != known {
+            return Err(unknown(&name));
+        }
+        if found.replace(value).is_some() {
+            return Err(repeated(&name));
+        }
+    }
+    Ok(found)
+}
+
+fn unknown(name: &str) -> Problem {
+    problems::invalid(format!("unknown query parameter '{name}'"))
+}
+
+fn repeated(name: &str) -> Problem {
+    problems::invalid(format!("query parameter '{name}' appears twice"))
+}
+
 impl Parameters {
     fn set(&mut self, name: &str, value: String) -> Result<(), Problem> {
-        let repeated = match name {
+        let is_repeated = match name {
             "last_n" => self.last_n.replace(whole_number(name, &value)?).is_some(),
             "after_seq" => self
                 .after_seq
                 .replace(whole_number(name, &value)?)
                 .is_some(),
             "epoch" => self.epoch.replace(value).is_some(),
-            _ => {
-                let detail = format!("unknown query parameter '{name}'");
-                return Err(problems::invalid(detail));
-            }
+            _ => return Err(unknown(name)),
         };
-        if repeated {
-            let detail = format!("query parameter '{name}' appears twice");
-            return Err(problems::invalid(detail));
+        if is_repeated {
+            return Err(repeated(name));
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ pub(super) enum Route {
     PublishMessage(TopicName),
     Health,
     Stats,
+    Metrics,
     Livez,
     Readyz,
 }
@@ -26,6 +27,7 @@ enum Resource {
     Messages(TopicName),
     Health,
     Stats,
+    Metrics,
     Livez,
     Readyz,
 }
@@ -50,6 +52,7 @@ pub(super) fn route(method: &str, path: &str) -> Result<Route, Problem> {
         (Resource::Messages(name), "POST") => Ok(Route::PublishMessage(name)),
         (Resource::Health, "GET") => Ok(Route::Health),
         (Resource::Stats, "GET") => Ok(Route::Stats),
+        (Resource::Metrics, "GET") => Ok(Route::Metrics),
         (Resource::Livez, "GET") => Ok(Route::Livez),
         (Resource::Readyz, "GET") => Ok(Route::Readyz),
         _ => Err(problems::method_not_allowed(allow)),
@@ -62,7 +65,11 @@ impl Resource {
         match self {
             Resource::Topics | Resource::Messages(_) => "GET, HEAD, POST",
             Resource::Topic(_) => "GET, HEAD, DELETE",
-            Resource::Health | Resource::Stats | Resource::Livez | Resource::Readyz => "GET, HEAD",
+            Resource::Health
+            | Resource::Stats
+            | Resource::Metrics
+            | Resource::Livez
+            | Resource::Readyz => "GET, HEAD",
         }
     }
 }
@@ -78,6 +85,7 @@ fn locate(path: &str) -> Result<Resource, Problem> {
         }
         ["health"] => Ok(Resource::Health),
         ["stats"] => Ok(Resource::Stats),
+        ["metrics"] => Ok(Resource::Metrics),
         ["livez"] => Ok(Resource::Livez),
         ["readyz"] => Ok(Resource::Readyz),
         _ => Err(problems::path_not_found()),
@@ -130,6 +138,7 @@ mod tests {
             ),
             ("GET", "/health", Route::Health),
             ("GET", "/stats", Route::Stats),
+            ("GET", "/metrics", Route::Metrics),
             ("GET", "/livez", Route::Livez),
             ("GET", "/readyz", Route::Readyz),
         ];
@@ -152,6 +161,7 @@ mod tests {
             "/topics/t/messages",
             "/health",
             "/stats",
+            "/metrics",
             "/livez",
             "/readyz",
         ] {
@@ -187,7 +197,7 @@ mod tests {
             "/%FF",
             "/topics/%FF",
             "/topics%2Ft",
-            "/metrics",
+            "/metrics/",
             "/openapi.json",
             "/asyncapi.json",
             "/topics/../health",

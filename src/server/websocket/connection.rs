@@ -217,7 +217,11 @@ impl Outlet for Connection {
 
     fn too_slow(&self, subscription: &Arc<Subscription>) {
         self.slow_log.disconnected(self.id, subscription);
-        self.end(EndReason::SlowConsumer(subscription.topic().name().clone()));
+        let topic = subscription.topic();
+        self.end(EndReason::SlowConsumer(
+            topic.name().clone(),
+            topic.overflow(),
+        ));
     }
 
     fn is_over(&self) -> bool {
@@ -229,7 +233,7 @@ impl Outlet for Connection {
 fn last_frames(reason: &EndReason) -> Vec<u8> {
     let mut frames = Vec::new();
     match reason {
-        EndReason::SlowConsumer(topic) => push_slow_consumer(&mut frames, topic),
+        EndReason::SlowConsumer(topic, _) => push_slow_consumer(&mut frames, topic),
         EndReason::Unauthorized => push_error(&mut frames, None, &Fault::key_withdrawn()),
         EndReason::Internal => push_error(&mut frames, None, &Fault::internal()),
         _ => {}

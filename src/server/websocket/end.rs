@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::config::OverflowPolicy;
 use crate::protocol::{CloseCode, TopicName};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,8 +17,8 @@ pub(crate) enum EndReason {
     TooBig,
     /// More fragments or control frames than the policy allows, or a message never finished.
     Policy(&'static str),
-    /// The overflow policy ended it; the topic it was too slow for.
-    SlowConsumer(TopicName),
+    /// The overflow policy ended it; the topic it was too slow for, and its policy.
+    SlowConsumer(TopicName, OverflowPolicy),
     /// A write did not finish in time.
     WriteTimeout,
     /// No answer to pings.
@@ -30,6 +31,24 @@ pub(crate) enum EndReason {
 }
 
 impl EndReason {
+    /// The reason in the metrics, where what the peer said has no place.
+    pub(super) fn label(&self) -> &'static str {
+        match self {
+            EndReason::PeerClosed(_) => "peer_closed",
+            EndReason::PeerGone => "peer_gone",
+            EndReason::Protocol(_) => "protocol",
+            EndReason::InvalidUtf8 => "invalid_utf8",
+            EndReason::TooBig => "too_big",
+            EndReason::Policy(_) => "policy",
+            EndReason::SlowConsumer(..) => "slow_consumer",
+            EndReason::WriteTimeout => "write_timeout",
+            EndReason::Heartbeat => "heartbeat",
+            EndReason::Shutdown => "shutdown",
+            EndReason::Unauthorized => "unauthorized",
+            EndReason::Internal => "internal",
+        }
+    }
+
     /// What the close frame says.
     pub(super) fn close_code(&self) -> CloseCode {
         match self {
@@ -39,7 +58,7 @@ impl EndReason {
             EndReason::InvalidUtf8 => CloseCode::INVALID_UTF8,
             EndReason::TooBig => CloseCode::TOO_BIG,
             EndReason::Policy(_) => CloseCode::POLICY,
-            EndReason::SlowConsumer(_) | EndReason::WriteTimeout => CloseCode::SLOW_CONSUMER,
+            EndReason::SlowConsumer(..) | EndReason::WriteTimeout => CloseCode::SLOW_CONSUMER,
             EndReason::Heartbeat => CloseCode::HEARTBEAT,
             EndReason::Shutdown => CloseCode::GOING_AWAY,
             EndReason::Unauthorized => CloseCode::UNAUTHORIZED,
@@ -57,12 +76,43 @@ impl fmt::Display for EndReason {
             EndReason::InvalidUtf8 => f.write_str("invalid UTF-8"),
             EndReason::TooBig => f.write_str("message too big"),
             EndReason::Policy(what) => write!(f, "policy: {what}"),
-            EndReason::SlowConsumer(topic) => write!(f, "slow consumer of '{topic}'"),
+            EndReason::SlowConsumer(topic, _) => write!(f, "slow consumer of '{topic}'"),
             EndReason::WriteTimeout => f.write_str("write timeout"),
             EndReason::Heartbeat => f.write_str("no answer to pings"),
             EndReason::Shutdown => f.write_str("server shutting down"),
             EndReason::Unauthorized => f.write_str("key withdrawn or changed"),
             EndReason::Internal => f.write_str("internal error"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Metrics;
+
+    #[test]
+    fn every_reason_is_counted() {
+        let topic = TopicName::new("t").unwrap();
+        let reasons = [
+            EndReason::PeerClosed(None),
+            EndReason::PeerGone,
+            EndReason::Protocol(String::new()),
+            EndReason::InvalidUtf8,
+            EndReason::TooBig,
+            EndReason::Policy(""),
+            EndReason::SlowConsumer(topic, OverflowPolicy::Block),
+            EndReason::WriteTimeout,
+            EndReason::Heartbeat,
+            EndReason::Shutdown,
+            EndReason::Unauthorized,
+            EndReason::Internal,
+        ];
+        let metrics = Metrics::default();
+        for reason in &reasons {
+            metrics.disconnects.count(reason.label());
+        }
+        let counts = metrics.disconnects.counts();
+        assert_eq!(counts.map(|(_, count)| count), [1; 12]);
     }
 }

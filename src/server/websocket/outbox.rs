@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use super::unsent::Unsent;
 use crate::broker::{Batch, Piece, Subscription};
+use crate::metrics::SharedMetrics;
 use crate::sync::channel::{Receiver, Sender, TrySendError, bounded};
 use crate::sync::{Arc, Condvar, Mutation, Mutex, mutated};
 use sending::Sending;
@@ -41,6 +42,7 @@ pub(super) enum Work {
 pub(super) struct Outbox {
     socket: Socket,
     write_timeout: Duration,
+    pub(super) metrics: SharedMetrics,
     /// Guards what is unsent and who writes. Held for one gathering and one non-blocking send at most.
     sending: Mutex<Sending>,
     /// Unsent bytes were written, or the phase changed.
@@ -52,11 +54,16 @@ pub(super) struct Outbox {
 
 impl Outbox {
     /// An outbox for a socket, and the channel its writer thread must read.
-    pub(super) fn new(socket: Socket, write_timeout: Duration) -> (Outbox, Receiver<Work>) {
+    pub(super) fn new(
+        socket: Socket,
+        write_timeout: Duration,
+        metrics: SharedMetrics,
+    ) -> (Outbox, Receiver<Work>) {
         let (work, receiver) = bounded(CHANNEL_ITEMS);
         let outbox = Outbox {
             socket,
             write_timeout,
+            metrics,
             sending: Mutex::new(Sending {
                 writing: true,
                 ..Sending::default()
@@ -220,23 +227,27 @@ impl Outbox {
                     }
                 }
                 Err(_) => {
+                    self.metrics.sent_at_once(sent, 0);
                     sending.undelivered += events;
                     return self.give_up(sending);
                 }
             }
         }
-        if sent == parts[0].len() + parts[1].len() {
-            sending.delivered += events;
-        } else {
-            sending.delivered += sending.unsent.keep_rest(bytes, large, sent, events);
+        let mut delivered = events;
+        if sent < parts[0].len() + parts[1].len() {
+            delivered = sending.unsent.keep_rest(bytes, large, sent, events);
             self.nudge();
+        }
+        sending.delivered += delivered;
+        if sent > 0 {
+            self.metrics.sent_at_once(sent, delivered);
         }
     }
 
     fn give_up(&self, sending: &mut Sending) {
         sending.phase = Phase::Failed;
         let unsent = std::mem::take(&mut sending.unsent);
-        sending.settle(&unsent);
+        self.metrics.delivered(sending.settle(&unsent));
         self.socket.shutdown(Shutdown::Both);
         self.changed.notify_all();
     }

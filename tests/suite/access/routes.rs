@@ -15,7 +15,7 @@ enum Right {
 use Right::{Admin, AnyKey, Everyone, Publish, Subscribe};
 
 /// Method, path, body, whose it is, and the answer to who may.
-const ROUTES: [(&str, &str, &str, Right, u16); 26] = [
+const ROUTES: [(&str, &str, &str, Right, u16); 29] = [
     ("GET", "/livez", "", Everyone, 200),
     ("HEAD", "/livez", "", Everyone, 200),
     ("GET", "/readyz", "", Everyone, 200),
@@ -29,6 +29,9 @@ const ROUTES: [(&str, &str, &str, Right, u16); 26] = [
     ("GET", "/health", "", Admin, 200),
     ("HEAD", "/%68ealth", "", Admin, 200),
     ("GET", "/stats", "", Admin, 200),
+    ("GET", "/metrics", "", Admin, 200),
+    ("HEAD", "/%6Detrics", "", Admin, 200),
+    ("GET", "/metrics?format=x", "", Admin, 422),
     ("GET", "/topics/orders", "", Subscribe, 200),
     ("HEAD", "/topics/orders", "", Subscribe, 200),
     ("GET", "/topics/absent", "", Subscribe, 404),

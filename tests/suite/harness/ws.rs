@@ -33,11 +33,16 @@ pub(crate) struct WsClient {
     pub(super) requests_sent: u64,
     last: Option<Incoming>,
     was_reset: bool,
+    /// Bytes received behind the handshake, and sent.
+    pub(crate) bytes_received: usize,
+    pub(crate) bytes_sent: usize,
 }
 
 impl WsClient {
     pub(super) fn new(stream: TcpStream, input: Vec<u8>) -> WsClient {
         WsClient {
+            bytes_received: input.len(),
+            bytes_sent: 0,
             stream,
             input,
             parsed: 0,
@@ -49,6 +54,7 @@ impl WsClient {
     }
 
     pub(crate) fn send_bytes(&mut self, bytes: &[u8]) {
+        self.bytes_sent += bytes.len();
         self.stream
             .write_all(bytes)
             .expect("the server takes bytes");
@@ -174,6 +180,7 @@ impl WsClient {
         match self.stream.read(&mut piece) {
             Ok(count) => {
                 self.input.extend(&piece[..count]);
+                self.bytes_received += count;
                 Some(count)
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {

@@ -50,11 +50,12 @@ impl From<Progress> for Offered {
 }
 
 impl Sending {
-    /// Counts what became of the events that were unsent.
-    pub(super) fn settle(&mut self, unsent: &Unsent) {
+    /// Counts what became of the events that were unsent; returns how many were delivered.
+    pub(super) fn settle(&mut self, unsent: &Unsent) -> u64 {
         let (delivered, undelivered) = unsent.tally();
         self.delivered += delivered;
         self.undelivered += undelivered;
+        delivered
     }
 
     pub(super) fn is_idle(&self) -> bool {

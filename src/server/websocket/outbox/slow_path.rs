@@ -33,7 +33,10 @@ impl Outbox {
             // Behind the others that wait.
             self.call_writer(subscription);
         }
-        self.write_unsent();
+        if self.write_unsent() && progress.oldest_micros > 0 {
+            let latency = &self.metrics.writer_latency;
+            latency.observe_since(progress.oldest_micros);
+        }
         progress.into()
     }
 
@@ -60,7 +63,7 @@ impl Outbox {
                     resume_unwind(panic);
                 }
             };
-            sending.settle(&unsent);
+            self.metrics.delivered(sending.settle(&unsent));
             if let Err(error) = written {
                 let kind = error.kind();
                 sending.timed_out =
@@ -95,7 +98,11 @@ impl Outbox {
             if left.is_zero() {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            unsent.advance(self.socket.send_within(unsent.rest(), left)?);
+            let sent = self.socket.send_within(unsent.rest(), left)?;
+            if sent > 0 {
+                self.metrics.written(sent);
+            }
+            unsent.advance(sent);
         }
         Ok(())
     }
