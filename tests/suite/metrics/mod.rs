@@ -1,6 +1,7 @@
 //! `/metrics`: a page that follows its format, says what its documents say, and counts exactly.
 
 mod counts;
+mod deployed;
 mod documents;
 mod endings;
 mod moments;
