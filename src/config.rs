@@ -120,6 +120,8 @@ pub struct Config {
     pub send_buffer_bytes: usize,
     /// Threads that answer REST requests.
     pub rest_workers: usize,
+    /// Topics that have series of their own in `/metrics`; 0 is none.
+    pub metrics_topics: usize,
     /// Foreign origins that may connect; `*` is any.
     pub allowed_origins: Vec<String>,
     /// One key that may do everything. With neither a key nor a file of keys, everyone may.
@@ -152,6 +154,7 @@ impl Default for Config {
             drain_timeout: Duration::from_secs(5),
             send_buffer_bytes: 128 << 10,
             rest_workers: 4,
+            metrics_topics: 0,
             allowed_origins: Vec::new(),
             api_key: None,
             keys_file: None,

@@ -4,9 +4,9 @@
 //! authors in `docs/protocol.md`.
 //!
 //! The modules, from the outside in: `server` owns sockets and threads; `broker` owns topics, their logs and their
-//! subscribers, and knows no socket; `access` knows keys and what each may do; `protocol` is what goes over the wire, as
-//! types. Imports run one way: server → broker, access → protocol; [`config`] is below the server and the broker.
-//! [`client`] imports `config` and `protocol` only.
+//! subscribers, and knows no socket; `access` knows keys and what each may do; `metrics` counts; `protocol` is what goes
+//! over the wire, as types. Imports run one way: server → broker, access → protocol; [`config`] is below the server and
+//! the broker. [`client`] imports `config` and `protocol` only.
 
 pub mod client;
 pub mod config;
@@ -16,6 +16,7 @@ mod broker;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+mod metrics;
 mod protocol;
 mod server;
 mod sync;

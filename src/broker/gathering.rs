@@ -12,6 +12,8 @@ use crate::sync::{Arc, Mutation, mutated};
 pub(crate) struct Progress {
     /// How many events were appended.
     pub(crate) events: u64,
+    /// When the oldest of them that is no replay was published, in microseconds since 1970; 0 when there is none.
+    pub(crate) oldest_micros: u64,
     /// How many events were skipped for slowness.
     pub(crate) dropped: u64,
     /// The limit cut it short: there is more to gather.
@@ -101,15 +103,21 @@ impl Gathering<'_> {
             }
             self.progress.dropped = kept - self.after;
             self.subscription.count_dropped(self.progress.dropped);
+            let metrics = topic.metrics();
+            metrics.dropped(topic.overflow(), self.progress.dropped);
             self.tell(Gap::slow_consumer(self.after + 1, kept));
+        }
+        if let Some(event) = log.after(self.after).next() {
+            self.progress.oldest_micros = event.ts_micros();
         }
         self.copy(log, end);
     }
 
     fn tell(&mut self, gap: Gap) {
-        let topic = self.subscription.topic().name();
+        let topic = self.subscription.topic();
+        topic.metrics().gaps.count(gap.reason.as_str());
         if !mutated(Mutation::SkipUntold) {
-            push_gap(&mut self.piece.bytes, topic, &gap);
+            push_gap(&mut self.piece.bytes, topic.name(), &gap);
         }
         self.after += gap.count();
     }

@@ -3,12 +3,15 @@
 use std::collections::BinaryHeap;
 
 use super::Topic;
+use crate::metrics::SharedMetrics;
 use crate::sync::{Arc, AtomicU64, AtomicUsize, HashMap, Mutex, Ordering, Weak};
 
 /// When the budget is exceeded, this part of it is freed beyond need, so that it is not exceeded again at once.
 const SLACK: usize = 64;
 
 pub(super) struct Ledger {
+    /// Counts beyond topics and their lives.
+    pub(super) metrics: SharedMetrics,
     max_bytes: usize,
     bytes: AtomicUsize,
     subscriptions: AtomicUsize,
@@ -18,8 +21,9 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    pub(super) fn new(max_bytes: usize) -> Ledger {
+    pub(super) fn new(max_bytes: usize, metrics: SharedMetrics) -> Ledger {
         Ledger {
+            metrics,
             max_bytes,
             bytes: AtomicUsize::new(0),
             subscriptions: AtomicUsize::new(0),

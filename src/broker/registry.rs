@@ -7,6 +7,7 @@ use super::ledger::Ledger;
 use super::log::LogBounds;
 use super::topic::TopicSettings;
 use crate::config::{Config, OverflowPolicy};
+use crate::metrics::SharedMetrics;
 use crate::protocol::TopicName;
 use crate::sync::{Arc, AtomicBool, HashMap, Ordering, RwLock};
 
@@ -37,7 +38,13 @@ pub(crate) enum CreateError {
 }
 
 impl Broker {
+    #[cfg(test)]
     pub(crate) fn new(config: &Config) -> Broker {
+        Broker::counted(config, std::sync::Arc::default())
+    }
+
+    /// No topics yet; what happens to them is counted in `metrics`.
+    pub(crate) fn counted(config: &Config, metrics: SharedMetrics) -> Broker {
         Broker {
             topics: RwLock::default(),
             max_topics: config.max_topics,
@@ -50,7 +57,7 @@ impl Broker {
                 overflow: config.overflow,
                 block_timeout: config.block_timeout,
             },
-            ledger: Arc::new(Ledger::new(config.max_memory_bytes)),
+            ledger: Arc::new(Ledger::new(config.max_memory_bytes, metrics)),
             draining: Arc::new(AtomicBool::new(false)),
         }
     }
@@ -103,6 +110,11 @@ impl Broker {
 
     pub(crate) fn subscription_count(&self) -> usize {
         self.ledger.subscriptions()
+    }
+
+    /// What was counted.
+    pub(crate) fn metrics(&self) -> &SharedMetrics {
+        &self.ledger.metrics
     }
 
     /// Bytes of all retained events.

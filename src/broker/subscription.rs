@@ -199,11 +199,12 @@ impl Subscription {
         self.position.load(Ordering::SeqCst)
     }
 
-    /// Live events that it has neither sent nor told, for observers; 0 once it ended. Takes no lock: what is published
+    /// Live events that it has neither sent nor told, for observers; `None` once ended. Takes no lock: what is published
     /// meanwhile may or may not be counted.
-    pub(crate) fn lag(&self) -> u64 {
+    pub(crate) fn lag(&self) -> Option<u64> {
         let position = self.position();
-        self.end_of(self.topic.head()).saturating_sub(position)
+        let lag = self.end_of(self.topic.head()).saturating_sub(position);
+        (position != u64::MAX).then_some(lag)
     }
 
     /// Events skipped for slowness since it began.

@@ -8,13 +8,14 @@ mod view;
 use std::time::Duration;
 
 use super::fan_out::FanOut;
-use super::history::find_start;
+use super::history::{Start, find_start};
 use super::ledger::Ledger;
 use super::log::{Log, LogBounds};
 use super::room::Room;
 use super::roster::Roster;
 use super::{Batch, Outlet, Subscription};
 use crate::config::OverflowPolicy;
+use crate::metrics::Metrics;
 use crate::protocol::{ClientId, Gap, StartAt, Timestamp, TopicName};
 use crate::sync::{
     Arc, AtomicBool, AtomicU64, AtomicUsize, Mutation, Ordering, RwLock, Weak, mutated,
@@ -47,6 +48,9 @@ pub(crate) struct Topic {
     fan_out: FanOut,
     /// Everything up to here has been offered to every subscriber.
     offered: AtomicU64,
+    /// When the oldest event was published that no fan-out has begun with, in microseconds since 1970; 0 when none.
+    /// For the metrics alone, so no model checker looks at it.
+    unoffered_since: std::sync::atomic::AtomicU64,
     room: Room,
     ledger: Arc<Ledger>,
     draining: Arc<AtomicBool>,
@@ -106,6 +110,7 @@ impl Topic {
             dropped: AtomicU64::new(0),
             fan_out: FanOut::default(),
             offered: AtomicU64::new(0),
+            unoffered_since: std::sync::atomic::AtomicU64::new(0),
             room: Room::default(),
             ledger: Arc::clone(ledger),
             draining: Arc::clone(draining),
@@ -147,6 +152,10 @@ impl Topic {
         self.retained_bytes.load(Ordering::Relaxed)
     }
 
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.ledger.metrics
+    }
+
     pub(super) fn count_dropped(&self, events: u64) {
         self.dropped.fetch_add(events, Ordering::Relaxed);
     }
@@ -176,8 +185,9 @@ impl Topic {
         if is_over && !mutated(Mutation::TakeOverWhenOver) {
             return Err(SubscribeError::ConnectionOver);
         }
-        let start = find_start(&state.log, &self.epoch, start_at)
-            .map_err(|_| SubscribeError::AheadOfTopic)?;
+        let start = find_start(&state.log, &self.epoch, start_at);
+        self.count_resume(start_at, start.as_ref().ok());
+        let start = start.map_err(|_| SubscribeError::AheadOfTopic)?;
         let seq = state.log.head();
         let subscription = Arc::new(Subscription::new(
             Arc::clone(self),
@@ -199,6 +209,22 @@ impl Topic {
             gap: start.gap,
             replaced,
         })
+    }
+
+    /// Counts how a subscription that goes on behind a position begins; `None`: it does not.
+    fn count_resume(&self, start_at: &StartAt, start: Option<&Start>) {
+        if matches!(start_at, StartAt::Last(_)) {
+            return;
+        }
+        let metrics = &self.ledger.metrics;
+        let gap = start.map(|start| start.gap.map(|gap| gap.reason.as_str()));
+        metrics.resumes.count(match gap {
+            None => "refused",
+            Some(gap) => gap.unwrap_or("recovered"),
+        });
+        if let Some(Some(reason)) = gap {
+            metrics.gaps.count(reason);
+        }
     }
 
     /// Takes a subscription off the roster; does nothing if it is not there.

@@ -143,6 +143,12 @@ pub(super) struct Limits {
     #[arg(value_parser = value::number(ranges::REST_WORKERS))]
     rest_workers: usize,
 
+    /// Topics with series of their own in /metrics, the busiest first; 0 is none
+    #[arg(long, env = "PUBSUB_METRICS_TOPICS", value_name = "TOPICS")]
+    #[arg(default_value_t = defaults().metrics_topics)]
+    #[arg(value_parser = value::number(ranges::METRICS_TOPICS))]
+    metrics_topics: usize,
+
     /// Origins whose pages may connect besides the server's own; * is any [default: none]
     #[arg(long, env = "PUBSUB_ALLOWED_ORIGINS", value_name = "ORIGINS")]
     #[arg(default_value_t = Origins(defaults().allowed_origins))]
@@ -227,6 +233,7 @@ impl Settings {
             max_publish_rate: limits.max_publish_rate,
             send_buffer_bytes: limits.send_buffer_bytes.0,
             rest_workers: limits.rest_workers,
+            metrics_topics: limits.metrics_topics,
             allowed_origins: limits.allowed_origins.0,
             heartbeat: times.heartbeat_secs.0,
             heartbeat_json: times.heartbeat_json,

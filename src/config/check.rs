@@ -71,7 +71,12 @@ impl Config {
             self.max_publish_rate,
             &ranges::MAX_PUBLISH_RATE,
         )?;
-        within("rest_workers", self.rest_workers, &ranges::REST_WORKERS)
+        within("rest_workers", self.rest_workers, &ranges::REST_WORKERS)?;
+        within(
+            "metrics_topics",
+            self.metrics_topics,
+            &ranges::METRICS_TOPICS,
+        )
     }
 
     fn validate_bytes(&self) -> Result<(), InvalidConfig> {

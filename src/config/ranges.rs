@@ -47,3 +47,5 @@ pub const DRAIN_TIMEOUT: RangeInclusive<Duration> = Duration::ZERO..=HOUR;
 pub const SEND_BUFFER_BYTES: RangeInclusive<usize> = 1..=64 << 20;
 /// [`Config::rest_workers`](super::Config::rest_workers), threads.
 pub const REST_WORKERS: RangeInclusive<usize> = 1..=256;
+/// [`Config::metrics_topics`](super::Config::metrics_topics), topics.
+pub const METRICS_TOPICS: RangeInclusive<usize> = 0..=10_000;

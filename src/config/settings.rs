@@ -152,7 +152,7 @@ impl Config {
     }
 
     /// Takes the configuration apart, so that a new field does not compile until it is shown.
-    fn values(&self) -> [(&'static str, Option<SettingValue>); 23] {
+    fn values(&self) -> [(&'static str, Option<SettingValue>); 24] {
         let Config {
             host,
             port,
@@ -174,6 +174,7 @@ impl Config {
             drain_timeout,
             send_buffer_bytes,
             rest_workers,
+            metrics_topics,
             allowed_origins,
             api_key,
             keys_file,
@@ -205,6 +206,7 @@ impl Config {
             ("drain_timeout_secs", time(*drain_timeout)),
             ("send_buffer_bytes", whole(*send_buffer_bytes)),
             ("rest_workers", whole(*rest_workers)),
+            ("metrics_topics", whole(*metrics_topics)),
             ("api_key", api_key.as_ref().map(|_| SettingValue::Secret)),
             ("keys_file", keys_file.as_deref().and_then(path)),
             (

@@ -42,6 +42,13 @@ impl EventFrame {
         std::str::from_utf8(&self.bytes()[end - Timestamp::LEN..end]).unwrap_or_default()
     }
 
+    /// When it was published, in microseconds since 1970: its `ts`, which is the last of its text.
+    pub(crate) fn ts_micros(&self) -> u64 {
+        let text = self.bytes().strip_suffix(br#""}"#).unwrap_or_default();
+        let ts = text.last_chunk::<{ Timestamp::LEN }>();
+        ts.map_or(0, Timestamp::read_micros)
+    }
+
     /// The JSON text inside the frame.
     pub(crate) fn json(&self) -> &str {
         let (header, _) = frame_lengths(self.bytes());
@@ -131,7 +138,8 @@ mod tests {
             let payload: Box<RawValue> = serde_json::from_str(&raw).unwrap();
             let id = "urn:uuid:550E8400-e29b-41d4-a716-446655440000";
             let message = Message::new(id, &payload).unwrap();
-            let frame = encode_event(&TopicName::new("t").unwrap(), &message, seq, Timestamp::now());
+            let ts = Timestamp::now();
+            let frame = encode_event(&TopicName::new("t").unwrap(), &message, seq, ts);
             prop_assert_eq!(frame.bytes().len(), header_len(frame.json().len()) + frame.json().len());
             let text = frame.json();
             let value: serde_json::Value = serde_json::from_str(text).unwrap();
@@ -139,6 +147,7 @@ mod tests {
             prop_assert_eq!(value["message"]["id"].as_str(), Some(id));
             prop_assert_eq!(value["ts"].as_str(), Some(frame.ts()));
             prop_assert!(text.contains(&raw));
+            prop_assert_eq!(frame.ts_micros(), ts.micros());
         }
     }
 }

@@ -6,7 +6,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A moment, as the text `2026-11-20T09:30:00.123456Z`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Timestamp([u8; Timestamp::LEN]);
+pub(crate) struct Timestamp {
+    text: [u8; Timestamp::LEN],
+    /// The same moment, in microseconds since 1970.
+    micros: u64,
+}
+
+/// From the first of March of the year 0 to the first of January of 1970.
+const DAYS_TO_EPOCH: u64 = 719_468;
 
 /// The text of a whole second, up to the point before the fraction.
 type Second = [u8; "2026-11-20T09:30:00.".len()];
@@ -21,16 +28,24 @@ impl Timestamp {
     pub(crate) const LEN: usize = "2026-11-20T09:30:00.123456Z".len();
 
     /// Not after any other.
-    pub(crate) const EARLIEST: Timestamp = Timestamp(*b"1970-01-01T00:00:00.000000Z");
+    pub(crate) const EARLIEST: Timestamp = Timestamp {
+        text: *b"1970-01-01T00:00:00.000000Z",
+        micros: 0,
+    };
 
     /// The current moment of the system clock.
     pub(crate) fn now() -> Timestamp {
-        // A clock before 1970 shows 1970.
-        Timestamp::of(
-            SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default(),
-        )
+        Timestamp::of(since_epoch())
+    }
+
+    /// The current moment of the system clock, in microseconds since 1970.
+    pub(crate) fn now_micros() -> u64 {
+        as_micros(since_epoch())
+    }
+
+    /// In microseconds since 1970.
+    pub(crate) fn micros(self) -> u64 {
+        self.micros
     }
 
     fn of(since_epoch: Duration) -> Timestamp {
@@ -42,12 +57,44 @@ impl Timestamp {
             *digit = b'0' + (micros % 10) as u8;
             micros /= 10;
         }
-        Timestamp(text)
+        Timestamp {
+            text,
+            micros: as_micros(since_epoch),
+        }
+    }
+
+    /// What a text of this form says, in microseconds since 1970.
+    pub(crate) fn read_micros(text: &[u8; Timestamp::LEN]) -> u64 {
+        let number = |from: usize, digits: usize| {
+            let digits = text[from..from + digits].iter();
+            digits.fold(0, |number, digit| number * 10 + u64::from(digit & 0xF))
+        };
+        let days = days_since_epoch(number(0, 4), number(5, 2), number(8, 2));
+        let seconds = ((days * 24 + number(11, 2)) * 60 + number(14, 2)) * 60 + number(17, 2);
+        seconds * 1_000_000 + number(20, 6)
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.0
+        &self.text
     }
+}
+
+/// A clock before 1970 shows 1970.
+fn since_epoch() -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.unwrap_or_default()
+}
+
+fn as_micros(time: Duration) -> u64 {
+    time.as_secs() * 1_000_000 + u64::from(time.subsec_micros())
+}
+
+/// Years are counted from March, so that a leap day is the last of its year.
+fn days_since_epoch(year: u64, month: u64, day: u64) -> u64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let days = year * 365 + year / 4 - year / 100 + year / 400 + day_of_year;
+    days.saturating_sub(DAYS_TO_EPOCH)
 }
 
 fn second_text(second: u64) -> Second {
@@ -67,7 +114,7 @@ fn second_text(second: u64) -> Second {
 
 impl fmt::Debug for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(std::str::from_utf8(&self.0).unwrap_or_default())
+        f.write_str(std::str::from_utf8(&self.text).unwrap_or_default())
     }
 }
 
@@ -87,7 +134,10 @@ mod tests {
         fn the_text_names_the_moment(secs in 0u64..250_000_000_000, micros in 0u32..1_000_000) {
             let text = format!("{:?}", Timestamp::of(Duration::new(secs, micros * 1000)));
             let read: jiff::Timestamp = text.parse().unwrap();
-            prop_assert_eq!(read.as_microsecond(), i64::try_from(secs).unwrap() * 1_000_000 + i64::from(micros));
+            let expected = secs * 1_000_000 + u64::from(micros);
+            prop_assert_eq!(read.as_microsecond(), i64::try_from(expected).unwrap());
+            prop_assert_eq!(Timestamp::read_micros(text.as_bytes().try_into().unwrap()), expected);
+            prop_assert_eq!(Timestamp::of(Duration::new(secs, micros * 1000)).micros(), expected);
         }
     }
 }

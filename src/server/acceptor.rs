@@ -9,6 +9,7 @@ use std::time::Duration;
 use nix::libc::{EMFILE, ENFILE};
 
 use super::panics::Panics;
+use crate::metrics::SharedMetrics;
 use crate::sync::Arc;
 use crate::sync::channel::{Receiver, RecvTimeoutError, Sender};
 
@@ -30,6 +31,7 @@ pub(super) struct Acceptor {
     /// A descriptor kept for the day when there is none left: with it a connection can still be told so.
     spare: Option<File>,
     panics: Panics,
+    metrics: SharedMetrics,
 }
 
 impl Acceptor {
@@ -40,6 +42,7 @@ impl Acceptor {
         admit: Box<Admit>,
         refuse: Sender<Arc<TcpStream>>,
         panics: Panics,
+        metrics: SharedMetrics,
     ) -> Acceptor {
         Acceptor {
             listener,
@@ -49,6 +52,7 @@ impl Acceptor {
             refuse,
             spare: File::open(SPARE).ok(),
             panics,
+            metrics,
         }
     }
 
@@ -100,6 +104,7 @@ impl Acceptor {
             Some(_) => (self.admit)(socket, peer),
             None => {
                 tracing::warn!(%peer, "out of file descriptors: connection refused");
+                self.metrics.rejected.count("no_descriptor");
                 Err(Arc::new(socket))
             }
         };

@@ -10,6 +10,7 @@ use std::time::Instant;
 use super::panics::Panics;
 use super::presence::Presence;
 use super::websocket::{Connection, EndReason};
+use crate::metrics::SharedMetrics;
 use crate::sync::channel::{Receiver, Sender, unbounded};
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{
@@ -25,14 +26,13 @@ pub(crate) struct Connections {
     next_id: AtomicU64,
     /// Guards the list, which is by id. Held while a thread is started, so that none can end before it is listed.
     live: Mutex<BTreeMap<u64, Live>>,
-    /// Events delivered by WebSockets that have left the list. Written under its lock.
-    delivered_by_ended: AtomicU64,
     /// No connection becomes a WebSocket any more. Written under the lock of the list.
     closed: AtomicBool,
     /// A connection left the list.
     left: Condvar,
     ended: Sender<Ended>,
     panics: Panics,
+    pub(super) metrics: SharedMetrics,
 }
 
 struct Live {
@@ -68,18 +68,22 @@ pub(crate) struct Reaper {
 
 impl Connections {
     /// An empty list, and the reaper that keeps it in order.
-    pub(crate) fn start(cap: usize, panics: Panics) -> io::Result<(Arc<Connections>, Reaper)> {
+    pub(crate) fn start(
+        cap: usize,
+        panics: Panics,
+        metrics: SharedMetrics,
+    ) -> io::Result<(Arc<Connections>, Reaper)> {
         let (sender, receiver) = unbounded();
         let connections = Arc::new(Connections {
             cap,
             open: Arc::default(),
             next_id: AtomicU64::new(1),
             live: Mutex::default(),
-            delivered_by_ended: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             left: Condvar::new(),
             ended: sender,
             panics,
+            metrics,
         });
         let thread = thread::Builder::new().name("reaper".to_owned()).spawn({
             let connections = Arc::clone(&connections);
@@ -92,6 +96,11 @@ impl Connections {
                 thread,
             },
         ))
+    }
+
+    /// How many there may be at once.
+    pub(crate) fn cap(&self) -> usize {
+        self.cap
     }
 
     /// The count of open connections, for observers.
@@ -110,6 +119,7 @@ impl Connections {
         let socket = Arc::new(socket);
         if self.open.fetch_add(1, Ordering::Relaxed) >= self.cap {
             self.open.fetch_sub(1, Ordering::Relaxed);
+            self.metrics.rejected.count("full");
             return Err(socket);
         }
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
@@ -138,10 +148,12 @@ impl Connections {
                         thread,
                     },
                 );
+                self.metrics.accepted();
                 Ok(())
             }
             Err(error) => {
                 tracing::warn!(%error, "no thread for a new connection");
+                self.metrics.rejected.count("no_thread");
                 Err(socket)
             }
         }
@@ -219,7 +231,7 @@ impl Connections {
         for event in ended {
             let Ended::Connection(id) = event else { return };
             // Not listed: its thread could not be started.
-            let live = self.take(id);
+            let live = self.live.lock().remove(&id);
             self.panics.catch(|| live.map(|live| self.bury(id, live)));
             self.open.fetch_sub(1, Ordering::Relaxed);
             self.left.notify_all();
@@ -232,17 +244,6 @@ impl Connections {
         }
         drop((live.socket, live.websocket));
         tracing::trace!(connection = id, "connection forgotten");
-    }
-
-    /// Takes a connection whose thread is at its end off the list.
-    fn take(&self, id: u64) -> Option<Live> {
-        let mut live = self.live.lock();
-        let ended = live.remove(&id)?;
-        if let Some(websocket) = &ended.websocket {
-            self.delivered_by_ended
-                .fetch_add(websocket.delivered(), Ordering::Relaxed);
-        }
-        Some(ended)
     }
 }
 

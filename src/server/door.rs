@@ -12,6 +12,7 @@ use super::acceptor::{Acceptor, Admit};
 use super::panics::Panics;
 use super::refuser;
 use crate::config::Config;
+use crate::metrics::SharedMetrics;
 use crate::sync::Arc;
 use crate::sync::channel::{Sender, bounded};
 
@@ -68,14 +69,15 @@ impl Door {
         listener: TcpListener,
         admit: Box<Admit>,
         panics: &Panics,
+        metrics: &SharedMetrics,
     ) -> io::Result<Door> {
         let listener = Arc::new(listener);
         let closing = Arc::new(AtomicBool::new(false));
         let (wake, woken) = bounded(1);
         let (refuse, refused) = bounded(MAX_TO_REFUSE);
         let refusing = thread::Builder::new().name("refuser".to_owned()).spawn({
-            let panics = panics.clone();
-            move || refuser::run(&refused, &panics)
+            let (panics, metrics) = (panics.clone(), SharedMetrics::clone(metrics));
+            move || refuser::run(&refused, &panics, &metrics)
         })?;
         let accepting = thread::Builder::new().name("door".to_owned()).spawn({
             let acceptor = Acceptor::new(
@@ -85,6 +87,7 @@ impl Door {
                 admit,
                 refuse,
                 panics.clone(),
+                SharedMetrics::clone(metrics),
             );
             move || acceptor.run()
         })?;

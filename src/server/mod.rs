@@ -37,6 +37,7 @@ use self::serving::Serving;
 use self::websocket::{Connection, EndReason};
 use crate::access::{Guard, InvalidKeysFile};
 use crate::config::{Config, Setting};
+use crate::metrics::SharedMetrics;
 use crate::sync::{Arc, Ordering};
 
 /// How long an idle HTTP connection stays open after a shutdown began.
@@ -118,11 +119,17 @@ impl Server {
         let cap = capacity::admit(config.max_connections);
         cap.tell(&mut settings);
         let panics = Panics::default();
-        let (connections, reaper) = Connections::start(cap.connections, panics.clone())?;
+        let metrics = SharedMetrics::default();
+        let (connections, reaper) = Connections::start(
+            cap.connections,
+            panics.clone(),
+            SharedMetrics::clone(&metrics),
+        )?;
         let open = || {
             let serving = Serving::start(config, guard, &connections, panics.clone(), settings)?;
             let serving = Arc::new(serving);
-            let door = Door::open(listener, serving::admit(&serving, &connections), &panics)?;
+            let admit = serving::admit(&serving, &connections);
+            let door = Door::open(listener, admit, &panics, &metrics)?;
             Ok((serving, door))
         };
         let (serving, door) = match open() {

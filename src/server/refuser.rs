@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::http::Problem;
 use super::http::serve::refusal;
 use super::panics::Panics;
+use crate::metrics::Metrics;
 use crate::sync::Arc;
 use crate::sync::channel::{Receiver, RecvTimeoutError};
 
@@ -23,7 +24,7 @@ const MAX_KEPT: usize = 256;
 const MAX_SWEPT_BYTES: usize = 64 << 10;
 
 /// Answers until nobody hands over any more.
-pub(super) fn run(refused: &Receiver<Arc<TcpStream>>, panics: &Panics) {
+pub(super) fn run(refused: &Receiver<Arc<TcpStream>>, panics: &Panics, metrics: &Metrics) {
     let problem = Problem::unavailable("The server has all the connections it can hold");
     let mut kept = VecDeque::new();
     let mut next_sweep = Instant::now();
@@ -38,7 +39,11 @@ pub(super) fn run(refused: &Receiver<Arc<TcpStream>>, panics: &Panics) {
                 if kept.len() == MAX_KEPT {
                     kept.pop_front();
                 }
-                kept.extend(panics.catch(|| Refused::tell(socket, &problem)).flatten());
+                kept.extend(
+                    panics
+                        .catch(|| Refused::tell(socket, &problem, metrics))
+                        .flatten(),
+                );
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
@@ -59,11 +64,12 @@ struct Refused {
 
 impl Refused {
     /// `None` when there is nobody to tell.
-    fn tell(socket: Arc<TcpStream>, problem: &Problem) -> Option<Refused> {
+    fn tell(socket: Arc<TcpStream>, problem: &Problem, metrics: &Metrics) -> Option<Refused> {
         tracing::debug!("a connection is refused: the server is full");
         let answer = refusal(problem, false);
         socket.set_nonblocking(true).ok()?;
         let written = (&*socket).write(&answer).ok()?;
+        metrics.http_sent(written);
         socket.shutdown(Shutdown::Write).ok()?;
         (written == answer.len()).then(|| Refused {
             socket,

@@ -16,11 +16,12 @@ use super::http::{Problem, Request, target};
 use super::panics::Panics;
 use super::permit;
 use super::presence::Presence;
-use super::rest::Api;
-use super::websocket::{self, Connection, Opening, SlowConsumerLog, Socket};
+use super::rest::{Api, Vitals};
+use super::websocket::{self, Connection, Opening, Socket};
 use crate::access::{Guard, Principal};
 use crate::broker::Broker;
 use crate::config::{Config, Setting};
+use crate::metrics::SharedMetrics;
 use crate::sync::Arc;
 
 /// A REST handler never waits, so an answer that takes longer is a fault.
@@ -31,7 +32,7 @@ pub(super) struct Serving {
     pub(super) broker: Arc<Broker>,
     pub(super) guard: Arc<Guard>,
     pub(super) edge: Edge,
-    slow_log: Arc<SlowConsumerLog>,
+    websockets: websocket::Shared,
 }
 
 impl Serving {
@@ -43,13 +44,26 @@ impl Serving {
         settings: Vec<Setting>,
     ) -> io::Result<Serving> {
         let guard = Arc::new(guard);
-        let broker = Arc::new(Broker::new(&config));
-        let api = Api::new(Arc::clone(&broker), Arc::clone(connections) as _, settings);
+        let metrics = &connections.metrics;
+        let broker = Arc::new(Broker::counted(&config, SharedMetrics::clone(metrics)));
+        let vitals = Vitals {
+            panics: panics.clone(),
+            max_connections: connections.cap(),
+            max_memory_bytes: config.max_memory_bytes,
+            metrics_topics: config.metrics_topics,
+        };
+        let connected = Arc::clone(connections) as _;
+        let api = Api::new(Arc::clone(&broker), connected, vitals, settings);
         let handler: Arc<Handler> = Arc::new(move |request: &Request| api.respond(request));
         let options = GatewayOptions {
             workers: config.rest_workers,
             queue_timeout: config.request_timeout,
             answer_timeout: ANSWER_TIMEOUT,
+        };
+        let websockets = websocket::Shared {
+            slow_log: Arc::default(),
+            panics: panics.clone(),
+            metrics: SharedMetrics::clone(metrics),
         };
         let edge = Edge {
             gateway: Gateway::start(options, &handler, &panics)?,
@@ -61,9 +75,14 @@ impl Serving {
             write_timeout: config.write_timeout,
             waiting_answers: WaitingAnswers::default(),
             permit: {
-                let guard = Arc::clone(&guard);
+                let (guard, metrics) = (Arc::clone(&guard), SharedMetrics::clone(metrics));
                 Box::new(move |head, presence| {
-                    if let Some(principal) = permit::request(&guard, head)? {
+                    let permitted = permit::request(&guard, head).inspect_err(|problem| {
+                        if problem.is_unauthorized() {
+                            metrics.auth_failures.count("rest");
+                        }
+                    });
+                    if let Some(principal) = permitted? {
                         presence.belongs_to(principal);
                     }
                     Ok(())
@@ -76,13 +95,14 @@ impl Serving {
                 Box::new(move |request, event_bytes| wait_for_room(&broker, request, event_bytes))
             },
             panics,
+            metrics: SharedMetrics::clone(metrics),
         };
         Ok(Serving {
             config,
             broker,
             guard,
             edge,
-            slow_log: Arc::default(),
+            websockets,
         })
     }
 
@@ -120,13 +140,12 @@ impl Serving {
         received: Vec<u8>,
     ) {
         let (id, peer) = (presence.id, presence.peer);
+        let metrics = self.broker.metrics();
         let refuse = |problem: &Problem| {
-            refuse(
-                socket,
-                problem,
-                head.is_for_head(),
-                self.config.write_timeout,
-            );
+            if problem.is_unauthorized() {
+                metrics.auth_failures.count("handshake");
+            }
+            refuse(socket, problem, head.is_for_head(), &self.edge);
             tracing::info!(connection = id, %peer, reason = problem.code, "websocket refused");
         };
         let judged = self.edge.panics.catch(|| self.judge(head));
@@ -140,8 +159,7 @@ impl Serving {
             principal,
             Socket::new(Arc::clone(socket)),
             &self.config,
-            Arc::clone(&self.slow_log),
-            self.edge.panics.clone(),
+            &self.websockets,
         );
         if !connections.upgrade(&opening.connection) {
             return refuse(&match presence.is_closing() {
@@ -154,11 +172,9 @@ impl Serving {
             return refuse(&Problem::unauthorized());
         }
         let answer = || {
-            write_by(
-                &**socket,
-                &response,
-                Deadline::after(self.config.write_timeout),
-            )
+            metrics.http_sent(response.len());
+            let deadline = Deadline::after(self.config.write_timeout);
+            write_by(&**socket, &response, deadline)
         };
         let read = |connection: &Arc<Connection>| {
             let socket = Arc::clone(socket);
@@ -166,6 +182,7 @@ impl Serving {
         };
         if let Err(error) = opening.run(answer, read) {
             tracing::warn!(connection = id, %error, "no thread for a new WebSocket");
+            metrics.rejected.count("no_thread");
             refuse(&Problem::unavailable(
                 "The server cannot hold another connection",
             ));

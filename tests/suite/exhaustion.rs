@@ -99,6 +99,8 @@ fn without_descriptors_new_clients_get_503_and_old_ones_are_served() {
             assert_served_and_quiet(&mut old);
             drop(taken);
             assert_recovered(&server);
+            let rejected = "pubsub_connections_rejected_total{reason=\"no_descriptor\"}";
+            assert!(server.metrics().count(rejected) >= 3);
         },
     );
 }
@@ -176,6 +178,8 @@ fn without_threads_new_clients_get_503_and_old_ones_are_served() {
             });
             setrlimit(Resource::RLIMIT_AS, soft, hard).unwrap();
             assert_recovered(&server);
+            let rejected = "pubsub_connections_rejected_total{reason=\"no_thread\"}";
+            assert!(server.metrics().count(rejected) >= 21);
         },
     );
 }

@@ -26,6 +26,7 @@ mod head;
 mod heartbeat;
 mod http_strictness;
 mod limits;
+mod metrics;
 mod ordering;
 mod overflow;
 mod panics;

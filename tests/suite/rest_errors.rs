@@ -81,6 +81,7 @@ fn a_wrong_method_is_answered_405_with_what_is_allowed() {
         ("DELETE", "/topics/orders/messages", "GET, HEAD, POST"),
         ("POST", "/health", "GET, HEAD"),
         ("DELETE", "/stats", "GET, HEAD"),
+        ("POST", "/metrics", "GET, HEAD"),
         ("POST", "/livez", "GET, HEAD"),
         ("PUT", "/readyz", "GET, HEAD"),
         ("OPTIONS", "/topics", "GET, HEAD, POST"),

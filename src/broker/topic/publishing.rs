@@ -58,6 +58,9 @@ impl Topic {
         }
         state.log.append(event);
         state.newest = ts;
+        if self.unoffered_since.load(Ordering::Relaxed) == 0 {
+            self.unoffered_since.store(ts.micros(), Ordering::Relaxed);
+        }
         self.head.store(seq, Ordering::Release);
         self.book(&state.log);
         drop(state);
@@ -98,6 +101,8 @@ impl Topic {
 
     /// Offers piece after piece to all, so that they share what is gathered.
     fn offer_all(&self, batch: &mut Batch) {
+        // Before the head is read: an event in between counts for the next fan-out, too, but never for none.
+        let since = self.unoffered_since.swap(0, Ordering::Relaxed);
         let head = self.head();
         let subscribers = self.subscribers();
         let _held = mutated(Mutation::SendUnderTopicLock).then(|| self.state.read());
@@ -117,7 +122,12 @@ impl Topic {
                 .iter()
                 .for_each(|subscription| self.check_lag(subscription));
         }
+        let metrics = &self.ledger.metrics;
+        metrics.published(head - self.offered.load(Ordering::Relaxed));
         self.offered.store(head, Ordering::Release);
+        if since > 0 && !subscribers.is_empty() {
+            metrics.fan_out_latency.observe_since(since);
+        }
     }
 
     /// Waits until an event of this size would push no unread event out, at most `timeout`; then ends whoever stands

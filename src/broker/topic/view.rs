@@ -42,6 +42,29 @@ impl Topic {
         })
     }
 
+    /// Publishes since the topic was created.
+    pub(crate) fn message_count(&self) -> u64 {
+        self.head()
+    }
+
+    /// Events skipped for slow subscribers, counted once for each.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of retained events.
+    pub(crate) fn history_bytes(&self) -> usize {
+        self.retained_bytes()
+    }
+
+    /// Shows how many live events each subscription has still to get. No lock is held meanwhile.
+    pub(crate) fn each_lag(&self, see: impl FnMut(u64)) {
+        if self.subscriber_count() > 0 {
+            let subscribers = self.subscribers();
+            subscribers.iter().filter_map(|s| s.lag()).for_each(see);
+        }
+    }
+
     pub(crate) fn stats(&self) -> TopicStats {
         let state = self.state.read();
         let (head, first) = (state.log.head(), state.log.history_start());
@@ -64,7 +87,7 @@ impl Topic {
             history_size: bounds.history_size,
             max_history_bytes: bounds.bytes,
             max_queue_size: bounds.max_queue_size,
-            dropped: self.dropped.load(Ordering::Relaxed),
+            dropped: self.dropped(),
         }
     }
 }

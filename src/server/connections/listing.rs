@@ -17,13 +17,6 @@ impl Connected for Connections {
         self.open.load(Ordering::Relaxed)
     }
 
-    fn delivered(&self) -> u64 {
-        let live = self.live.lock();
-        let websockets = live.values().filter_map(|live| live.websocket.as_ref());
-        let living: u64 = websockets.map(|websocket| websocket.delivered()).sum();
-        living + self.delivered_by_ended.load(Ordering::Relaxed)
-    }
-
     fn list(&self, limit: usize) -> (usize, Vec<ConnectionLine>) {
         let (total, handles) = self.handles(limit);
         let lines = handles.iter().map(line).collect();

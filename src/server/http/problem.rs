@@ -41,6 +41,10 @@ impl Problem {
             .with_header("WWW-Authenticate", "Bearer")
     }
 
+    pub(crate) fn is_unauthorized(&self) -> bool {
+        self.status == 401
+    }
+
     pub(crate) fn forbidden(detail: impl Into<String>) -> Problem {
         Problem::new(403, "FORBIDDEN", detail)
     }

@@ -16,6 +16,7 @@ use super::origin;
 use super::problem::Problem;
 use super::stream::{ReadEnd, RequestLimits, RequestStream};
 use super::waiting_answers::WaitingAnswers;
+use crate::metrics::SharedMetrics;
 use crate::server::panics::Panics;
 use crate::server::presence::Presence;
 use crate::sync::{Arc, AtomicBool, Ordering};
@@ -32,6 +33,7 @@ pub(crate) struct Edge {
     /// Set while the server goes down: every answer is then the last on its connection.
     pub(crate) draining: Arc<AtomicBool>,
     pub(crate) panics: Panics,
+    pub(crate) metrics: SharedMetrics,
 }
 
 /// Judges by its head who makes a request, and whether he may; notes whose connection it is. A stranger gets status 401.
@@ -58,7 +60,7 @@ pub(crate) fn serve(stream: &Arc<TcpStream>, presence: &Presence, edge: &Edge) -
         stream,
         presence,
         edge,
-        requests: RequestStream::new(Arc::clone(stream), edge.limits),
+        requests: RequestStream::new(Arc::clone(stream), edge.limits, Arc::clone(&edge.metrics)),
         head_only: false,
         answered: 0,
     };
@@ -80,14 +82,10 @@ pub(crate) fn serve(stream: &Arc<TcpStream>, presence: &Presence, edge: &Edge) -
 }
 
 /// Answers with a problem and ends the connection so that the answer arrives. `head_only` when it answers a HEAD.
-pub(crate) fn refuse(
-    stream: &TcpStream,
-    problem: &Problem,
-    head_only: bool,
-    write_timeout: Duration,
-) {
+pub(crate) fn refuse(stream: &TcpStream, problem: &Problem, head_only: bool, edge: &Edge) {
     let bytes = refusal(problem, head_only);
-    if write_by(stream, &bytes, Deadline::after(write_timeout)).is_ok() {
+    if write_by(stream, &bytes, Deadline::after(edge.write_timeout)).is_ok() {
+        edge.metrics.http_sent(bytes.len());
         close_gently(stream);
     }
 }
@@ -124,8 +122,7 @@ impl Connection<'_> {
                 Err(Stop::Read(ReadEnd::Closed(reason))) => return End::Closed(reason),
                 Err(Stop::Read(ReadEnd::Refused(problem))) => {
                     self.answered += 1;
-                    let timeout = self.edge.write_timeout;
-                    refuse(self.stream, &problem, self.head_only, timeout);
+                    refuse(self.stream, &problem, self.head_only, self.edge);
                     return End::Closed(problem.code);
                 }
             }
@@ -175,7 +172,7 @@ impl Connection<'_> {
     fn check(&self, head: &Head) -> Result<Result<(), Problem>, Stop> {
         match (self.edge.permit)(head, self.presence) {
             Ok(()) => Ok(check_origin(head, &self.edge.allowed_origins)),
-            Err(problem) if problem.status == 401 && head.body != BodyLength::None => {
+            Err(problem) if problem.is_unauthorized() && head.body != BodyLength::None => {
                 Err(problem.into())
             }
             Err(problem) => Ok(Err(problem)),
@@ -208,6 +205,7 @@ impl Connection<'_> {
             return Err(Stop::closed("an answer was not taken in time"));
         }
         drop(place);
+        self.edge.metrics.http_sent(bytes.len());
         if delivery.close {
             self.answered += 1;
             close_gently(self.stream);

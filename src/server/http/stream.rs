@@ -14,6 +14,7 @@ use super::fields::BodyLength;
 use super::head::{self, Head};
 use super::problem::Problem;
 use super::scan::HeadScanner;
+use crate::metrics::{Protocol, SharedMetrics};
 
 const READ_BYTES: usize = 4 * 1024;
 /// A body that proves to be long is read in larger pieces.
@@ -49,16 +50,22 @@ pub(crate) struct RequestStream {
     stream: Arc<TcpStream>,
     received: Vec<u8>,
     limits: RequestLimits,
+    metrics: SharedMetrics,
     /// Of the request whose head was read last.
     deadline: Deadline,
 }
 
 impl RequestStream {
-    pub(crate) fn new(stream: Arc<TcpStream>, limits: RequestLimits) -> RequestStream {
+    pub(crate) fn new(
+        stream: Arc<TcpStream>,
+        limits: RequestLimits,
+        metrics: SharedMetrics,
+    ) -> RequestStream {
         RequestStream {
             stream,
             received: Vec::new(),
             limits,
+            metrics,
             deadline: Deadline::after(limits.request_timeout),
         }
     }
@@ -140,6 +147,7 @@ impl RequestStream {
         if !head.expects_continue || !self.received.is_empty() {
             return Ok(());
         }
+        self.metrics.http_sent(CONTINUE.len());
         write_by(&*self.stream, CONTINUE, self.deadline).map_err(|_| ReadEnd::Closed("reset"))
     }
 
@@ -189,6 +197,7 @@ impl RequestStream {
         let result = read_by(&*self.stream, buffer, deadline);
         let read = result.as_ref().copied().unwrap_or(0);
         self.received.truncate(before + read);
+        self.metrics.received(Protocol::Http, read);
         result
     }
 }

@@ -16,9 +16,6 @@ pub(crate) trait Connected: Send + Sync {
     /// How many connections are open.
     fn count(&self) -> usize;
 
-    /// Events given to the sockets of all connections there ever were.
-    fn delivered(&self) -> u64;
-
     /// How many are known, and at most `limit` of them, by id.
     fn list(&self, limit: usize) -> (usize, Vec<ConnectionLine>);
 
@@ -86,7 +83,7 @@ fn as_lines<S: Serializer>(subscriptions: &[Arc<Subscription>], out: S) -> Resul
     out.collect_seq(subscriptions.iter().map(|subscription| SubscriptionLine {
         topic: subscription.topic().name().as_str(),
         client_id: subscription.client_id().as_str(),
-        lag: subscription.lag(),
+        lag: subscription.lag().unwrap_or(0),
         dropped: subscription.dropped(),
     }))
 }

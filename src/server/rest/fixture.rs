@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::{Api, Connected, ConnectionLine};
+use super::{Api, Connected, ConnectionLine, Vitals};
 use crate::broker::{Broker, Nobody, Subscription};
 use crate::config::Config;
 use crate::protocol::{ClientId, StartAt};
@@ -26,10 +26,6 @@ struct Connections(Mutex<Vec<Connection>>);
 impl Connected for Connections {
     fn count(&self) -> usize {
         self.0.lock().unwrap().len()
-    }
-
-    fn delivered(&self) -> u64 {
-        0
     }
 
     fn list(&self, limit: usize) -> (usize, Vec<ConnectionLine>) {
@@ -68,7 +64,13 @@ impl Server {
         };
         let broker = Arc::new(Broker::new(&config));
         let connections = Arc::new(Connections::default());
-        let api = Api::new(broker, Arc::clone(&connections) as _, config.settings());
+        let vitals = Vitals::default();
+        let api = Api::new(
+            broker,
+            Arc::clone(&connections) as _,
+            vitals,
+            config.settings(),
+        );
         Server { api, connections }
     }
 

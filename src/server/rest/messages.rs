@@ -30,13 +30,16 @@ impl Api {
         request: &Request,
     ) -> Result<Response, Problem> {
         self.refuse_while_draining()?;
+        let arrived = Timestamp::now();
         let message = read_message(request)?;
         let topic = self.topic(name)?;
         let seq = topic
-            .try_publish(&message, Timestamp::now())
+            .try_publish(&message, arrived)
             .map_err(|error| problems::publish_refused(name, &error))?
             .seq;
         topic.fan_out(&mut Batch::default());
+        let latency = &self.broker.metrics().publish_latency;
+        latency.observe_since(arrived.micros());
         let body = Published {
             status: "ok",
             topic: name.as_str(),

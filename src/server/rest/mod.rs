@@ -10,6 +10,7 @@ pub(crate) mod documents;
 mod fixture;
 mod history;
 mod messages;
+mod metrics;
 mod new_topic;
 mod observability;
 mod permission;
@@ -24,6 +25,7 @@ mod topics;
 use std::time::Instant;
 
 pub(crate) use connections::{Connected, ConnectionLine};
+pub(crate) use metrics::Vitals;
 pub(crate) use permission::{Need, need};
 use router::Route;
 
@@ -39,6 +41,7 @@ pub(crate) struct Api {
     broker: Arc<Broker>,
     started: Instant,
     connections: Arc<dyn Connected>,
+    vitals: Vitals,
     settings: Vec<Setting>,
 }
 
@@ -47,12 +50,14 @@ impl Api {
     pub(crate) fn new(
         broker: Arc<Broker>,
         connections: Arc<dyn Connected>,
+        vitals: Vitals,
         settings: Vec<Setting>,
     ) -> Api {
         Api {
             broker,
             started: Instant::now(),
             connections,
+            vitals,
             settings,
         }
     }
@@ -77,6 +82,7 @@ impl Api {
             Route::ShowSettings => Ok(self.show_settings()),
             Route::Health => Ok(self.health()),
             Route::Stats => Ok(self.stats()),
+            Route::Metrics => self.metrics(request),
             Route::Livez => Ok(self.livez()),
             Route::Readyz => self.readyz(),
             Route::OpenApi => Ok(self.openapi()),

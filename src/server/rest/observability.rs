@@ -52,7 +52,7 @@ impl Api {
             topics: self.broker.topic_count(),
             subscribers: self.broker.subscription_count(),
             connections: self.connections.count(),
-            delivered: self.connections.delivered(),
+            delivered: self.broker.metrics().delivered_total(),
             retained_bytes: self.broker.retained_bytes(),
             version: env!("CARGO_PKG_VERSION"),
         };

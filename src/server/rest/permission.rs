@@ -31,7 +31,8 @@ pub(crate) fn need(method: &str, path: &str) -> Need {
             | Route::CloseConnection(_)
             | Route::ShowSettings
             | Route::Health
-            | Route::Stats,
+            | Route::Stats
+            | Route::Metrics,
         ) => Need::Admin,
         Ok(Route::ShowTopic(topic) | Route::ReadMessages(topic)) => Need::Subscribe(topic),
         Ok(Route::PublishMessage(topic)) => Need::Publish(topic),
@@ -63,6 +64,8 @@ mod tests {
             ("DELETE", "/connections/1", Need::Admin),
             ("GET", "/config", Need::Admin),
             ("GET", "/", Need::Nothing),
+            ("GET", "/metrics", Need::Admin),
+            ("HEAD", "/metrics", Need::Admin),
             ("GET", "/livez", Need::Nothing),
             ("HEAD", "/ready%7A", Need::Nothing),
             ("POST", "/livez", Need::Nothing),

@@ -28,9 +28,33 @@ pub(super) fn read_history_query(query: Option<&str>) -> Result<StartAt, Problem
     parameters.start_at()
 }
 
+/// Reads a raw query that may have this one parameter.
+pub(super) fn read_single(query: Option<&str>, known: &str) -> Result<Option<String>, Problem> {
+    let mut found = None;
+    for (name, value) in
+        target::query_pairs(query.unwrap_or_default()).map_err(problems::malformed_query)?
+    {
+        if name != known {
+            return Err(unknown(&name));
+        }
+        if found.replace(value).is_some() {
+            return Err(repeated(&name));
+        }
+    }
+    Ok(found)
+}
+
+fn unknown(name: &str) -> Problem {
+    problems::invalid(format!("unknown query parameter '{name}'"))
+}
+
+fn repeated(name: &str) -> Problem {
+    problems::invalid(format!("query parameter '{name}' appears twice"))
+}
+
 impl Parameters {
     fn set(&mut self, name: &str, value: String) -> Result<(), Problem> {
-        let repeated = match name {
+        let is_repeated = match name {
             "last_n" => self.last_n.replace(whole_number(name, &value)?).is_some(),
             "after_seq" => self
                 .after_seq
@@ -39,7 +63,10 @@ impl Parameters {
             "epoch" => self.epoch.replace(value).is_some(),
             _ => return Err(unknown(name)),
         };
-        once(name, repeated)
+        if is_repeated {
+            return Err(repeated(name));
+        }
+        Ok(())
     }
 
     fn start_at(self) -> Result<StartAt, Problem> {
@@ -57,30 +84,11 @@ impl Parameters {
 
 /// Reads the query of a list: how many of it to show.
 pub(super) fn read_limit(query: Option<&str>) -> Result<usize, Problem> {
-    let mut limit = None;
-    let pairs = target::query_pairs(query.unwrap_or_default());
-    for (name, value) in pairs.map_err(problems::malformed_query)? {
-        if name != "limit" {
-            return Err(unknown(&name));
-        }
-        let repeated = limit.replace(whole_number(&name, &value)?).is_some();
-        once(&name, repeated)?;
-    }
-    Ok(limit.map_or(DEFAULT_LIMIT, |limit| {
-        usize::try_from(limit).unwrap_or(usize::MAX)
-    }))
-}
-
-fn unknown(name: &str) -> Problem {
-    problems::invalid(format_args!("unknown query parameter '{name}'"))
-}
-
-fn once(name: &str, repeated: bool) -> Result<(), Problem> {
-    if repeated {
-        let detail = format!("query parameter '{name}' appears twice");
-        return Err(problems::invalid(detail));
-    }
-    Ok(())
+    let limit = match read_single(query, "limit")? {
+        Some(value) => whole_number("limit", &value)?,
+        None => return Ok(DEFAULT_LIMIT),
+    };
+    Ok(usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
 /// Digits only; a number too large for 64 bits is the largest.

@@ -19,6 +19,7 @@ pub(super) enum Route {
     ShowSettings,
     Health,
     Stats,
+    Metrics,
     Livez,
     Readyz,
     OpenApi,
@@ -36,6 +37,7 @@ enum Resource {
     Settings,
     Health,
     Stats,
+    Metrics,
     Livez,
     Readyz,
     OpenApi,
@@ -70,6 +72,7 @@ pub(super) fn route(method: &str, path: &str) -> Result<Route, Problem> {
         (Resource::Settings, "GET") => Ok(Route::ShowSettings),
         (Resource::Health, "GET") => Ok(Route::Health),
         (Resource::Stats, "GET") => Ok(Route::Stats),
+        (Resource::Metrics, "GET") => Ok(Route::Metrics),
         (Resource::Livez, "GET") => Ok(Route::Livez),
         (Resource::Readyz, "GET") => Ok(Route::Readyz),
         (Resource::OpenApi, "GET") => Ok(Route::OpenApi),
@@ -90,6 +93,7 @@ impl Resource {
             | Resource::Settings
             | Resource::Health
             | Resource::Stats
+            | Resource::Metrics
             | Resource::Livez
             | Resource::Readyz
             | Resource::OpenApi
@@ -113,6 +117,7 @@ fn locate(path: &str) -> Result<Resource, Problem> {
         ["config"] => Ok(Resource::Settings),
         ["health"] => Ok(Resource::Health),
         ["stats"] => Ok(Resource::Stats),
+        ["metrics"] => Ok(Resource::Metrics),
         ["livez"] => Ok(Resource::Livez),
         ["readyz"] => Ok(Resource::Readyz),
         ["openapi.json"] => Ok(Resource::OpenApi),
@@ -178,6 +183,7 @@ mod tests {
             ("GET", "/config", Route::ShowSettings),
             ("GET", "/health", Route::Health),
             ("GET", "/stats", Route::Stats),
+            ("GET", "/metrics", Route::Metrics),
             ("GET", "/livez", Route::Livez),
             ("GET", "/readyz", Route::Readyz),
             ("GET", "/openapi.json", Route::OpenApi),
@@ -206,6 +212,7 @@ mod tests {
             "/config",
             "/health",
             "/stats",
+            "/metrics",
             "/livez",
             "/readyz",
             "/openapi.json",
@@ -246,7 +253,7 @@ mod tests {
             "/%FF",
             "/topics/%FF",
             "/topics%2Ft",
-            "/metrics",
+            "/metrics/",
             "/openapi",
             "/openapi.json/",
             "/topics/../health",

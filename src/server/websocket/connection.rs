@@ -104,7 +104,11 @@ impl Connection {
 
     /// Ends the connection at once: there is nobody to tell.
     pub(crate) fn abort(&self, reason: EndReason) {
-        let _ = self.end_reason.set(reason);
+        let _ = self.end_reason.set(match reason {
+            // The socket that was given up looks to the reader like a peer that went away.
+            EndReason::PeerGone if self.outbox.timed_out() => EndReason::WriteTimeout,
+            reason => reason,
+        });
         self.outbox.fail();
         self.release_subscriptions();
     }
@@ -135,14 +139,9 @@ impl Connection {
         subscriptions
     }
 
-    /// Events given to the kernel.
-    pub(crate) fn delivered(&self) -> u64 {
-        self.outbox.figures().delivered()
-    }
-
     /// Bytes that the kernel has not taken yet.
     pub(crate) fn pending_bytes(&self) -> usize {
-        self.outbox.figures().pending_bytes()
+        self.outbox.pending_bytes()
     }
 
     /// Ends every subscription, so that every count shows it.
@@ -229,7 +228,11 @@ impl Outlet for Connection {
 
     fn too_slow(&self, subscription: &Arc<Subscription>) {
         self.slow_log.disconnected(self.presence.id, subscription);
-        self.end(EndReason::SlowConsumer(subscription.topic().name().clone()));
+        let topic = subscription.topic();
+        self.end(EndReason::SlowConsumer(
+            topic.name().clone(),
+            topic.overflow(),
+        ));
     }
 
     fn is_over(&self) -> bool {
@@ -241,7 +244,7 @@ impl Outlet for Connection {
 fn last_frames(reason: &EndReason) -> Vec<u8> {
     let mut frames = Vec::new();
     match reason {
-        EndReason::SlowConsumer(topic) => push_slow_consumer(&mut frames, topic),
+        EndReason::SlowConsumer(topic, _) => push_slow_consumer(&mut frames, topic),
         EndReason::Unauthorized => push_error(&mut frames, None, &Fault::key_withdrawn()),
         EndReason::Internal => push_error(&mut frames, None, &Fault::internal()),
         _ => {}

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::config::OverflowPolicy;
 use crate::protocol::{CloseCode, TopicName};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,8 +17,8 @@ pub(crate) enum EndReason {
     TooBig,
     /// More fragments or control frames than the policy allows, or a message never finished.
     Policy(&'static str),
-    /// The overflow policy ended it; the topic it was too slow for.
-    SlowConsumer(TopicName),
+    /// The overflow policy ended it; the topic it was too slow for, and its policy.
+    SlowConsumer(TopicName, OverflowPolicy),
     /// A write did not finish in time.
     WriteTimeout,
     /// No answer to pings.
@@ -32,6 +33,25 @@ pub(crate) enum EndReason {
 }
 
 impl EndReason {
+    /// The reason in the metrics, where what the peer said has no place.
+    pub(super) fn label(&self) -> &'static str {
+        match self {
+            EndReason::PeerClosed(_) => "peer_closed",
+            EndReason::PeerGone => "peer_gone",
+            EndReason::Protocol(_) => "protocol",
+            EndReason::InvalidUtf8 => "invalid_utf8",
+            EndReason::TooBig => "too_big",
+            EndReason::Policy(_) => "policy",
+            EndReason::SlowConsumer(..) => "slow_consumer",
+            EndReason::WriteTimeout => "write_timeout",
+            EndReason::Heartbeat => "heartbeat",
+            EndReason::Shutdown => "shutdown",
+            EndReason::Unauthorized => "unauthorized",
+            EndReason::Administrator => "administrator",
+            EndReason::Internal => "internal",
+        }
+    }
+
     /// What the close frame says.
     pub(super) fn close_code(&self) -> CloseCode {
         match self {
@@ -41,7 +61,7 @@ impl EndReason {
             EndReason::InvalidUtf8 => CloseCode::INVALID_UTF8,
             EndReason::TooBig => CloseCode::TOO_BIG,
             EndReason::Policy(_) => CloseCode::POLICY,
-            EndReason::SlowConsumer(_) | EndReason::WriteTimeout => CloseCode::SLOW_CONSUMER,
+            EndReason::SlowConsumer(..) | EndReason::WriteTimeout => CloseCode::SLOW_CONSUMER,
             EndReason::Heartbeat => CloseCode::HEARTBEAT,
             EndReason::Shutdown => CloseCode::GOING_AWAY,
             EndReason::Unauthorized => CloseCode::UNAUTHORIZED,
@@ -60,7 +80,7 @@ impl fmt::Display for EndReason {
             EndReason::InvalidUtf8 => f.write_str("invalid UTF-8"),
             EndReason::TooBig => f.write_str("message too big"),
             EndReason::Policy(what) => write!(f, "policy: {what}"),
-            EndReason::SlowConsumer(topic) => write!(f, "slow consumer of '{topic}'"),
+            EndReason::SlowConsumer(topic, _) => write!(f, "slow consumer of '{topic}'"),
             EndReason::WriteTimeout => f.write_str("write timeout"),
             EndReason::Heartbeat => f.write_str("no answer to pings"),
             EndReason::Shutdown => f.write_str("server shutting down"),
@@ -76,8 +96,11 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
+    use crate::metrics::Metrics;
+
     #[test]
-    fn the_close_codes_are_those_of_the_document() {
+    fn every_reason_has_its_code_in_the_document_and_is_counted() {
+        let topic = TopicName::new("t").unwrap();
         let reasons = [
             EndReason::PeerClosed(None),
             EndReason::PeerGone,
@@ -85,7 +108,7 @@ mod tests {
             EndReason::InvalidUtf8,
             EndReason::TooBig,
             EndReason::Policy(""),
-            EndReason::SlowConsumer(TopicName::new("t").unwrap()),
+            EndReason::SlowConsumer(topic, OverflowPolicy::Block),
             EndReason::WriteTimeout,
             EndReason::Heartbeat,
             EndReason::Shutdown,
@@ -98,7 +121,7 @@ mod tests {
             match reason {
                 EndReason::PeerClosed(_) | EndReason::PeerGone | EndReason::Protocol(_) => {}
                 EndReason::InvalidUtf8 | EndReason::TooBig | EndReason::Policy(_) => {}
-                EndReason::SlowConsumer(_) | EndReason::WriteTimeout => {}
+                EndReason::SlowConsumer(..) | EndReason::WriteTimeout => {}
                 EndReason::Heartbeat | EndReason::Shutdown => {}
                 EndReason::Unauthorized | EndReason::Administrator => {}
                 EndReason::Internal => {}
@@ -114,5 +137,12 @@ mod tests {
         let listed = document["channels"]["socket"]["x-close-codes"].as_array();
         let listed = listed.unwrap().iter().map(|known| known["code"].as_u64());
         assert_eq!(listed.collect::<Option<BTreeSet<_>>>().unwrap(), codes);
+
+        let metrics = Metrics::default();
+        for reason in &reasons {
+            metrics.disconnects.count(reason.label());
+        }
+        let counts = metrics.disconnects.counts();
+        assert_eq!(counts.map(|(_, count)| count), [1; 13]);
     }
 }

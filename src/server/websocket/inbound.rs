@@ -9,12 +9,14 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use super::scanner::FrameScanner;
+use crate::metrics::{Protocol, SharedMetrics};
 use crate::sync::Arc;
 
 const SMALL_BYTES: usize = 4 << 10;
 const LARGE_BYTES: usize = 64 << 10;
 
 pub(super) struct Inbound {
+    metrics: SharedMetrics,
     socket: Arc<TcpStream>,
     buffer: Vec<u8>,
     /// The part of the buffer that tungstenite has not taken yet.
@@ -41,8 +43,13 @@ pub(super) enum Filled {
 
 impl Inbound {
     /// Takes over a socket and the bytes already received from it.
-    pub(super) fn new(socket: Arc<TcpStream>, received: Vec<u8>) -> Inbound {
+    pub(super) fn new(
+        socket: Arc<TcpStream>,
+        received: Vec<u8>,
+        metrics: SharedMetrics,
+    ) -> Inbound {
         let mut inbound = Inbound {
+            metrics,
             socket,
             unread: 0..received.len(),
             buffer: received,
@@ -101,7 +108,8 @@ impl Inbound {
             match (&*self.socket).read(&mut self.buffer) {
                 Ok(0) => return,
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return,
-                _ => {}
+                Ok(discarded) => self.metrics.received(Protocol::WebSocket, discarded),
+                Err(_) => {}
             }
         }
     }
@@ -126,6 +134,7 @@ impl Inbound {
                 other => break other?,
             }
         };
+        self.metrics.received(Protocol::WebSocket, received);
         self.unread = 0..received;
         self.watch();
         self.fit(received);

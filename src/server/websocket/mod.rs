@@ -26,7 +26,7 @@ pub(crate) use self::connection::Connection;
 pub(crate) use self::end::EndReason;
 pub(crate) use self::handshake::accept;
 pub(crate) use self::outbox::Socket;
-pub(crate) use self::slow_log::SlowConsumerLog;
+use self::slow_log::SlowConsumerLog;
 
 use self::inbound::Inbound;
 use self::outbox::{Outbox, Work};
@@ -35,6 +35,7 @@ use self::session::Session;
 use crate::access::Principal;
 use crate::broker::Broker;
 use crate::config::Config;
+use crate::metrics::{Metrics, SharedMetrics};
 use crate::server::panics::Panics;
 use crate::server::presence::Presence;
 use crate::sync::channel::{Receiver, bounded};
@@ -42,6 +43,14 @@ use crate::sync::{Arc, thread};
 
 /// A writer only copies bytes between buffers on the heap.
 const WRITER_STACK_BYTES: usize = 64 << 10;
+
+/// What all WebSockets of a server tell their troubles to.
+#[derive(Clone, Default)]
+pub(crate) struct Shared {
+    pub(in crate::server) slow_log: Arc<SlowConsumerLog>,
+    pub(crate) panics: Panics,
+    pub(crate) metrics: SharedMetrics,
+}
 
 /// A WebSocket whose threads are about to run.
 pub(crate) struct Opening {
@@ -55,10 +64,14 @@ impl Opening {
         principal: Principal,
         socket: Socket,
         config: &Config,
-        slow_log: Arc<SlowConsumerLog>,
-        panics: Panics,
+        shared: &Shared,
     ) -> Opening {
-        let (outbox, work) = Outbox::new(socket, config.write_timeout);
+        let Shared {
+            slow_log,
+            panics,
+            metrics,
+        } = shared.clone();
+        let (outbox, work) = Outbox::new(socket, config.write_timeout, metrics);
         let connection = Connection::new(presence, principal, outbox, slow_log, panics);
         Opening {
             connection: Arc::new(connection),
@@ -89,6 +102,8 @@ impl Opening {
                     write(&connection, &work);
                 }
             })?;
+        let metrics = &connection.outbox.metrics;
+        metrics.websocket_opened();
         let messages = connection.panics.catch(|| {
             tracing::info!(connection = connection.presence.id, peer = %connection.presence.peer, key = connection.principal.name(), "websocket opened");
             let answer = answer();
@@ -107,6 +122,7 @@ impl Opening {
         // The writer catches its panics.
         let _ = writer.join();
         connection.release_subscriptions();
+        count_closed(&connection, metrics);
         log_closed(&connection, messages.unwrap_or(0));
         Ok(())
     }
@@ -145,7 +161,11 @@ pub(crate) fn read(
         config.max_subscriptions,
         config.max_publish_rate,
     );
-    let inbound = Inbound::new(socket, received);
+    let inbound = Inbound::new(
+        socket,
+        received,
+        SharedMetrics::clone(&connection.outbox.metrics),
+    );
     let mut reader = Reader::new(Arc::clone(connection), session, inbound, limits);
     let panics = &connection.panics;
     let end = panics.catch(|| reader.run()).unwrap_or_else(|| {
@@ -163,9 +183,26 @@ pub(crate) fn read(
     reader.messages
 }
 
+fn count_closed(connection: &Connection, metrics: &Metrics) {
+    let (_, undelivered) = connection.tally();
+    let reason = reason_of_end(connection);
+    metrics.disconnects.count(reason.label());
+    match reason {
+        EndReason::SlowConsumer(_, policy) => metrics.dropped(*policy, undelivered),
+        _ => metrics.undelivered(undelivered),
+    }
+    if *reason == EndReason::Unauthorized {
+        metrics.auth_failures.count("connection");
+    }
+}
+
+fn reason_of_end(connection: &Connection) -> &EndReason {
+    connection.end_reason().unwrap_or(&EndReason::Internal)
+}
+
 fn log_closed(connection: &Connection, messages: u64) {
     let (delivered, undelivered) = connection.tally();
-    let reason = connection.end_reason().unwrap_or(&EndReason::Internal);
+    let reason = reason_of_end(connection);
     if *reason == EndReason::Internal {
         tracing::error!(
             connection = connection.presence.id,

@@ -6,7 +6,7 @@
 //!
 //! Lock order: sending → subscription cursor → topic. `ready` is taken alone.
 
-mod figures;
+mod pending;
 mod sending;
 mod slow_path;
 #[cfg_attr(all(test, shuttle), path = "models/socket.rs")]
@@ -18,9 +18,10 @@ use std::time::Duration;
 
 use super::unsent::Unsent;
 use crate::broker::{Batch, Piece, Subscription};
+use crate::metrics::SharedMetrics;
 use crate::sync::channel::{Receiver, Sender, TrySendError, bounded};
 use crate::sync::{Arc, Condvar, Mutation, Mutex, mutated};
-use figures::Figures;
+use pending::PendingBytes;
 use sending::Sending;
 pub(super) use sending::{Offered, Phase};
 pub(crate) use socket::Socket;
@@ -43,30 +44,37 @@ pub(super) enum Work {
 pub(super) struct Outbox {
     socket: Socket,
     write_timeout: Duration,
+    pub(super) metrics: SharedMetrics,
     /// Guards what is unsent and who writes. Held for one gathering and one non-blocking send at most.
     sending: Mutex<Sending>,
     /// Unsent bytes were written, or the phase changed.
     changed: Condvar,
     work: Sender<Work>,
-    figures: Figures,
+    /// For observers.
+    pending: PendingBytes,
     /// Subscriptions whose token found the channel full.
     ready: Mutex<VecDeque<Arc<Subscription>>>,
 }
 
 impl Outbox {
     /// An outbox for a socket, and the channel its writer thread must read.
-    pub(super) fn new(socket: Socket, write_timeout: Duration) -> (Outbox, Receiver<Work>) {
+    pub(super) fn new(
+        socket: Socket,
+        write_timeout: Duration,
+        metrics: SharedMetrics,
+    ) -> (Outbox, Receiver<Work>) {
         let (work, receiver) = bounded(CHANNEL_ITEMS);
         let outbox = Outbox {
             socket,
             write_timeout,
+            metrics,
             sending: Mutex::new(Sending {
                 writing: true,
                 ..Sending::default()
             }),
             changed: Condvar::new(),
             work,
-            figures: Figures::default(),
+            pending: PendingBytes::default(),
             ready: Mutex::default(),
         };
         (outbox, receiver)
@@ -82,16 +90,16 @@ impl Outbox {
         self.sending.lock().phase
     }
 
-    /// Events given to the kernel, and bytes that it has not taken yet. Takes no lock.
-    pub(super) fn figures(&self) -> &Figures {
-        &self.figures
+    /// Bytes that the kernel has not taken yet. Takes no lock.
+    pub(super) fn pending_bytes(&self) -> usize {
+        self.pending.get()
     }
 
     /// Events given to the kernel, and events that never could be.
     pub(super) fn tally(&self) -> (u64, u64) {
         let sending = self.sending.lock();
         (
-            self.figures.delivered(),
+            sending.delivered,
             sending.undelivered + sending.unsent.tally().1,
         )
     }
@@ -207,7 +215,7 @@ impl Outbox {
         } else if sending.phase == Phase::Open || mutated(Mutation::SendBehindClose) {
             // The writer thread is at work, or has been called for what is unsent.
             sending.unsent.append(bytes);
-            self.figures.queue(bytes.len());
+            self.pending.add(bytes.len());
         }
     }
 
@@ -230,27 +238,28 @@ impl Outbox {
                     }
                 }
                 Err(_) => {
+                    self.metrics.sent_at_once(sent, 0);
                     sending.undelivered += events;
                     return self.give_up(sending);
                 }
             }
         }
-        if sent == parts[0].len() + parts[1].len() {
-            self.figures.deliver(events);
-        } else {
-            let delivered = sending.unsent.keep_rest(bytes, large, sent, events);
-            self.figures.deliver(delivered);
-            self.figures.queue(sending.unsent.len());
+        let mut delivered = events;
+        if sent < parts[0].len() + parts[1].len() {
+            delivered = sending.unsent.keep_rest(bytes, large, sent, events);
+            self.pending.add(sending.unsent.len());
             self.nudge();
+        }
+        sending.delivered += delivered;
+        if sent > 0 {
+            self.metrics.sent_at_once(sent, delivered);
         }
     }
 
     /// Counts what became of bytes that were unsent.
     fn settle(&self, sending: &mut Sending, unsent: &Unsent) {
-        let (delivered, undelivered) = unsent.tally();
-        self.figures.deliver(delivered);
-        sending.undelivered += undelivered;
-        self.figures.dequeue(unsent.len());
+        self.metrics.delivered(sending.settle(unsent));
+        self.pending.remove(unsent.len());
     }
 
     fn give_up(&self, sending: &mut Sending) {

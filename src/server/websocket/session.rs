@@ -125,15 +125,21 @@ impl Session {
 
     /// Offers what was published to its subscribers, then sends the replies in one piece.
     pub(super) fn flush(&mut self) {
+        let mut published = false;
         // One by one: after a panic the others are still there.
         while let Some(unflushed) = self.unflushed.pop() {
             if unflushed.events > 0 {
+                published = true;
                 unflushed.topic.fan_out(&mut self.batch);
             }
         }
         if !self.replies.is_empty() {
             self.replied = 0;
             self.connection.outbox.reply(&mut self.replies);
+        }
+        if published {
+            let latency = &self.broker.metrics().publish_latency;
+            latency.observe_since(self.arrived.micros());
         }
     }
 

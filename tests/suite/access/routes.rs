@@ -15,7 +15,7 @@ enum Right {
 use Right::{Admin, AnyKey, Everyone, Publish, Subscribe};
 
 /// Method, path, body, whose it is, and the answer to who may.
-const ROUTES: [(&str, &str, &str, Right, u16); 42] = [
+const ROUTES: [(&str, &str, &str, Right, u16); 45] = [
     ("GET", "/", "", Everyone, 200),
     ("HEAD", "/", "", Everyone, 200),
     ("DELETE", "/", "", Everyone, 405),
@@ -38,6 +38,9 @@ const ROUTES: [(&str, &str, &str, Right, u16); 42] = [
     ("DELETE", "/connections/999999", "", Admin, 404),
     ("GET", "/config", "", Admin, 200),
     ("HEAD", "/%63onfig", "", Admin, 200),
+    ("GET", "/metrics", "", Admin, 200),
+    ("HEAD", "/%6Detrics", "", Admin, 200),
+    ("GET", "/metrics?format=x", "", Admin, 422),
     ("GET", "/topics/orders", "", Subscribe, 200),
     ("HEAD", "/topics/orders", "", Subscribe, 200),
     ("GET", "/topics/absent", "", Subscribe, 404),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 use threadcast::{InvalidKeysFile, Server, ShutdownReport};
 
-use super::{Config, Dial, HttpClient, WsClient, eventually};
+use super::{Config, Dial, HttpClient, Page, WsClient, eventually};
 
 /// A running server; it is shut down when dropped.
 pub(crate) struct TestServer {
@@ -80,6 +80,26 @@ impl TestServer {
     /// What `GET /health` says.
     pub(crate) fn health(&self) -> Value {
         self.http().get("/health").expect(200)
+    }
+
+    /// What `GET /metrics` says.
+    pub(crate) fn metrics(&self) -> Page {
+        let reply = self.http().get("/metrics");
+        assert_eq!(reply.status, 200, "{reply}");
+        Page::parse(std::str::from_utf8(&reply.body).expect("text"))
+    }
+
+    /// Waits until a series of `/metrics`, written as `name{label="value"}`, has this value.
+    pub(crate) fn await_metric(&self, series: &str, value: u64) {
+        let mut last = None;
+        let what = format!("{series} is {value}");
+        eventually(&what, || {
+            let now = self.metrics().count(series);
+            if last.replace(now) != Some(now) {
+                println!("{series} is {now}");
+            }
+            now == value
+        });
     }
 
     /// Waits until the topic has exactly `count` subscriptions.

@@ -38,11 +38,16 @@ pub(crate) struct WsClient {
     unanswered: Requests,
     /// The newest bytes that were sent.
     sent: Vec<u8>,
+    /// Bytes received behind the handshake, and sent.
+    pub(crate) bytes_received: usize,
+    pub(crate) bytes_sent: usize,
 }
 
 impl WsClient {
     pub(super) fn new(stream: TcpStream, input: Vec<u8>) -> WsClient {
         WsClient {
+            bytes_received: input.len(),
+            bytes_sent: 0,
             stream,
             input,
             parsed: 0,
@@ -57,6 +62,7 @@ impl WsClient {
 
     pub(crate) fn send_bytes(&mut self, bytes: &[u8]) {
         self.remember(bytes);
+        self.bytes_sent += bytes.len();
         self.stream
             .write_all(bytes)
             .expect("the server takes bytes");
@@ -204,6 +210,7 @@ impl WsClient {
         match self.stream.read(&mut piece) {
             Ok(count) => {
                 self.input.extend(&piece[..count]);
+                self.bytes_received += count;
                 Some(count)
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {

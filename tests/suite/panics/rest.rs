@@ -19,6 +19,7 @@ fn a_handlers_panic_is_answered_500_and_the_connection_goes_on() {
                 .expect_problem(500, "INTERNAL");
             assert_eq!(detail, "The server failed to answer this request");
             assert_one_panic(&server, &sabotage);
+            server.await_metric("pubsub_panics_total", 1);
             // The one worker lives, and no lock is held.
             http.post("/topics", &json!({"name": "other"})).expect(201);
             http.get("/topics").expect(200);

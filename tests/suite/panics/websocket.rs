@@ -40,6 +40,8 @@ fn a_readers_panic_ends_its_connection_behind_all_that_it_did_before() {
             assert_eq!(client.last_error_before_close(1011), "INTERNAL");
             client.expect_end();
             assert_one_panic(&server, &sabotage);
+            drop(client);
+            server.await_metric("pubsub_disconnects_total{reason=\"internal\"}", 1);
             server.await_subscribers("orders", 1);
             assert_eq!(server.health()["subscribers"], 1);
             assert_eq!(server.ws().publish("orders", &json!(1)), 4);

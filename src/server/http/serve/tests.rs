@@ -48,6 +48,7 @@ fn edge() -> Edge {
         wait: Box::new(|_, _| false),
         draining: Arc::default(),
         panics: Panics::default(),
+        metrics: Arc::default(),
     }
 }
 

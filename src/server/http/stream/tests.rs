@@ -18,7 +18,10 @@ fn pair(limits: RequestLimits) -> (RequestStream, TcpStream) {
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     client.set_read_timeout(Some(LONG)).unwrap();
     let (server, _) = listener.accept().unwrap();
-    (RequestStream::new(Arc::new(server), limits), client)
+    (
+        RequestStream::new(Arc::new(server), limits, Arc::default()),
+        client,
+    )
 }
 
 /// What becomes of a request whose client sends `bytes` and then nothing.

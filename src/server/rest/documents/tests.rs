@@ -45,6 +45,7 @@ operations! {
     Route::CloseConnection(_) => "closeConnection",
     Route::ShowSettings => "config",
     Route::Dashboard => "dashboard",
+    Route::Metrics => "metrics",
     Route::Livez => "livez",
     Route::Readyz => "readyz",
     Route::OpenApi => "openapi",

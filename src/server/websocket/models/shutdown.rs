@@ -36,7 +36,7 @@ fn stop(takes: Takes) -> Stopped {
     let config = config();
     let broker = broker(&config);
     let topic = topic(&broker);
-    let (connections, reaper) = Connections::start(2, Panics::default()).unwrap();
+    let (connections, reaper) = Connections::start(2, Panics::default(), Arc::default()).unwrap();
     let sockets = [takes; 2].map(Socket::to_a_peer);
     let upgraded = Arc::new(AtomicUsize::new(0));
     for socket in sockets.clone() {

@@ -8,13 +8,12 @@ use serde_json::value::RawValue;
 use super::super::connection::Connection;
 use super::super::end::EndReason;
 use super::super::session::Session;
-use super::super::{Opening, SlowConsumerLog, Socket, writer};
+use super::super::{Opening, Shared, Socket, writer};
 use super::socket::Takes;
 use crate::access::Principal;
 use crate::broker::{Batch, Broker, Topic, TopicOptions};
 use crate::config::{Config, OverflowPolicy};
 use crate::protocol::{Message, Timestamp, TopicName};
-use crate::server::panics::Panics;
 use crate::server::presence::Presence;
 use crate::sync::Arc;
 use crate::sync::thread::{self, JoinHandle};
@@ -142,14 +141,12 @@ pub(super) fn opening(id: u64, socket: Socket) -> Opening {
 }
 
 pub(super) fn opening_of(presence: Arc<Presence>, socket: Socket) -> Opening {
-    let slow_log = Arc::<SlowConsumerLog>::default();
     Opening::new(
         presence,
         Principal::Everyone,
         socket,
         &config(),
-        slow_log,
-        Panics::default(),
+        &Shared::default(),
     )
 }
 

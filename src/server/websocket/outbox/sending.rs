@@ -14,6 +14,7 @@ pub(super) struct Sending {
     pub(super) drain_ordered: bool,
     pub(super) reader_gone: bool,
     pub(super) timed_out: bool,
+    pub(super) delivered: u64,
     pub(super) undelivered: u64,
 }
 
@@ -49,6 +50,14 @@ impl From<Progress> for Offered {
 }
 
 impl Sending {
+    /// Counts what became of the events that were unsent; returns how many were delivered.
+    pub(super) fn settle(&mut self, unsent: &Unsent) -> u64 {
+        let (delivered, undelivered) = unsent.tally();
+        self.delivered += delivered;
+        self.undelivered += undelivered;
+        delivered
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         let writing = self.writing && !mutated(Mutation::SendBesideWriter);
         self.phase == Phase::Open && self.unsent.is_empty() && !writing

@@ -29,13 +29,16 @@ impl Outbox {
         let (piece, progress) = subscription.gather(PIECE_BYTES);
         let before = sending.unsent.len();
         sending.unsent.append_piece(piece, progress.events);
-        self.figures.queue(sending.unsent.len() - before);
+        self.pending.add(sending.unsent.len() - before);
         drop(sending);
         if progress.more {
             // Behind the others that wait.
             self.call_writer(subscription);
         }
-        self.write_unsent();
+        if self.write_unsent() && progress.oldest_micros > 0 {
+            let latency = &self.metrics.writer_latency;
+            latency.observe_since(progress.oldest_micros);
+        }
         progress.into()
     }
 
@@ -98,8 +101,11 @@ impl Outbox {
                 return Err(io::ErrorKind::TimedOut.into());
             }
             let sent = self.socket.send_within(unsent.rest(), left)?;
+            if sent > 0 {
+                self.metrics.written(sent);
+            }
             unsent.advance(sent);
-            self.figures.dequeue(sent);
+            self.pending.remove(sent);
         }
         Ok(())
     }

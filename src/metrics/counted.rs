@@ -1,0 +1,125 @@
+//! What was counted, as families of the page: their names, their help and their labels.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{Families, Hot, Metrics, Protocol};
+
+impl Metrics {
+    /// Writes everything that is counted here.
+    pub(crate) fn push(&self, page: &mut Families) {
+        self.push_connections(page);
+        self.push_messages(page);
+        self.push_latencies(page);
+    }
+
+    fn push_connections(&self, page: &mut Families) {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        page.counter(
+            "pubsub_connections_accepted",
+            "Connections taken in, REST and WebSocket",
+            count(&self.accepted),
+        );
+        page.counters(
+            "pubsub_connections_rejected",
+            "Connections that found no place",
+            "reason",
+            self.rejected.counts(),
+        );
+        page.counter(
+            "pubsub_websockets_opened",
+            "Connections that became a WebSocket",
+            count(&self.websockets_opened),
+        );
+        page.counters(
+            "pubsub_disconnects",
+            "WebSocket connections that ended",
+            "reason",
+            self.disconnects.counts(),
+        );
+        page.counters(
+            "pubsub_auth_failures",
+            "Requests, handshakes and connections refused or ended for want of a valid credential",
+            "door",
+            self.auth_failures.counts(),
+        );
+        let bytes = |pick: fn(&Hot) -> &[AtomicU64; 2]| {
+            Protocol::ALL.map(|protocol| {
+                let bytes = self.hot.sum(|hot| &pick(hot)[protocol as usize]);
+                (protocol.as_str(), bytes)
+            })
+        };
+        page.byte_counters(
+            "pubsub_received",
+            "Bytes read from clients",
+            "protocol",
+            bytes(|hot| &hot.received),
+        );
+        page.byte_counters(
+            "pubsub_sent",
+            "Bytes given to the sockets of clients",
+            "protocol",
+            bytes(|hot| &hot.sent),
+        );
+    }
+
+    fn push_messages(&self, page: &mut Families) {
+        page.counter(
+            "pubsub_messages_published",
+            "Messages published, once each",
+            self.hot.sum(|hot| &hot.published),
+        );
+        page.counter(
+            "pubsub_messages_delivered",
+            "Events given to the sockets of subscribers, once for each subscriber",
+            self.hot.sum(|hot| &hot.delivered),
+        );
+        page.counters(
+            "pubsub_messages_dropped",
+            "Events that subscribers did not get because they were slow, once for each subscriber",
+            "policy",
+            self.dropped.counts(),
+        );
+        page.counter(
+            "pubsub_messages_undelivered",
+            "Events still queued for a subscriber when its connection ended for another reason than slowness",
+            self.undelivered.load(Ordering::Relaxed),
+        );
+        page.counters(
+            "pubsub_gaps",
+            "Gaps told to subscribers",
+            "reason",
+            self.gaps.counts(),
+        );
+        page.counters(
+            "pubsub_resumes",
+            "Subscriptions that asked to go on behind a position",
+            "result",
+            self.resumes.counts(),
+        );
+        page.counters(
+            "pubsub_sends",
+            "Sends to WebSockets: fast did not wait, slow was left to a writer thread",
+            "path",
+            [
+                ("fast", self.hot.sum(|hot| &hot.fast_sends)),
+                ("slow", self.hot.sum(|hot| &hot.slow_writes)),
+            ],
+        );
+    }
+
+    fn push_latencies(&self, page: &mut Families) {
+        page.latencies(
+            "pubsub_publish_latency",
+            "From the arrival of publishes to their acks, once for the publishes that arrived together",
+            &[("", &self.publish_latency)],
+        );
+        page.latencies(
+            "pubsub_delivery_latency",
+            "Age of the oldest event when a fan-out (fast) or the write of a writer thread (slow) was done",
+            &[
+                ("fast", &self.fan_out_latency),
+                ("slow", &self.writer_latency),
+            ],
+        );
+    }
+}

@@ -1,0 +1,120 @@
+//! `/metrics`: what was counted, and what there is at the moment, on one page.
+//!
+//! What there is, is looked up topic by topic and subscription by subscription, without a lock that is held across them.
+
+mod topics;
+
+use std::sync::Arc;
+
+use super::query::read_single;
+use super::{Api, problems};
+use crate::broker::Topic;
+use crate::metrics::{Distribution, Families, Format, Value, push_process};
+use crate::server::http::{Problem, Request, Response};
+use crate::server::panics::Panics;
+
+/// Bounds of the buckets of lags, in events.
+const LAG_BOUNDS: [u64; 14] = [
+    0, 1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 10_000, 100_000, 1_000_000,
+];
+
+/// What only the page of metrics shows of the server.
+#[derive(Debug, Default)]
+pub(crate) struct Vitals {
+    pub(crate) panics: Panics,
+    pub(crate) max_connections: usize,
+    pub(crate) max_memory_bytes: usize,
+    /// How many topics have series of their own.
+    pub(crate) metrics_topics: usize,
+}
+
+impl Api {
+    pub(super) fn metrics(&self, request: &Request) -> Result<Response, Problem> {
+        let format = read_format(request.query.as_deref())?;
+        let mut page = Families::default();
+        let topics = self.broker.topics();
+        self.push_server(&mut page, topics.len());
+        self.broker.metrics().push(&mut page);
+        push_lags(&mut page, &topics);
+        if self.vitals.metrics_topics > 0 {
+            topics::push_topics(&mut page, topics, self.vitals.metrics_topics);
+        }
+        push_process(&mut page);
+        let page = format.write(page).map_err(|_| Problem::internal())?;
+        let content_type = format.content_type();
+        Ok(Response::new(200, content_type, page.into_bytes()))
+    }
+
+    fn push_server(&self, page: &mut Families, topics: usize) {
+        let vitals = &self.vitals;
+        let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
+        page.info("pubsub_build", "The version of the server", version);
+        let draining = usize::from(self.broker.is_draining());
+        page.gauge(
+            "pubsub_draining",
+            "1 from the moment the server shuts down, else 0",
+            draining,
+        );
+        page.counter(
+            "pubsub_panics",
+            "Panics, each of which ended one connection or one request at most",
+            vitals.panics.count(),
+        );
+        page.gauge(
+            "pubsub_connections",
+            "Connections that are open, REST and WebSocket",
+            self.connections.count(),
+        );
+        page.gauge(
+            "pubsub_max_connections",
+            "How many connections may be open",
+            vitals.max_connections,
+        );
+        page.gauge("pubsub_topics", "Topics", topics);
+        page.gauge(
+            "pubsub_subscriptions",
+            "Subscriptions",
+            self.broker.subscription_count(),
+        );
+        page.bytes(
+            "pubsub_history",
+            "Retained events of all topics",
+            self.broker.retained_bytes() as u64,
+        );
+        page.bytes(
+            "pubsub_max_memory",
+            "How much the retained events of all topics may be",
+            vitals.max_memory_bytes as u64,
+        );
+    }
+}
+
+fn push_lags(page: &mut Families, topics: &[Arc<Topic>]) {
+    let (mut lags, mut max) = (Distribution::new(&LAG_BOUNDS), 0);
+    for topic in topics {
+        topic.each_lag(|lag| {
+            lags.add(lag);
+            max = max.max(lag);
+        });
+    }
+    page.one(
+        "pubsub_subscriber_lag",
+        "Live events that subscriptions have still to get, now",
+        Value::Snapshot(lags),
+    );
+    page.one(
+        "pubsub_subscriber_lag_max",
+        "Live events that the subscription furthest behind has still to get",
+        Value::Gauge(max),
+    );
+}
+
+fn read_format(query: Option<&str>) -> Result<Format, Problem> {
+    match read_single(query, "format")?.as_deref() {
+        None | Some("openmetrics") => Ok(Format::OpenMetrics),
+        Some("prometheus") => Ok(Format::Prometheus),
+        Some(_) => Err(problems::invalid(
+            "format must be openmetrics or prometheus",
+        )),
+    }
+}

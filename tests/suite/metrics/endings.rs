@@ -1,0 +1,131 @@
+//! How connections begin and end: each is counted once, under its reason.
+
+use std::time::Duration;
+
+use super::total;
+use crate::harness::{
+    Dial, Frame, HttpClient, KeysFile, Opcode, OverflowPolicy, TestServer, WsClient, entry,
+    eventually,
+};
+
+fn ended(reason: &str) -> String {
+    format!("pubsub_disconnects_total{{reason=\"{reason}\"}}")
+}
+
+#[test]
+fn every_end_of_a_websocket_is_counted_under_its_reason() {
+    let server = TestServer::with(|config| {
+        config.max_message_bytes = 1000;
+        config.heartbeat = Duration::from_millis(300);
+    });
+    let fragments = [
+        Frame::unfinished(Opcode::Text, b"").masked(),
+        Frame::with_first_byte(0x00, b"").masked().repeat(1024),
+    ];
+    let ends: [(&str, Vec<u8>); 5] = [
+        ("protocol", Frame::text("{}").unmasked()),
+        ("invalid_utf8", Frame::new(Opcode::Text, &[0xff]).masked()),
+        ("too_big", Frame::text(&"x".repeat(2000)).masked()),
+        ("policy", fragments.concat()),
+        ("peer_closed", Frame::close(1000).masked()),
+    ];
+    for (reason, bytes) in &ends {
+        let mut client = server.ws();
+        client.send_bytes(bytes);
+        client.close_code();
+        client.expect_end();
+        // The server waits for the peer's end before it ends the connection.
+        drop(client);
+        server.await_metric(&ended(reason), 1);
+    }
+    server.ws().reset();
+    drop(server.ws());
+    server.await_metric(&ended("peer_gone"), 2);
+    // Silent from here on.
+    let mut silent = server.ws();
+    assert_eq!(silent.close_code(), Some(4102));
+    silent.expect_end();
+    drop(silent);
+    server.await_metric(&ended("heartbeat"), 1);
+    let page = server.metrics();
+    assert_eq!(total(&page, "pubsub_disconnects_total"), 8);
+    assert_eq!(page.count("pubsub_websockets_opened_total"), 8);
+}
+
+#[test]
+fn a_write_that_is_not_taken_in_time_is_counted() {
+    let server = TestServer::with(|config| {
+        config.overflow = OverflowPolicy::DropOldest;
+        config.send_buffer_bytes = 4 << 10;
+        config.write_timeout = Duration::from_millis(200);
+    });
+    server.create_topic("orders");
+    let mut stuck = server.narrow_ws();
+    stuck.subscribe("orders", "stuck");
+    server.ws().publish_padded("orders", 1, 200, 4 << 10);
+    server.await_metric(&ended("write_timeout"), 1);
+}
+
+#[test]
+fn connections_are_counted_as_they_come_and_as_they_find_no_place() {
+    let server = TestServer::with(|config| config.max_connections = Some(3));
+    let mut http = server.http();
+    http.get("/livez").expect(200);
+    let open = [server.ws(), server.ws()];
+    let refused = [(); 4].map(|()| HttpClient::connect(server.addr()).read_reply().status);
+    assert_eq!(refused, [503; 4]);
+    let text = String::from_utf8(http.get("/metrics").body).unwrap();
+    let page = crate::harness::Page::parse(&text);
+    assert_eq!(
+        page.count("pubsub_connections_rejected_total{reason=\"full\"}"),
+        4
+    );
+    assert_eq!(page.count("pubsub_connections_accepted_total"), 3);
+    assert_eq!(page.count("pubsub_connections"), 3);
+    assert_eq!(page.count("pubsub_max_connections"), 3);
+    drop(open);
+}
+
+#[test]
+fn strangers_are_counted_at_every_door() {
+    const KEY: (&str, &str) = ("X-API-Key", "s3cret");
+    let file = KeysFile::new(&entry("one", KEY.1, "admin = true"));
+    let server = TestServer::with(|config| config.keys_file = Some(file.path().to_owned()));
+    let mut http = server.http();
+    let failures = |http: &mut HttpClient, door: &str, key: &str| {
+        let reply = http.request("GET", "/metrics", &[("X-API-Key", key)], "");
+        let page = crate::harness::Page::parse(std::str::from_utf8(&reply.body).unwrap());
+        page.count(&format!("pubsub_auth_failures_total{{door=\"{door}\"}}"))
+    };
+    for path in ["/stats", "/metrics", "/topics", "/nowhere"] {
+        assert_eq!(server.http().get(path).status, 401);
+    }
+    let wrong = [("Authorization", "Bearer wrong")];
+    assert_eq!(http.request("GET", "/health", &wrong, "").status, 401);
+    assert_eq!(failures(&mut http, "rest", KEY.1), 5);
+    for _ in 0..2 {
+        let mut stranger = server.http();
+        stranger.send_raw(Dial::to(server.addr()).request().as_bytes());
+        assert_eq!(stranger.read_reply().status, 401);
+    }
+    assert_eq!(failures(&mut http, "handshake", KEY.1), 2);
+    let mut known: WsClient = Dial::to(server.addr()).field(KEY.0, KEY.1).connect();
+    file.write(&entry("two", "other", "admin = true"));
+    server.reload_keys().unwrap();
+    assert_eq!(known.close_code(), Some(4001));
+    known.expect_end();
+    drop(known);
+    eventually("the withdrawn key is counted", || {
+        failures(&mut http, "connection", "other") == 1
+    });
+    let forbidden = entry("three", "weak", "");
+    file.write(&(entry("two", "other", "admin = true") + &forbidden));
+    server.reload_keys().unwrap();
+    let weak = [("X-API-Key", "weak")];
+    assert_eq!(http.request("GET", "/metrics", &weak, "").status, 403);
+    assert_eq!(
+        failures(&mut http, "rest", "other"),
+        5,
+        "403 is no stranger"
+    );
+}
