@@ -3,4 +3,5 @@ curl -X POST localhost:8080/topics/orders/messages -d '{"payload":{"order_id":"O
 curl "localhost:8080/topics/orders/messages?last_n=10"
 curl localhost:8080/topics
 curl localhost:8080/stats
+curl localhost:8080/metrics
 curl -X DELETE localhost:8080/topics/orders

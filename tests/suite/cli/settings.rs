@@ -9,13 +9,14 @@ use crate::harness::HttpClient;
 use super::program::{End, Program, run, threadcast};
 
 /// A wrong value for each setting.
-const WRONG: [(&str, &str); 24] = [
+const WRONG: [(&str, &str); 25] = [
     ("PUBSUB_HOST", "http://localhost"),
     ("PUBSUB_PORT", "99999"),
     ("PUBSUB_KEYS_FILE", "/nowhere/keys.toml"),
     ("PUBSUB_LOG_LEVEL", "loud"),
     ("PUBSUB_LOG_FORMAT", "xml"),
     ("PUBSUB_MAX_QUEUE_SIZE", "0"),
+    ("PUBSUB_METRICS_TOPICS", "-1"),
     ("PUBSUB_HISTORY_SIZE", "-1"),
     ("PUBSUB_HISTORY_BYTES", "8MB"),
     ("PUBSUB_MAX_MEMORY_BYTES", "0"),

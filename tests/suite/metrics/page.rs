@@ -16,7 +16,7 @@ fn every_series_is_there_from_the_start() {
         (
             "pubsub_disconnects_total",
             "reason",
-            "heartbeat internal invalid_utf8 peer_closed peer_gone policy protocol shutdown slow_consumer too_big \
+            "administrator heartbeat internal invalid_utf8 peer_closed peer_gone policy protocol shutdown slow_consumer too_big \
              unauthorized write_timeout",
         ),
         (
