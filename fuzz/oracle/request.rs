@@ -130,9 +130,45 @@ fn start(last_n: Option<&Node>, after_seq: Option<&Node>, epoch: Option<&Node>) 
     }
 }
 
-/// One that is too large counts as the largest.
+/// The whole number ≥ 0 that a JSON number is, however it is written; one beyond 64 bits is the largest. By moving the
+/// point: the digits before it are the number, those behind it must be zeros.
 fn whole_number(node: &Node) -> Option<u64> {
-    let is_plain =
-        matches!(node.value, Value::Number) && node.text.bytes().all(|b| b.is_ascii_digit());
-    is_plain.then(|| node.text.parse().unwrap_or(u64::MAX))
+    if !matches!(node.value, Value::Number) {
+        return None;
+    }
+    let is_negative = node.text.starts_with('-');
+    let text = node.text.trim_start_matches('-').to_ascii_lowercase();
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let (before, behind) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = [before, behind].concat();
+    if digits.bytes().all(|digit| digit == b'0') {
+        return Some(0);
+    }
+    if is_negative {
+        return None;
+    }
+    // No input is so long that an exponent beyond this would make a difference.
+    let far = 1_000_000;
+    let shift = exponent.parse::<i64>().map_or_else(
+        |_| if exponent.starts_with('-') { -far } else { far },
+        |shift| shift.clamp(-far, far),
+    );
+    let point = before.len() as i64 + shift;
+    let mut number = Some(0u64);
+    for (at, digit) in (0..).zip(digits.bytes()) {
+        if at < point {
+            number = append(number, digit - b'0');
+        } else if digit != b'0' {
+            return None;
+        }
+    }
+    for _ in digits.len() as i64..point {
+        number = append(number, 0);
+    }
+    Some(number.unwrap_or(u64::MAX))
+}
+
+/// The number with one more digit; `None` once it is too large.
+fn append(number: Option<u64>, digit: u8) -> Option<u64> {
+    number?.checked_mul(10)?.checked_add(digit.into())
 }
