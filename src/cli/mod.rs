@@ -1,11 +1,13 @@
 //! The command line: which command runs, and the one line that tells why it could not.
 //! A command's own work lives in its module; no command knows another.
 
+mod bench;
 mod failure;
 mod healthcheck;
 mod key;
 mod logging;
 mod origin;
+mod output;
 mod publish;
 mod reach;
 mod serve;
@@ -22,9 +24,11 @@ use std::process::ExitCode;
 use clap::builder::Resettable;
 use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use bench::Bench;
 use failure::Failure;
+use healthcheck::Healthcheck;
 use publish::Publish;
-use settings::{Listen, Settings};
+use settings::Settings;
 use subscribe::Subscribe;
 use topics::Topics;
 
@@ -52,7 +56,9 @@ enum Command {
     /// List, make, show and delete topics
     Topics(Box<Topics>),
     /// Ask the server of this machine whether it lives; exit code 0 if it does, else 1
-    Healthcheck(Listen),
+    Healthcheck(Healthcheck),
+    /// Measure a server, and check that it keeps what it promises
+    Bench(Box<Bench>),
     /// Make keys for the keys file
     #[command(subcommand, arg_required_else_help = false)]
     Key(KeyCommand),
@@ -83,7 +89,8 @@ fn dispatch((cli, matches): (Cli, ArgMatches)) -> Result<(), Failure> {
         Some(Command::Pub(publish)) => publish::run(&publish),
         Some(Command::Sub(subscribe)) => subscribe::run(&subscribe),
         Some(Command::Topics(topics)) => topics::run(*topics),
-        Some(Command::Healthcheck(listen)) => healthcheck::run(&listen),
+        Some(Command::Healthcheck(check)) => healthcheck::run(&check),
+        Some(Command::Bench(bench)) => bench::run(&bench),
         Some(Command::Key(KeyCommand::New { name })) => key::new(&name),
     }
 }
@@ -129,14 +136,14 @@ fn setting(arg: Arg) -> Arg {
     if !arg.get_action().takes_values() {
         return arg;
     }
-    let arg = arg
-        .allow_negative_numbers(true)
-        .hide_env_values(true)
-        .hide_possible_values(true);
+    let arg = arg.allow_negative_numbers(true).hide_env_values(true);
+    // Our own parsers tell what they allow in a value that nobody sees; names to choose from are listed by clap.
     let allowed = arg
         .get_possible_values()
         .iter()
+        .filter(|value| value.is_hide_set())
         .find_map(|value| value.get_help().cloned());
+    let arg = arg.hide_possible_values(allowed.is_some());
     let help = arg.get_help().cloned();
     match (help, allowed) {
         (Some(help), Some(allowed)) => arg.long_help(format!("{help}\n\n[allowed: {allowed}]")),
