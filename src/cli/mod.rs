@@ -15,6 +15,7 @@ mod settings;
 mod signals;
 mod sources;
 mod subscribe;
+mod top;
 mod topics;
 mod value;
 
@@ -30,6 +31,7 @@ use healthcheck::Healthcheck;
 use publish::Publish;
 use settings::Settings;
 use subscribe::Subscribe;
+use top::Top;
 use topics::Topics;
 
 /// An in-memory Pub/Sub server: WebSocket and REST on one port, on plain threads.
@@ -55,6 +57,8 @@ enum Command {
     Sub(Box<Subscribe>),
     /// List, make, show and delete topics
     Topics(Box<Topics>),
+    /// Watch topics and slow subscribers on the terminal
+    Top(Box<Top>),
     /// Ask the server of this machine whether it lives; exit code 0 if it does, else 1
     Healthcheck(Healthcheck),
     /// Measure a server, and check that it keeps what it promises
@@ -90,6 +94,7 @@ fn dispatch((cli, matches): (Cli, ArgMatches)) -> Result<(), Failure> {
         Some(Command::Sub(subscribe)) => subscribe::run(&subscribe),
         Some(Command::Topics(topics)) => topics::run(*topics),
         Some(Command::Healthcheck(check)) => healthcheck::run(&check),
+        Some(Command::Top(top)) => top::run(&top),
         Some(Command::Bench(bench)) => bench::run(&bench),
         Some(Command::Key(KeyCommand::New { name })) => key::new(&name),
     }
