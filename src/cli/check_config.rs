@@ -44,7 +44,7 @@ pub(super) fn run(check: CheckConfig, matches: &ArgMatches) -> Result<(), Failur
     let settings = sources::settings(matches, &config);
     let settings = Server::check(&config, settings).map_err(|wrong| {
         let told = wrong.iter().map(|error| not_started(error, matches));
-        Failure::usages(told.map(|failure| failure.to_string()).collect())
+        Failure::usages(&told.map(|failure| failure.to_string()).collect::<Vec<_>>())
     })?;
     if check.json {
         let text = serde_json::to_string_pretty(&json!({ "settings": settings }));

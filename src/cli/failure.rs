@@ -54,7 +54,7 @@ impl Failure {
     }
 
     /// Several things about the command line or the variables are to blame.
-    pub(super) fn usages(reasons: Vec<String>) -> Failure {
+    pub(super) fn usages(reasons: &[String]) -> Failure {
         let lines = reasons.iter().map(|reason| one_line(reason)).collect();
         Failure::Several { lines, code: USAGE }
     }

@@ -92,7 +92,7 @@ enum KeyCommand {
 
 /// Runs what the command line asks for.
 pub(crate) fn main() -> ExitCode {
-    match parse(std::env::args_os().collect()).and_then(dispatch) {
+    match parse(&std::env::args_os().collect::<Vec<_>>()).and_then(dispatch) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.tell(),
     }
@@ -116,12 +116,12 @@ fn dispatch((cli, matches): (Cli, ArgMatches)) -> Result<(), Failure> {
     }
 }
 
-fn parse(arguments: Vec<OsString>) -> Result<(Cli, ArgMatches), Failure> {
-    let command = command(&arguments);
-    match command.clone().try_get_matches_from(&arguments) {
+fn parse(arguments: &[OsString]) -> Result<(Cli, ArgMatches), Failure> {
+    let command = command(arguments);
+    match command.clone().try_get_matches_from(arguments) {
         Ok(matches) => Ok((Cli::from_arg_matches(&matches)?, matches)),
-        Err(error) => Err(check_config::all_wrong(&command, &arguments)
-            .map_or_else(|| Failure::from(error), Failure::usages)),
+        Err(error) => Err(check_config::all_wrong(&command, arguments)
+            .map_or_else(|| Failure::from(error), |wrong| Failure::usages(&wrong))),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::Bed;
 use super::progress::Progress;
-use super::reader::{Books, Reader, Run, Step, Trouble, heeded, trouble};
+use super::reader::{Books, Reader, Run, Step, Trouble, heeded, joined, trouble};
 use super::report::{Opened, SceneReport};
 use super::topics::Topics;
 use crate::cli::failure::Failure;
@@ -51,15 +51,14 @@ pub(super) fn run(count: usize, bed: &Bed<'_>) -> Result<SceneReport, Failure> {
         if deleted.is_err() {
             bed.halt.call();
         }
-        let crews: Vec<_> = threads.into_iter().map(join).collect();
+        let crews: Vec<_> = threads.into_iter().map(joined).collect();
         (passed, crews, deleted)
     });
     let mut books = Books::new();
     for crew in crews {
         match crew.and_then(settle) {
             Ok(own) => books.add(&own),
-            Err(Trouble::Broken(what)) => report.broken.push(what),
-            Err(other) => report.failed(other),
+            Err(trouble) => report.failed(trouble),
         }
     }
     match passed {
@@ -89,7 +88,7 @@ fn open(count: usize, topic: &str, bed: &Bed<'_>, run: &Run) -> Result<Vec<Vec<R
         let threads: Vec<_> = (0..CREWS.min(count))
             .map(|index| scope.spawn(move || heeded(crew(index), bed.halt)))
             .collect();
-        threads.into_iter().map(join).collect()
+        threads.into_iter().map(joined).collect()
     })
 }
 
@@ -140,9 +139,4 @@ fn settle(readers: Vec<Reader>) -> Result<Books, Trouble> {
         books.add(&reader.settle(|_| BROADCASTS + 1)?);
     }
     Ok(books)
-}
-
-fn join<T>(thread: thread::ScopedJoinHandle<'_, Result<T, Trouble>>) -> Result<T, Trouble> {
-    let panicked = |_| Err(Trouble::Failed("a subscriber panicked".to_owned()));
-    thread.join().unwrap_or_else(panicked)
 }

@@ -19,7 +19,7 @@ mod traffic;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use threadcast::client::Client;
+use threadcast::client::{Client, Reconnect};
 use threadcast::config::OverflowPolicy;
 
 use super::failure::Failure;
@@ -137,7 +137,8 @@ pub(super) fn run(bench: &Bench) -> Result<(), Failure> {
     };
     let url = own.as_ref().map(|own| own.url().to_owned());
     let url = url.or_else(|| bench.url.clone()).unwrap_or_default();
-    let client = Client::builder(&url);
+    // A connection that is lost is the end: figures of what comes after it would mean nothing.
+    let client = Client::builder(&url).reconnect(Reconnect::Never);
     let client = match presented(bench.key.as_ref()).filter(|_| own.is_none()) {
         Some(key) => client.key(&key),
         None => client,

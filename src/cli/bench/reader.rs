@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use threadcast::client::{Client, Delivery, Error, Event, Gap, Start, Subscription};
@@ -224,6 +224,12 @@ impl Reader {
         self.run.delivered.fetch_add(events, Ordering::Relaxed);
         Ok(())
     }
+}
+
+/// The outcome of a thread of readers.
+pub(super) fn joined<T>(thread: ScopedJoinHandle<'_, Result<T, Trouble>>) -> Result<T, Trouble> {
+    let panicked = |_| Err(Trouble::Failed("a subscriber panicked".to_owned()));
+    thread.join().unwrap_or_else(panicked)
 }
 
 /// What one thread of readers came to. Trouble of one ends the work of all.

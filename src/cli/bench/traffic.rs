@@ -8,8 +8,9 @@ use parking_lot::Mutex;
 use threadcast::client::Pipeline;
 
 use super::Bed;
+use super::meter::Passed;
 use super::progress::Progress;
-use super::reader::{Books, Reader, Run, Trouble, heeded, trouble};
+use super::reader::{Books, Reader, Run, Trouble, heeded, joined, trouble};
 use super::report::SceneReport;
 use super::topics::Topics;
 use crate::cli::failure::Failure;
@@ -34,77 +35,73 @@ pub(super) fn run(
     pace: Pace,
     bed: &Bed<'_>,
 ) -> Result<SceneReport, Failure> {
+    let mut report = SceneReport::new(scene, topics, subscribers);
     let topics = Topics::make(bed, scene, topics)?;
     let run = Run::new(bed.payload_bytes, bed.halt);
-    let names = topics.names();
-    let followers_of_each = if names.len() == 1 { subscribers } else { 1 };
-    let mut readers = Vec::new();
-    for index in 0..subscribers {
-        if bed.halt.is_called() {
-            return Ok(SceneReport::new(scene, names.len(), 0));
+    let readers = match open(topics.names(), subscribers, bed, &run) {
+        Ok(readers) if !bed.halt.is_called() => readers,
+        Ok(_) => return report.outcome(),
+        Err(trouble) => {
+            report.failed(trouble);
+            return report.outcome();
         }
-        let reader = Reader::open(bed.client, &share(names, index, subscribers), &run);
-        readers.push(reader.map_err(failed)?);
-    }
-    let mut report = SceneReport::new(scene, names.len(), subscribers);
-    let mut publisher = Publisher::new(names, pace, bed, &run);
-    let ended = thread::scope(|scope| {
-        let threads: Vec<_> = readers
-            .into_iter()
-            .map(|mut reader| {
-                scope.spawn(|| {
-                    let read = reader.read_to_the_end();
-                    heeded(read.map(|()| reader), bed.halt)
-                })
-            })
-            .collect();
-        let published = publisher.warm_up().and_then(|()| {
-            run.wait_for(publisher.total() * followers_of_each as u64);
-            let start = bed.meter.read();
-            publisher.publish(bed.duration, &Progress::of(scene, millis(bed.duration)))?;
-            run.wait_for(publisher.total() * followers_of_each as u64);
-            Ok(bed.meter.since(start))
-        });
-        let passed = heeded(published, bed.halt);
+    };
+    let followers = if topics.names().len() == 1 {
+        subscribers
+    } else {
+        1
+    };
+    let mut publisher = Publisher::new(topics.names(), pace, bed, &run);
+    let (passed, deleted, readers) = thread::scope(|scope| {
+        let read = |mut reader: Reader| {
+            scope.spawn(move || heeded(reader.read_to_the_end().map(|()| reader), bed.halt))
+        };
+        let threads: Vec<_> = readers.into_iter().map(read).collect();
+        let passed = publisher.work(
+            followers as u64,
+            bed,
+            &Progress::of(scene, millis(bed.duration)),
+        );
+        let passed = heeded(passed, bed.halt);
         // The end of each subscription, at which its books are closed.
         let deleted = topics.delete();
         if deleted.is_err() {
             bed.halt.call();
         }
-        let join = |thread: thread::ScopedJoinHandle<'_, _>| {
-            let panicked = |_| Err(Trouble::Failed("a subscriber panicked".to_owned()));
-            thread.join().unwrap_or_else(panicked)
-        };
-        let readers: Vec<_> = threads.into_iter().map(join).collect();
+        let readers: Vec<_> = threads.into_iter().map(joined).collect();
         (passed, deleted, readers)
     });
-    let (passed, deleted, readers) = ended;
     let mut books = Books::new();
     for reader in readers {
-        let settled = reader.and_then(|reader| reader.settle(|topic| publisher.count(topic)));
-        match settled {
+        match reader.and_then(|reader| reader.settle(|topic| publisher.count(topic))) {
             Ok(own) => books.add(&own),
-            Err(Trouble::Broken(what)) => report.broken.push(what),
-            Err(other) => report.failed(other),
+            Err(trouble) => report.failed(trouble),
         }
     }
     match passed {
         Ok(passed) => {
-            let warm_up = names_warmed(&publisher);
-            report.measured(
-                publisher.total() - warm_up,
-                &books,
-                followers_of_each as u64 * warm_up,
-                passed,
-            );
+            let untimed = publisher.outlets.len() as u64;
+            let published = publisher.total().saturating_sub(untimed);
+            report.measured(published, &books, untimed * followers as u64, passed);
         }
-        Err(Trouble::Broken(what)) => report.broken.push(what),
-        Err(other) => report.failed(other),
+        Err(trouble) => report.failed(trouble),
     }
-    if report.broken.is_empty() && !bed.halt.is_called() {
+    if !bed.halt.is_called() {
         deleted?;
     }
     report.outcome()
+}
+
+fn open(
+    topics: &[String],
+    subscribers: usize,
+    bed: &Bed<'_>,
+    run: &Run,
+) -> Result<Vec<Reader>, Trouble> {
+    (0..subscribers)
+        .take_while(|_| !bed.halt.is_called())
+        .map(|index| Reader::open(bed.client, &share(topics, index, subscribers), run))
+        .collect()
 }
 
 /// The topics of one subscriber.
@@ -117,17 +114,6 @@ fn share(names: &[String], index: usize, subscribers: usize) -> Vec<&str> {
             .step_by(subscribers)
             .map(String::as_str)
             .collect(),
-    }
-}
-
-fn names_warmed(publisher: &Publisher) -> u64 {
-    publisher.outlets.len() as u64
-}
-
-fn failed(trouble: Trouble) -> Failure {
-    match trouble {
-        Trouble::Broken(what) => Failure::broken(what),
-        Trouble::Failed(what) => Failure::failed(what),
     }
 }
 
@@ -179,6 +165,21 @@ impl Publisher {
             run: run.clone(),
             wrong,
         }
+    }
+
+    /// Publishes as long as it is to, and waits until everyone has it all.
+    fn work(
+        &mut self,
+        followers: u64,
+        bed: &Bed<'_>,
+        progress: &Progress,
+    ) -> Result<Passed, Trouble> {
+        self.warm_up()?;
+        self.run.wait_for(self.total() * followers);
+        let start = bed.meter.read();
+        self.publish(bed.duration, progress)?;
+        self.run.wait_for(self.total() * followers);
+        Ok(bed.meter.since(start))
     }
 
     /// Messages sent, all topics together.

@@ -87,15 +87,15 @@ pub(super) fn run(top: &Top) -> Result<(), Failure> {
     let client = top.reach.connect()?;
     let first = Sample::take(&client).map_err(failure)?;
     if top.once || !io::stdout().is_terminal() {
-        return once(top, &client, first);
+        return once(top, &client, &first);
     }
     live(top, client, first)
 }
 
-fn once(top: &Top, client: &Client, first: Sample) -> Result<(), Failure> {
+fn once(top: &Top, client: &Client, first: &Sample) -> Result<(), Failure> {
     thread::sleep(top.interval.0);
     let second = Sample::take(client).map_err(failure)?;
-    let movement = Movement::between(&first, &second);
+    let movement = Movement::between(first, &second);
     let url = top.reach.url()?;
     output::write(view::plain(&url, &second, &movement, top.sort, top.rows)).map(drop)
 }
@@ -139,6 +139,7 @@ fn live(top: &Top, client: Client, first: Sample) -> Result<(), Failure> {
     }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "as map_err gives it")]
 fn terminal(error: io::Error) -> Failure {
     Failure::failed(format!("terminal: {error}"))
 }

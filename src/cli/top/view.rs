@@ -11,8 +11,8 @@ use super::sample::{Movement, Sample};
 
 const BOLD: &str = "\x1b[1m";
 const PLAIN: &str = "\x1b[0m";
-/// Lines that are no rows: the head of all, two headings and what is between, the keys.
-const FIXED_LINES: usize = 8;
+/// Lines that are no rows: the head of all, how it stands, two headings and a blank line behind each table, the keys.
+const FIXED_LINES: usize = 7;
 
 /// What the live view has to show.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl State {
     /// How old the figures are, once that is worth telling.
     pub(super) fn seconds_behind(&self, interval: Duration) -> Option<u64> {
         let age = self.sample.at.elapsed();
-        (age > interval * 2 + Duration::from_secs(1)).then(|| age.as_secs())
+        (age > interval * 2 + Duration::from_secs(1)).then_some(age.as_secs())
     }
 
     /// The whole screen, of so many lines and columns.
