@@ -11,6 +11,7 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 
 use super::Failure;
 use super::histogram::Histogram;
+use super::ledger::Ledger;
 use super::process::ServerProcess;
 use super::stamp::Stamp;
 use super::wire::Wire;
@@ -58,11 +59,11 @@ pub(crate) fn run(
     })
 }
 
-/// A connection, what has come of a message that is not whole, and the number of the newest event.
+/// A connection, what has come of a message that is not whole, and the books of what was whole.
 struct Client {
     stream: TcpStream,
     partial: Vec<u8>,
-    newest: u64,
+    ledger: Ledger,
 }
 
 struct Load<'a> {
@@ -174,12 +175,9 @@ impl<'a> Load<'a> {
     fn read_events(&mut self, index: usize) -> Result<(), Failure> {
         let now = self.clock.elapsed().as_nanos() as u64;
         let (latency, deliveries) = (&mut self.latency, &mut self.deliveries);
-        self.subscribers[index].read(self.wire, |newest, payload| {
+        self.subscribers[index].read(self.wire, |ledger, payload| {
             let stamp = Stamp::of(payload).ok_or("an event without a stamp")?;
-            if stamp.number != *newest + 1 {
-                return Err(format!("event {} came after {newest}", stamp.number).into());
-            }
-            *newest = stamp.number;
+            ledger.enter(stamp.number)?;
             *deliveries += 1;
             latency.record(now.saturating_sub(stamp.sent_nanos));
             Ok(())
@@ -195,7 +193,7 @@ impl Client {
         Ok(Client {
             stream,
             partial: Vec::new(),
-            newest: 0,
+            ledger: Ledger::new(),
         })
     }
 
@@ -205,11 +203,11 @@ impl Client {
         Ok(())
     }
 
-    /// Reads once and hands over every whole payload, with the number of the newest event to be kept.
+    /// Reads once and hands over every whole payload, with the ledger to enter it in.
     fn read(
         &mut self,
         wire: &dyn Wire,
-        mut on_payload: impl FnMut(&mut u64, &[u8]) -> Result<(), Failure>,
+        mut on_payload: impl FnMut(&mut Ledger, &[u8]) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let mut chunk = [0; 64 << 10];
         match self.stream.read(&mut chunk) {
@@ -222,7 +220,7 @@ impl Client {
         while let Some(message) = wire.next(&self.partial[at..])? {
             if let Some(payload) = message.payload {
                 on_payload(
-                    &mut self.newest,
+                    &mut self.ledger,
                     &self.partial[at + payload.start..at + payload.end],
                 )?;
             }

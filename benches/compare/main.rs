@@ -4,8 +4,11 @@
 //!
 //! A server that is not installed is left out.
 
-#[path = "../fanout/histogram.rs"]
+#[path = "../../src/cli/bench/histogram.rs"]
 mod histogram;
+#[allow(dead_code, reason = "the other servers tell no gaps")]
+#[path = "../../src/cli/bench/ledger.rs"]
+mod ledger;
 mod line;
 mod load;
 mod mqtt;

@@ -11,35 +11,19 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 
 use super::Failure;
 use super::client::Client;
+use super::plan::{Pace, Plan};
 use super::run::{Outcome, Run};
-use super::verify::Ledger;
+use super::verify::Reading;
 
 const TICK_MILLIS: u16 = 250;
 const PUBLISHER: u64 = u64::MAX;
 const TIMER: u64 = u64::MAX - 1;
 
-/// How the publisher sends.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Pace {
-    /// So many messages may be on their way to the slowest subscriber.
-    Window(u64),
-    /// So many messages a second, whatever has arrived.
-    PerSecond(u32),
-}
-
-/// One run of the load.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Plan {
-    pub(crate) messages: u64,
-    pub(crate) payload_bytes: usize,
-    pub(crate) pace: Pace,
-}
-
-/// A subscriber with its ledger.
+/// A subscriber with its books.
 #[derive(Debug)]
 pub(crate) struct Subscriber {
     pub(crate) client: Client,
-    pub(crate) ledger: Ledger,
+    pub(crate) reading: Reading,
 }
 
 /// The clients of one topic. Several runs may follow each other.
@@ -148,8 +132,8 @@ impl Load {
 
     /// The newest message that has been acked and has reached every subscriber.
     fn slowest(&self) -> u64 {
-        let ledgers = self.subscribers.iter().map(|one| one.ledger.accounted());
-        ledgers.min().unwrap_or(self.acked).min(self.acked)
+        let accounted = self.subscribers.iter().map(|one| one.reading.accounted());
+        accounted.min().unwrap_or(self.acked).min(self.acked)
     }
 
     fn flush(&mut self) -> Result<(), Failure> {
@@ -171,9 +155,9 @@ impl Load {
 
     fn read_events(&mut self, index: usize, run: &mut Run) -> Result<(), Failure> {
         let now = self.clock.elapsed().as_nanos() as u64;
-        let Subscriber { client, ledger } = &mut self.subscribers[index];
+        let Subscriber { client, reading } = &mut self.subscribers[index];
         client.read_frames(&mut self.scratch, &mut |frame| {
-            run.enter(ledger.enter(frame)?, now)
+            run.enter(reading.enter(frame)?, now)
         })
     }
 

@@ -5,13 +5,18 @@
 //! One thread on one epoll carries all clients, so that the load costs little and uses one clock.
 
 mod client;
+#[path = "../../src/cli/bench/histogram.rs"]
 mod histogram;
+#[path = "../../src/cli/bench/ledger.rs"]
+mod ledger;
 mod load;
 mod options;
+mod plan;
 mod report;
 mod run;
 mod scenes;
 mod server;
+mod set_up;
 mod stalled;
 mod template;
 mod verify;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::Failure;
-use super::load::{Load, Plan};
+use super::load::Load;
+use super::plan::Plan;
 use super::run::Outcome;
 use super::server::{ServerProcess, own_cpu};
 

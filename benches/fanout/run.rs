@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Failure;
 use super::histogram::Histogram;
-use super::load::{Pace, Plan};
+use super::plan::{Pace, Plan};
 use super::template::Template;
 use super::verify::Entry;
 

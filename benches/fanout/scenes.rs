@@ -3,18 +3,13 @@
 use clap::ValueEnum;
 
 use super::Failure;
-use super::client::Client;
-use super::load::{Load, Pace, Plan, Subscriber};
 use super::options::{Options, SceneName};
+use super::plan::{Pace, Plan};
 use super::report::{self, Measured};
 use super::server::{ServerProcess, descriptor_limit};
+use super::set_up::{PAYLOAD_BYTES, open_load};
 use super::stalled;
-use super::verify::Ledger;
 
-/// The topic of every scene.
-pub(crate) const TOPIC: &str = "bench";
-/// The payload of every figure.
-pub(crate) const PAYLOAD_BYTES: usize = 128;
 /// Descriptors that are not clients.
 const SPARE_DESCRIPTORS: u64 = 100;
 
@@ -110,27 +105,4 @@ fn held(wanted: u32) -> Result<(), Failure> {
 
 fn kib_each(bytes: u64, connections: u64) -> f64 {
     bytes as f64 / 1024.0 / connections as f64
-}
-
-/// Creates the topic and connects the publisher and all subscribers.
-pub(crate) fn open_load(server: &ServerProcess, subscribers: usize) -> Result<Load, Failure> {
-    server.create_topic(TOPIC)?;
-    let subscribers = (0..subscribers)
-        .map(|index| subscribe(server, &format!("reader-{index}"), None))
-        .collect::<Result<_, _>>()?;
-    Load::new(TOPIC, Client::connect(server.address(), None)?, subscribers)
-}
-
-/// One more subscriber of the topic.
-pub(crate) fn subscribe(
-    server: &ServerProcess,
-    client_id: &str,
-    receive_buffer_bytes: Option<usize>,
-) -> Result<Subscriber, Failure> {
-    let mut client = Client::connect(server.address(), receive_buffer_bytes)?;
-    client.subscribe(TOPIC, client_id)?;
-    Ok(Subscriber {
-        client,
-        ledger: Ledger::new(),
-    })
 }

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent};
 
 use super::Failure;
-use super::load::{Load, Pace, Plan, Subscriber, watch};
+use super::load::{Load, Subscriber, watch};
+use super::plan::{Pace, Plan};
 use super::report::{self, Measured};
-use super::scenes::{PAYLOAD_BYTES, open_load, subscribe};
 use super::server::ServerProcess;
+use super::set_up::{PAYLOAD_BYTES, open_load, subscribe};
 use super::verify::Entry;
 
 /// Fills the sockets of those who do not read: far more than the buffers on both sides.
@@ -95,9 +96,9 @@ fn catch_up(stalled: &mut [Subscriber], load: &Load) -> Result<String, Failure> 
         }
         let ready = epoll.wait(&mut events, 250u16)?;
         for event in &events[..ready] {
-            let Subscriber { client, ledger } = &mut stalled[event.data() as usize];
+            let Subscriber { client, reading } = &mut stalled[event.data() as usize];
             client.read_frames(&mut scratch, &mut |frame| {
-                match ledger.enter(frame)? {
+                match reading.enter(frame)? {
                     Entry::Event { .. } => received += 1,
                     Entry::Gap { events } => told_as_gaps += events,
                 }

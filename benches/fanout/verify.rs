@@ -1,8 +1,9 @@
-//! The ledger of one subscriber: every message once, in order, or told as a gap. A frame that breaks this ends the run.
+//! From the frames of one subscriber to its ledger. A frame that breaks the order ends the run.
 
 use serde_json::Value;
 
 use super::Failure;
+use super::ledger::Ledger;
 use super::template::{BETWEEN, DIGITS, MARK, read_hex};
 
 /// What one frame brought.
@@ -14,24 +15,24 @@ pub(crate) enum Entry {
     Gap { events: u64 },
 }
 
-/// The numbers seen so far by one subscriber; messages are numbered from 1, as the topic numbers them.
+/// The ledger of one subscriber, and where its frames have their numbers.
 #[derive(Debug)]
-pub(crate) struct Ledger {
-    next: u64,
+pub(crate) struct Reading {
+    ledger: Ledger,
     mark_at: usize,
 }
 
-impl Ledger {
-    pub(crate) fn new() -> Ledger {
-        Ledger {
-            next: 1,
+impl Reading {
+    pub(crate) fn new() -> Reading {
+        Reading {
+            ledger: Ledger::new(),
             mark_at: 0,
         }
     }
 
     /// Messages that this subscriber has received or been told about.
     pub(crate) fn accounted(&self) -> u64 {
-        self.next - 1
+        self.ledger.accounted()
     }
 
     /// Enters one frame; fails when an event is missing, repeated or out of order.
@@ -39,15 +40,7 @@ impl Ledger {
         let Some((sent_nanos, number)) = self.event(frame) else {
             return self.enter_gap(frame);
         };
-        if number != self.next {
-            let what = if number < self.next {
-                "repeated or late"
-            } else {
-                "after a hole"
-            };
-            return Err(format!("event {number} is {what}: {} was next", self.next).into());
-        }
-        self.next += 1;
+        self.ledger.enter(number)?;
         Ok(Entry::Event { sent_nanos })
     }
 
@@ -68,12 +61,10 @@ impl Ledger {
         let (Some(from), Some(to)) = (gap["from_seq"].as_u64(), gap["to_seq"].as_u64()) else {
             return Err(unexpected().into());
         };
-        if from != self.next || gap["count"] != to + 1 - from {
-            return Err(format!("{} was next; {}", self.next, unexpected()).into());
+        let events = self.ledger.enter_gap(from, to)?;
+        if gap["count"] != events {
+            return Err(unexpected().into());
         }
-        self.next = to + 1;
-        Ok(Entry::Gap {
-            events: to + 1 - from,
-        })
+        Ok(Entry::Gap { events })
     }
 }

@@ -12,12 +12,18 @@ const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 /// What was waited for did not come in time.
 const TIMED_OUT: u8 = 3;
+/// The server did not keep what it promises.
+const BROKEN: u8 = 4;
+/// What a shell reports for a program that was interrupted.
+const INTERRUPTED: u8 = 130;
 
 /// The end of a command that did not do what it was asked for.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// One line on standard error, and this exit code.
     Told { line: String, code: u8 },
+    /// Several lines, each of which would have been enough.
+    Several { lines: Vec<String>, code: u8 },
     /// `--help` or `--version`: asked for, so it is no failure at all.
     Answered(clap::Error),
 }
@@ -47,11 +53,39 @@ impl Failure {
         }
     }
 
+    /// Several things about the command line or the variables are to blame.
+    pub(super) fn usages(reasons: &[String]) -> Failure {
+        let lines = reasons.iter().map(|reason| one_line(reason)).collect();
+        Failure::Several { lines, code: USAGE }
+    }
+
+    /// The server has lost, doubled, reordered or changed something.
+    pub(super) fn broken(reason: impl Display) -> Failure {
+        Failure::Told {
+            line: one_line(&reason.to_string()),
+            code: BROKEN,
+        }
+    }
+
+    /// A signal came first.
+    pub(super) fn interrupted() -> Failure {
+        Failure::Told {
+            line: "interrupted".to_owned(),
+            code: INTERRUPTED,
+        }
+    }
+
     /// Writes the line. Whoever closed standard error does not want to know.
     pub(super) fn tell(&self) -> ExitCode {
         match self {
             Failure::Told { line, code } => {
                 let _ = writeln!(io::stderr(), "threadcast: {line}");
+                ExitCode::from(*code)
+            }
+            Failure::Several { lines, code } => {
+                for line in lines {
+                    let _ = writeln!(io::stderr(), "threadcast: {line}");
+                }
                 ExitCode::from(*code)
             }
             Failure::Answered(answer) => {
@@ -66,6 +100,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Told { line, .. } => f.write_str(line),
+            Failure::Several { lines, .. } => f.write_str(&lines.join("; ")),
             Failure::Answered(answer) => answer.fmt(f),
         }
     }

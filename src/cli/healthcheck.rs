@@ -1,74 +1,57 @@
 //! Asks the server of this machine whether it lives, as a container's health check does.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
+use clap::Args;
 use crossbeam_channel::bounded;
+use threadcast::client::{Client, Error};
 
 use super::failure::Failure;
-use super::reach::reachable;
-use super::settings::Listen;
+use super::reach::{Place, failure};
+use super::value::{self, Seconds};
 
-/// From the start to the answer, name lookup included.
-const DEADLINE: Duration = Duration::from_secs(2);
-/// More than a status line ever has.
-const STATUS_LINE_BYTES: u64 = 1024;
+const EXAMPLES: &str = "Examples:
+  threadcast healthcheck                              the server that the same variables would start
+  threadcast healthcheck --url http://10.0.0.7:8080 --timeout 5
 
-/// Succeeds when the server answers 200. The asking thread needs no deadlines of its own (a name lookup
-/// could have none): when time is up the process ends, and the thread with it.
-pub(super) fn run(listen: &Listen) -> Result<(), Failure> {
-    let (host, port) = (reachable(&listen.host), listen.port);
-    if port == 0 {
-        return Err(Failure::usage(
-            "--port (PUBSUB_PORT): '0' is not allowed: the port it listens on",
-        ));
-    }
+No key is needed for it.
+
+Exit codes: 0 it lives, 1 it does not, or not within the time, 2 the command line is wrong.";
+
+/// Who is asked, and how long it may take.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Healthcheck {
+    #[command(flatten)]
+    place: Place,
+
+    /// From the start to the answer, name lookup included
+    #[arg(long, value_name = "SECONDS", help_heading = "Server")]
+    #[arg(default_value_t = Seconds(Duration::from_secs(2)))]
+    #[arg(value_parser = value::seconds(value::WAIT))]
+    timeout: Seconds,
+}
+
+/// Succeeds when the server answers 200. When time is up the process ends, and the asking thread with it, whatever the
+/// system still waits for.
+pub(super) fn run(check: &Healthcheck) -> Result<(), Failure> {
+    let timeout = check.timeout.0;
+    let client = Client::builder(&check.place.url()?)
+        .connect_timeout(timeout)
+        .request_timeout(timeout);
     let (tell, told) = bounded(1);
-    let ask = move || drop(tell.send(status_line(&host, port)));
+    let ask = move || drop(tell.send(client.check_alive()));
     thread::Builder::new()
         .name("ask".to_owned())
         .spawn(ask)
         .map_err(Failure::failed)?;
-    match told.recv_timeout(DEADLINE) {
-        Ok(Ok(line)) if is_ok(&line) => Ok(()),
-        Ok(Ok(line)) => Err(Failure::failed(format!("unhealthy: '{}'", line.trim_end()))),
-        Ok(Err(error)) => Err(Failure::failed(format!("unhealthy: {error}"))),
-        Err(_) => Err(Failure::failed(format!(
-            "unhealthy: no answer within {DEADLINE:?}"
+    match told.recv_timeout(timeout) {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error @ Error::Invalid { .. })) => Err(failure(error)),
+        Ok(Err(Error::Timeout { .. })) | Err(_) => Err(Failure::failed(format!(
+            "unhealthy: no answer within {timeout:?}"
         ))),
-    }
-}
-
-fn status_line(host: &str, port: u16) -> io::Result<String> {
-    let mut stream = TcpStream::connect((host, port))?;
-    stream.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-    let mut line = Vec::new();
-    BufReader::new(stream)
-        .take(STATUS_LINE_BYTES)
-        .read_until(b'\n', &mut line)?;
-    Ok(String::from_utf8_lossy(&line).into_owned())
-}
-
-fn is_ok(status_line: &str) -> bool {
-    status_line.starts_with("HTTP/1.1 200 ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_200_is_healthy() {
-        assert!(is_ok("HTTP/1.1 200 OK\r\n"));
-        for line in [
-            "HTTP/1.1 503 Service Unavailable\r\n",
-            "",
-            "HTTP/1.1 2000 OK",
-            "SSH-2.0\r\n",
-        ] {
-            assert!(!is_ok(line), "{line}");
-        }
+        Ok(Err(error)) => Err(Failure::failed(format!("unhealthy: {error}"))),
     }
 }

@@ -6,6 +6,12 @@ use threadcast::{NewKey, NewKeyError};
 
 use super::failure::{Failure, wrong_value};
 
+pub(super) const EXAMPLES: &str = "Examples:
+  threadcast key new dashboard                        a secret, and its entry for the keys file
+  threadcast key new dashboard | sed -n 2p            the secret alone
+
+Exit codes: 0 made and printed, 1 it could not be, 2 the name is not allowed.";
+
 /// Prints the secret alone on its line, so that a script can find it, and then its entry. Whoever cannot be told the
 /// secret has no key.
 pub(super) fn new(name: &str) -> Result<(), Failure> {

@@ -1,11 +1,15 @@
 //! The command line: which command runs, and the one line that tells why it could not.
 //! A command's own work lives in its module; no command knows another.
 
+mod bench;
+mod check_config;
+mod describe;
 mod failure;
 mod healthcheck;
 mod key;
 mod logging;
 mod origin;
+mod output;
 mod publish;
 mod reach;
 mod serve;
@@ -13,6 +17,7 @@ mod settings;
 mod signals;
 mod sources;
 mod subscribe;
+mod top;
 mod topics;
 mod value;
 
@@ -22,10 +27,15 @@ use std::process::ExitCode;
 use clap::builder::Resettable;
 use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use bench::Bench;
+use check_config::CheckConfig;
+use describe::{Completions, Man};
 use failure::Failure;
+use healthcheck::Healthcheck;
 use publish::Publish;
-use settings::{Listen, Settings};
+use settings::Settings;
 use subscribe::Subscribe;
+use top::Top;
 use topics::Topics;
 
 /// An in-memory Pub/Sub server: WebSocket and REST on one port, on plain threads.
@@ -34,6 +44,7 @@ use topics::Topics;
 /// and an empty variable counts as unset.
 #[derive(Debug, Parser)]
 #[command(name = "threadcast", version, args_conflicts_with_subcommands = true)]
+#[command(after_help = serve::EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -44,6 +55,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the server; the same as no command at all
+    #[command(after_help = serve::EXAMPLES)]
     Serve(Box<Settings>),
     /// Publish messages to a topic
     Pub(Box<Publish>),
@@ -51,16 +63,27 @@ enum Command {
     Sub(Box<Subscribe>),
     /// List, make, show and delete topics
     Topics(Box<Topics>),
-    /// Ask the server of this machine whether it lives; exit code 0 if it does, else 1
-    Healthcheck(Listen),
+    /// Watch topics and slow subscribers on the terminal
+    Top(Box<Top>),
+    /// Ask a server whether it lives; exit code 0 if it does, else 1
+    Healthcheck(Healthcheck),
+    /// Measure a server, and check that it keeps what it promises
+    Bench(Box<Bench>),
+    /// Tell the settings that the server would start with, or what is wrong with them
+    CheckConfig(Box<CheckConfig>),
     /// Make keys for the keys file
-    #[command(subcommand, arg_required_else_help = false)]
+    #[command(subcommand, arg_required_else_help = false, after_help = key::EXAMPLES)]
     Key(KeyCommand),
+    /// Print a script that lets a shell complete commands and flags
+    Completions(Completions),
+    /// Print the manual page, or write that of every command
+    Man(Man),
 }
 
 #[derive(Debug, Subcommand)]
 enum KeyCommand {
     /// Make up a secret, print it once, and print its entry for the keys file
+    #[command(after_help = key::EXAMPLES)]
     New {
         /// What the key is called in the file and in the log
         name: String,
@@ -69,7 +92,7 @@ enum KeyCommand {
 
 /// Runs what the command line asks for.
 pub(crate) fn main() -> ExitCode {
-    match parse(std::env::args_os().collect()).and_then(dispatch) {
+    match parse(&std::env::args_os().collect::<Vec<_>>()).and_then(dispatch) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.tell(),
     }
@@ -83,15 +106,23 @@ fn dispatch((cli, matches): (Cli, ArgMatches)) -> Result<(), Failure> {
         Some(Command::Pub(publish)) => publish::run(&publish),
         Some(Command::Sub(subscribe)) => subscribe::run(&subscribe),
         Some(Command::Topics(topics)) => topics::run(*topics),
-        Some(Command::Healthcheck(listen)) => healthcheck::run(&listen),
+        Some(Command::Healthcheck(check)) => healthcheck::run(&check),
+        Some(Command::Top(top)) => top::run(&top),
+        Some(Command::Bench(bench)) => bench::run(&bench),
+        Some(Command::CheckConfig(check)) => check_config::run(*check, own),
+        Some(Command::Completions(completions)) => describe::complete(&completions),
+        Some(Command::Man(man)) => describe::man(&man),
         Some(Command::Key(KeyCommand::New { name })) => key::new(&name),
     }
 }
 
-fn parse(arguments: Vec<OsString>) -> Result<(Cli, ArgMatches), Failure> {
-    let matches = command(&arguments).try_get_matches_from(arguments)?;
-    let cli = Cli::from_arg_matches(&matches)?;
-    Ok((cli, matches))
+fn parse(arguments: &[OsString]) -> Result<(Cli, ArgMatches), Failure> {
+    let command = command(arguments);
+    match command.clone().try_get_matches_from(arguments) {
+        Ok(matches) => Ok((Cli::from_arg_matches(&matches)?, matches)),
+        Err(error) => Err(check_config::all_wrong(&command, arguments)
+            .map_or_else(|| Failure::from(error), |wrong| Failure::usages(&wrong))),
+    }
 }
 
 /// The command line as it is read this time. A command comes first or not at all
@@ -117,26 +148,30 @@ fn settings_of(command: clap::Command) -> clap::Command {
     command.mut_args(setting).mut_subcommands(settings_of)
 }
 
-/// What holds for every setting: an empty variable is none, `-1` is a (wrong) value and not a flag,
-/// and `--help` tells what is allowed, but not what is in the environment.
+/// What holds for every setting when it is read: an empty variable is none.
 fn setting(arg: Arg) -> Arg {
     let empty = |name| std::env::var_os(name).is_some_and(|value| value.is_empty());
-    let arg = if arg.get_env().is_some_and(empty) {
+    described(if arg.get_env().is_some_and(empty) {
         arg.env(Resettable::Reset)
     } else {
         arg
-    };
+    })
+}
+
+/// What holds for it in any environment: `-1` is a (wrong) value and not a flag, and `--help` tells what is allowed, but
+/// not what is in the environment.
+fn described(arg: Arg) -> Arg {
     if !arg.get_action().takes_values() {
         return arg;
     }
-    let arg = arg
-        .allow_negative_numbers(true)
-        .hide_env_values(true)
-        .hide_possible_values(true);
+    let arg = arg.allow_negative_numbers(true).hide_env_values(true);
+    // Our own parsers tell what they allow in a value that nobody sees; names to choose from are listed by clap.
     let allowed = arg
         .get_possible_values()
         .iter()
+        .filter(|value| value.is_hide_set())
         .find_map(|value| value.get_help().cloned());
+    let arg = arg.hide_possible_values(allowed.is_some());
     let help = arg.get_help().cloned();
     match (help, allowed) {
         (Some(help), Some(allowed)) => arg.long_help(format!("{help}\n\n[allowed: {allowed}]")),
@@ -177,6 +212,22 @@ mod tests {
         };
         assert!(bare.command.is_none());
         assert_eq!(bare.settings.config(), settings.config());
+    }
+
+    #[test]
+    fn every_command_has_examples_and_exit_codes_in_its_help() {
+        fn check(command: &clap::Command, path: &str) {
+            let help = command.get_after_help().map(ToString::to_string);
+            let help = help.unwrap_or_default();
+            for expected in ["Examples:", "Exit codes:"] {
+                assert!(help.contains(expected), "{path}: {expected}");
+            }
+        }
+        let command = command(&[]);
+        check(&command, "threadcast");
+        for command in command.get_subcommands() {
+            check(command, command.get_name());
+        }
     }
 
     #[test]

@@ -14,10 +14,10 @@ use super::value::{self, Seconds, Secret};
 /// The key that a server on this machine would be started with serves its clients as well.
 const SERVER_KEY: &str = "PUBSUB_API_KEY";
 
-/// Where the server is, and who asks.
+/// Where the server is.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Server")]
-pub(super) struct Reach {
+pub(super) struct Place {
     /// Where the server is, such as ws://example.org:8080/ws [default: --host and --port]
     #[arg(long, env = "PUBSUB_URL", value_name = "URL", global = true)]
     url: Option<String>,
@@ -31,6 +31,14 @@ pub(super) struct Reach {
     #[arg(long, env = "PUBSUB_PORT", value_name = "PORT", global = true)]
     #[arg(default_value_t = Config::default().port, value_parser = value::port())]
     port: u16,
+}
+
+/// Where the server is, and who asks.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Server")]
+pub(super) struct Reach {
+    #[command(flatten)]
+    place: Place,
 
     /// Key to present; everyone on this machine sees a flag (ps), so rather set the variable
     /// [default: that of PUBSUB_API_KEY]
@@ -48,21 +56,28 @@ pub(super) struct Reach {
 impl Reach {
     /// A client, once the server has answered.
     pub(super) fn connect(&self) -> Result<Client, Failure> {
-        let url = match &self.url {
-            Some(url) => url.clone(),
-            None => self.url_of_host()?,
-        };
-        let builder = Client::builder(&url)
+        let builder = Client::builder(&self.place.url()?)
             .connect_timeout(self.timeout.0)
             .request_timeout(self.timeout.0);
-        let client = match self.key() {
+        let client = match presented(self.key.as_ref()) {
             Some(key) => builder.key(&key).connect(),
             None => builder.connect(),
         };
         client.map_err(failure)
     }
 
-    fn url_of_host(&self) -> Result<String, Failure> {
+    /// As it is shown to people.
+    pub(super) fn url(&self) -> Result<String, Failure> {
+        self.place.url()
+    }
+}
+
+impl Place {
+    /// The one given, or that of host and port.
+    pub(super) fn url(&self) -> Result<String, Failure> {
+        if let Some(url) = &self.url {
+            return Ok(url.clone());
+        }
         if self.port == 0 {
             return Err(Failure::usage(
                 "--port (PUBSUB_PORT): '0' is not allowed: the port the server listens on",
@@ -74,15 +89,16 @@ impl Reach {
             false => format!("ws://{host}:{}/ws", self.port),
         })
     }
+}
 
-    fn key(&self) -> Option<String> {
-        let own = self.key.as_ref().map(|key| key.0.clone());
-        own.or_else(|| env::var(SERVER_KEY).ok().filter(|key| !key.is_empty()))
-    }
+/// The key to present: the one given, or that of a server on this machine.
+pub(super) fn presented(given: Option<&Secret>) -> Option<String> {
+    let own = given.map(|key| key.0.clone());
+    own.or_else(|| env::var(SERVER_KEY).ok().filter(|key| !key.is_empty()))
 }
 
 /// A server that listens on every address is asked on loopback.
-pub(super) fn reachable(host: &str) -> String {
+fn reachable(host: &str) -> String {
     let unspecified_v4 = host
         .parse()
         .is_ok_and(|address: Ipv4Addr| address.is_unspecified());

@@ -13,6 +13,15 @@ use super::settings::Settings;
 use super::signals::Signals;
 use super::sources::{self, Sources, origin_of_setting};
 
+pub(super) const EXAMPLES: &str = "Examples:
+  threadcast                                          serve on 127.0.0.1:8080
+  threadcast --host 0.0.0.0 --keys-file keys.toml     for others, who need a key
+  PUBSUB_PORT=0 threadcast                            on any free port, which is printed
+  threadcast check-config                             what would it start with?
+
+Exit codes: 0 stopped by a signal, 1 the port is in use or the system refused something, 2 the command line, a
+variable or the keys file is wrong, 130 stopped by a second signal before the first was done with.";
+
 /// Serves until a signal. The signals come first: one that arrives during the start is not lost, and
 /// no thread is older than the mask that keeps hangups from it.
 pub(super) fn run(settings: Settings, matches: &ArgMatches) -> Result<(), Failure> {
@@ -44,7 +53,7 @@ fn serve(
 }
 
 /// The name of the host and the file of keys are the settings that show to be wrong only when they are used.
-fn not_started(error: &StartError, matches: &ArgMatches) -> Failure {
+pub(super) fn not_started(error: &StartError, matches: &ArgMatches) -> Failure {
     match error {
         StartError::Host { host, source } => {
             let allowed = format!("an address of this machine, or a name of one ({source})");

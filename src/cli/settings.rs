@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args};
+use clap::{ArgAction, Args, ValueHint};
 use threadcast::ApiKey;
 use threadcast::config::{Config, OverflowPolicy, ranges};
 use tracing::Level;
@@ -54,7 +54,7 @@ pub(super) struct Access {
 
     /// TOML file of named keys and what each may do; read again on SIGHUP [default: none]
     #[arg(long, env = "PUBSUB_KEYS_FILE", value_name = "FILE")]
-    #[arg(value_parser = value::file())]
+    #[arg(value_parser = value::file(), value_hint = ValueHint::FilePath)]
     keys_file: Option<Maybe<PathBuf>>,
 }
 

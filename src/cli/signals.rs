@@ -11,7 +11,7 @@ use tracing::info;
 use super::failure::Failure;
 
 /// What a shell reports for a program that was interrupted.
-const INTERRUPTED: i32 = 130;
+pub(super) const INTERRUPTED: i32 = 130;
 
 /// The signals, from the moment of [`Signals::install`].
 pub(super) struct Signals {
@@ -54,6 +54,12 @@ impl Signals {
             }
         }
     }
+}
+
+/// For a command that is no server: calls `then` on each signal that ends a program, from a thread of its own. A hangup is
+/// one of them.
+pub(super) fn on_interrupt(then: impl FnMut() + Send + 'static) -> Result<(), Failure> {
+    ctrlc::set_handler(then).map_err(|error| Failure::failed(format!("signals: {error}")))
 }
 
 /// Tells each hangup, from a thread that lives as long as the process. Those that come while one waits to be heard are

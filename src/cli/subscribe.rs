@@ -1,12 +1,13 @@
 //! `threadcast sub`: events on standard output, gaps and notices on standard error.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::time::Instant;
 
 use clap::Args;
 use threadcast::client::{Delivery, Error, Event, Start, Subscription};
 
 use super::failure::Failure;
+use super::output;
 use super::reach::{Reach, failure};
 use super::value::{self, After, Seconds};
 
@@ -134,12 +135,7 @@ fn time_is_up(left: Option<u64>) -> Result<(), Failure> {
 /// Prints one event on one line: a line break in JSON text can only stand between its tokens, so a blank may
 /// replace it. `false` when nobody reads any more.
 fn print(event: &Event) -> Result<bool, Failure> {
-    let line = event.json().replace(['\n', '\r'], " ");
-    match writeln!(io::stdout(), "{line}") {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(Failure::failed(format!("standard output: {error}"))),
-    }
+    output::print(event.json().replace(['\n', '\r'], " "))
 }
 
 /// Whoever closed standard error does not want to know.

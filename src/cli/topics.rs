@@ -1,14 +1,12 @@
 //! `threadcast topics`: which there are, what one is like, making and deleting them.
 
-use std::fmt::Display;
-use std::io::{self, ErrorKind, Write};
-
 use clap::{Args, Subcommand};
 use serde_json::json;
 use threadcast::client::{Client, TopicOptions};
 use threadcast::config::{OverflowPolicy, ranges};
 
 use super::failure::Failure;
+use super::output::print;
 use super::reach::{Reach, failure};
 use super::settings::overflow;
 use super::value;
@@ -108,13 +106,4 @@ fn list(client: &Client, as_json: bool) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// `false` when nobody reads any more.
-fn print(line: impl Display) -> Result<bool, Failure> {
-    match writeln!(io::stdout(), "{line}") {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(Failure::failed(format!("standard output: {error}"))),
-    }
 }

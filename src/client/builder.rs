@@ -115,6 +115,24 @@ impl ClientBuilder {
     /// [`Error::Invalid`] for a wrong URL or key; [`Error::Connect`] or [`Error::Timeout`] when no server answers;
     /// [`Error::Refused`] with code `UNAUTHORIZED` when it does not take the key.
     pub fn connect(self) -> Result<Client, Error> {
+        let client = self.build()?;
+        match client.health() {
+            Ok(_) => Ok(client),
+            // A valid key without the right to see this.
+            Err(error) if error.code() == Some("FORBIDDEN") => Ok(client),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks the server whether it lives. That takes no key, and says nothing about one.
+    ///
+    /// # Errors
+    /// As [`connect`](ClientBuilder::connect); [`Error::Refused`] when the server answers anything but yes.
+    pub fn check_alive(self) -> Result<(), Error> {
+        self.build()?.inner.rest.livez()
+    }
+
+    fn build(self) -> Result<Client, Error> {
         let key = self
             .key
             .transpose()
@@ -122,7 +140,7 @@ impl ClientBuilder {
         if self.heartbeat.is_zero() {
             return Err(Error::invalid("heartbeat: more than zero"));
         }
-        let client = Client::new(Arc::new(Settings {
+        Ok(Client::new(Arc::new(Settings {
             address: self.url.0.parse()?,
             key,
             connect_timeout: self.connect_timeout,
@@ -133,12 +151,6 @@ impl ClientBuilder {
             retry_unconfirmed: self.retry_unconfirmed,
             max_message_bytes: self.max_message_bytes,
             receive_buffer_bytes: self.receive_buffer_bytes,
-        }));
-        match client.health() {
-            Ok(_) => Ok(client),
-            // A valid key without the right to see this.
-            Err(error) if error.code() == Some("FORBIDDEN") => Ok(client),
-            Err(error) => Err(error),
-        }
+        })))
     }
 }

@@ -41,6 +41,7 @@
 mod address;
 mod builder;
 mod closer;
+mod connected;
 mod deliveries;
 mod dialing;
 mod error;
@@ -68,6 +69,7 @@ use serde::Serialize;
 
 pub use builder::ClientBuilder;
 pub use closer::Closer;
+pub use connected::{ConnectionState, Connections, SubscriptionState};
 pub use deliveries::{Deliveries, Delivery, IntoDeliveries};
 pub use error::{End, Error, Failure};
 pub use event::Event;
@@ -186,6 +188,14 @@ impl Client {
     /// As [`topics`](Client::topics).
     pub fn stats(&self) -> Result<BTreeMap<String, TopicStats>, Error> {
         self.inner.rest.stats()
+    }
+
+    /// Who is connected: at most `limit` connections, those with the lowest ids.
+    ///
+    /// # Errors
+    /// As [`topics`](Client::topics).
+    pub fn connections(&self, limit: u64) -> Result<Connections, Error> {
+        self.inner.rest.connections(limit)
     }
 
     /// Publishes a message and waits for its receipt. Its id is a random UUID.

@@ -11,7 +11,7 @@ use ureq::{Agent, Body, http::Response};
 
 use super::settings::Settings;
 use super::wire::{self, Frame, GapFields};
-use super::{Error, Event, Gap, Start};
+use super::{Connections, Error, Event, Gap, Start};
 use crate::config::OverflowPolicy;
 
 /// The largest answer that is read.
@@ -63,7 +63,7 @@ pub struct TopicState {
 }
 
 /// What a topic keeps for replay.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct HistoryState {
     /// Events.
@@ -73,6 +73,9 @@ pub struct HistoryState {
     /// The oldest number, unless there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_seq: Option<u64>,
+    /// When the oldest of them reached the server: RFC 3339, UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_ts: Option<String>,
 }
 
 /// The limits of a topic.
@@ -102,6 +105,9 @@ pub struct Health {
     /// Connections, REST too.
     #[serde(default)]
     pub connections: u64,
+    /// Events given to subscribers since the start, once for each subscription.
+    #[serde(default)]
+    pub delivered: u64,
     /// Bytes of retained events.
     #[serde(default)]
     pub retained_bytes: u64,
@@ -124,6 +130,9 @@ pub struct TopicStats {
     /// Events skipped for slow subscribers, counted once for each of them.
     #[serde(default)]
     pub dropped: u64,
+    /// What is kept for replay.
+    #[serde(default)]
+    pub history: HistoryState,
 }
 
 /// A part of a topic's history.
@@ -213,6 +222,14 @@ impl Rest {
             topics: BTreeMap<String, TopicStats>,
         }
         self.get("/stats").map(|stats: Stats| stats.topics)
+    }
+
+    pub(super) fn connections(&self, limit: u64) -> Result<Connections, Error> {
+        self.get(&format!("/connections?limit={limit}"))
+    }
+
+    pub(super) fn livez(&self) -> Result<(), Error> {
+        self.ask(Method::GET, "/livez", String::new()).map(drop)
     }
 
     pub(super) fn history(&self, topic: &str, start: &Start) -> Result<History, Error> {

@@ -55,6 +55,25 @@ fn listen_on(address: SocketAddr, send_buffer_bytes: usize) -> io::Result<TcpLis
     Ok(socket.into())
 }
 
+/// Whether the host has an address, and one of this machine: what [`listen`] would find out, without listening.
+pub(super) fn check_host(host: &str) -> Result<(), StartError> {
+    let unresolved = |source| StartError::Host {
+        host: host.to_owned(),
+        source,
+    };
+    let addresses = (host, 0).to_socket_addrs().map_err(unresolved)?;
+    let mut last = unresolved(io::ErrorKind::NotFound.into());
+    for address in addresses {
+        let bound = Socket::new(Domain::for_address(address), Type::STREAM, None)
+            .and_then(|socket| socket.bind(&address.into()));
+        match bound {
+            Ok(()) => return Ok(()),
+            Err(error) => last = unresolved(error),
+        }
+    }
+    Err(last)
+}
+
 /// The accepting thread, and the one that tells the refused why.
 pub(super) struct Door {
     listener: Arc<TcpListener>,

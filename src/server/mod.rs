@@ -152,6 +152,35 @@ impl Server {
         })
     }
 
+    /// What [`bind_with_settings`](Server::bind_with_settings) would say about this configuration, without opening the
+    /// port: everything that is wrong, or the settings that would be in force.
+    ///
+    /// # Errors
+    /// One [`StartError`] for each part that is wrong: the settings, the file of keys, the host.
+    ///
+    /// ```
+    /// use threadcast::{Config, Server};
+    ///
+    /// let config = Config { keys_file: Some("/nowhere/keys.toml".into()), ..Config::default() };
+    /// let wrong = Server::check(&config, config.settings()).unwrap_err();
+    /// assert_eq!(wrong.len(), 1);
+    /// ```
+    pub fn check(
+        config: &Config,
+        mut settings: Vec<Setting>,
+    ) -> Result<Vec<Setting>, Vec<StartError>> {
+        let mut wrong = Vec::new();
+        wrong.extend(config.validate().map_err(StartError::Config).err());
+        let guard = Guard::new(config.api_key.clone(), config.keys_file.clone());
+        wrong.extend(guard.map_err(StartError::Keys).err());
+        wrong.extend(door::check_host(&config.host).err());
+        if !wrong.is_empty() {
+            return Err(wrong);
+        }
+        capacity::admit(config.max_connections).tell(&mut settings);
+        Ok(settings)
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {

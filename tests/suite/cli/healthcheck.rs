@@ -60,3 +60,40 @@ fn a_wrong_port_is_a_wrong_value_here_too() {
         "{end:?}"
     );
 }
+
+#[test]
+fn a_url_names_the_server_as_for_the_other_commands() {
+    let (_server, address) =
+        Program::serve(threadcast(&["--port", "0"]).env("PUBSUB_API_KEY", "s3cret"));
+    for url in [format!("ws://{address}/ws"), format!("http://{address}")] {
+        let end = run(&mut threadcast(&["healthcheck", "--url", &url]));
+        assert_eq!(
+            (end.code, end.err.len()),
+            (Some(0), 0),
+            "without a key: {end:?}"
+        );
+        let end = run(threadcast(&["healthcheck"]).env("PUBSUB_URL", &url));
+        assert_eq!(end.code, Some(0), "{end:?}");
+    }
+    let end = run(&mut threadcast(&[
+        "healthcheck",
+        "--url",
+        "https://example.org",
+    ]));
+    assert_eq!((end.code, end.err.len()), (Some(2), 1), "{end:?}");
+}
+
+#[test]
+fn it_may_be_given_more_or_less_time() {
+    let mute = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", mute.local_addr().expect("an address"));
+    let end = run(&mut threadcast(&[
+        "healthcheck",
+        "--url",
+        &url,
+        "--timeout",
+        "0.1",
+    ]));
+    assert_eq!((end.code, end.err.len()), (Some(1), 1), "{end:?}");
+    assert!(end.err[0].contains("no answer within 100ms"), "{end:?}");
+}

@@ -1,11 +1,17 @@
 //! The program as a script meets it: flags, variables, exit codes, signals, output.
 
 mod access;
+mod bench;
+mod check_config;
+mod describe;
 mod documents;
 mod healthcheck;
+mod liar;
 mod lifecycle;
 mod program;
+mod pty;
 mod publish;
 mod settings;
 mod subscribe;
+mod top;
 mod topics;

@@ -1,0 +1,267 @@
+//! What the scenes came to: a table for people, one JSON document for programs.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use super::histogram::Histogram;
+use super::meter::Passed;
+use super::reader::{Books, Trouble};
+use crate::cli::failure::Failure;
+
+/// All scenes.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    version: &'static str,
+    server: ServerLine,
+    /// Whether every event was delivered once and in order, or told.
+    ok: bool,
+    scenes: Vec<SceneReport>,
+}
+
+#[derive(Debug, Serialize)]
+struct ServerLine {
+    url: String,
+    /// Whether this program has started it.
+    started: bool,
+}
+
+/// One scene.
+#[derive(Debug, Serialize)]
+pub(super) struct SceneReport {
+    scene: &'static str,
+    topics: usize,
+    subscribers: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) connections: Option<Opened>,
+    #[serde(flatten)]
+    figures: Option<Figures>,
+    /// Each promise that the server has broken.
+    pub(super) broken: Vec<String>,
+    #[serde(skip)]
+    failed: Option<String>,
+}
+
+/// How the connections of a scene were opened.
+#[derive(Debug, Serialize)]
+pub(super) struct Opened {
+    pub(super) opened: usize,
+    pub(super) seconds: f64,
+    pub(super) per_second: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) server_bytes_each: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Figures {
+    seconds: f64,
+    published: u64,
+    deliveries: u64,
+    told_as_gaps: u64,
+    published_per_second: f64,
+    deliveries_per_second: f64,
+    latency_us: Latency,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server_cpu_us_per_delivery: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server_cpu_percent: Option<f64>,
+    bench_cpu_percent: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Latency {
+    p50: f64,
+    p90: f64,
+    p99: f64,
+    p999: f64,
+    max: f64,
+}
+
+impl Latency {
+    fn of(histogram: &Histogram) -> Latency {
+        let at = |share| histogram.quantile_micros(share);
+        Latency {
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            p999: at(0.999),
+            max: at(1.0),
+        }
+    }
+}
+
+impl SceneReport {
+    pub(super) fn new(scene: &'static str, topics: usize, subscribers: usize) -> SceneReport {
+        SceneReport {
+            scene,
+            topics,
+            subscribers,
+            connections: None,
+            figures: None,
+            broken: Vec::new(),
+            failed: None,
+        }
+    }
+
+    /// Enters the figures; `untimed` deliveries went before the clock ran.
+    pub(super) fn measured(&mut self, published: u64, books: &Books, untimed: u64, passed: Passed) {
+        let seconds = passed.wall.as_secs_f64().max(1e-9);
+        let deliveries = books.received.saturating_sub(untimed);
+        let server = passed.server_cpu.map(|time| time.as_secs_f64());
+        self.figures = Some(Figures {
+            seconds,
+            published,
+            deliveries,
+            told_as_gaps: books.told_as_gaps,
+            published_per_second: published as f64 / seconds,
+            deliveries_per_second: deliveries as f64 / seconds,
+            latency_us: Latency::of(&books.latency),
+            server_cpu_us_per_delivery: server.map(|time| time * 1e6 / deliveries.max(1) as f64),
+            server_cpu_percent: server.map(|time| time * 100.0 / seconds),
+            bench_cpu_percent: passed.own_cpu.as_secs_f64() * 100.0 / seconds,
+        });
+    }
+
+    /// Something went wrong on the way; what was wrong first is told.
+    pub(super) fn failed(&mut self, trouble: Trouble) {
+        match trouble {
+            Trouble::Broken(what) => self.broken.push(what),
+            Trouble::Failed(what) => {
+                self.failed.get_or_insert(what);
+            }
+        }
+    }
+
+    /// A broken promise is a result; anything else is none.
+    pub(super) fn outcome(self) -> Result<SceneReport, Failure> {
+        match self.failed {
+            Some(what) if self.broken.is_empty() => Err(Failure::failed(what)),
+            _ => Ok(self),
+        }
+    }
+}
+
+impl Report {
+    pub(super) fn new(url: &str, started: bool) -> Report {
+        Report {
+            version: env!("CARGO_PKG_VERSION"),
+            server: ServerLine {
+                url: url.to_owned(),
+                started,
+            },
+            ok: true,
+            scenes: Vec::new(),
+        }
+    }
+
+    pub(super) fn add(&mut self, scene: SceneReport) {
+        self.ok &= scene.broken.is_empty();
+        self.scenes.push(scene);
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        !self.ok
+    }
+
+    pub(super) fn json(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string_pretty(self)
+    }
+
+    /// Fails with the first broken promise.
+    pub(super) fn verdict(&self) -> Result<(), Failure> {
+        let broken = self.scenes.iter().flat_map(|scene| {
+            let told = |what| format!("{}: {what}", scene.scene);
+            scene.broken.iter().map(told)
+        });
+        let broken: Vec<String> = broken.collect();
+        match broken.as_slice() {
+            [] => Ok(()),
+            [first] => Err(Failure::broken(first)),
+            [first, others @ ..] => Err(Failure::broken(format!(
+                "{first} (and {} more)",
+                others.len()
+            ))),
+        }
+    }
+
+    pub(super) fn table(&self) -> String {
+        let whose = if self.server.started {
+            "a server of its own"
+        } else {
+            &self.server.url
+        };
+        let mut out = format!("threadcast {}, {whose}\n\n", self.version);
+        let _ = writeln!(
+            out,
+            "{:<26} {:>11} {:>12} {:>8} {:>9} {:>9} {:>9} {:>9} {:>10} {:>9}",
+            "",
+            "published/s",
+            "deliveries/s",
+            "gaps",
+            "p50",
+            "p99",
+            "p99.9",
+            "max",
+            "server CPU",
+            "bench CPU"
+        );
+        for scene in &self.scenes {
+            scene.write(&mut out);
+        }
+        let verdict = if self.ok {
+            "Every event was delivered once and in order, or told as a gap."
+        } else {
+            "THE SERVER HAS BROKEN ITS PROMISE."
+        };
+        let _ = writeln!(out, "\n{verdict}");
+        out
+    }
+}
+
+impl SceneReport {
+    fn write(&self, out: &mut String) {
+        let what = match (self.topics, self.subscribers) {
+            (1, subscribers) => format!("{} 1 → {subscribers}", self.scene),
+            (topics, _) => format!("{} {topics}", self.scene),
+        };
+        let Some(figures) = &self.figures else {
+            let _ = writeln!(out, "{what:<26} no figures");
+            return;
+        };
+        let latency = &figures.latency_us;
+        let server = figures.server_cpu_us_per_delivery;
+        let server = server.map_or("–".to_owned(), |micros| format!("{micros:.2} µs"));
+        let _ = writeln!(
+            out,
+            "{what:<26} {:>11.0} {:>12.0} {:>8} {:>9} {:>9} {:>9} {:>9} {server:>10} {:>7.0} %",
+            figures.published_per_second,
+            figures.deliveries_per_second,
+            figures.told_as_gaps,
+            time(latency.p50),
+            time(latency.p99),
+            time(latency.p999),
+            time(latency.max),
+            figures.bench_cpu_percent,
+        );
+        if let Some(connections) = &self.connections {
+            let _ = write!(
+                out,
+                "    {} connections opened in {:.2} s, {:.0} a second",
+                connections.opened, connections.seconds, connections.per_second
+            );
+            if let Some(bytes) = connections.server_bytes_each {
+                let kib = bytes as f64 / 1024.0;
+                let _ = write!(out, ", {kib:.1} KiB of the server's memory each");
+            }
+            out.push('\n');
+        }
+    }
+}
+
+fn time(micros: f64) -> String {
+    if micros < 10_000.0 {
+        format!("{micros:.0} µs")
+    } else {
+        format!("{:.1} ms", micros / 1000.0)
+    }
+}

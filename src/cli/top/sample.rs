@@ -1,0 +1,73 @@
+//! What a server says about itself at one moment, and what has moved between two.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use threadcast::client::{Client, Connections, Error, Health, TopicStats};
+
+/// Connections that are looked at; beyond that a second is too short to read about them.
+const CONNECTIONS: u64 = 10_000;
+
+/// One look.
+#[derive(Debug, Clone)]
+pub(super) struct Sample {
+    pub(super) at: Instant,
+    pub(super) health: Health,
+    pub(super) topics: BTreeMap<String, TopicStats>,
+    pub(super) connections: Connections,
+}
+
+impl Sample {
+    pub(super) fn take(client: &Client) -> Result<Sample, Error> {
+        let health = client.health()?;
+        let connections = client.connections(CONNECTIONS)?;
+        Ok(Sample {
+            at: Instant::now(),
+            health,
+            topics: client.stats()?,
+            connections,
+        })
+    }
+}
+
+/// Rates a second, where they can be known.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Movement {
+    pub(super) delivered: Option<f64>,
+    topics: BTreeMap<String, Rates>,
+}
+
+/// Those of one topic.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Rates {
+    pub(super) messages: f64,
+    pub(super) dropped: f64,
+}
+
+impl Movement {
+    /// What was made anew in between has no rates: its numbers went back.
+    pub(super) fn between(before: &Sample, after: &Sample) -> Movement {
+        let seconds = after.at.duration_since(before.at).as_secs_f64();
+        let rate = |before: u64, after: u64| {
+            let more = after.checked_sub(before)?;
+            (seconds > 0.0).then(|| more as f64 / seconds)
+        };
+        let is_same_server = after.health.uptime_sec >= before.health.uptime_sec;
+        let rates = after.topics.iter().filter_map(|(name, now)| {
+            let then = before.topics.get(name).filter(|_| is_same_server)?;
+            let rates = Rates {
+                messages: rate(then.messages, now.messages)?,
+                dropped: rate(then.dropped, now.dropped)?,
+            };
+            Some((name.clone(), rates))
+        });
+        Movement {
+            topics: rates.collect(),
+            delivered: rate(before.health.delivered, after.health.delivered),
+        }
+    }
+
+    pub(super) fn of(&self, topic: &str) -> Option<Rates> {
+        self.topics.get(topic).copied()
+    }
+}

@@ -1,0 +1,157 @@
+//! Completions and manual pages: what shells and `man` make of them.
+
+use std::collections::BTreeSet;
+use std::io::{Write, pipe};
+use std::process::{Command, Stdio};
+use std::{env, fs, process};
+
+use super::program::{run, threadcast};
+
+const COMMANDS: [&str; 11] = [
+    "serve",
+    "pub",
+    "sub",
+    "topics",
+    "top",
+    "healthcheck",
+    "bench",
+    "check-config",
+    "key",
+    "completions",
+    "man",
+];
+
+fn printed(arguments: &[&str]) -> String {
+    // Whatever is in the environment, the text is the same.
+    let mut command = threadcast(arguments);
+    command
+        .env("PUBSUB_API_KEY", "s3cret")
+        .env("PUBSUB_HOST", "");
+    let end = run(&mut command);
+    assert_eq!((end.code, end.err.len()), (Some(0), 0), "{end:?}");
+    end.out.join("\n")
+}
+
+/// Feeds a text to a program, if it is installed; its exit code 0 and silence mean that it understood.
+fn understood_by(program: &str, arguments: &[&str], text: &str) {
+    let child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn();
+    let Ok(mut child) = child else {
+        return;
+    };
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(text.as_bytes()).expect("it reads");
+    drop(stdin);
+    let output = child.wait_with_output().expect("it ends");
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && complaint.is_empty(),
+        "{program}: {complaint}"
+    );
+}
+
+fn flags(text: &str) -> BTreeSet<String> {
+    let is_part = |c: char| c.is_ascii_lowercase() || c == '-';
+    text.split(|c| !is_part(c))
+        .filter(|word| word.starts_with("--") && word.len() > 3)
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn each_shell_gets_a_script_that_names_every_command() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = printed(&["completions", shell]);
+        for expected in COMMANDS.iter().chain(&["max-queue-size", "many-topics"]) {
+            assert!(script.contains(expected), "{shell}: {expected}");
+        }
+        assert!(!script.contains("s3cret"));
+        if ["bash", "zsh"].contains(&shell) {
+            understood_by(shell, &["-n"], &script);
+        }
+    }
+}
+
+#[test]
+fn bash_completes_commands_flags_and_scenes() {
+    let script = printed(&["completions", "bash"]);
+    for (words, expected) in [
+        ("threadcast che", "check-config"),
+        ("threadcast bench --scene many", "many-topics"),
+        ("threadcast serve --max-q", "--max-queue-size"),
+    ] {
+        let count = words.split(' ').count() - 1;
+        let ask = format!(
+            "{script}\nCOMP_WORDS=({words}); COMP_CWORD={count}; \
+             _threadcast threadcast \"${{COMP_WORDS[{count}]}}\" \"${{COMP_WORDS[{}]}}\"\n\
+             printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            count - 1
+        );
+        let Ok(output) = Command::new("bash").args(["-c", &ask]).output() else {
+            return;
+        };
+        let completed = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(completed.trim(), expected, "{words}: {output:?}");
+    }
+}
+
+#[test]
+fn the_manual_has_every_flag_every_variable_and_the_examples() {
+    let (page, help) = (printed(&["man"]).replace("\\-", "-"), printed(&["--help"]));
+    let missing: Vec<_> = flags(&help).difference(&flags(&page)).cloned().collect();
+    assert!(missing.is_empty() && flags(&help).len() > 20, "{missing:?}");
+    for expected in ["PUBSUB_MAX_QUEUE_SIZE", "Exit codes:", "threadcast-bench"] {
+        assert!(page.contains(expected), "{expected}");
+    }
+    assert!(!page.contains("s3cret"));
+    understood_by("groff", &["-man", "-ww", "-Tutf8"], &page);
+    understood_by("mandoc", &["-W", "error"], &page);
+}
+
+#[test]
+fn each_command_has_a_page_of_its_own_in_a_directory() {
+    let dir = env::temp_dir().join(format!("threadcast-man-{}", process::id()));
+    fs::create_dir(&dir).expect("a directory");
+    let path = dir.to_str().expect("a path");
+    assert_eq!(printed(&["man", "--dir", path]), "");
+    for command in COMMANDS {
+        let page = fs::read_to_string(dir.join(format!("threadcast-{command}.1")));
+        let page = page.expect(command).replace("\\-", "-");
+        let help = printed(&[command, "--help"]);
+        let missing: Vec<_> = flags(&help).difference(&flags(&page)).cloned().collect();
+        assert!(missing.is_empty(), "{command}: {missing:?}");
+        assert!(page.contains("Exit codes:"), "{command}");
+        understood_by("groff", &["-man", "-ww", "-Tutf8"], &page);
+    }
+    assert!(dir.join("threadcast.1").is_file());
+    assert!(dir.join("threadcast-key-new.1").is_file());
+    fs::remove_dir_all(&dir).expect("it was there");
+    let end = run(&mut threadcast(&["man", "--dir", path]));
+    assert_eq!((end.code, end.err.len()), (Some(1), 1), "{end:?}");
+}
+
+#[test]
+fn every_command_tells_examples_and_exit_codes() {
+    for command in COMMANDS {
+        let help = printed(&[command, "--help"]);
+        for expected in ["Examples:", "Exit codes:"] {
+            assert!(help.contains(expected), "{command}: {help}");
+        }
+        assert!(!help.contains("s3cret"), "{command}");
+    }
+}
+
+#[test]
+fn a_shell_that_is_none_is_a_wrong_value_and_a_closed_output_is_no_failure() {
+    let end = run(&mut threadcast(&["completions", "cmd"]));
+    assert_eq!((end.code, end.err.len()), (Some(2), 1), "{end:?}");
+    for arguments in [&["completions", "bash"][..], &["man"]] {
+        let closed = Stdio::from(pipe().expect("a pipe").1);
+        let end = run(threadcast(arguments).stdout(closed));
+        assert_eq!((end.code, end.err.len()), (Some(0), 0), "{end:?}");
+    }
+}

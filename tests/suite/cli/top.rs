@@ -1,0 +1,207 @@
+//! `threadcast top`: the plain table, and the picture on a terminal.
+
+use std::ffi::OsStr;
+use std::io::pipe;
+use std::process::{Command, Stdio};
+
+use nix::sys::signal::Signal;
+
+use super::program::{End, Program, run, threadcast};
+use super::pty::OnTerminal;
+use crate::harness::{TestServer, eventually};
+
+const SIZE: (u16, u16) = (24, 120);
+
+fn top(server: &TestServer, arguments: &[&str]) -> Command {
+    let mut command = threadcast(&["top", "--interval", "0.1"]);
+    command
+        .args(arguments)
+        .env("PUBSUB_URL", format!("ws://{}/ws", server.addr()));
+    command
+}
+
+/// The words of the one line with this in it.
+fn words<'a>(end: &'a End, text: &str) -> Vec<&'a str> {
+    let mut lines = end.out.iter().filter(|line| line.contains(text));
+    let (line, another) = (lines.next(), lines.next());
+    assert_eq!(another, None, "{text}: {end:?}");
+    let line = line.unwrap_or_else(|| panic!("no {text}: {end:?}"));
+    line.split_whitespace().collect()
+}
+
+#[test]
+fn the_plain_table_has_topics_and_those_who_lag() {
+    let server = TestServer::with(|config| config.max_queue_size = 1000);
+    server.create_topic("orders");
+    server.create_topic("payments");
+    let mut publisher = server.ws();
+    let mut quick = server.ws();
+    quick.subscribe("payments", "quick \u{1b}[2J");
+    // It reads nothing: what does not fit into the sockets stays behind.
+    let mut slow = server.narrow_ws();
+    slow.subscribe("orders", "slow");
+    let padding = "x".repeat(60_000);
+    for _ in 0..100 {
+        publisher.publish("orders", &padding.as_str().into());
+    }
+    let end = run(&mut top(&server, &["--once", "--sort", "name"]));
+    assert_eq!((end.code, end.err.len()), (Some(0), 0), "{end:?}");
+    assert!(end.out[0].starts_with(&format!(
+        "threadcast {} at ws://{}/ws: up ",
+        env!("CARGO_PKG_VERSION"),
+        server.addr()
+    )));
+    assert!(
+        end.out[0].contains(" 2 topics, 2 subscriptions, "),
+        "{end:?}"
+    );
+    let heading = end.out.iter().position(|line| line.starts_with("TOPIC "));
+    let heading = heading.expect("a heading");
+    assert!(end.out[heading + 1].starts_with("orders "), "{end:?}");
+    assert!(end.out[heading + 2].starts_with("payments "), "{end:?}");
+    let orders: Vec<_> = end.out[heading + 1].split_whitespace().collect();
+    // Name, subscriptions, rate, head, history.
+    assert_eq!(orders[..5], ["orders", "1", "0", "100", "100"], "{end:?}");
+    let slow = words(&end, "slow");
+    let lag: u64 = slow[0].parse().expect("a number");
+    assert!((1..=100).contains(&lag), "{slow:?}");
+    assert_eq!(slow[1..4], ["0", "orders", "slow"]);
+    assert!(slow[4].starts_with("127.0.0.1:"), "{slow:?}");
+    let quick = words(&end, "quick");
+    assert_eq!(quick[..5], ["0", "0", "payments", "quick", "\\u{1b}[2J"]);
+    let place = |name| end.out.iter().position(|line| line.contains(name));
+    assert!(
+        place("slow") < place("quick"),
+        "who lags most is first: {end:?}"
+    );
+    assert!(!end.out.concat().contains('\u{1b}'), "{end:?}");
+}
+
+#[test]
+fn an_output_that_is_no_terminal_gets_the_plain_table_of_so_many_rows() {
+    let server = TestServer::with_topic("a");
+    for topic in ["b", "c", "d"] {
+        server.create_topic(topic);
+    }
+    let end = run(&mut top(&server, &["--rows", "3", "--sort", "name"]));
+    assert_eq!((end.code, end.err.len()), (Some(0), 0), "{end:?}");
+    assert!(end.out.contains(&"… and 1 more".to_owned()), "{end:?}");
+    assert!(
+        !end.out.iter().any(|line| line.starts_with("d ")),
+        "{end:?}"
+    );
+    let closed = Stdio::from(pipe().expect("a pipe").1);
+    let end = run(top(&server, &["--once"]).stdout(closed));
+    assert_eq!((end.code, end.err.len()), (Some(0), 0), "{end:?}");
+}
+
+#[test]
+fn without_a_server_or_a_right_it_ends_at_the_start() {
+    let server = TestServer::with(|config| {
+        config.api_key = Some(threadcast::ApiKey::new("s3cret").expect("a key"));
+    });
+    let end = run(&mut top(&server, &["--once"]));
+    assert_eq!((end.code, end.err.len()), (Some(1), 1), "{end:?}");
+    let end = run(top(&server, &["--once"]).env("PUBSUB_KEY", "s3cret"));
+    assert_eq!(end.code, Some(0), "{end:?}");
+    for (arguments, code) in [
+        (["--url", "ws://127.0.0.1:1/ws"], 1),
+        (["--sort", "colour"], 2),
+    ] {
+        let end = run(threadcast(&["top", "--once"]).args(arguments));
+        assert_eq!((end.code, end.err.len()), (Some(code), 1), "{end:?}");
+    }
+}
+
+#[test]
+fn the_picture_moves_and_keys_are_heeded() {
+    let server = TestServer::with_topic("orders");
+    let mut top = OnTerminal::start(&mut top(&server, &[]), SIZE);
+    top.shows("orders");
+    top.assert_taken();
+    assert!(top.picture().contains("\x1b[1mr rate\x1b[0m"));
+    server.create_topic("created-meanwhile");
+    top.shows("created-meanwhile");
+    top.press("n");
+    top.shows("\x1b[1mn name\x1b[0m");
+    top.press("q");
+    let end = top.program.end();
+    assert_eq!((end.code, end.err.len()), (Some(0), 0), "{end:?}");
+    top.assert_restored();
+}
+
+#[test]
+fn a_signal_ends_it_with_the_terminal_as_it_was() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        let server = TestServer::with_topic("orders");
+        let top = OnTerminal::start(&mut top(&server, &[]), SIZE);
+        top.shows("orders");
+        top.program.signal(signal);
+        let end = top.program.end();
+        assert_eq!((end.code, end.err.len()), (Some(0), 0), "{signal}: {end:?}");
+        top.assert_restored();
+    }
+}
+
+#[test]
+fn control_c_on_the_keyboard_ends_it() {
+    let server = TestServer::with_topic("orders");
+    let plain = top(&server, &[]);
+    // Makes the terminal the one whose keys are signals to the program, as in a shell.
+    let mut command = Command::new("setsid");
+    command
+        .arg("--ctty")
+        .arg(plain.get_program())
+        .args(plain.get_args());
+    let set = |(name, value): (&OsStr, Option<&OsStr>)| Some((name.to_owned(), value?.to_owned()));
+    command.envs(plain.get_envs().filter_map(set));
+    let mut top = OnTerminal::start(command.stderr(Stdio::piped()), SIZE);
+    top.shows("orders");
+    top.press("\x03");
+    let end = top.program.end();
+    assert_eq!((end.code, end.err.len()), (Some(0), 0), "{end:?}");
+    top.assert_restored();
+}
+
+#[test]
+fn the_picture_fits_a_terminal_that_is_resized() {
+    let server = TestServer::start();
+    for number in 0..50 {
+        server.create_topic(&format!("topic-{number}"));
+    }
+    let mut top = OnTerminal::start(&mut top(&server, &[]), SIZE);
+    for rows in [24, 9, 3, 1, 40] {
+        top.resize(rows, 60);
+        eventually(&format!("it fills {rows} lines"), || {
+            top.picture().lines().count() == usize::from(rows)
+        });
+    }
+    top.press("q");
+    assert_eq!(top.program.end().code, Some(0));
+    top.assert_restored();
+}
+
+#[test]
+fn a_restart_of_the_server_is_survived() {
+    let (server, address) = Program::serve(&mut threadcast(&["--port", "0"]));
+    let port = address.rsplit_once(':').expect("a port").1;
+    let create = |name: &str| {
+        let end = run(&mut threadcast(&["topics", "create", name, "--port", port]));
+        assert_eq!(end.code, Some(0), "{end:?}");
+    };
+    create("before");
+    let mut command = threadcast(&["top", "--interval", "0.1", "--port", port]);
+    let mut top = OnTerminal::start(&mut command, SIZE);
+    top.shows("before");
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.end().code, Some(0));
+    top.shows("disconnected");
+    let (_again, _) = Program::serve(&mut threadcast(&["--port", port]));
+    create("after");
+    top.shows("after");
+    assert!(!top.picture().contains("disconnected"));
+    assert!(!top.picture().contains("before"));
+    top.press("q");
+    assert_eq!(top.program.end().code, Some(0));
+    top.assert_restored();
+}
