@@ -1,5 +1,6 @@
 //! `threadcast bench`: what it measures, that it finds out a server that lies, and that it leaves nothing behind.
 
+use std::fs;
 use std::io::pipe;
 use std::process::{Command, Stdio};
 
@@ -41,6 +42,11 @@ fn report(end: &End) -> Value {
 
 fn topics(server: &TestServer) -> Value {
     server.health()["topics"].clone()
+}
+
+/// Of another process; none if there is no such process.
+fn descriptors(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
 }
 
 #[test]
@@ -240,6 +246,21 @@ fn an_interrupted_measurement_deletes_its_topics() {
         assert!(end.out.is_empty(), "{end:?}");
         assert_eq!(topics(&server), 1, "{scene}");
     }
+}
+
+#[test]
+fn an_interrupted_measurement_takes_its_own_server_along() {
+    let program = Program::start(&mut bench(LONG, &["--scene", "latency"]));
+    let mut server = None;
+    eventually("it has started a server", || {
+        server = program.children().first().copied();
+        server.is_some_and(|pid| descriptors(pid) > 0)
+    });
+    let server = server.expect("a server");
+    program.signal(Signal::SIGTERM);
+    let end = program.end();
+    assert_eq!((end.code, end.err.len()), (Some(130), 1), "{end:?}");
+    assert_eq!(descriptors(server), 0, "it is gone");
 }
 
 #[test]

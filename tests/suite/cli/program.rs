@@ -77,6 +77,16 @@ impl Program {
         kill(self.pid, signal).expect("the program must be there");
     }
 
+    /// The processes that it has started and that have not ended.
+    pub(super) fn children(&self) -> Vec<u32> {
+        let file = format!("/proc/{0}/task/{0}/children", self.pid);
+        let children = std::fs::read_to_string(file).unwrap_or_default();
+        children
+            .split_whitespace()
+            .filter_map(|pid| pid.parse().ok())
+            .collect()
+    }
+
     /// Waits for a line on standard error with this text in it.
     pub(super) fn logged(&self, text: &str) -> String {
         let end = Instant::now() + DEADLINE;

@@ -27,6 +27,20 @@ fn a_key_opens_every_door() {
 }
 
 #[test]
+fn whether_a_server_lives_takes_no_key() {
+    let server = guarded();
+    builder(server.addr()).check_alive().unwrap();
+    builder(server.addr())
+        .key("a wrong one")
+        .check_alive()
+        .unwrap_err();
+    let addr = server.addr();
+    drop(server);
+    let error = builder(addr).check_alive().unwrap_err();
+    assert!(matches!(error, Error::Connect { .. }), "{error:?}");
+}
+
+#[test]
 fn a_wrong_key_is_a_clear_and_final_error_without_the_key_in_it() {
     let server = guarded();
     for client in [

@@ -34,6 +34,28 @@ fn a_topic_is_created_listed_shown_and_deleted() {
 }
 
 #[test]
+fn who_is_connected_is_told_with_subscriptions_and_limited() {
+    let server = TestServer::with_topic("orders");
+    let client = client_of(&server);
+    let subscription = client.subscribe("orders", Start::Now).unwrap();
+    let listed = client.connections(100).unwrap();
+    let websockets = listed.connections.iter();
+    let websockets: Vec<_> = websockets
+        .filter(|one| one.protocol == "websocket")
+        .collect();
+    assert_eq!(websockets.len(), 1, "{listed:?}");
+    let followed = &websockets[0].subscriptions[0];
+    assert_eq!(followed.topic, "orders");
+    assert_eq!(followed.client_id, subscription.client_id());
+    assert_eq!((followed.lag, followed.dropped), (0, 0));
+    assert!(websockets[0].address.starts_with("127.0.0.1:"));
+    assert_eq!(websockets[0].key, None);
+    let limited = client.connections(1).unwrap();
+    assert_eq!(limited.connections.len(), 1);
+    assert!(limited.total >= 2, "{limited:?}");
+}
+
+#[test]
 fn a_refusal_has_the_servers_code_and_says_what_to_do() {
     let server = TestServer::with_topic("orders");
     let client = client_of(&server);
