@@ -93,7 +93,7 @@ impl Connection {
     /// Ends the connection in order: its subscriptions end, then the close frame goes behind what is unsent.
     /// The first reason counts.
     pub(crate) fn end(&self, reason: EndReason) {
-        if self.end_reason.set(reason).is_err() {
+        if self.end_reason.set(self.true_reason(reason)).is_err() {
             return;
         }
         self.release_subscriptions();
@@ -104,13 +104,17 @@ impl Connection {
 
     /// Ends the connection at once: there is nobody to tell.
     pub(crate) fn abort(&self, reason: EndReason) {
-        let _ = self.end_reason.set(match reason {
-            // The socket that was given up looks to the reader like a peer that went away.
-            EndReason::PeerGone if self.outbox.timed_out() => EndReason::WriteTimeout,
-            reason => reason,
-        });
+        let _ = self.end_reason.set(self.true_reason(reason));
         self.outbox.fail();
         self.release_subscriptions();
+    }
+
+    /// A socket that was given up looks to the reader like a peer that went away.
+    fn true_reason(&self, seen: EndReason) -> EndReason {
+        match seen {
+            EndReason::PeerGone if self.outbox.timed_out() => EndReason::WriteTimeout,
+            seen => seen,
+        }
     }
 
     /// Tells the peer that the server goes down, and lets the writer send what is queued.

@@ -173,7 +173,8 @@ pub(crate) fn read(
         Some(EndReason::Internal)
     });
     match end {
-        Some(EndReason::PeerGone) => connection.abort(EndReason::PeerGone),
+        // A peer that sends no more, or resets: what it asked for before is still answered, as far as it takes it.
+        Some(EndReason::PeerGone) => connection.end(EndReason::PeerGone),
         Some(reason) => {
             connection.end(reason);
             reader.discard();

@@ -134,3 +134,23 @@ fn a_violation_is_told_though_much_was_sent_behind_it_and_nothing_read() {
     client.expect_orderly_end();
     server.await_subscribers("t", 0);
 }
+
+#[test]
+fn a_client_that_sends_no_more_still_gets_all_its_replies() {
+    let server = TestServer::start();
+    let ids: Vec<String> = (0..2000).map(|n| format!("{n:0>120}")).collect();
+    let requests: Vec<String> = ids
+        .iter()
+        .map(|id| json!({"type": "ping", "request_id": id}).to_string())
+        .collect();
+    for _ in 0..5 {
+        let mut client = server.ws();
+        client.send_texts(&requests);
+        client.finish_sending();
+        for id in &ids {
+            assert_eq!(client.next_json()["request_id"], id.as_str());
+        }
+        assert_eq!(client.close_code(), Some(1000));
+        client.expect_orderly_end();
+    }
+}

@@ -183,6 +183,12 @@ impl WsClient {
         self.expect_end();
     }
 
+    /// Ends the sending side, without a close frame.
+    pub(crate) fn finish_sending(&self) {
+        let shut = self.stream.shutdown(std::net::Shutdown::Write);
+        shut.expect("the connection stands");
+    }
+
     /// Takes one byte if there is one, and forgets it: what follows makes no sense any more.
     pub(crate) fn sip(&mut self) {
         self.stream.set_nonblocking(true).expect("a mode");
