@@ -30,7 +30,7 @@ pub(crate) struct Edge {
     pub(crate) permit: Box<Permit>,
     pub(crate) allowed_origins: Vec<String>,
     pub(crate) wait: Box<Wait>,
-    /// Set while the server goes down: every answer is then the last on its connection.
+    /// Set while the server goes down: every answer to what is asked then is the last on its connection.
     pub(crate) draining: Arc<AtomicBool>,
     pub(crate) panics: Panics,
     pub(crate) metrics: SharedMetrics,
@@ -159,12 +159,13 @@ impl Connection<'_> {
             head_only: self.head_only,
             close: !head.keep_alive,
         };
+        // Asked before the answer: a client that asks as the drain begins may ask again, and is told.
+        let is_draining = self.edge.draining.load(Ordering::SeqCst);
         let answer = match allowed {
             Ok(()) => self.answer(&request(head, body)),
             Err(problem) => Answer::from(&problem),
         };
-        let is_last = self.edge.draining.load(Ordering::SeqCst) || self.presence.is_closing();
-        let close = delivery.close || is_last;
+        let close = delivery.close || is_draining || self.presence.is_closing();
         Ok((answer, Delivery { close, ..delivery }))
     }
 
