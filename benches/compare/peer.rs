@@ -1,12 +1,11 @@
 //! The servers that are compared, and the settings they run with: in memory, without limits that this load would reach,
 //! everything else as it comes.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::ValueEnum;
+use threadcast::client::Client;
 
 use super::Failure;
 use super::line::{Nats, Redis};
@@ -137,18 +136,6 @@ fn nchan_settings(place: &Place) -> String {
 }
 
 fn create_topic(server: &ServerProcess) -> Result<(), Failure> {
-    let address = server.address();
-    let body = format!(r#"{{"name":"{TOPIC}"}}"#);
-    let mut stream = TcpStream::connect(address)?;
-    write!(
-        stream,
-        "POST /topics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    match answer.starts_with("HTTP/1.1 201") {
-        true => Ok(()),
-        false => Err(format!("the topic was not created: {answer}").into()),
-    }
+    let client = Client::connect(&format!("http://{}", server.address()))?;
+    Ok(client.create_topic(TOPIC)?)
 }

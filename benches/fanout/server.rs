@@ -1,8 +1,8 @@
 //! The server under test: the built binary as a child process, with its CPU time and resident memory.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Sender};
 use std::thread;
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, SysconfVar, sysconf};
+use threadcast::client::Client;
 
 use super::Failure;
 
@@ -80,22 +81,8 @@ impl ServerProcess {
 
     /// Creates a topic over REST.
     pub(crate) fn create_topic(&self, name: &str) -> Result<(), Failure> {
-        let body = format!(r#"{{"name":"{name}"}}"#);
-        let mut stream = TcpStream::connect(self.address)?;
-        stream.set_read_timeout(Some(START_DEADLINE))?;
-        write!(
-            stream,
-            "POST /topics HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            self.address,
-            body.len()
-        )?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        match answer.starts_with("HTTP/1.1 201") {
-            true => Ok(()),
-            false => Err(format!("the topic was not created: {answer}").into()),
-        }
+        let client = Client::connect(&format!("http://{}", self.address))?;
+        Ok(client.create_topic(name)?)
     }
 
     /// CPU time used so far, user and system.

@@ -103,8 +103,6 @@ impl Gathering<'_> {
             }
             self.progress.dropped = kept - self.after;
             self.subscription.count_dropped(self.progress.dropped);
-            let metrics = topic.metrics();
-            metrics.dropped(topic.overflow(), self.progress.dropped);
             self.tell(Gap::slow_consumer(self.after + 1, kept));
         }
         if let Some(event) = log.after(self.after).next() {

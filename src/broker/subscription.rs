@@ -212,7 +212,7 @@ impl Subscription {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Events are skipped for slowness: this subscription's and the topic's figures say so.
+    /// Events are skipped for slowness: this subscription's figures, the topic's and the server's say so.
     pub(super) fn count_dropped(&self, events: u64) {
         self.dropped.fetch_add(events, Ordering::Relaxed);
         self.topic.count_dropped(events);

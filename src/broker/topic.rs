@@ -158,6 +158,7 @@ impl Topic {
 
     pub(super) fn count_dropped(&self, events: u64) {
         self.dropped.fetch_add(events, Ordering::Relaxed);
+        self.metrics().dropped(self.overflow(), events);
     }
 
     pub(crate) fn subscriber_count(&self) -> usize {

@@ -36,17 +36,20 @@ impl EventFrame {
         }
     }
 
-    /// When it was published: the last of the JSON text.
+    /// When it was published.
     pub(crate) fn ts(&self) -> &str {
-        let end = self.bytes().len() - END.len();
-        std::str::from_utf8(&self.bytes()[end - Timestamp::LEN..end]).unwrap_or_default()
+        let ts = self.ts_bytes().map(|ts| std::str::from_utf8(ts));
+        ts.and_then(Result::ok).unwrap_or_default()
     }
 
-    /// When it was published, in microseconds since 1970: its `ts`, which is the last of its text.
+    /// The same in microseconds since 1970.
     pub(crate) fn ts_micros(&self) -> u64 {
-        let text = self.bytes().strip_suffix(br#""}"#).unwrap_or_default();
-        let ts = text.last_chunk::<{ Timestamp::LEN }>();
-        ts.map_or(0, Timestamp::read_micros)
+        self.ts_bytes().map_or(0, Timestamp::read_micros)
+    }
+
+    /// The `ts` is the last of the JSON text.
+    fn ts_bytes(&self) -> Option<&[u8; Timestamp::LEN]> {
+        self.bytes().strip_suffix(END.as_bytes())?.last_chunk()
     }
 
     /// The JSON text inside the frame.

@@ -26,12 +26,6 @@ fn tight_server(overflow: OverflowPolicy, block_timeout: Duration) -> TestServer
     server
 }
 
-fn slow_subscriber(server: &TestServer) -> WsClient {
-    let mut client = server.narrow_ws();
-    client.subscribe("orders", "slow");
-    client
-}
-
 fn publish_all(server: &TestServer) {
     server
         .ws()
@@ -41,7 +35,7 @@ fn publish_all(server: &TestServer) {
 #[test]
 fn drop_oldest_tells_exactly_what_a_stalled_subscriber_missed() {
     let server = tight_server(OverflowPolicy::DropOldest, PATIENCE);
-    let mut client = slow_subscriber(&server);
+    let mut client = server.narrow_subscriber("orders", "slow");
     publish_all(&server);
     let mut account = Account::starting_after("orders", 0);
     account.read_until(&mut client, PUBLISHED);
@@ -57,7 +51,7 @@ fn drop_oldest_tells_exactly_what_a_stalled_subscriber_missed() {
 #[test]
 fn drop_oldest_keeps_the_books_of_a_subscriber_that_reads_in_bursts() {
     let server = tight_server(OverflowPolicy::DropOldest, PATIENCE);
-    let (mut publisher, mut client) = (server.ws(), slow_subscriber(&server));
+    let (mut publisher, mut client) = (server.ws(), server.narrow_subscriber("orders", "slow"));
     let mut account = Account::starting_after("orders", 0);
     for burst in 0..5 {
         let first = burst * 60 + 1;
@@ -70,7 +64,7 @@ fn drop_oldest_keeps_the_books_of_a_subscriber_that_reads_in_bursts() {
 #[test]
 fn drop_oldest_keeps_the_books_of_a_subscriber_that_reads_slowly() {
     let server = tight_server(OverflowPolicy::DropOldest, PATIENCE);
-    let (mut publisher, mut client) = (server.ws(), slow_subscriber(&server));
+    let (mut publisher, mut client) = (server.ws(), server.narrow_subscriber("orders", "slow"));
     let mut account = Account::starting_after("orders", 0);
     for n in 1..=PUBLISHED {
         publisher.publish_padded("orders", n, n, PAD_BYTES);
@@ -105,7 +99,7 @@ fn a_stalled_subscriber_does_not_delay_the_others() {
 #[test]
 fn disconnect_ends_the_stalled_subscriber_with_an_error_and_4100() {
     let server = tight_server(OverflowPolicy::Disconnect, PATIENCE);
-    let mut client = slow_subscriber(&server);
+    let mut client = server.narrow_subscriber("orders", "slow");
     publish_all(&server);
     expect_slow_consumer_end(&mut client);
     server.await_subscribers("orders", 0);
@@ -135,7 +129,7 @@ fn disconnect_ends_a_subscriber_that_takes_nothing_at_all() {
         config.write_timeout = Duration::from_millis(200);
     });
     server.create_topic("orders");
-    let mut client = slow_subscriber(&server);
+    let mut client = server.narrow_subscriber("orders", "slow");
     let mut quick = server.ws();
     publish_all(&server);
     server.await_subscribers("orders", 0);
@@ -148,7 +142,7 @@ fn disconnect_ends_a_subscriber_that_takes_nothing_at_all() {
 #[test]
 fn block_makes_publishers_wait_and_drops_nothing() {
     let server = tight_server(OverflowPolicy::Block, PATIENCE);
-    let mut client = slow_subscriber(&server);
+    let mut client = server.narrow_subscriber("orders", "slow");
     let mut account = Account::starting_after("orders", 0);
     thread::scope(|scope| {
         scope.spawn(|| publish_all(&server));
@@ -165,7 +159,7 @@ fn block_makes_publishers_wait_and_drops_nothing() {
 #[test]
 fn block_waits_for_a_subscriber_that_reads_in_bursts() {
     let server = tight_server(OverflowPolicy::Block, PATIENCE);
-    let mut client = slow_subscriber(&server);
+    let mut client = server.narrow_subscriber("orders", "slow");
     let mut account = Account::starting_after("orders", 0);
     thread::scope(|scope| {
         scope.spawn(|| publish_all(&server));
@@ -182,7 +176,7 @@ fn block_waits_for_a_subscriber_that_reads_in_bursts() {
 #[test]
 fn block_gives_up_on_a_stalled_subscriber_after_its_timeout() {
     let server = tight_server(OverflowPolicy::Block, Duration::from_millis(200));
-    let (mut stalled, mut client) = (slow_subscriber(&server), server.ws());
+    let (mut stalled, mut client) = (server.narrow_subscriber("orders", "slow"), server.ws());
     client.subscribe("orders", "quick");
     thread::scope(|scope| {
         scope.spawn(|| publish_all(&server));
@@ -197,7 +191,7 @@ fn block_gives_up_on_a_stalled_subscriber_after_its_timeout() {
 #[test]
 fn block_holds_a_rest_publisher_too() {
     let server = tight_server(OverflowPolicy::Block, PATIENCE);
-    let mut client = slow_subscriber(&server);
+    let mut client = server.narrow_subscriber("orders", "slow");
     let body = json!({"payload": "x".repeat(PAD_BYTES)});
     let published = AtomicU64::new(0);
     thread::scope(|scope| {

@@ -23,13 +23,6 @@ fn draining_server(drain: Duration) -> TestServer {
     server
 }
 
-/// A subscriber with more to come than its socket takes.
-fn stuck_subscriber(server: &TestServer, client_id: &str) -> WsClient {
-    let mut client = server.narrow_ws();
-    client.subscribe("orders", client_id);
-    client
-}
-
 fn expect_farewell(client: &mut WsClient) {
     client.next_info("server_shutdown");
     assert_eq!(client.close_code(), Some(1001));
@@ -66,7 +59,7 @@ fn what_was_acked_is_delivered_before_the_farewell() {
 #[test]
 fn a_slow_client_gets_all_that_is_queued_within_the_drain() {
     let server = draining_server(Duration::from_secs(8));
-    let mut client = stuck_subscriber(&server, "c");
+    let mut client = server.narrow_subscriber("orders", "c");
     server.ws().publish_padded("orders", 1, 200, PAD_BYTES);
     let report = thread::scope(|scope| {
         let shutdown = scope.spawn(|| in_time("shutdown", || server.shutdown()));
@@ -90,7 +83,7 @@ fn a_slow_client_gets_all_that_is_queued_within_the_drain() {
 fn stuck_clients_do_not_hold_a_shutdown_up() {
     let server = draining_server(Duration::from_millis(300));
     let mut stuck: Vec<_> = (0..30)
-        .map(|n| stuck_subscriber(&server, &format!("c{n}")))
+        .map(|n| server.narrow_subscriber("orders", &format!("c{n}")))
         .collect();
     let _silent = HttpClient::connect(server.addr());
     let mut half = HttpClient::connect(server.addr());
@@ -114,7 +107,7 @@ fn refused_clients_that_stay_do_not_hold_a_shutdown_up() {
 #[test]
 fn what_a_stuck_client_did_not_get_is_counted() {
     let server = draining_server(Duration::from_millis(300));
-    let mut stuck = stuck_subscriber(&server, "c");
+    let mut stuck = server.narrow_subscriber("orders", "c");
     server.ws().publish_padded("orders", 1, 100, PAD_BYTES);
     let report = server.shutdown();
     let mut received = 0;
@@ -134,7 +127,7 @@ fn a_publisher_that_waits_for_a_stuck_subscriber_does_not_hold_a_shutdown_up() {
         config.send_buffer_bytes = 4 << 10;
     });
     server.create_topic("orders");
-    let _stuck = stuck_subscriber(&server, "c");
+    let _stuck = server.narrow_subscriber("orders", "c");
     let mut publisher = server.ws();
     let message = json!({"id": uuid_of(1), "payload": "x".repeat(PAD_BYTES)});
     let request = json!({"type": "publish", "topic": "orders", "message": message});
@@ -151,7 +144,7 @@ fn a_publisher_that_waits_for_a_stuck_subscriber_does_not_hold_a_shutdown_up() {
 fn while_draining_readyz_is_503_and_requests_are_refused() {
     let server = draining_server(Duration::from_secs(4));
     let addr = server.addr();
-    let mut stuck = stuck_subscriber(&server, "c");
+    let mut stuck = server.narrow_subscriber("orders", "c");
     server.ws().publish_padded("orders", 1, 200, PAD_BYTES);
     let mut open: Vec<_> = (0..5).map(|_| ready_connection(&server)).collect();
     thread::scope(|scope| {
@@ -237,7 +230,7 @@ fn a_server_leaves_no_thread_and_no_descriptor() {
             for explicitly in [true, false] {
                 let server = draining_server(Duration::from_millis(200));
                 let mut clients: Vec<_> = (0..8)
-                    .map(|n| stuck_subscriber(&server, &format!("c{n}")))
+                    .map(|n| server.narrow_subscriber("orders", &format!("c{n}")))
                     .collect();
                 clients[0].publish_padded("orders", 1, 100, PAD_BYTES);
                 server.http().get("/health").expect(200);

@@ -172,15 +172,11 @@ pub(crate) fn read(
         panics.catch(|| reader.salvage());
         Some(EndReason::Internal)
     });
-    match end {
-        // A peer that sends no more, or resets: what it asked for before is still answered, as far as it takes it.
-        Some(EndReason::PeerGone) => connection.end(EndReason::PeerGone),
-        Some(reason) => {
-            connection.end(reason);
-            reader.discard();
-        }
-        None => reader.discard(),
+    if let Some(reason) = end {
+        // In order, also when the peer sends no more: what it asked for before is answered, as far as it takes it.
+        connection.end(reason);
     }
+    reader.discard();
     reader.messages
 }
 

@@ -21,20 +21,14 @@ fn impatient_server() -> TestServer {
     server
 }
 
-fn stalled(server: &TestServer, client_id: &str) -> WsClient {
-    let mut client = server.narrow_ws();
-    client.subscribe("orders", client_id);
-    client
-}
-
 #[test]
 fn subscribers_that_take_nothing_or_a_byte_at_a_time_are_ended_in_time() {
     let server = impatient_server();
     let mut dripping: Vec<_> = (0..3)
-        .map(|n| stalled(&server, &format!("dripping-{n}")))
+        .map(|n| server.narrow_subscriber("orders", &format!("dripping-{n}")))
         .collect();
     let _mute: Vec<_> = (0..3)
-        .map(|n| stalled(&server, &format!("mute-{n}")))
+        .map(|n| server.narrow_subscriber("orders", &format!("mute-{n}")))
         .collect();
     let mut publisher = server.ws();
     publisher.subscribe("orders", "quick");

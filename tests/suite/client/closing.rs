@@ -69,13 +69,7 @@ fn drops_leave_no_thread_and_no_descriptor() {
 
 #[test]
 fn leaving_a_server_that_does_not_answer_takes_little_time() {
-    let impostor = Impostor::speaking(|mut stream| {
-        let ack = r#"{"type":"ack","request_id":"0.0","topic":"t","status":"ok","seq":5,"epoch":"e","ts":"z"}"#;
-        let mut frame = vec![0x81, u8::try_from(ack.len()).unwrap()];
-        frame.extend(ack.as_bytes());
-        let _gone = std::io::Write::write_all(&mut stream, &frame);
-        while matches!(std::io::Read::read(&mut stream, &mut [0; 1024]), Ok(1..)) {}
-    });
+    let impostor = Impostor::that_acks_and_falls_silent();
     let client = builder(impostor.addr()).connect().unwrap();
     let subscription = client.subscribe("t", Start::Now).unwrap();
     in_time("two goodbyes that are not answered", || {

@@ -127,13 +127,7 @@ fn bytes_that_come_now_and_then_extend_no_deadline() {
 
 #[test]
 fn a_server_that_falls_silent_is_noticed_by_both_kinds_of_connection() {
-    let impostor = Impostor::speaking(|mut stream| {
-        let ack = r#"{"type":"ack","request_id":"0.0","topic":"t","status":"ok","seq":5,"epoch":"e","ts":"z"}"#;
-        let mut frame = vec![0x81, u8::try_from(ack.len()).unwrap()];
-        frame.extend(ack.as_bytes());
-        let _gone = std::io::Write::write_all(&mut stream, &frame);
-        while matches!(std::io::Read::read(&mut stream, &mut [0; 1024]), Ok(1..)) {}
-    });
+    let impostor = Impostor::that_acks_and_falls_silent();
     let client = Client::builder(&url(impostor.addr()))
         .heartbeat(Duration::from_millis(500))
         .reconnect(Reconnect::Never)

@@ -28,6 +28,17 @@ impl Impostor {
         Impostor::shaking(switch, upgraded)
     }
 
+    /// Acks the first subscribe of a client to topic `t`, and says nothing more.
+    pub(super) fn that_acks_and_falls_silent() -> Impostor {
+        Impostor::speaking(|mut stream| {
+            let ack = r#"{"type":"ack","request_id":"0.0","topic":"t","status":"ok","seq":5,"epoch":"e","ts":"z"}"#;
+            let mut frame = vec![0x81, u8::try_from(ack.len()).unwrap()];
+            frame.extend(ack.as_bytes());
+            let _gone = stream.write_all(&frame);
+            while matches!(stream.read(&mut [0; 1024]), Ok(1..)) {}
+        })
+    }
+
     /// Answers no handshake; `left` gets the stream.
     pub(super) fn silent_in_the_handshake(
         left: impl Fn(TcpStream) + Send + Sync + 'static,

@@ -52,6 +52,13 @@ impl TestServer {
         Dial::to(self.addr).receive_buffer(4 << 10).connect()
     }
 
+    /// Such a connection with a subscription.
+    pub(crate) fn narrow_subscriber(&self, topic: &str, client_id: &str) -> WsClient {
+        let mut client = self.narrow_ws();
+        client.subscribe(topic, client_id);
+        client
+    }
+
     /// A new HTTP connection.
     pub(crate) fn http(&self) -> HttpClient {
         HttpClient::connect(self.addr)

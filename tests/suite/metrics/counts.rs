@@ -4,7 +4,7 @@ use std::thread;
 
 use serde_json::json;
 
-use super::{PAD_BYTES, slow_subscriber, tight_server, total};
+use super::{PAD_BYTES, tight_server, total};
 use crate::harness::{Account, OverflowPolicy, TestServer, epoch_of, eventually};
 
 const PUBLISHED: u64 = 300;
@@ -69,7 +69,7 @@ fn http_bytes_are_counted_both_ways() {
 #[test]
 fn what_is_dropped_is_what_the_subscriber_is_told() {
     let server = tight_server(OverflowPolicy::DropOldest);
-    let mut slow = slow_subscriber(&server);
+    let mut slow = server.narrow_subscriber("orders", "slow");
     server
         .ws()
         .publish_padded("orders", 1, PUBLISHED, PAD_BYTES);
@@ -96,7 +96,7 @@ fn what_is_dropped_is_what_the_subscriber_is_told() {
 /// The subscriber is disconnected; what it got and what it did not are all there was until its end.
 fn assert_balance_of_disconnected(policy: OverflowPolicy, label: &str) {
     let server = tight_server(policy);
-    let slow = slow_subscriber(&server);
+    let slow = server.narrow_subscriber("orders", "slow");
     let mut publisher = server.ws();
     let mut published = 0;
     eventually("the subscriber is disconnected", || {
@@ -135,7 +135,7 @@ fn what_a_subscriber_that_blocked_did_not_get_is_dropped() {
 #[test]
 fn what_a_client_left_behind_is_undelivered_and_not_dropped() {
     let server = tight_server(OverflowPolicy::DropOldest);
-    let slow = slow_subscriber(&server);
+    let slow = server.narrow_subscriber("orders", "slow");
     let mut publisher = server.ws();
     publisher.publish_padded("orders", 1, PUBLISHED, PAD_BYTES);
     slow.reset();

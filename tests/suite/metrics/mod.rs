@@ -11,7 +11,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::harness::{OverflowPolicy, Page, TestServer, WsClient};
+use crate::harness::{OverflowPolicy, Page, TestServer};
 
 const QUEUE: usize = 10;
 const PAD_BYTES: usize = 4 << 10;
@@ -26,13 +26,6 @@ fn tight_server(overflow: OverflowPolicy) -> TestServer {
     });
     server.create_topic("orders");
     server
-}
-
-/// A subscriber that feels it early when it does not read.
-fn slow_subscriber(server: &TestServer) -> WsClient {
-    let mut client = server.narrow_ws();
-    client.subscribe("orders", "slow");
-    client
 }
 
 /// The sum over all labels of a family's samples.

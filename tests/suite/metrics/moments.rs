@@ -5,13 +5,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
-use super::{PAD_BYTES, slow_subscriber, tight_server};
+use super::{PAD_BYTES, tight_server};
 use crate::harness::{Account, OverflowPolicy, Page, TestServer, eventually};
 
 #[test]
 fn the_lag_of_a_stalled_subscriber_shows_and_is_gone_when_it_has_read() {
     let server = tight_server(OverflowPolicy::DropOldest);
-    let mut slow = slow_subscriber(&server);
+    let mut slow = server.narrow_subscriber("orders", "slow");
     let mut quick = server.ws();
     quick.subscribe("orders", "quick");
     server.await_metric("pubsub_subscriber_lag_max", 0);
@@ -35,7 +35,7 @@ fn the_lag_of_a_stalled_subscriber_shows_and_is_gone_when_it_has_read() {
 #[test]
 fn latencies_are_observed_on_every_path() {
     let server = tight_server(OverflowPolicy::DropOldest);
-    let mut slow = slow_subscriber(&server);
+    let mut slow = server.narrow_subscriber("orders", "slow");
     let mut publisher = server.ws();
     publisher.publish_padded("orders", 1, 200, PAD_BYTES);
     Account::starting_after("orders", 0).read_until(&mut slow, 200);
@@ -147,7 +147,7 @@ fn a_server_that_drains_says_so() {
         config.send_buffer_bytes = 4 << 10;
     });
     server.create_topic("orders");
-    let _stuck = slow_subscriber(&server);
+    let _stuck = server.narrow_subscriber("orders", "slow");
     server.ws().publish_padded("orders", 1, 100, PAD_BYTES);
     let mut open: Vec<_> = (0..4).map(|_| server.http()).collect();
     for http in &mut open {

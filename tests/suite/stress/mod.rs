@@ -12,7 +12,6 @@ use crate::harness::{Account, TestServer, WsClient};
 const PUBLISHERS: usize = 4;
 
 fn subscriber(server: &TestServer, topic: &str, client_id: &str) -> (WsClient, Account) {
-    let mut client = server.narrow_ws();
-    client.subscribe(topic, client_id);
+    let client = server.narrow_subscriber(topic, client_id);
     (client, Account::starting_after(topic, 0))
 }
