@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::Error;
 use super::position::{Cursor, Placed, Position, Start};
 use super::reconnect::Recovery;
-use super::wire::{Ack, Subscribe};
+use super::wire::{Ack, Subscribe, Unsubscribe};
 
 #[derive(Debug)]
 pub(super) struct Followed {
@@ -29,6 +29,8 @@ pub(super) enum Phase {
     Missing { recovery: Recovery, again: Instant },
     /// For good.
     Over,
+    /// For good, by the caller's wish: what the server still says of it is passed over.
+    Left,
 }
 
 impl Followed {
@@ -42,7 +44,7 @@ impl Followed {
     }
 
     pub(super) fn is_over(&self) -> bool {
-        matches!(self.phase, Phase::Over)
+        matches!(self.phase, Phase::Over | Phase::Left)
     }
 
     /// Whether it is to be asked for now.
@@ -82,6 +84,21 @@ impl Followed {
         .map_err(Error::Payload)
     }
 
+    /// The caller leaves it; `true` if the server may have been asked for it, and should know.
+    pub(super) fn leave(&mut self) -> bool {
+        !matches!(std::mem::replace(&mut self.phase, Phase::Left), Phase::Idle)
+    }
+
+    /// The text that tells the server so.
+    pub(super) fn farewell(&self, client_id: &str) -> Result<String, Error> {
+        serde_json::to_string(&Unsubscribe {
+            r#type: "unsubscribe",
+            topic: &self.name,
+            client_id,
+        })
+        .map_err(Error::Payload)
+    }
+
     pub(super) fn on_ack(&mut self, ack: &Ack<'_>) -> Result<(), Error> {
         let Some(epoch) = ack.epoch.as_deref() else {
             return Err(Error::protocol("an ack of a subscribe without an epoch"));
@@ -103,7 +120,7 @@ impl Followed {
         match &mut self.phase {
             Phase::Asked | Phase::Live => self.phase = Phase::Idle,
             Phase::Missing { again, .. } => *again = Instant::now(),
-            Phase::Idle | Phase::Over => {}
+            Phase::Idle | Phase::Over | Phase::Left => {}
         }
     }
 }

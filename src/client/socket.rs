@@ -2,8 +2,11 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// A timeout that the system takes for one, and not for none.
 const SHORTEST: Duration = Duration::from_millis(1);
@@ -35,11 +38,13 @@ impl Socket {
         &self.stream
     }
 
+    /// Does not make the stream non-blocking, for it would be so for whoever writes to it, too.
     fn read_what_has_arrived(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.stream.set_nonblocking(true)?;
-        let read = (&*self.stream).read(buffer);
-        self.stream.set_nonblocking(false)?;
-        read
+        let mut arrived = [PollFd::new(self.stream.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut arrived, PollTimeout::ZERO)? {
+            0 => Err(ErrorKind::WouldBlock.into()),
+            _ => (&*self.stream).read(buffer),
+        }
     }
 }
 

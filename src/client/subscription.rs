@@ -3,20 +3,20 @@
 //! Everything is read on the caller's thread, straight from the socket. There is no queue in between in which
 //! events could pile up unseen: a caller that does not read is a slow consumer to the server, which tells it the gap.
 
+mod connecting;
 mod intake;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{at, never, select};
 use tungstenite::Message;
 
 use super::Error;
 use super::closer::{Closer, Stop};
 use super::deliveries::{Deliveries, Delivery};
-use super::dialing::{Dialing, Ws};
-use super::followed::{Followed, Phase};
+use super::dialing::Dialing;
+use super::followed::Followed;
 use super::line::{Heard, Line};
 use super::position::Position;
 use super::reconnect::Recovery;
@@ -72,6 +72,12 @@ enum Ready {
     Failed(Error),
 }
 
+impl Ready {
+    fn is_of(&self, index: usize) -> bool {
+        matches!(self, Ready::Delivery { topic, .. } if *topic == index)
+    }
+}
+
 impl Subscription {
     pub(super) fn open(
         settings: Arc<Settings>,
@@ -94,39 +100,6 @@ impl Subscription {
             Ok(()) => Ok(subscription),
             Err(error) => subscription.fail(error),
         }
-    }
-
-    /// The first connection: whatever goes wrong is told at once.
-    fn await_acks(&mut self) -> Result<(), Error> {
-        let connect_by = Instant::now() + self.settings.connect_timeout;
-        let State::Dialing { dialing, .. } = &self.state else {
-            return Ok(());
-        };
-        let dialed = dialing.result.recv_deadline(connect_by);
-        let ws = dialed.map_err(|_| self.timeout("connection"))??;
-        self.go_up(ws, Recovery::new())?;
-        let deadline = Instant::now() + self.settings.request_timeout;
-        let is_unanswered = |topic: &Followed| matches!(topic.phase, Phase::Asked);
-        while self.topics.iter().any(is_unanswered) && self.ready.len() < READ_AHEAD {
-            let State::Up { line, .. } = &mut self.state else {
-                break;
-            };
-            match line.receive(Some(deadline))? {
-                Heard::Text(text) => self.take(&text, true)?,
-                Heard::Nothing => return Err(self.timeout("ack")),
-                Heard::Silence => line.ping()?,
-                Heard::Ping(_) => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn timeout(&self, what: &'static str) -> Error {
-        let after = match what {
-            "ack" => self.settings.request_timeout,
-            _ => self.settings.connect_timeout,
-        };
-        Error::Timeout { what, after }
     }
 
     /// Waits for the next delivery as long as it takes.
@@ -183,6 +156,31 @@ impl Subscription {
         going_on.map(|topic| &*topic.name)
     }
 
+    /// Leaves one of the topics; the others go on. Nothing of it is handed out from here on, not even what has arrived:
+    /// a later subscription that starts at its [`position`](Subscription::position) gets that. After the last topic
+    /// the subscription is over. Does not wait for the server.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a topic that is not followed (any more); as [`recv`](Subscription::recv) when the connection
+    /// turns out to be lost for good.
+    pub fn unsubscribe(&mut self, topic: &str) -> Result<(), Error> {
+        let is_it = |followed: &Followed| *followed.name == *topic && !followed.is_over();
+        let Some(index) = self.topics.iter().position(is_it) else {
+            return Err(Error::invalid(format!("topic: '{topic}' is not followed")));
+        };
+        let is_asked_for = self.topics[index].leave();
+        self.ready.retain(|ready| !ready.is_of(index));
+        if self.is_about_nothing() {
+            self.end();
+        } else if is_asked_for && let State::Up { line, .. } = &mut self.state {
+            let text = self.topics[index].farewell(&self.client_id)?;
+            if let Err(error) = line.send(Message::text(text)) {
+                self.lose(error)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The name of this subscriber.
     #[must_use]
     pub fn client_id(&self) -> &str {
@@ -210,7 +208,7 @@ impl Subscription {
             if let Some(ready) = self.ready.pop_front() {
                 return self.hand_out(ready).map(Some);
             }
-            if self.topics.iter().all(Followed::is_over) {
+            if self.is_about_nothing() {
                 self.end();
             }
             let is_in_time = match &self.state {
@@ -237,12 +235,17 @@ impl Subscription {
             }
             Ready::Failed(error) => {
                 // The one that listens should learn at once that this was the last.
-                if self.ready.is_empty() && self.topics.iter().all(Followed::is_over) {
+                if self.is_about_nothing() {
                     self.end();
                 }
                 Err(error)
             }
         }
+    }
+
+    /// Whether everything was handed out and nothing more will come.
+    fn is_about_nothing(&self) -> bool {
+        self.ready.is_empty() && self.topics.iter().all(Followed::is_over)
     }
 
     /// Says goodbye, if there is somebody to say it to.
@@ -289,109 +292,6 @@ impl Subscription {
             },
             Err(error) => self.lose(error),
         }
-    }
-
-    /// The connection is gone. Whether another follows is the policy's business.
-    fn lose(&mut self, error: Error) -> Result<bool, Error> {
-        if self.stop.is_called() {
-            return Ok(true);
-        }
-        let (since, recovery) = match &self.state {
-            State::Up {
-                since, recovery, ..
-            } => (*since, *recovery),
-            _ => (Instant::now(), Recovery::new()),
-        };
-        self.stop.forget_stream();
-        self.state = State::Over;
-        if !error.may_pass() {
-            return Err(error);
-        }
-        self.topics.iter_mut().for_each(Followed::disconnect);
-        let recovery = recovery.after(since, self.settings.pauses);
-        self.try_later(recovery, error)
-    }
-
-    fn try_later(&mut self, mut recovery: Recovery, error: Error) -> Result<bool, Error> {
-        if !self.settings.reconnect.goes_on(recovery.since.elapsed()) {
-            return self.fail(error);
-        }
-        let next = recovery.next(self.settings.pauses);
-        self.state = State::Down { recovery, next };
-        Ok(true)
-    }
-
-    /// Lets the pause before the next attempt pass.
-    fn wait(&mut self, deadline: Option<Instant>) -> Result<bool, Error> {
-        let State::Down { recovery, next } = self.state else {
-            return Ok(true);
-        };
-        let until = deadline.map_or(next, |deadline| deadline.min(next));
-        self.stop.wait_until(until);
-        if Instant::now() >= next {
-            let dialing = match Dialing::start(&self.settings) {
-                Ok(dialing) => dialing,
-                Err(error) => return self.fail(error),
-            };
-            self.state = State::Dialing { recovery, dialing };
-        }
-        Ok(deadline.is_none_or(|deadline| Instant::now() < deadline))
-    }
-
-    fn await_dialing(&mut self, deadline: Option<Instant>) -> Result<bool, Error> {
-        let State::Dialing { recovery, dialing } = &self.state else {
-            return Ok(true);
-        };
-        let recovery = *recovery;
-        let time_is_up = deadline.map_or_else(never, at);
-        let dialed = select! {
-            recv(dialing.result) -> dialed => dialed,
-            recv(self.stop.called()) -> _ => return Ok(true),
-            recv(time_is_up) -> _ => return Ok(false),
-        };
-        match dialed {
-            Ok(Ok(ws)) => match self.go_up(ws, recovery) {
-                Ok(()) => Ok(true),
-                Err(error) => self.lose(error),
-            },
-            Ok(Err(error)) if !error.may_pass() => self.fail(error),
-            Ok(Err(error)) => self.try_later(recovery, error),
-            Err(_) => self.try_later(recovery, Error::lost(None, "the attempt failed")),
-        }
-    }
-
-    fn go_up(&mut self, ws: Ws, recovery: Recovery) -> Result<(), Error> {
-        let line = Line::new(ws, self.settings.heartbeat, self.settings.connect_timeout);
-        self.stop.remember_stream(line.stream());
-        self.state = State::Up {
-            line: Box::new(line),
-            since: Instant::now(),
-            recovery,
-        };
-        self.ask_for_what_is_due()
-    }
-
-    fn ask_for_what_is_due(&mut self) -> Result<(), Error> {
-        let State::Up { line, .. } = &mut self.state else {
-            return Ok(());
-        };
-        for (index, topic) in self.topics.iter_mut().enumerate() {
-            if topic.is_due() {
-                let request_id = format!("{index}.{}", self.asked);
-                self.asked += 1;
-                let text = topic.request(&self.client_id, &request_id)?;
-                line.send(Message::text(text))?;
-                topic.phase = match std::mem::replace(&mut topic.phase, Phase::Asked) {
-                    // Asked again: the attempts go on being counted, until there is an answer.
-                    Phase::Missing { recovery, .. } => Phase::Missing {
-                        recovery,
-                        again: Instant::now() + self.settings.request_timeout,
-                    },
-                    _ => Phase::Asked,
-                };
-            }
-        }
-        Ok(())
     }
 }
 

@@ -23,6 +23,14 @@ pub(super) struct Subscribe<'a> {
     pub(super) request_id: &'a str,
 }
 
+/// Without a `request_id`: nobody waits for the answer.
+#[derive(Serialize)]
+pub(super) struct Unsubscribe<'a> {
+    pub(super) r#type: &'static str,
+    pub(super) topic: &'a str,
+    pub(super) client_id: &'a str,
+}
+
 #[derive(Serialize)]
 pub(super) struct Publish<'a, T: Serialize + ?Sized> {
     pub(super) r#type: &'static str,

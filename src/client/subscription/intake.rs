@@ -5,7 +5,7 @@ use tungstenite::Utf8Bytes;
 use super::{Ready, Subscription};
 use crate::client::deliveries::Delivery;
 use crate::client::event::Event;
-use crate::client::followed::{Followed, Phase};
+use crate::client::followed::Phase;
 use crate::client::reconnect::Recovery;
 use crate::client::wire::{self, Frame};
 use crate::client::{End, Error};
@@ -15,27 +15,34 @@ impl Subscription {
     pub(super) fn take(&mut self, text: &Utf8Bytes, is_opening: bool) -> Result<(), Error> {
         match wire::parse(text)? {
             Frame::Event(frame) => {
-                let topic = self.live(&frame.topic)?;
+                let Some(topic) = self.live(&frame.topic)? else {
+                    return Ok(());
+                };
                 let followed = &mut self.topics[topic];
                 followed.cursor.on_event(frame.seq)?;
                 let event = Event::new(&followed.name, text, &frame)?;
                 self.deliver(topic, Delivery::Event(event));
             }
             Frame::Gap { topic, gap } => {
-                let topic = self.live(&topic)?;
+                let Some(topic) = self.live(&topic)? else {
+                    return Ok(());
+                };
                 self.topics[topic].cursor.on_gap(&gap)?;
                 self.deliver(topic, Delivery::Gap(gap));
             }
             Frame::Ack(ack) => {
-                let topic = self.asked(&ack.request_id)?;
-                self.topics[topic].on_ack(&ack)?;
+                if let Some(topic) = self.asked(&ack.request_id)? {
+                    self.topics[topic].on_ack(&ack)?;
+                }
             }
             Frame::Refused {
                 request_id,
                 code,
                 message,
             } => {
-                let topic = self.asked(&request_id)?;
+                let Some(topic) = self.asked(&request_id)? else {
+                    return Ok(());
+                };
                 let error = Error::refused(&code, &message);
                 if is_opening {
                     return Err(error);
@@ -58,24 +65,36 @@ impl Subscription {
         });
     }
 
-    fn live(&self, name: &str) -> Result<usize, Error> {
-        let is_it = |topic: &Followed| *topic.name == *name && matches!(topic.phase, Phase::Live);
-        let index = self.topics.iter().position(is_it);
-        index.ok_or_else(|| Error::protocol("news of a topic that is not subscribed"))
+    /// The topic that news is of; `None` if the caller has left it.
+    fn live(&self, name: &str) -> Result<Option<usize>, Error> {
+        let index = self.topics.iter().position(|topic| *topic.name == *name);
+        self.expected(index, |phase| matches!(phase, Phase::Live))
+            .ok_or_else(|| Error::protocol("news of a topic that is not subscribed"))
     }
 
-    /// The topic that a request was about.
-    fn asked(&self, request_id: &str) -> Result<usize, Error> {
+    /// The topic that a request was about; `None` if the caller has left it.
+    fn asked(&self, request_id: &str) -> Result<Option<usize>, Error> {
         let index = request_id.split('.').next();
-        let index: Option<usize> = index.and_then(|index| index.parse().ok());
-        let is_asked =
-            |topic: &Followed| matches!(topic.phase, Phase::Asked | Phase::Missing { .. });
-        let index = index.filter(|index| self.topics.get(*index).is_some_and(is_asked));
-        index.ok_or_else(|| Error::protocol("an answer to nothing that was asked"))
+        let index = index.and_then(|index| index.parse().ok());
+        self.expected(index, |phase| {
+            matches!(phase, Phase::Asked | Phase::Missing { .. })
+        })
+        .ok_or_else(|| Error::protocol("an answer to nothing that was asked"))
+    }
+
+    /// A topic of which something came: itself if that may come in its phase, `Some(None)` if it is passed over.
+    fn expected(&self, index: Option<usize>, may: fn(&Phase) -> bool) -> Option<Option<usize>> {
+        let index = index?;
+        match &self.topics.get(index)?.phase {
+            Phase::Left => Some(None),
+            phase => may(phase).then_some(Some(index)),
+        }
     }
 
     fn end_topic(&mut self, name: &str, end: End) -> Result<(), Error> {
-        let topic = self.live(name)?;
+        let Some(topic) = self.live(name)? else {
+            return Ok(());
+        };
         self.topics[topic].phase = Phase::Over;
         self.ready.push_back(Ready::Failed(Error::Ended {
             topic: name.to_owned(),

@@ -2,6 +2,7 @@
 
 use threadcast::client::{Delivery, End, Error, Start};
 
+use super::proxy::Proxy;
 use super::{builder, client_of, next};
 use crate::harness::{TestServer, eventually};
 
@@ -101,4 +102,72 @@ fn a_long_replay_of_one_topic_does_not_keep_the_others_from_opening() {
         }
     }
     assert_eq!((of_a, of_b), (3000, 1));
+}
+
+#[test]
+fn a_topic_that_is_left_ends_at_once_and_the_others_go_on() {
+    let server = two_topics();
+    let client = client_of(&server);
+    let subscriber = client.subscriber().topic("a", Start::Now);
+    let mut both = subscriber.topic("b", Start::Now).open().unwrap();
+    for number in 1..=3 {
+        client.publish("a", &number).unwrap();
+        client.publish("b", &number).unwrap();
+    }
+    assert_eq!(next_of(&mut both), ("a".to_owned(), 1));
+    both.unsubscribe("a").unwrap();
+    for number in 1..=3 {
+        assert_eq!(next_of(&mut both), ("b".to_owned(), number));
+    }
+    eventually("the server knows", || {
+        client.topic("a").unwrap().subscribers == 0
+    });
+    assert_eq!(both.topics().collect::<Vec<_>>(), ["b"]);
+    assert!(matches!(both.unsubscribe("a"), Err(Error::Invalid { .. })));
+
+    let place = both.position("a").unwrap();
+    assert_eq!(place.seq, 1, "what was not handed out is not behind it");
+    let mut rest = client.subscribe("a", place).unwrap();
+    let of_a = [(); 2].map(|()| next_of(&mut rest).1);
+    assert_eq!(of_a, [2, 3]);
+}
+
+#[test]
+fn a_topic_that_is_left_while_it_is_deleted_says_nothing_more() {
+    let server = two_topics();
+    let client = client_of(&server);
+    let subscriber = client.subscriber().topic("a", Start::Now);
+    let mut both = subscriber.topic("b", Start::Now).open().unwrap();
+    client.delete_topic("a").unwrap();
+    both.unsubscribe("a").unwrap();
+    client.publish("b", &1).unwrap();
+    assert_eq!(next_of(&mut both), ("b".to_owned(), 1));
+}
+
+#[test]
+fn leaving_the_last_topic_is_the_end() {
+    let server = two_topics();
+    let client = client_of(&server);
+    let mut only = client.subscribe("a", Start::Now).unwrap();
+    client.publish("a", &1).unwrap();
+    only.unsubscribe("a").unwrap();
+    assert!(only.is_over());
+    assert!(matches!(only.recv(), Err(Error::Closed)));
+    server.await_subscribers("a", 0);
+}
+
+#[test]
+fn a_topic_that_is_left_stays_left_on_the_next_connection() {
+    let server = two_topics();
+    let proxy = Proxy::to(server.addr());
+    let client = builder(proxy.addr()).connect().unwrap();
+    let subscriber = client.subscriber().topic("a", Start::Now);
+    let mut both = subscriber.topic("b", Start::Now).open().unwrap();
+    both.unsubscribe("a").unwrap();
+    proxy.cut_all();
+    client.publish("a", &1).unwrap();
+    client.publish("b", &1).unwrap();
+    assert_eq!(next_of(&mut both), ("b".to_owned(), 1));
+    server.await_subscribers("a", 0);
+    server.await_subscribers("b", 1);
 }
