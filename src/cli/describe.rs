@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use clap::builder::{PossibleValue, Resettable};
+use clap::builder::{PossibleValuesParser, Resettable};
 use clap::{Arg, Args, Command, CommandFactory, ValueHint};
 use clap_complete::Shell;
 use clap_mangen::roff::{Roff, roman};
@@ -53,13 +53,17 @@ pub(super) fn complete(completions: &Completions) -> Result<(), Failure> {
 
 /// A value whose parser knows no names to choose from is left to the user; a path to the shell.
 fn completable(arg: Arg) -> Arg {
-    let values = arg.get_possible_values();
-    match values.iter().all(PossibleValue::is_hide_set) && arg.get_action().takes_values() {
-        true if arg.get_value_hint() == ValueHint::Unknown => arg
+    if !arg.get_action().takes_values() {
+        return arg;
+    }
+    let mut names = arg.get_possible_values();
+    names.retain(|name| !name.is_hide_set());
+    match (names.is_empty(), arg.get_value_hint()) {
+        (false, _) => arg.value_parser(PossibleValuesParser::new(names)),
+        (true, ValueHint::Unknown) => arg
             .value_parser(clap::value_parser!(OsString))
             .value_hint(ValueHint::Other),
-        true => arg.value_parser(clap::value_parser!(OsString)),
-        false => arg,
+        (true, _) => arg.value_parser(clap::value_parser!(OsString)),
     }
 }
 

@@ -36,7 +36,7 @@ impl Display for Format {
 }
 
 pub(super) fn format() -> Allowed<Format> {
-    value::choice("text or json", |name| match name {
+    value::choice(["text", "json"], |name| match name {
         "text" => Some(Format::Text),
         "json" => Some(Format::Json),
         _ => None,
@@ -44,14 +44,17 @@ pub(super) fn format() -> Allowed<Format> {
 }
 
 pub(super) fn level() -> Allowed<Level> {
-    value::choice("ERROR, WARN, INFO, DEBUG or TRACE", |name| match name {
-        "error" => Some(Level::ERROR),
-        "warn" | "warning" => Some(Level::WARN),
-        "info" => Some(Level::INFO),
-        "debug" => Some(Level::DEBUG),
-        "trace" => Some(Level::TRACE),
-        _ => None,
-    })
+    value::choice(
+        ["ERROR", "WARN", "INFO", "DEBUG", "TRACE"],
+        |name| match name {
+            "error" => Some(Level::ERROR),
+            "warn" | "warning" => Some(Level::WARN),
+            "info" => Some(Level::INFO),
+            "debug" => Some(Level::DEBUG),
+            "trace" => Some(Level::TRACE),
+            _ => None,
+        },
+    )
 }
 
 /// The running log. It must be finished, or its last lines are lost.

@@ -254,5 +254,6 @@ fn defaults() -> Config {
 pub(super) const SECRETS: [&str; 1] = ["api_key"];
 
 pub(super) fn overflow() -> value::Allowed<OverflowPolicy> {
-    value::choice("drop_oldest, disconnect or block", |name| name.parse().ok())
+    let names = OverflowPolicy::ALL.map(OverflowPolicy::as_str);
+    value::choice(names, |name| name.parse().ok())
 }

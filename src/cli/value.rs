@@ -30,6 +30,8 @@ type Parse<T> = dyn Fn(&str) -> Option<T> + Send + Sync;
 pub(super) struct Allowed<T> {
     phrase: String,
     parse: Arc<Parse<T>>,
+    /// What a shell offers to choose from.
+    names: Vec<&'static str>,
     is_secret: bool,
 }
 
@@ -38,7 +40,15 @@ impl<T> Allowed<T> {
         Allowed {
             phrase,
             parse: Arc::new(parse),
+            names: Vec::new(),
             is_secret: false,
+        }
+    }
+
+    fn offering<const N: usize>(self, names: [&'static str; N]) -> Self {
+        Allowed {
+            names: names.to_vec(),
+            ..self
         }
     }
 
@@ -85,10 +95,11 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for Allowed<T> {
             })
     }
 
-    /// The phrase, for the help: clap itself lists no values out of it.
+    /// The phrase, for the help, where it stands for the names; they are for completions.
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
         let allowed = PossibleValue::new("").help(self.phrase.clone()).hide(true);
-        Some(Box::new(iter::once(allowed)))
+        let names = self.names.iter().map(PossibleValue::new);
+        Some(Box::new(iter::once(allowed).chain(names)))
     }
 }
 
@@ -152,13 +163,26 @@ pub(super) fn switch() -> Allowed<bool> {
             _ => None,
         }
     })
+    .offering(["true", "false"])
 }
 
-/// One of a few names; case does not matter, nor whether the words are joined by `_` or `-`.
-pub(super) fn choice<T: 'static>(phrase: &'static str, named: fn(&str) -> Option<T>) -> Allowed<T> {
-    Allowed::new(phrase.to_owned(), move |text| {
+/// One of these names, or what else `named` knows; case does not matter, nor whether the words are joined by `_` or `-`.
+pub(super) fn choice<T: 'static, const N: usize>(
+    names: [&'static str; N],
+    named: fn(&str) -> Option<T>,
+) -> Allowed<T> {
+    Allowed::new(one_of(&names), move |text| {
         named(&text.to_ascii_lowercase().replace('-', "_"))
     })
+    .offering(names)
+}
+
+/// `a, b or c`.
+fn one_of(names: &[&str]) -> String {
+    match names {
+        [others @ .., last] if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+        _ => names.concat(),
+    }
 }
 
 /// A number of bytes.

@@ -23,6 +23,18 @@ fn numbers_are_plain_digits_within_their_range() {
 }
 
 #[test]
+fn a_choice_takes_each_of_its_names_and_says_which() {
+    let names = ["one", "other_one", "third"];
+    let allowed = choice(names, |name| name.starts_with('o').then_some(name.len()));
+    assert_eq!(allowed.phrase, "one, other_one or third");
+    for (text, length) in [("one", 3), ("ONE", 3), ("Other-One", 9)] {
+        assert_eq!(parsed(&allowed, text), Some(length), "{text}");
+    }
+    assert_eq!(parsed(&allowed, "third"), None);
+    assert_eq!(one_of(&["alone"]), "alone");
+}
+
+#[test]
 fn bytes_take_binary_units_only() {
     let bytes = bytes(0..=1 << 40);
     let sizes = [

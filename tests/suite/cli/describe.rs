@@ -77,12 +77,15 @@ fn each_shell_gets_a_script_that_names_every_command() {
 }
 
 #[test]
-fn bash_completes_commands_flags_and_scenes() {
+fn bash_completes_commands_flags_and_values() {
     let script = printed(&["completions", "bash"]);
     for (words, expected) in [
         ("threadcast che", "check-config"),
         ("threadcast bench --scene many", "many-topics"),
         ("threadcast serve --max-q", "--max-queue-size"),
+        ("threadcast --log-level D", "DEBUG"),
+        ("threadcast serve --heartbeat-json f", "false"),
+        ("threadcast topics create --overflow drop", "drop_oldest"),
     ] {
         let count = words.split(' ').count() - 1;
         let ask = format!(
