@@ -33,6 +33,7 @@ use describe::{Completions, Man};
 use failure::Failure;
 use healthcheck::Healthcheck;
 use publish::Publish;
+use serve::Serve;
 use settings::Settings;
 use subscribe::Subscribe;
 use top::Top;
@@ -56,7 +57,7 @@ struct Cli {
 enum Command {
     /// Run the server; the same as no command at all
     #[command(after_help = serve::EXAMPLES)]
-    Serve(Box<Settings>),
+    Serve(Box<Serve>),
     /// Publish messages to a topic
     Pub(Box<Publish>),
     /// Print the events of topics
@@ -102,7 +103,7 @@ fn dispatch((cli, matches): (Cli, ArgMatches)) -> Result<(), Failure> {
     let own = matches.subcommand().map_or(&matches, |(_name, own)| own);
     match cli.command {
         None => serve::run(cli.settings, own),
-        Some(Command::Serve(settings)) => serve::run(*settings, own),
+        Some(Command::Serve(serve)) => serve.run(own),
         Some(Command::Pub(publish)) => publish::run(&publish),
         Some(Command::Sub(subscribe)) => subscribe::run(&subscribe),
         Some(Command::Topics(topics)) => topics::run(*topics),
@@ -207,11 +208,11 @@ mod tests {
     fn the_bare_program_and_serve_take_the_same_settings() {
         let bare = parsed(&["--port", "9000"]).expect("must parse");
         let serve = parsed(&["serve", "--port", "9000"]).expect("must parse");
-        let Some(Command::Serve(settings)) = serve.command else {
+        let Some(Command::Serve(serve)) = serve.command else {
             panic!("must serve")
         };
         assert!(bare.command.is_none());
-        assert_eq!(bare.settings.config(), settings.config());
+        assert_eq!(bare.settings.config(), serve.settings.config());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
-use std::{env, thread};
+use std::{env, process, thread};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
@@ -24,7 +24,8 @@ pub(super) struct OwnServer {
 
 impl OwnServer {
     /// Starts it on a free port of the loopback, with the usual settings whatever the environment says. It is in a
-    /// process group of its own: Ctrl-C is for the measurement, which then stops it in order.
+    /// process group of its own: Ctrl-C is for the measurement, which then stops it in order. It stops by itself when
+    /// this thread is gone.
     pub(super) fn start() -> Result<OwnServer, Failure> {
         let program = env::current_exe().map_err(not_started)?;
         let mut command = Command::new(program);
@@ -34,7 +35,8 @@ impl OwnServer {
             }
         }
         command
-            .args(["serve", "--host", "127.0.0.1", "--port", "0"])
+            .args(["serve", "--end-with", &process::id().to_string()])
+            .args(["--host", "127.0.0.1", "--port", "0"])
             .args(["--log-level", "ERROR", "--heartbeat-secs", "3600"])
             .args(["--max-topics", "1000000"])
             .stdin(Stdio::null())

@@ -248,19 +248,32 @@ fn an_interrupted_measurement_deletes_its_topics() {
     }
 }
 
-#[test]
-fn an_interrupted_measurement_takes_its_own_server_along() {
+/// A measurement that runs on a server of its own, whose process id this is.
+fn with_its_own_server() -> (Program, u32) {
     let program = Program::start(&mut bench(LONG, &["--scene", "latency"]));
     let mut server = None;
     eventually("it has started a server", || {
         server = program.children().first().copied();
         server.is_some_and(|pid| descriptors(pid) > 0)
     });
-    let server = server.expect("a server");
+    (program, server.expect("a server"))
+}
+
+#[test]
+fn an_interrupted_measurement_takes_its_own_server_along() {
+    let (program, server) = with_its_own_server();
     program.signal(Signal::SIGTERM);
     let end = program.end();
     assert_eq!((end.code, end.err.len()), (Some(130), 1), "{end:?}");
     assert_eq!(descriptors(server), 0, "it is gone");
+}
+
+#[test]
+fn a_killed_measurement_takes_its_own_server_along() {
+    let (program, server) = with_its_own_server();
+    program.signal(Signal::SIGKILL);
+    assert_eq!(program.end().code, None);
+    eventually("the server is gone", || descriptors(server) == 0);
 }
 
 #[test]
