@@ -80,6 +80,7 @@ impl Serving {
                     let permitted = permit::request(&guard, head).inspect_err(|problem| {
                         if problem.is_unauthorized() {
                             metrics.auth_failures.count("rest");
+                            tracing::info!(connection = presence.id, peer = %presence.peer, "a request without a valid credential was refused");
                         }
                     });
                     if let Some(principal) = permitted? {

@@ -101,7 +101,13 @@ fn a_new_key_opens_a_server_that_has_its_entry() {
     let (program, address) =
         Program::serve(threadcast(&SERVE).env("PUBSUB_KEYS_FILE", file.path()));
     get(&address, "/health", &secret).expect(200);
-    get(&address, "/health", &new_key("the \"new\" one").0).expect_problem(401, "UNAUTHORIZED");
+    let stranger = new_key("the \"new\" one").0;
+    get(&address, "/health", &stranger).expect_problem(401, "UNAUTHORIZED");
+    let line = program.logged("without a valid credential");
+    assert!(
+        line.contains("peer=127.0.0.1:") && !line.contains(&stranger),
+        "{line}"
+    );
     let _ws = Dial::to(address.parse().unwrap())
         .field("X-API-Key", &secret)
         .connect();
