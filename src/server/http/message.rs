@@ -7,9 +7,6 @@ use super::problem::Problem;
 pub(crate) const JSON: &str = "application/json";
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
 
-/// Tells a handler what media type the body had; the only header that passes the gateway.
-pub(crate) const BODY_TYPE_HEADER: &str = "x-body-type";
-
 /// A request that was read whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Request {
@@ -101,7 +98,7 @@ mod tests {
             body: Vec::new(),
             keep_alive: true,
         };
-        assert_eq!(request.header(BODY_TYPE_HEADER), Some("json"));
+        assert_eq!(request.header("x-body-type"), Some("json"));
         assert_eq!(request.header("host"), None);
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! In reading order: [`serve`] is the loop of one connection; [`stream`] reads a request under an absolute
 //! deadline, with [`scan`], [`head`] and [`body`] judging the bytes; [`gateway`] hands clean requests to the REST
-//! workers; [`answer`] is what goes back, and [`waiting_answers`] bounds how much of it waits. [`target`] and [`origin`] read
-//! two things that clients write freely.
+//! workers; [`answer`] is what goes back, and [`waiting_answers`] bounds how much of it waits. [`target`], [`origin`]
+//! and [`media`] read what clients write freely.
 //! Nothing here knows topics or WebSocket frames.
 
 pub(crate) mod answer;
@@ -13,6 +13,7 @@ pub(crate) mod deadline;
 pub(crate) mod fields;
 pub(crate) mod gateway;
 pub(crate) mod head;
+pub(crate) mod media;
 pub(crate) mod message;
 pub(crate) mod origin;
 pub(crate) mod problem;

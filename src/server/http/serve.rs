@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use super::answer::{Answer, Delivery};
 use super::deadline::{Deadline, close_gently, write_by};
-use super::fields::{BodyLength, trim};
+use super::fields::BodyLength;
 use super::gateway::Gateway;
 use super::head::Head;
-use super::message::{BODY_TYPE_HEADER, Request};
+use super::media;
+use super::message::Request;
 use super::origin;
 use super::problem::Problem;
 use super::stream::{ReadEnd, RequestLimits, RequestStream};
@@ -251,36 +252,13 @@ fn check_origin(head: &Head, allowed_origins: &[String]) -> Result<(), Problem> 
 }
 
 fn request(head: Head, body: Vec<u8>) -> Request {
-    let body_type = body_type(&head).to_owned();
     Request {
+        headers: media::of_request(&head.headers),
         method: head.method,
         path: head.path,
         query: head.query,
-        headers: vec![(BODY_TYPE_HEADER.to_owned(), body_type)],
         body,
         keep_alive: head.keep_alive,
-    }
-}
-
-/// `json` for every label under which JSON is taken, `none` without a label, else `other`.
-fn body_type(head: &Head) -> &'static str {
-    let mut labels = head.values("content-type");
-    match (labels.next(), labels.next()) {
-        (None, _) => "none",
-        (Some(label), None) if may_be_json(label) => "json",
-        _ => "other",
-    }
-}
-
-fn may_be_json(label: &str) -> bool {
-    let media_type = label.split(';').next().unwrap_or_default();
-    let media_type = trim(media_type).to_ascii_lowercase();
-    match media_type.strip_prefix("application/") {
-        Some("json" | "x-www-form-urlencoded") => true,
-        Some(subtype) => subtype
-            .strip_suffix("+json")
-            .is_some_and(|name| !name.is_empty()),
-        None => media_type.is_empty(),
     }
 }
 

@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 
 use super::problems;
 use crate::protocol::StrictObject;
-use crate::server::http::message::BODY_TYPE_HEADER;
+use crate::server::http::media::BODY_TYPE_HEADER;
 use crate::server::http::{Problem, Request};
 
 /// The named fields of the body, in the order of the names. Others are ignored, as long as no key comes twice.

@@ -7,7 +7,7 @@ use super::{Api, Connected, ConnectionLine, Vitals};
 use crate::broker::{Broker, Nobody, Subscription};
 use crate::config::Config;
 use crate::protocol::{ClientId, StartAt};
-use crate::server::http::message::BODY_TYPE_HEADER;
+use crate::server::http::media::BODY_TYPE_HEADER;
 use crate::server::http::{Request, Response};
 use crate::sync::Arc;
 

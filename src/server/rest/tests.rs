@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::fixture::{Server, delete, get, post, post_labelled, problem, request};
 use crate::server::http::Response;
-use crate::server::http::message::BODY_TYPE_HEADER;
+use crate::server::http::media::BODY_TYPE_HEADER;
 
 fn header<'r>(response: &'r Response, name: &str) -> Option<&'r str> {
     let mut headers = response.headers.iter();

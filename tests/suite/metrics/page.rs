@@ -84,6 +84,25 @@ fn the_page_comes_in_the_format_that_is_asked_for() {
     assert!(text.contains("# TYPE pubsub_messages_published_total counter\n"));
     assert!(text.contains("# TYPE pubsub_subscriber_lag histogram\n"));
     assert!(!text.contains("# EOF") && !text.contains("# UNIT"));
+    for (path, accept, expected) in [
+        ("/metrics", "text/plain", older),
+        (
+            "/metrics",
+            "text/plain;version=0.0.4;q=0.3,*/*;q=0.1",
+            older,
+        ),
+        ("/metrics", "*/*", openmetrics),
+        (
+            "/metrics",
+            "application/openmetrics-text;q=0.5, text/plain;q=0.3",
+            openmetrics,
+        ),
+        ("/metrics?format=openmetrics", "text/plain", openmetrics),
+    ] {
+        let reply = http.request("GET", path, &[("Accept", accept)], "");
+        assert_eq!(reply.header("Content-Type"), Some(expected), "{accept}");
+        assert_eq!(reply.header("Vary"), Some("Accept"));
+    }
     for wrong in [
         "format=xml",
         "format=",

@@ -11,7 +11,8 @@ use parking_lot::Mutex;
 
 use super::super::answer::Answer;
 use super::super::deadline::{Deadline, read_by, write_by};
-use super::super::message::{BODY_TYPE_HEADER, Request};
+use super::super::media::{BODY_TYPE_HEADER, PREFERENCE_HEADER};
+use super::super::message::Request;
 use super::rendezvous::Rendezvous;
 
 /// Marks the request that a new connection makes for itself.
@@ -74,7 +75,7 @@ impl Lane {
     }
 }
 
-/// Method, target and body length of a request, and nothing else of what a client sent.
+/// Method, target and body length of a request, and nothing else of what a client sent but what we made of it.
 fn encode_head(request: &Request) -> Vec<u8> {
     let method = match request.method.as_str() {
         "HEAD" => "GET",
@@ -83,10 +84,14 @@ fn encode_head(request: &Request) -> Vec<u8> {
     };
     let query = request.query.as_deref();
     let (mark, query) = query.map_or(("", ""), |query| ("?", query));
+    let ours = [BODY_TYPE_HEADER, PREFERENCE_HEADER].map(|name| match request.header(name) {
+        Some(word) => format!("{name}: {word}\r\n"),
+        None => String::new(),
+    });
     format!(
-        "{method} {path}{mark}{query} HTTP/1.1\r\n{BODY_TYPE_HEADER}: {body_type}\r\nContent-Length: {length}\r\n\r\n",
+        "{method} {path}{mark}{query} HTTP/1.1\r\n{ours}Content-Length: {length}\r\n\r\n",
         path = request.path,
-        body_type = request.header(BODY_TYPE_HEADER).unwrap_or("none"),
+        ours = ours.concat(),
         length = request.body.len(),
     )
     .into_bytes()

@@ -10,6 +10,7 @@ use super::query::read_single;
 use super::{Api, problems};
 use crate::broker::Topic;
 use crate::metrics::{Distribution, Families, Format, Value, push_process};
+use crate::server::http::media::PREFERENCE_HEADER;
 use crate::server::http::{Problem, Request, Response};
 use crate::server::panics::Panics;
 
@@ -30,7 +31,7 @@ pub(crate) struct Vitals {
 
 impl Api {
     pub(super) fn metrics(&self, request: &Request) -> Result<Response, Problem> {
-        let format = read_format(request.query.as_deref())?;
+        let format = read_format(request)?;
         let mut page = Families::default();
         let topics = self.broker.topics();
         self.push_server(&mut page, topics.len());
@@ -42,7 +43,7 @@ impl Api {
         push_process(&mut page);
         let page = format.write(page).map_err(|_| Problem::internal())?;
         let content_type = format.content_type();
-        Ok(Response::new(200, content_type, page.into_bytes()))
+        Ok(Response::new(200, content_type, page.into_bytes()).with_header("Vary", "Accept"))
     }
 
     fn push_server(&self, page: &mut Families, topics: usize) {
@@ -109,8 +110,10 @@ fn push_lags(page: &mut Families, topics: &[Arc<Topic>]) {
     );
 }
 
-fn read_format(query: Option<&str>) -> Result<Format, Problem> {
-    match read_single(query, "format")?.as_deref() {
+/// The query decides; without it the client's `Accept`.
+fn read_format(request: &Request) -> Result<Format, Problem> {
+    match read_single(request.query.as_deref(), "format")?.as_deref() {
+        None if request.header(PREFERENCE_HEADER) == Some("plain") => Ok(Format::Prometheus),
         None | Some("openmetrics") => Ok(Format::OpenMetrics),
         Some("prometheus") => Ok(Format::Prometheus),
         Some(_) => Err(problems::invalid(
