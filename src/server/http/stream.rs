@@ -70,8 +70,9 @@ impl RequestStream {
         }
     }
 
-    /// The bytes behind the last request that was read.
-    pub(crate) fn into_received(self) -> Vec<u8> {
+    /// The bytes behind the last request that was read, in no more memory than they need.
+    pub(crate) fn into_received(mut self) -> Vec<u8> {
+        self.received.shrink_to_fit();
         self.received
     }
 

@@ -12,7 +12,9 @@ use super::scanner::FrameScanner;
 use crate::metrics::{Protocol, SharedMetrics};
 use crate::sync::Arc;
 
-const SMALL_BYTES: usize = 4 << 10;
+/// Enough for what a subscriber says; of many thousands of them it is a good part of the memory.
+const SMALL_BYTES: usize = 1 << 10;
+/// What the buffer of a busy publisher grows to.
 const LARGE_BYTES: usize = 64 << 10;
 
 pub(super) struct Inbound {

@@ -15,7 +15,7 @@ use crate::protocol::{Notice, ping_frame, pong_frame, push_notice};
 use crate::sync::Arc;
 
 /// What tungstenite reads at a time; larger messages make it grow for as long as they last.
-const READ_BUFFER_BYTES: usize = 4 << 10;
+const READ_BUFFER_BYTES: usize = 1 << 10;
 
 /// The limits a reader keeps.
 #[derive(Debug, Clone, Copy)]
