@@ -87,3 +87,53 @@ fn a_key_for_one_topic_may_tail_it_and_see_nothing_else() {
     page.await_text("#tail-rows .mark", "FORBIDDEN");
     page.expect_no_other_host();
 }
+
+#[test]
+fn a_weaker_key_is_not_shown_what_a_stronger_one_was() {
+    let file = KeysFile::new(&entry(
+        "reader",
+        "reader-secret",
+        r#"subscribe = ["orders"]"#,
+    ));
+    let server = TestServer::with(|config| {
+        config.keys_file = Some(file.path().to_owned());
+        config.api_key = ApiKey::new("boss").ok();
+    });
+    let fields = [("X-API-Key", "boss")];
+    let mut http = server.http();
+    http.request("POST", "/topics", &fields, r#"{"name":"secret"}"#)
+        .expect(201);
+    let mut page = Page::unopened(&server);
+    page.open();
+    // As it is pasted.
+    give_key(&mut page, " boss ");
+    page.await_row("topic-table", "secret");
+    page.await_true("document.querySelectorAll('#settings-table tbody tr').length > 20");
+    page.click("#key-open");
+    give_key(&mut page, "reader-secret");
+    page.await_text("#status", "limited by the key");
+    assert_eq!(page.eval("document.querySelectorAll('tbody tr').length"), 0);
+    assert_eq!(page.text("#topic-total"), "–");
+    page.await_text("#topic-note", "Not shown without a key");
+    page.expect_no_other_host();
+}
+
+#[test]
+fn a_tail_waits_for_a_key_and_goes_on_with_it() {
+    let server = TestServer::with(|config| config.api_key = ApiKey::new("boss").ok());
+    let fields = [("X-API-Key", "boss")];
+    let mut http = server.http();
+    http.request("POST", "/topics", &fields, r#"{"name":"orders"}"#)
+        .expect(201);
+    let mut page = Page::unopened(&server);
+    page.open();
+    page.await_true("document.querySelector('#key-dialog')?.open === true");
+    page.click("#key-cancel");
+    page.fill("#tail-topic", "orders");
+    page.click("#tail-start");
+    page.await_text("#tail-state", "needs a key");
+    page.click("#key-open");
+    give_key(&mut page, "boss");
+    page.await_text("#tail-state", "live");
+    page.expect_no_other_host();
+}

@@ -81,3 +81,67 @@ fn the_keyboard_is_enough() {
     assert_eq!(page.eval(nameless), json!([]));
     page.expect_clean();
 }
+
+#[test]
+fn no_name_is_so_long_that_a_button_is_out_of_reach() {
+    let server = furnished();
+    let mut client = server.ws();
+    client.subscribe("orders", &"w".repeat(128));
+    let mut page = Page::of(&server);
+    page.fill("#connection-filter", "www");
+    page.await_true("document.querySelectorAll('#connection-table tbody tr').length === 1");
+    for width in [660, 1024, 1280, 1440, 1920] {
+        page.resize(width, 900);
+        page.await_true(&format!("window.innerWidth === {width}"));
+        let is_in_reach = "[...document.querySelectorAll('#connection-table .actions button, #topic-table .actions button')].every((button) => button.getBoundingClientRect().right <= button.closest('.scroll').getBoundingClientRect().right + 1)";
+        assert_eq!(page.eval(is_in_reach), true, "at {width}");
+    }
+    page.expect_clean();
+}
+
+#[test]
+fn a_phone_sorts_by_a_list_instead_of_headers() {
+    let server = furnished();
+    let mut client = server.ws();
+    client.publish("orders", &json!(2));
+    let mut page = Page::of(&server);
+    page.resize(390, 800);
+    page.await_true(
+        "getComputedStyle(document.querySelector('#topic-table thead')).display === 'none'",
+    );
+    let first = "document.querySelector('#topic-table tbody tr td').textContent";
+    for (way, expected) in [
+        ("-Head", "orders"),
+        ("+Head", "a-rather"),
+        ("+Topic", "a-rather"),
+        ("-Topic", "orders"),
+    ] {
+        page.eval(&format!("((list) => {{ list.value = '{way}'; list.dispatchEvent(new Event('change')); }})(document.querySelector('#topic-order'))"));
+        page.await_true(&format!("{first}.startsWith('{expected}')"));
+    }
+    page.expect_clean();
+}
+
+#[test]
+fn a_row_that_moves_keeps_the_focus() {
+    let server = TestServer::with_topic("a");
+    server.create_topic("b");
+    let mut page = Page::of(&server);
+    page.await_row("topic-table", "b");
+    page.eval("document.querySelector('#topic-table th:nth-child(4) button').click()");
+    page.eval("document.querySelector('#topic-table tr:last-child .actions button').focus()");
+    let focused = "document.activeElement.getAttribute('aria-label')";
+    let last = page.eval(focused);
+    let name = last
+        .as_str()
+        .unwrap()
+        .strip_prefix("Delete ")
+        .unwrap()
+        .to_owned();
+    server.ws().publish_many(&name, 1, 3);
+    page.await_true(&format!(
+        "document.querySelector('#topic-table tbody tr td').textContent === '{name}'"
+    ));
+    assert_eq!(page.eval(focused), last);
+    page.expect_clean();
+}

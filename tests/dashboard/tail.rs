@@ -164,3 +164,73 @@ fn an_event_that_is_missing_without_a_word_is_an_alarm() {
         "bad"
     );
 }
+
+/// A page that is told of a gap from 5 to 9 in place of the first event.
+const TELL_A_LATE_GAP: &str = r#"
+    const own = Object.getOwnPropertyDescriptor(WebSocket.prototype, "onmessage");
+    const gap = '{"type":"info","topic":"orders","msg":"gap","gap":{"from_seq":5,"to_seq":9,"count":5,"reason":"history_evicted"},"ts":""}';
+    Object.defineProperty(WebSocket.prototype, "onmessage", {
+        set(handler) {
+            own.set.call(this, (message) => handler(message.data.includes('"seq":1,') ? { data: gap } : message));
+        },
+    });
+"#;
+
+#[test]
+fn a_gap_that_begins_too_late_is_an_alarm() {
+    let server = TestServer::with_topic("orders");
+    let mut page = Page::unopened(&server);
+    page.run_first(TELL_A_LATE_GAP);
+    page.open();
+    page.await_text("#status", "live");
+    page.tail("orders");
+    server.ws().publish("orders", &json!(1));
+    page.await_text("#tail-rows .untold", "NOT TOLD: 1 to 4 are missing");
+    page.await_text("#tail-rows .gap", "5 events not sent (5 to 9)");
+    assert_eq!(page.text("#lost"), "4");
+}
+
+#[test]
+fn the_end_of_a_topic_ends_a_pause() {
+    let server = TestServer::with_topic("orders");
+    let mut page = Page::of(&server);
+    page.tail("orders");
+    page.click("#tail-pause");
+    server.ws().publish("orders", &json!("last words"));
+    page.await_text("#tail-note", "Paused, 1 waiting");
+    server.delete_topic("orders");
+    page.await_text("#tail-rows .mark", "topic deleted");
+    page.await_tailed(&[1]);
+    page.await_text("#tail-pause", "Pause");
+    page.expect_clean();
+}
+
+#[test]
+fn a_filter_keeps_what_it_shows_however_much_passes_by() {
+    let server = TestServer::with_topic("orders");
+    let mut page = Page::of(&server);
+    page.tail("orders");
+    page.fill("#tail-filter", "needle");
+    let mut publisher = server.ws();
+    publisher.publish("orders", &json!("needle"));
+    page.await_tailed(&[1]);
+    publisher.publish_many("orders", 2, 700);
+    page.await_text("#lost-note", "in 700 events");
+    assert_eq!(page.tailed(), [1]);
+    page.expect_clean();
+}
+
+#[test]
+fn one_large_event_leaves_room_for_others() {
+    let server = TestServer::with_topic("orders");
+    let mut page = Page::of(&server);
+    page.tail("orders");
+    let mut publisher = server.ws();
+    publisher.publish("orders", &json!("p".repeat(1 << 19)));
+    publisher.publish("orders", &json!(2));
+    page.await_tailed(&[2, 1]);
+    page.await_text("#tail-rows", "… (524,290 characters)");
+    let height = page.eval("document.querySelector('#tail-rows li:last-child').offsetHeight");
+    assert!(height.as_u64().unwrap() < 200, "{height}");
+    page.expect_clean();
+}

@@ -25,7 +25,7 @@ fn it_shows_topics_connections_and_settings_and_complains_of_nothing() {
     }
     let connection = page.await_row("connection-table", "s1");
     assert_eq!(connection["Kind"], "websocket", "{connection}");
-    assert_eq!(connection["Topics"], "1", "{connection}");
+    assert_eq!(connection["Topics"], "orders", "{connection}");
     page.click("#settings summary");
     let setting = page.await_row("settings-table", "PUBSUB_HISTORY_SIZE");
     let expected = json!({"Setting": "PUBSUB_HISTORY_SIZE", "Value": "7", "Default": "100", "From": "program"});
@@ -126,5 +126,42 @@ fn ten_thousand_topics_do_not_freeze_it() {
     assert!(took.as_f64().unwrap() < 2_000.0, "sorting took {took} ms");
     let topic = page.await_row("topic-table", "topic-09999");
     assert_eq!(topic["Head"], "0", "{topic}");
+    page.expect_clean();
+}
+
+#[test]
+fn a_server_that_was_started_anew_shows_its_own_settings() {
+    let server = TestServer::with(|config| config.max_queue_size = 77);
+    let addr = server.addr();
+    let mut page = Page::of(&server);
+    page.click("#settings summary");
+    let value =
+        |page: &mut Page| page.row("settings-table", "PUBSUB_MAX_QUEUE_SIZE")["Value"].clone();
+    assert_eq!(value(&mut page), "77");
+    page.await_true("/up [1-9]/.test(document.querySelector('#about').textContent)");
+    server.shutdown();
+    let _server = TestServer::with(|config| {
+        config.port = addr.port();
+        config.max_queue_size = 55;
+    });
+    eventually("the new value is shown", || value(&mut page) == "55");
+    page.expect_no_other_host();
+}
+
+#[test]
+fn a_client_cannot_pass_for_another() {
+    let server = TestServer::with_topic("orders");
+    let mut client = server.ws();
+    for id in ["this page", "\u{202e}abc", " "] {
+        client.subscribe("orders", id);
+    }
+    let mut page = Page::of(&server);
+    page.tail("orders");
+    page.await_true("document.querySelectorAll('#connection-table .badge').length === 1");
+    let clients = page.eval("[...document.querySelectorAll('#connection-table td[data-label=Clients]')].map((cell) => cell.textContent).find((text) => text.includes('abc'))");
+    let clients = clients.as_str().unwrap();
+    let mut names: Vec<_> = clients.split(", ").collect();
+    names.sort_unstable();
+    assert_eq!(names, ["\\u{202e}abc", "this page", "“ ”"]);
     page.expect_clean();
 }

@@ -21,14 +21,15 @@ async function request(method, path, body) {
   if (key) headers.Authorization = `Bearer ${keyBytes()}`;
   if (body !== undefined) headers["Content-Type"] = "application/json";
   let response;
-  let answer;
   try {
     const signal = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
     response = await fetch(path, { method, headers, body, signal, cache: "no-store" });
-    answer = await response.json();
   } catch {
     throw new Failure(0, "The server does not answer");
   }
+  const answer = await response.json().catch(() => {
+    throw new Failure(response.status || 0, `${response.status} is not an answer of threadcast: is the address right, with a / at its end?`);
+  });
   if (!response.ok) throw new Failure(response.status, answer.detail ?? `Status ${response.status}`);
   return answer;
 }

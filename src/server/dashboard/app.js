@@ -13,6 +13,8 @@ function setStatus(state, text) {
 }
 
 function askForKey(problem) {
+  const isLocked = document.body.dataset.state === "locked";
+  setText(byId("key-title"), isLocked ? "This server asks for a key" : "Another key");
   setText(byId("key-told"), problem);
   const dialog = byId("key-dialog");
   if (!dialog.open) dialog.showModal();
@@ -23,6 +25,7 @@ const poller = {
   overview: new Overview(),
   failures: 0,
   settingsShown: false,
+  uptime: 0,
   /** Ends the pause. */
   wake: () => {},
 
@@ -40,6 +43,9 @@ const poller = {
   /** One request at a time. */
   async look() {
     const health = await request("GET", "health");
+    // It was started anew, perhaps with other settings.
+    if (health.uptime_sec < this.uptime) this.settingsShown = false;
+    this.uptime = health.uptime_sec;
     const { topics } = await request("GET", "stats");
     showTopics(topics, this.overview.look(health, topics));
     showConnections(await request("GET", `connections?limit=${LISTED_CONNECTIONS}`));
@@ -63,19 +69,29 @@ const poller = {
     byId("limited").hidden = failure.status !== 403;
     // The server may come back as another one.
     this.settingsShown = false;
+    if (failure.status === 401 || failure.status === 403) this.forget();
     if (failure.status === 401) {
       setStatus("locked", "needs a key");
       askForKey(key ? "The server does not take this key." : "");
       return Infinity;
     }
     if (failure.status === 403) {
-      setStatus("live", "limited by the key");
+      setStatus("limited", "limited by the key");
       return LONGEST_PAUSE_MS;
     }
     this.failures += 1;
     const pause = backOff(this.failures, LONGEST_PAUSE_MS);
     setStatus("disconnected", failure.status === 0 ? "disconnected, trying again" : failure.message);
     return pause;
+  },
+
+  /** What another key, or none, would not be shown. */
+  forget() {
+    this.overview.forget();
+    topicTable.show([], "Not shown without a key that may see it.");
+    connectionTable.show([], "Not shown without a key that may see it.");
+    byId("settings-table").replaceChildren();
+    setText(byId("settings-note"), "");
   },
 
   rest(pauseMs) {
@@ -96,8 +112,11 @@ const poller = {
 byId("key-open").addEventListener("click", () => askForKey(""));
 byId("key-cancel").addEventListener("click", () => byId("key-dialog").close());
 byId("key-form").addEventListener("submit", () => {
-  key = byId("key").value;
+  key = byId("key").value.trim();
   byId("key").value = "";
+  poller.forget();
+  for (const output of document.querySelectorAll("output.told")) setText(output, "");
+  setStatus("waiting", "Connecting…");
   tail.reconnect();
   poller.now();
 });

@@ -2,33 +2,40 @@
 // Who is connected, and closing a connection.
 
 /** As many are asked for; the page says when there are more. */
-const LISTED_CONNECTIONS = 500;
-const NAMED_CLIENTS = 3;
+const LISTED_CONNECTIONS = 5000;
+const NAMED = 3;
 
 const sum = (connection, field) => connection.subscriptions.reduce((total, subscription) => total + subscription[field], 0);
+const distinct = ({ subscriptions }, field) => [...new Set(subscriptions.map((subscription) => subscription[field]))];
 
-function clients({ subscriptions }) {
-  const nameOf = ({ client_id }) => (client_id === tail.clientId ? "this page" : client_id);
-  const names = [...new Set(subscriptions.map(nameOf))];
-  const more = names.length - NAMED_CLIENTS;
-  return names.slice(0, NAMED_CLIENTS).join(", ") + (more > 0 ? ` and ${more} more` : "");
+/** A client id as it can be told from another. */
+const clientName = (id) => (id.trim() === id && id !== "" ? visible(id) : `“${visible(id)}”`);
+const clients = (connection) => some(distinct(connection, "client_id").map(clientName), NAMED);
+const isThisPage = ({ subscriptions }) => subscriptions.some(({ client_id }) => client_id === tail.clientId);
+
+function decorateClients(cell, connection) {
+  cell.title = connection.subscriptions.slice(0, 50).map(({ topic, client_id }) => `${clientName(client_id)} ← ${topic}`).join("\n");
+  if (isThisPage(connection) && !cell.querySelector(".badge")) cell.replaceChildren(make("span", { className: "badge", textContent: "this page" }));
 }
 
 const connectionTable = new Table(byId("connection-table"), {
   columns: [
-    { label: "Address", value: (connection) => connection.address, text: (connection) => connection.address },
+    { label: "Address", value: (connection) => connection.address, text: (connection) => connection.address, className: "wrap address" },
     { label: "Kind", value: (connection) => connection.protocol, text: (connection) => connection.protocol },
-    { label: "Key", value: (connection) => connection.key ?? "", text: (connection) => connection.key ?? "–" },
+    { label: "Key", value: (connection) => connection.key ?? "", text: (connection) => connection.key ?? "–", className: "wrap short" },
     {
       label: "Clients",
       value: clients,
-      text: (connection) => clients(connection) || "–",
+      text: (connection) => (isThisPage(connection) ? undefined : clients(connection) || "–"),
       className: "wrap",
-      decorate: (cell, { subscriptions }) => {
-        cell.title = subscriptions.slice(0, 50).map(({ topic, client_id }) => `${client_id} ← ${topic}`).join("\n");
-      },
+      decorate: decorateClients,
     },
-    numberColumn("Topics", (connection) => connection.subscriptions.length, count),
+    {
+      label: "Topics",
+      value: (connection) => connection.subscriptions.length,
+      text: (connection) => some(distinct(connection, "topic"), NAMED) || "–",
+      className: "wrap",
+    },
     numberColumn("Lag", (connection) => sum(connection, "lag"), count),
     numberColumn("Dropped", (connection) => sum(connection, "dropped"), count, { alarm: true }),
     numberColumn("Pending", (connection) => connection.pending_bytes, bytes),
@@ -38,8 +45,8 @@ const connectionTable = new Table(byId("connection-table"), {
       label: "",
       className: "actions",
       fill: (cell, row) => {
-        const { id, address } = row.item;
-        cell.append(make("button", { type: "button", className: "quiet small away", textContent: "Close", "aria-label": `Close ${address}`, onclick: () => closeConnection(id, address) }));
+        const { address } = row.item;
+        cell.append(make("button", { type: "button", className: "quiet small away", textContent: "Close", "aria-label": `Close ${address}`, onclick: () => closeConnection(row.item) }));
       },
     },
   ],
@@ -50,23 +57,25 @@ const connectionTable = new Table(byId("connection-table"), {
   sortBy: "Lag",
   descending: true,
   filter: byId("connection-filter"),
+  order: byId("connection-order"),
   note: byId("connection-note"),
 });
 
 function showConnections({ total, connections }) {
-  connectionTable.show(connections);
-  if (total > connections.length) {
-    setText(byId("connection-note"), `There are ${count(total)}; looked at here are the ${count(connections.length)} oldest.`);
-  }
+  const about = total > connections.length ? `There are ${count(total)} connections; looked at are the ${count(connections.length)} oldest.` : "";
+  connectionTable.show(connections, about);
 }
 
-async function closeConnection(id, address) {
-  const question = `Close the connection of ${address}? A WebSocket client is told with code 4101, and may come back after a pause.`;
+async function closeConnection(connection) {
+  const who = clients(connection) ? `${connection.address} (${clients(connection)})` : connection.address;
+  const question = `Close the connection of ${who}? A WebSocket client is told with code 4101, and may come back after a pause.`;
   if (!(await confirmed(question, "Close it"))) return;
+  const told = byId("connection-told");
   try {
-    await request("DELETE", `connections/${id}`);
+    await request("DELETE", `connections/${connection.id}`);
+    tell(told, `Closed ${connection.address}`);
   } catch (failure) {
-    if (failure.status !== 404) setText(byId("connection-note"), failure.message);
+    tell(told, failure.message, true);
   }
   poller.now();
 }
@@ -74,14 +83,15 @@ async function closeConnection(id, address) {
 const SETTING_COLUMNS = ["Setting", "Value", "Default", "From"];
 
 function showSettings({ settings }) {
-  const text = (value) => {
+  const text = (value, name) => {
     if (value === undefined) return "–";
+    if (name.endsWith("_BYTES")) return bytes(value);
     if (Array.isArray(value)) return value.join(", ") || "–";
     return String(value);
   };
   const row = ({ name, flag, value, default: byDefault, source }) => {
     const from = make("span", { className: source === "default" ? "badge" : "badge strong", textContent: source });
-    const texts = [name, text(value), text(byDefault)];
+    const texts = [name, text(value, name), text(byDefault, name)];
     const cells = texts.map((content, at) => make("td", { textContent: content, "data-label": SETTING_COLUMNS[at] }));
     cells[0].title = flag;
     return make("tr", {}, ...cells, make("td", { "data-label": SETTING_COLUMNS[3] }, from));

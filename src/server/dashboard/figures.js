@@ -24,6 +24,9 @@ class Rate {
 
   forget() {
     this.#points = [];
+    setText(this.figure, "–");
+    setText(this.note, "");
+    this.spark.replaceChildren();
   }
 
   #draw(now) {
@@ -98,6 +101,14 @@ class Overview {
   #published = new Rate("in", "Messages published");
   #delivered = new Rate("out", "Events delivered");
   #told = new Told();
+
+  /** Nothing is known of the server any more. */
+  forget() {
+    this.#before = null;
+    this.#published.forget();
+    this.#delivered.forget();
+    for (const id of ["about", "topic-total", "subscription-total", "connection-total", "retained-total"]) setText(byId(id), id === "about" ? "" : "–");
+  }
 
   /** Returns the rate of each topic. */
   look(health, topics) {

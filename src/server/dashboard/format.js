@@ -30,3 +30,12 @@ function duration(seconds) {
 }
 
 const clock = (date) => date.toTimeString().slice(0, 8);
+
+/** Characters that are not seen, or that turn the order of others round, as their codes; joiners make emoji. */
+const visible = (text) => text.replace(/[\p{Cc}\p{Cf}]/gu, (char) => (/[\n\t\u200c\u200d]/.test(char) ? char : `\\u{${char.codePointAt(0).toString(16)}}`));
+
+/** The first few of several names. */
+function some(names, most) {
+  const more = names.length - most;
+  return names.slice(0, most).join(", ") + (more > 0 ? ` and ${count(more)} more` : "");
+}

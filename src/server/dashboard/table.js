@@ -13,9 +13,11 @@ class Table {
   #items = [];
   #body = make("tbody");
   #headers = [];
+  about = "";
 
-  constructor(table, { columns, keyOf, matches, sortBy, descending = false, filter, note, decorate }) {
+  constructor(table, { columns, keyOf, matches, sortBy, descending = false, filter, order, note, decorate }) {
     Object.assign(this, { columns, keyOf, matches, sortBy, descending, note, decorate });
+    this.#offer(order);
     const head = make("tr", {}, ...columns.map((column) => this.#header(column)));
     table.replaceChildren(make("thead", {}, head), this.#body);
     this.filter = filter;
@@ -23,8 +25,10 @@ class Table {
     this.#markOrder();
   }
 
-  show(items) {
+  /** `about` says what the items are of, if that is not all there is. */
+  show(items, about = "") {
     this.#items = items;
+    this.about = about;
     this.render();
   }
 
@@ -38,12 +42,12 @@ class Table {
       found.sort(order);
     }
     this.#place(found.slice(0, MAX_ROWS));
-    if (this.note) setText(this.note, this.#summary(found.length, sought));
+    setText(this.note, [this.#summary(found.length, sought), this.about].filter(Boolean).join(" "));
   }
 
   #summary(found, sought) {
     const total = this.#items.length;
-    if (total === 0) return "None.";
+    if (total === 0) return this.about ? "" : "None.";
     if (found > MAX_ROWS) return `The first ${MAX_ROWS} of ${count(found)}. Filter or sort to see others.`;
     return sought ? `${count(found)} of ${count(total)} match.` : "";
   }
@@ -57,12 +61,15 @@ class Table {
         this.#rows.delete(key);
       }
     }
+    const focused = document.activeElement;
     let next = this.#body.firstElementChild;
     for (const item of items) {
       const row = this.#row(item);
       if (row.element === next) next = next.nextElementSibling;
       else this.#body.insertBefore(row.element, next);
     }
+    // A row that is moved loses it.
+    if (this.#body.contains(focused) && focused !== document.activeElement) focused.focus({ preventScroll: true });
   }
 
   #row(item) {
@@ -76,7 +83,8 @@ class Table {
     }
     row.item = item;
     this.columns.forEach((column, at) => {
-      if (column.text) setText(row.cells[at], column.text(item));
+      const text = column.text?.(item);
+      if (text !== undefined) setText(row.cells[at], text);
       column.decorate?.(row.cells[at], item);
     });
     this.decorate?.(row.element, item);
@@ -103,13 +111,26 @@ class Table {
   /** The same column again turns the order round; numbers begin with the largest. */
   #sort(column) {
     const isNumber = column.className === "number";
-    this.descending = this.sortBy === column.label ? !this.descending : isNumber;
-    this.sortBy = column.label;
+    this.#sortBy(column.label, this.sortBy === column.label ? !this.descending : isNumber);
+  }
+
+  #sortBy(label, descending) {
+    [this.sortBy, this.descending] = [label, descending];
     this.#markOrder();
     this.render();
   }
 
+  /** The same choice as a list, for where there is no room for headers. */
+  #offer(order) {
+    this.order = order;
+    const sortable = this.columns.filter(({ value }) => value);
+    const ways = sortable.flatMap(({ label }) => [make("option", { value: `-${label}`, textContent: `${label} ↓` }), make("option", { value: `+${label}`, textContent: `${label} ↑` })]);
+    order.replaceChildren(...ways);
+    order.addEventListener("change", () => this.#sortBy(order.value.slice(1), order.value[0] === "-"));
+  }
+
   #markOrder() {
+    this.order.value = `${this.descending ? "-" : "+"}${this.sortBy}`;
     for (const [column, cell] of this.#headers) {
       if (column.label === this.sortBy) cell.setAttribute("aria-sort", this.descending ? "descending" : "ascending");
       else cell.removeAttribute("aria-sort");

@@ -4,9 +4,13 @@
 const KEPT_EVENTS = 500;
 const FIRST_EVENTS = 20;
 const SHOWN_CHARS = 2000;
+const UNAUTHORIZED = 4001;
 const LONGEST_BACK_OFF_MS = 15_000;
 
 const randomName = () => [...crypto.getRandomValues(new Uint8Array(6))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+
+/** A beginning of a text in memory of its own: a slice would keep the whole frame alive for as long as it waits. */
+const beginningOf = (text) => JSON.parse(JSON.stringify(text.slice(0, SHOWN_CHARS)));
 
 /** The payload as it was sent: parsing it could change its numbers. Nothing before it holds a quote that is not JSON's own. */
 function payloadOf(text) {
@@ -16,6 +20,8 @@ function payloadOf(text) {
 
 class Tail {
   topic = null;
+  /** What the box to publish was last set to from here. */
+  #suggested = "";
   clientId = `dashboard-${randomName()}`;
   #socket = null;
   #timer = null;
@@ -31,23 +37,32 @@ class Tail {
 
   start(topic) {
     this.stop();
+    this.#waiting = [];
     this.topic = topic;
     [this.#epoch, this.#next, this.#latest, this.#failures] = [null, null, null, 0];
     byId("tail-rows").replaceChildren();
     byId("tail-topic").value = topic;
-    byId("publish-topic").value = topic;
-    this.#pause(false);
+    this.#suggest(topic);
     this.#connect();
     topicTable.render();
+    byId("tail").scrollIntoView({ block: "nearest" });
   }
 
+  /** What came stays to be read, also what waited for the end of a pause. */
   stop() {
     clearTimeout(this.#timer);
     this.topic = null;
-    this.#waiting = [];
     this.#drop();
     this.#state("off");
+    this.#pause(false);
     topicTable.render();
+  }
+
+  /** The box to publish follows, unless something else was written into it. */
+  #suggest(topic) {
+    const box = byId("publish-topic");
+    if (box.value === "" || box.value === this.#suggested) box.value = topic;
+    this.#suggested = topic;
   }
 
   /** Another key counts from the next connection on. */
@@ -74,6 +89,8 @@ class Tail {
   }
 
   #connect() {
+    // A browser does not tell why a handshake failed; the page knows from elsewhere, and a key brings it back here.
+    if (document.body.dataset.state === "locked") return this.#state("locked");
     const url = new URL("ws", document.baseURI);
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     const base64url = btoa(keyBytes()).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
@@ -100,7 +117,13 @@ class Tail {
     this.#socket = null;
     const mayReturn = code < 4000 || code >= 4100;
     if (code >= 4000) this.#mark(`closed: ${reason} (${code})`, "plain");
-    if (!mayReturn) return this.#state("off");
+    if (code === UNAUTHORIZED) {
+      // Another key brings it back.
+      this.#pause(false);
+      poller.now();
+      return this.#state("locked");
+    }
+    if (!mayReturn) return this.stop();
     this.#failures += 1;
     const pause = backOff(this.#failures, LONGEST_BACK_OFF_MS);
     this.#state("retrying");
@@ -126,39 +149,35 @@ class Tail {
 
   #refused({ code, message }) {
     this.#mark(`${code}: ${message}`, "untold");
-    if (code === "TOPIC_NOT_FOUND" || code === "FORBIDDEN" || code === "BAD_REQUEST") this.#finish();
+    if (code === "TOPIC_NOT_FOUND" || code === "FORBIDDEN" || code === "BAD_REQUEST") this.stop();
   }
 
   #notice({ msg, seq }) {
     if (msg === "ping") return;
     this.#mark(msg.replaceAll("_", " ") + (seq === undefined ? "" : ` after ${seq}`), "plain");
-    if (msg === "topic_deleted" || msg === "subscription_replaced") this.#finish();
+    if (msg === "topic_deleted" || msg === "subscription_replaced") this.stop();
   }
 
-  /** The subscription is over; what it brought stays to be read. */
-  #finish() {
-    this.topic = null;
-    this.#drop();
-    this.#state("off");
-    topicTable.render();
+  /** Events or a gap must begin with the number that is due. */
+  #check(from, to) {
+    const due = this.#next ?? Math.min(from, this.#latest);
+    if (from > due) {
+      books.lost += from - due;
+      this.#mark(`NOT TOLD: ${due} to ${from - 1} are missing`, "untold");
+    } else if (from < due) {
+      books.disordered += 1;
+      this.#mark(`${from} came where ${due} was due`, "untold");
+    }
+    this.#next = Math.max(to + 1, due);
+    books.show();
   }
 
-  /** Every event must bear the number that is due. */
   #event({ seq, ts }, text) {
     books.checked += 1;
-    const due = this.#next ?? Math.min(seq, this.#latest);
-    if (seq > due) {
-      books.lost += seq - due;
-      this.#mark(`NOT TOLD: ${due} to ${seq - 1} are missing`, "untold");
-    } else if (seq < due) {
-      books.disordered += 1;
-      this.#mark(`${seq} came where ${due} was due`, "untold");
-    }
-    this.#next = Math.max(seq + 1, due);
-    books.show();
+    this.#check(seq, seq);
     const payload = payloadOf(text);
-    const shown = payload.length > SHOWN_CHARS ? `${payload.slice(0, SHOWN_CHARS)}… (${count(payload.length)} characters)` : payload;
-    this.#push({ seq, ts, payload: shown });
+    const shown = payload.length > SHOWN_CHARS ? `${beginningOf(payload)}… (${count(payload.length)} characters)` : payload;
+    this.#push({ seq, ts, payload: visible(shown) });
   }
 
   #gap({ from_seq, to_seq, count: events, reason }) {
@@ -167,11 +186,7 @@ class Tail {
       [this.#next, this.#latest] = [null, Infinity];
       return this.#mark(`gap: ${why}, numbers begin again`, "gap");
     }
-    const due = this.#next ?? from_seq;
-    if (from_seq > due) books.lost += from_seq - due;
-    if (from_seq < due) books.disordered += 1;
-    this.#next = Math.max(to_seq + 1, due);
-    books.show();
+    this.#check(from_seq, to_seq);
     this.#mark(`gap: ${count(events)} ${events === 1 ? "event" : "events"} not sent (${from_seq} to ${to_seq}), ${why}`, "gap");
   }
 
@@ -192,7 +207,10 @@ class Tail {
     const rows = this.#waiting.reverse().map((row) => this.#row(row));
     this.#waiting = [];
     list.prepend(...rows);
-    while (list.children.length > KEPT_EVENTS) list.lastElementChild.remove();
+    for (const hidden of [false, true]) {
+      const kept = [...list.children].filter((row) => row.hidden === hidden);
+      kept.slice(KEPT_EVENTS).forEach((row) => row.remove());
+    }
   }
 
   #row({ seq, ts, payload, mark, kind }) {
@@ -216,7 +234,6 @@ class Tail {
   #pause(paused) {
     this.#paused = paused;
     const button = byId("tail-pause");
-    button.setAttribute("aria-pressed", String(paused));
     setText(button, paused ? "Go on" : "Pause");
     this.#note();
     this.#show();
@@ -231,7 +248,7 @@ class Tail {
   #state(state) {
     const badge = byId("tail-state");
     badge.dataset.state = state;
-    setText(badge, { off: "off", connecting: "connecting", live: "live", retrying: "disconnected, trying again" }[state]);
+    setText(badge, { off: "off", connecting: "connecting", live: "live", retrying: "disconnected, trying again", locked: "needs a key" }[state]);
     const running = state !== "off";
     byId("tail-stop").disabled = !running;
     byId("tail-pause").disabled = !running;
@@ -252,13 +269,15 @@ byId("publish-form").addEventListener("submit", async (event) => {
   event.preventDefault();
   const told = byId("publish-told");
   const payload = byId("publish-payload").value;
+  const topic = byId("publish-topic").value.trim();
+  // A path would take the latter two for something else.
+  if (["", ".", ".."].includes(topic)) return tell(told, "Not the name of a topic", true);
   try {
     JSON.parse(payload);
   } catch (error) {
     return tell(told, `Not JSON: ${error.message}`, true);
   }
   try {
-    const topic = byId("publish-topic").value.trim();
     const { seq } = await request("POST", `${topicPath(topic)}/messages`, `{"payload":${payload}}`);
     tell(told, `Published as ${count(seq)}`);
   } catch (failure) {

@@ -37,6 +37,7 @@ const topicTable = new Table(byId("topic-table"), {
   matches: (topic, sought) => topic.name.toLowerCase().includes(sought),
   sortBy: "Topic",
   filter: byId("topic-filter"),
+  order: byId("topic-order"),
   note: byId("topic-note"),
   decorate: (row, topic) => row.classList.toggle("chosen", topic.name === tail.topic),
 });

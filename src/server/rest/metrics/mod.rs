@@ -100,12 +100,12 @@ fn push_lags(page: &mut Families, topics: &[Arc<Topic>]) {
     }
     page.one(
         "pubsub_subscriber_lag",
-        "Live events that subscriptions have still to get, now",
+        "How many live events subscriptions are behind the newest of their topic, now",
         Value::Snapshot(lags),
     );
     page.one(
         "pubsub_subscriber_lag_max",
-        "Live events that the subscription furthest behind has still to get",
+        "How many live events the subscription furthest behind is behind the newest",
         Value::Gauge(max),
     );
 }

@@ -52,7 +52,7 @@ pub(super) fn push_topics(page: &mut Families, topics: Vec<Arc<Topic>>, max: usi
     );
     push(
         "pubsub_topic_lag_max",
-        "Live events that the subscription of the topic furthest behind has still to get",
+        "How many live events the subscription of the topic furthest behind is behind the newest",
         None,
         |topic| Value::Gauge(topic.lag_max),
     );
