@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from proxy import Proxy, certificate, plays
+from proxy import Proxy, certificate, holds_no_key, plays
 from stage import ROOT, Server
 
 DEPLOY = ROOT / "deploy"
@@ -32,7 +32,7 @@ def free_port() -> int:
 def replaced(text: str, *pairs: tuple[str, object]) -> str:
     for old, new in pairs:
         assert old in text, f"'{old}' is no longer there"
-        text = text.replace(old, str(new))
+        text = text.replace(old, str(new), 1)
     return text
 
 
@@ -59,6 +59,7 @@ async def nginx(folder: Path) -> None:
         ("/etc/ssl/events.example.pem", public),
         ("/etc/ssl/events.example.key", key),
         ("/var/log/nginx/threadcast.log", folder / "access.log"),
+        ("/var/log/nginx/threadcast-error.log", folder / "error.log"),
         ("worker_processes auto", f"pid {folder}/pid;\nworker_processes 1"),
         ("worker_rlimit_nofile 65536", "worker_rlimit_nofile 1024"),
         ("worker_connections 32768", "worker_connections 512"),
@@ -73,7 +74,8 @@ async def nginx(folder: Path) -> None:
     async with proxy.running([*command, "-g", "daemon off;"]):
         await plays(proxy, server, heartbeat_secs=SHORT_HEARTBEAT_SECS, silent_secs=1)
     log = (folder / "access.log").read_text()
-    assert "GET /ws" in log and "s3cret" not in log, log
+    assert '"GET /ws" 502' in log, log
+    holds_no_key(log + (folder / "error.log").read_text())
 
 
 async def caddy(folder: Path) -> None:
@@ -85,12 +87,16 @@ async def caddy(folder: Path) -> None:
         ("events.example {", f"events.example:{port} {{\n\tbind 127.0.0.1\n\ttls {public} {key}"),
         ("127.0.0.1:8080", server.address),
     )
-    options = "{\n\tadmin off\n\tauto_https disable_redirects\n\tlog {\n\t\tlevel ERROR\n\t}\n}\n"
-    (folder / "Caddyfile").write_text(options + site)
+    options = "{\n\tadmin off\n\tauto_https disable_redirects\n"
+    log = folder / "log"
+    site = replaced(site, ("{\n", options), ("log default {\n", f"log default {{\n\t\tlevel ERROR\n\t\toutput file {log}\n"))
+    (folder / "Caddyfile").write_text(site)
     command = ["env", f"HOME={folder}", "caddy", "run", "--adapter", "caddyfile", "--config", str(folder / "Caddyfile")]
     proxy = Proxy(port, public)
     async with proxy.running(command):
         await plays(proxy, server, heartbeat_secs=SHORT_HEARTBEAT_SECS, silent_secs=1)
+    assert "connection refused" in log.read_text()
+    holds_no_key(log.read_text())
 
 
 async def systemd(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """A proxy with TLS that is really run, and what a client must be able to do through it."""
 
 import asyncio
+import base64
 import json
 import ssl
 import subprocess
@@ -21,6 +22,21 @@ def certificate(folder: Path) -> tuple[Path, Path]:
     command += ["-addext", f"subjectAltName=DNS:{HOST}", "-out", str(public), "-keyout", str(key)]
     subprocess.run(command, check=True, capture_output=True)
     return public, key
+
+
+KEY = "s3cret"
+# Each way to present a key.
+CREDENTIALS = {
+    "?token=" + KEY: {},
+    "?": {"X-API-Key": KEY},
+    "?x=1": {"Authorization": f"Bearer {KEY}"},
+    "?x=2": {"Sec-WebSocket-Protocol": "threadcast.v1, bearer." + base64.urlsafe_b64encode(KEY.encode()).decode().rstrip("=")},
+}
+
+
+def holds_no_key(log: str) -> None:
+    for secret in (KEY, base64.b64encode(KEY.encode()).decode().rstrip("=")):
+        assert secret not in log, log
 
 
 class Proxy:
@@ -73,6 +89,7 @@ async def plays(proxy: Proxy, server: Server, *, heartbeat_secs: float, silent_s
     await carries_everything(proxy)
     await keeps_a_silent_client(proxy, heartbeat_secs, silent_secs)
     await passes_on_that_the_server_stops(proxy, server)
+    await says_that_the_server_is_gone(proxy)
 
 
 async def carries_everything(proxy: Proxy) -> None:
@@ -85,7 +102,7 @@ async def carries_everything(proxy: Proxy) -> None:
     except InvalidStatus as refused:
         assert refused.response.status_code == 403, refused
         assert b"Origin" in refused.response.body, "the body of the problem is lost"
-    async with proxy.connect("?token=s3cret", origin=proxy.origin, subprotocols=["threadcast.v1"]) as client:
+    async with proxy.connect("?token=" + KEY, origin=proxy.origin, subprotocols=["threadcast.v1"]) as client:
         assert client.subprotocol == "threadcast.v1"
         await client.send('{"type":"subscribe","topic":"orders","client_id":"s1"}')
         assert json.loads(await soon(client.recv()))["type"] == "ack"
@@ -103,6 +120,16 @@ async def keeps_a_silent_client(proxy: Proxy, heartbeat_secs: float, silent_secs
         while pings * heartbeat_secs < 2 * silent_secs:
             assert json.loads(await soon(client.recv()))["msg"] == "ping"
             pings += 1
+
+
+async def says_that_the_server_is_gone(proxy: Proxy) -> None:
+    """A request that fails is what proxies log most about."""
+    for query, headers in CREDENTIALS.items():
+        try:
+            async with proxy.connect(query, additional_headers=headers):
+                raise AssertionError("somebody answered")
+        except InvalidStatus as refused:
+            assert refused.response.status_code == 502, refused
 
 
 async def passes_on_that_the_server_stops(proxy: Proxy, server: Server) -> None:
