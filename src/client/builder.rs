@@ -7,6 +7,9 @@ use super::reconnect::{Pauses, Reconnect};
 use super::settings::{Key, Settings};
 use super::{Client, Error};
 
+/// As good as no limit, and within what every clock can say.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// A client to be; made by [`Client::builder`].
 #[derive(Debug, Clone)]
 #[must_use = "nothing is connected before connect()"]
@@ -61,8 +64,8 @@ impl ClientBuilder {
         self
     }
 
-    /// How long a request may take from its beginning to its answer, reconnecting included: each REST call, each
-    /// publish, each message of a pipeline, the acks of a subscribe. 30 seconds unless chosen otherwise.
+    /// How long a request may take from its beginning to its answer: each REST call, each publish and each message of a
+    /// pipeline, reconnecting included, and the acks of a subscribe. 30 seconds unless chosen otherwise.
     pub fn request_timeout(mut self, timeout: Duration) -> ClientBuilder {
         self.request_timeout = timeout;
         self
@@ -143,11 +146,14 @@ impl ClientBuilder {
         Ok(Client::new(Arc::new(Settings {
             address: self.url.0.parse()?,
             key,
-            connect_timeout: self.connect_timeout,
-            request_timeout: self.request_timeout,
-            heartbeat: self.heartbeat,
+            connect_timeout: self.connect_timeout.min(LONGEST),
+            request_timeout: self.request_timeout.min(LONGEST),
+            heartbeat: self.heartbeat.min(LONGEST),
             reconnect: self.reconnect,
-            pauses: self.pauses,
+            pauses: Pauses {
+                first: self.pauses.first.min(LONGEST),
+                last: self.pauses.last.min(LONGEST),
+            },
             retry_unconfirmed: self.retry_unconfirmed,
             max_message_bytes: self.max_message_bytes,
             receive_buffer_bytes: self.receive_buffer_bytes,

@@ -146,12 +146,14 @@ impl Error {
         }
     }
 
-    /// Whether the same attempt may succeed later.
-    pub(super) fn may_pass(&self) -> bool {
+    /// Whether the same attempt may succeed later, as it is. What is not known to have failed ([`Error::Unconfirmed`]) is not
+    /// among them.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
         match self {
             Error::Connect { .. } | Error::Timeout { .. } => true,
             Error::Refused { status, code, .. } => match status {
-                Some(status) => *status >= 500,
+                Some(status) => matches!(status, 408 | 429 | 500..),
                 None => matches!(code.as_str(), "SHUTTING_DOWN" | "INTERNAL"),
             },
             Error::Lost { close_code, .. } => !close_code.is_some_and(is_final),

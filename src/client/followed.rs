@@ -21,8 +21,12 @@ pub(super) struct Followed {
 pub(super) enum Phase {
     /// Not asked for on this connection.
     Idle,
-    /// Asked for, not answered.
-    Asked,
+    /// Asked for, not answered: until then the connection is good.
+    Asked {
+        until: Instant,
+        /// The attempts before this one, if it was missing.
+        missing: Option<Recovery>,
+    },
     /// Acknowledged.
     Live,
     /// Not there, which may pass: the server was started again, and whoever creates the topic is yet to come.
@@ -56,10 +60,31 @@ impl Followed {
         }
     }
 
-    /// When it is to be asked for, if that is later.
+    /// When there is something to be done about it: to ask for it, or to stop waiting for the answer.
     pub(super) fn due(&self) -> Option<Instant> {
         match self.phase {
             Phase::Missing { again, .. } => Some(again),
+            Phase::Asked { until, .. } => Some(until),
+            _ => None,
+        }
+    }
+
+    /// It was asked for, and the answer is overdue.
+    pub(super) fn is_unanswered(&self) -> bool {
+        matches!(self.phase, Phase::Asked { until, .. } if until <= Instant::now())
+    }
+
+    /// It is asked for now. Attempts go on being counted, until there is an answer.
+    pub(super) fn ask(&mut self, until: Instant) {
+        let missing = self.attempts();
+        self.phase = Phase::Asked { until, missing };
+    }
+
+    /// The attempts to find it, while it is missing.
+    pub(super) fn attempts(&self) -> Option<Recovery> {
+        match self.phase {
+            Phase::Missing { recovery, .. } => Some(recovery),
+            Phase::Asked { missing, .. } => missing,
             _ => None,
         }
     }
@@ -118,7 +143,16 @@ impl Followed {
     /// The connection is gone.
     pub(super) fn disconnect(&mut self) {
         match &mut self.phase {
-            Phase::Asked | Phase::Live => self.phase = Phase::Idle,
+            Phase::Asked {
+                missing: Some(recovery),
+                ..
+            } => {
+                self.phase = Phase::Missing {
+                    recovery: *recovery,
+                    again: Instant::now(),
+                };
+            }
+            Phase::Asked { .. } | Phase::Live => self.phase = Phase::Idle,
             Phase::Missing { again, .. } => *again = Instant::now(),
             Phase::Idle | Phase::Over | Phase::Left => {}
         }

@@ -24,7 +24,7 @@ pub(super) struct Line {
     ws: Ws,
     heartbeat: Duration,
     write_timeout: Duration,
-    heard: Instant,
+    opened: Instant,
     asked: Option<Instant>,
 }
 
@@ -33,6 +33,7 @@ pub(super) struct Line {
 pub(super) enum Heard {
     Text(Utf8Bytes),
     Ping(Bytes),
+    Pong,
     /// Nothing for a whole heartbeat: time to ask for a sign of life.
     Silence,
     /// Nothing until the deadline.
@@ -45,7 +46,7 @@ impl Line {
             ws,
             heartbeat,
             write_timeout,
-            heard: Instant::now(),
+            opened: Instant::now(),
             asked: None,
         }
     }
@@ -59,34 +60,47 @@ impl Line {
         self.ws.get_mut().is_mute = true;
     }
 
-    /// Waits for the next text or ping. An error is the end of the connection.
+    fn heard(&mut self, message: Message) -> Result<Heard, Error> {
+        match message {
+            Message::Text(text) => Ok(Heard::Text(text)),
+            Message::Ping(data) => {
+                // The pong waits in the buffer until now.
+                self.ws.flush().map_err(broken)?;
+                Ok(Heard::Ping(data))
+            }
+            Message::Close(frame) => {
+                let _ = self.ws.flush();
+                Err(closed(frame))
+            }
+            Message::Binary(_) => Err(Error::protocol("a binary message")),
+            Message::Pong(_) | Message::Frame(_) => Ok(Heard::Pong),
+        }
+    }
+
+    /// When nothing will have come for a whole heartbeat, since the last byte or since a sign of life was asked for.
+    fn silent_at(&mut self) -> Instant {
+        let heard = self.ws.get_ref().heard.unwrap_or(self.opened);
+        self.asked = self.asked.filter(|asked| heard < *asked);
+        self.asked.unwrap_or(heard) + self.heartbeat
+    }
+
+    /// Waits for the next text, ping or pong. An error is the end of the connection.
     pub(super) fn receive(&mut self, until: Option<Instant>) -> Result<Heard, Error> {
         loop {
-            let silent_at = self.asked.unwrap_or(self.heard) + self.heartbeat;
+            let silent_at = self.silent_at();
             let socket = self.ws.get_mut();
             socket.read_until = Some(until.map_or(silent_at, |until| until.min(silent_at)));
             socket.write_until = Some(Instant::now() + self.write_timeout);
             match self.ws.read() {
-                Ok(message) => {
-                    (self.heard, self.asked) = (Instant::now(), None);
-                    match message {
-                        Message::Text(text) => return Ok(Heard::Text(text)),
-                        Message::Ping(data) => {
-                            // The pong waits in the buffer until now.
-                            self.ws.flush().map_err(broken)?;
-                            return Ok(Heard::Ping(data));
-                        }
-                        Message::Close(frame) => {
-                            let _ = self.ws.flush();
-                            return Err(closed(frame));
-                        }
-                        Message::Binary(_) => return Err(Error::protocol("a binary message")),
-                        Message::Pong(_) | Message::Frame(_) => {}
-                    }
-                }
+                Ok(message) => return self.heard(message),
                 Err(WsError::Io(error)) if is_timeout(error.kind()) => {
-                    if Instant::now() < silent_at {
+                    let now = Instant::now();
+                    if until.is_some_and(|until| until <= now) {
                         return Ok(Heard::Nothing);
+                    }
+                    // Something came meanwhile, if not a whole message.
+                    if now < self.silent_at() {
+                        continue;
                     }
                     if self.asked.replace(Instant::now()).is_some() {
                         return Err(Error::lost(None, "no answer to pings"));

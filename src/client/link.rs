@@ -42,6 +42,18 @@ pub(super) struct Link {
     reader: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// Tells all who wait that there will be no answers.
+struct TellsAll(Arc<Link>);
+
+impl Drop for TellsAll {
+    fn drop(&mut self) {
+        self.0
+            .waiting
+            .lock()
+            .end(Error::lost(None, "its reader failed"));
+    }
+}
+
 /// Who waits for an answer.
 #[derive(Debug, Default)]
 struct Waiting {
@@ -109,8 +121,9 @@ impl Link {
         });
         let its = Arc::clone(&link);
         let read = move || {
+            // Dropped in this order, also when reading panics: whoever waits is told before it counts as over.
+            let _over = (TellsAll(Arc::clone(&its)), ended);
             its.read(line);
-            drop(ended);
         };
         let reader = thread::Builder::new()
             .name("client-reader".to_owned())
@@ -209,6 +222,7 @@ impl Link {
                         let _ = writer.send(Message::Ping(Bytes::new()));
                     }
                 }
+                Ok(Heard::Pong) => self.note_life(),
                 Ok(Heard::Nothing) => {}
                 Err(error) => break error,
             }
@@ -296,6 +310,9 @@ impl Waiting {
     /// Tells everyone who waits. Answers come in the order of the requests, so of those without one it was
     /// the first that was too large, and none after it was looked at.
     fn end(&mut self, end: Error) {
+        if self.end.is_some() {
+            return;
+        }
         let end = Arc::new(end);
         let too_large = is_too_large(&end);
         let mut left: Vec<_> = self.answers.drain().map(|(_, entry)| entry).collect();

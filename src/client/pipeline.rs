@@ -100,9 +100,10 @@ impl Pipeline {
     ) -> Result<u64, Error> {
         let publisher = self.client.publisher();
         let message = publisher.outgoing(&self.topic, id, payload)?;
-        let deadline = publisher.deadline();
         self.take_answers(self.window - 1);
         self.told()?;
+        // Not before: what it waited for had a time of its own.
+        let deadline = self.client.publisher().deadline();
         self.transmit(self.sent, message, deadline)?;
         self.sent += 1;
         Ok(self.sent - 1)

@@ -2,16 +2,34 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Error, Gap, GapReason};
 
 /// A place in a topic: behind the event `seq` of the life `epoch` of the topic. Worth keeping: a later
 /// subscription can start there ([`Start::from`]).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Position {
     /// The number of the last event that was handed out or told as missing; 0 before the first.
     pub seq: u64,
     /// Which life of the topic the number belongs to. Opaque.
+    #[serde(with = "text")]
     pub epoch: Arc<str>,
+}
+
+/// A shared text as JSON has it.
+mod text {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(text: &Arc<str>, to: S) -> Result<S::Ok, S::Error> {
+        text.as_ref().serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<str>, D::Error> {
+        String::deserialize(from).map(Arc::from)
+    }
 }
 
 /// Where a subscription starts.
@@ -238,6 +256,17 @@ mod tests {
         cursor.on_ack(&placed(30, "e", Some(true))).unwrap();
         assert!(cursor.clone().on_event(20).is_err());
         cursor.on_event(19).unwrap();
+    }
+
+    #[test]
+    fn a_position_can_be_kept_as_json() {
+        let position = Position {
+            seq: 41,
+            epoch: "9f2c61d0a7b34e18".into(),
+        };
+        let kept = serde_json::to_string(&position).unwrap();
+        assert_eq!(kept, r#"{"seq":41,"epoch":"9f2c61d0a7b34e18"}"#);
+        assert_eq!(serde_json::from_str::<Position>(&kept).unwrap(), position);
     }
 
     #[test]

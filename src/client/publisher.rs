@@ -111,7 +111,7 @@ impl Publisher {
     /// Publishes one message and waits for its receipt.
     pub(super) fn publish(&self, mut message: Outgoing) -> Result<Published, Error> {
         let deadline = self.deadline();
-        let mut recovery = Recovery::new();
+        let mut since_loss = None;
         loop {
             let error = match self.attempt(&message, deadline) {
                 Fate::Published(published) => return Ok(published),
@@ -123,10 +123,11 @@ impl Publisher {
                 }
                 Fate::NotTaken(error) => error,
             };
-            if !self.may_retry(&recovery, deadline) {
+            let recovery = since_loss.get_or_insert_with(Recovery::new);
+            if !self.may_retry(recovery, deadline) {
                 return Err(message.told(error));
             }
-            self.pause(&mut recovery, deadline);
+            self.pause(recovery, deadline);
         }
     }
 
@@ -222,7 +223,7 @@ impl Publisher {
         loop {
             match self.dial(deadline) {
                 Ok(link) => return Ok(Arc::clone(current.insert(link))),
-                Err(error) if !error.may_pass() || !self.may_retry(&recovery, deadline) => {
+                Err(error) if !error.is_temporary() || !self.may_retry(&recovery, deadline) => {
                     return Err(error);
                 }
                 Err(_) => self.pause(&mut recovery, deadline),

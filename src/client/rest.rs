@@ -1,13 +1,14 @@
 //! The REST side: topics, their history, the state of the server. Each request has a connection of its own.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use ureq::Agent;
 use ureq::http::{Method, Request, header};
-use ureq::{Agent, Body, http::Response};
 
 use super::settings::Settings;
 use super::wire::{self, Frame, GapFields};
@@ -259,6 +260,7 @@ impl Rest {
 
     /// Asks, and gives the body of an answer that is a success.
     fn ask(&self, method: Method, path: &str, body: String) -> Result<Vec<u8>, Error> {
+        let is_harmless = method == Method::GET;
         let mut request = Request::builder()
             .method(method)
             .uri(self.settings.address.rest_url(path));
@@ -268,38 +270,39 @@ impl Rest {
             value.set_sensitive(true);
             request = request.header(header::AUTHORIZATION, value);
         }
+        let failed = |error| self.failed(error, is_harmless);
         let answer = match body.is_empty() {
-            true => self.run(request.body(())),
-            false => self.run(
-                request
-                    .header(header::CONTENT_TYPE, "application/json")
-                    .body(body),
-            ),
+            true => self.agent.run(request.body(()).map_err(no_host)?),
+            false => {
+                let request = request.header(header::CONTENT_TYPE, "application/json");
+                self.agent.run(request.body(body).map_err(no_host)?)
+            }
         };
-        let mut answer = answer?;
+        let mut answer = answer.map_err(failed)?;
         let status = answer.status();
         let body = answer.body_mut().with_config().limit(ANSWER_BYTES);
-        let body = body.read_to_vec().map_err(|error| self.failed(error))?;
+        let body = body.read_to_vec().map_err(failed)?;
         match status.is_success() {
             true => Ok(body),
             false => Err(problem(status.as_u16(), &body)),
         }
     }
 
-    fn run<B: ureq::AsSendBody>(
-        &self,
-        request: Result<Request<B>, ureq::http::Error>,
-    ) -> Result<Response<Body>, Error> {
-        let request = request.map_err(|_| Error::invalid("url: not a host name"))?;
-        self.agent.run(request).map_err(|error| self.failed(error))
-    }
-
-    fn failed(&self, error: ureq::Error) -> Error {
+    /// What a failure means. Behind a connection that came about, a request may have been carried out.
+    fn failed(&self, error: ureq::Error, is_harmless: bool) -> Error {
+        let lost = |source: &std::io::Error| match is_harmless {
+            true => Error::lost(None, source.to_string()),
+            false => Error::lost(
+                None,
+                format!("{source}; whether the request was carried out is not known"),
+            ),
+        };
         let unreachable = |source| Error::Connect {
             address: self.settings.address.to_string(),
             source,
         };
         match error {
+            ureq::Error::Io(source) if is_of_a_connection(source.kind()) => lost(&source),
             ureq::Error::Io(source) => unreachable(source),
             ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => {
                 unreachable(std::io::Error::other(error.to_string()))
@@ -317,6 +320,21 @@ impl Rest {
             other => Error::protocol(other.to_string()),
         }
     }
+}
+
+/// Of one that was there before.
+fn is_of_a_connection(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::UnexpectedEof
+            | ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::BrokenPipe
+    )
+}
+
+fn no_host(_: ureq::http::Error) -> Error {
+    Error::invalid("url: not a host name")
 }
 
 fn unreadable(error: &serde_json::Error) -> Error {

@@ -16,6 +16,8 @@ const SHORTEST: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub(super) struct Socket {
     stream: Arc<TcpStream>,
+    /// When something was last read.
+    pub(super) heard: Option<Instant>,
     /// When reads give up with `WouldBlock`; what has arrived is read even after that.
     pub(super) read_until: Option<Instant>,
     /// When writes give up.
@@ -28,6 +30,7 @@ impl Socket {
     pub(super) fn new(stream: Arc<TcpStream>) -> Socket {
         Socket {
             stream,
+            heard: None,
             read_until: None,
             write_until: None,
             is_mute: false,
@@ -65,7 +68,12 @@ impl Read for Socket {
             };
             match read {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                read => return read,
+                read => {
+                    if matches!(read, Ok(1..)) {
+                        self.heard = Some(Instant::now());
+                    }
+                    return read;
+                }
             }
         }
     }

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use uuid::Uuid;
-
 use super::followed::Followed;
 use super::settings::Settings;
 use super::{Error, Start, Subscription};
@@ -58,10 +56,9 @@ impl Subscriber {
             }
             topics.push(Followed::new(&name, start));
         }
-        let client_id = self
-            .client_id
-            .unwrap_or_else(|| format!("rust-{}", Uuid::new_v4()));
-        ClientId::new(&client_id).map_err(|invalid| Error::invalid(invalid.to_string()))?;
-        Subscription::open(self.settings, client_id, topics)
+        if let Some(id) = &self.client_id {
+            ClientId::new(id).map_err(|invalid| Error::invalid(invalid.to_string()))?;
+        }
+        Subscription::open(self.settings, self.client_id, topics)
     }
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tungstenite::Message;
+use uuid::Uuid;
 
 use super::Error;
 use super::closer::{Closer, Stop};
@@ -22,8 +23,8 @@ use super::position::Position;
 use super::reconnect::Recovery;
 use super::settings::Settings;
 
-/// How much `open` reads ahead while it waits for the acks; those that are not there by then are awaited later.
-const READ_AHEAD: usize = 256;
+/// How many frames without a delivery are still read when the time of a `recv_timeout` is over.
+const FRAMES_BEYOND_DEADLINE: usize = 64;
 
 /// One or more topics, followed; made by [`Client::subscribe`](super::Client::subscribe) or
 /// [`Subscriber::open`](super::Subscriber::open).
@@ -34,6 +35,8 @@ const READ_AHEAD: usize = 256;
 pub struct Subscription {
     settings: Arc<Settings>,
     client_id: String,
+    /// Nobody else can have its name.
+    has_random_name: bool,
     topics: Vec<Followed>,
     state: State,
     ready: VecDeque<Ready>,
@@ -45,7 +48,8 @@ pub struct Subscription {
 enum State {
     Up {
         line: Box<Line>,
-        since: Instant,
+        /// Since the first answer to a subscribe.
+        answered_since: Option<Instant>,
         /// The attempts that led here.
         recovery: Recovery,
     },
@@ -81,7 +85,7 @@ impl Ready {
 impl Subscription {
     pub(super) fn open(
         settings: Arc<Settings>,
-        client_id: String,
+        client_id: Option<String>,
         topics: Vec<Followed>,
     ) -> Result<Subscription, Error> {
         let mut subscription = Subscription {
@@ -90,7 +94,8 @@ impl Subscription {
                 dialing: Dialing::start(&settings)?,
             },
             settings,
-            client_id,
+            has_random_name: client_id.is_none(),
+            client_id: client_id.unwrap_or_else(|| format!("rust-{}", Uuid::new_v4())),
             topics,
             ready: VecDeque::new(),
             stop: Stop::new(),
@@ -105,9 +110,9 @@ impl Subscription {
     /// Waits for the next delivery as long as it takes.
     ///
     /// # Errors
-    /// [`Error::Ended`] tells that one topic is over; the others go on, and this can be called again. After the
-    /// last of them, and after any other error, the subscription is over: [`is_over`](Subscription::is_over).
-    /// [`Error::Closed`] from then on.
+    /// [`Error::Ended`] tells that one topic is over, [`Error::Refused`] that the server does not take one back after a loss;
+    /// others go on, and this can be called again. After the last of them, and after any other error, the subscription is
+    /// over: [`is_over`](Subscription::is_over). [`Error::Closed`] from then on.
     pub fn recv(&mut self) -> Result<Delivery, Error> {
         loop {
             if let Some(delivery) = self.recv_until(None)? {
@@ -157,8 +162,8 @@ impl Subscription {
     }
 
     /// Leaves one of the topics; the others go on. Nothing of it is handed out from here on, not even what has arrived:
-    /// a later subscription that starts at its [`position`](Subscription::position) gets that. After the last topic
-    /// the subscription is over. Does not wait for the server.
+    /// a later subscription that starts at its [`position`](Subscription::position) gets that. Does not wait for the
+    /// server, but after the last topic the subscription is over, and says goodbye as if it was dropped.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a topic that is not followed (any more); as [`recv`](Subscription::recv) when the connection
@@ -200,6 +205,7 @@ impl Subscription {
     }
 
     fn recv_until(&mut self, deadline: Option<Instant>) -> Result<Option<Delivery>, Error> {
+        let mut spare_frames = FRAMES_BEYOND_DEADLINE;
         loop {
             if self.stop.is_called() {
                 self.end();
@@ -217,7 +223,15 @@ impl Subscription {
                 State::Down { .. } => self.wait(deadline)?,
                 State::Dialing { .. } => self.await_dialing(deadline)?,
             };
-            if !is_in_time {
+            if self.ready.is_empty() && deadline.is_some_and(|deadline| Instant::now() >= deadline)
+            {
+                spare_frames = if is_in_time {
+                    spare_frames.saturating_sub(1)
+                } else {
+                    0
+                };
+            }
+            if !is_in_time || spare_frames == 0 {
                 return Ok(None);
             }
         }
@@ -256,9 +270,9 @@ impl Subscription {
         }
     }
 
-    /// Over, because of `error`. Nobody waits for the goodbye of a server that talks nonsense.
+    /// Over, because of `error`. Nobody waits for the goodbye of a server that talks nonsense or does not answer.
     fn fail<T>(&mut self, error: Error) -> Result<T, Error> {
-        if matches!(error, Error::Protocol { .. }) {
+        if matches!(error, Error::Protocol { .. } | Error::Timeout { .. }) {
             self.stop.forget_stream();
             self.state = State::Over;
         }
@@ -268,6 +282,9 @@ impl Subscription {
 
     /// Reads one frame; `false` when the deadline came first.
     fn read(&mut self, deadline: Option<Instant>) -> Result<bool, Error> {
+        if self.topics.iter().any(Followed::is_unanswered) {
+            return self.lose(self.timeout("ack"));
+        }
         if let Err(error) = self.ask_for_what_is_due() {
             return self.lose(error);
         }
@@ -284,7 +301,7 @@ impl Subscription {
                 Ok(()) => Ok(true),
                 Err(error) => self.fail(error),
             },
-            Ok(Heard::Ping(_)) => Ok(true),
+            Ok(Heard::Ping(_) | Heard::Pong) => Ok(true),
             Ok(Heard::Nothing) => Ok(deadline.is_none_or(|deadline| Instant::now() < deadline)),
             Ok(Heard::Silence) => match line.ping() {
                 Ok(()) => Ok(true),

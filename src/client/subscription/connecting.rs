@@ -5,7 +5,7 @@ use std::time::Instant;
 use crossbeam_channel::{at, never, select};
 use tungstenite::Message;
 
-use super::{READ_AHEAD, State, Subscription};
+use super::{State, Subscription};
 use crate::client::Error;
 use crate::client::dialing::{Dialing, Ws};
 use crate::client::followed::{Followed, Phase};
@@ -23,22 +23,25 @@ impl Subscription {
         let ws = dialed.map_err(|_| self.timeout("connection"))??;
         self.go_up(ws, Recovery::new())?;
         let deadline = Instant::now() + self.settings.request_timeout;
-        let is_unanswered = |topic: &Followed| matches!(topic.phase, Phase::Asked);
-        while self.topics.iter().any(is_unanswered) && self.ready.len() < READ_AHEAD {
+        let is_asked = |topic: &Followed| matches!(topic.phase, Phase::Asked { .. });
+        // What comes of the topics that are answered waits meanwhile: it is what was asked for.
+        while self.topics.iter().any(is_asked) {
             let State::Up { line, .. } = &mut self.state else {
                 break;
             };
             match line.receive(Some(deadline))? {
                 Heard::Text(text) => self.take(&text, true)?,
-                Heard::Nothing => return Err(self.timeout("ack")),
                 Heard::Silence => line.ping()?,
-                Heard::Ping(_) => {}
+                Heard::Nothing | Heard::Ping(_) | Heard::Pong => {}
+            }
+            if Instant::now() >= deadline {
+                return Err(self.timeout("ack"));
             }
         }
         Ok(())
     }
 
-    fn timeout(&self, what: &'static str) -> Error {
+    pub(super) fn timeout(&self, what: &'static str) -> Error {
         let after = match what {
             "ack" => self.settings.request_timeout,
             _ => self.settings.connect_timeout,
@@ -51,19 +54,22 @@ impl Subscription {
         if self.stop.is_called() {
             return Ok(true);
         }
-        let (since, recovery) = match &self.state {
+        let recovery = match &self.state {
             State::Up {
-                since, recovery, ..
-            } => (*since, *recovery),
-            _ => (Instant::now(), Recovery::new()),
+                answered_since: Some(since),
+                recovery,
+                ..
+            } => recovery.after(*since, self.settings.pauses),
+            // It was there, but of no use: one more attempt that failed.
+            State::Up { recovery, .. } => *recovery,
+            _ => Recovery::new(),
         };
         self.stop.forget_stream();
         self.state = State::Over;
-        if !error.may_pass() {
+        if !error.is_temporary() {
             return Err(error);
         }
         self.topics.iter_mut().for_each(Followed::disconnect);
-        let recovery = recovery.after(since, self.settings.pauses);
         self.try_later(recovery, error)
     }
 
@@ -109,9 +115,16 @@ impl Subscription {
                 Ok(()) => Ok(true),
                 Err(error) => self.lose(error),
             },
-            Ok(Err(error)) if !error.may_pass() => self.fail(error),
+            Ok(Err(error)) if !error.is_temporary() => self.fail(error),
             Ok(Err(error)) => self.try_later(recovery, error),
             Err(_) => self.try_later(recovery, Error::lost(None, "the attempt failed")),
+        }
+    }
+
+    /// The server has answered: the connection is of use.
+    pub(super) fn note_answer(&mut self) {
+        if let State::Up { answered_since, .. } = &mut self.state {
+            answered_since.get_or_insert_with(Instant::now);
         }
     }
 
@@ -120,7 +133,7 @@ impl Subscription {
         self.stop.remember_stream(line.stream());
         self.state = State::Up {
             line: Box::new(line),
-            since: Instant::now(),
+            answered_since: None,
             recovery,
         };
         self.ask_for_what_is_due()
@@ -136,14 +149,7 @@ impl Subscription {
                 self.asked += 1;
                 let text = topic.request(&self.client_id, &request_id)?;
                 line.send(Message::text(text))?;
-                topic.phase = match std::mem::replace(&mut topic.phase, Phase::Asked) {
-                    // Asked again: the attempts go on being counted, until there is an answer.
-                    Phase::Missing { recovery, .. } => Phase::Missing {
-                        recovery,
-                        again: Instant::now() + self.settings.request_timeout,
-                    },
-                    _ => Phase::Asked,
-                };
+                topic.ask(Instant::now() + self.settings.request_timeout);
             }
         }
         Ok(())

@@ -31,6 +31,7 @@ impl Subscription {
                 self.deliver(topic, Delivery::Gap(gap));
             }
             Frame::Ack(ack) => {
+                self.note_answer();
                 if let Some(topic) = self.asked(&ack.request_id)? {
                     self.topics[topic].on_ack(&ack)?;
                 }
@@ -40,6 +41,7 @@ impl Subscription {
                 code,
                 message,
             } => {
+                self.note_answer();
                 let Some(topic) = self.asked(&request_id)? else {
                     return Ok(());
                 };
@@ -50,6 +52,12 @@ impl Subscription {
                 self.refuse(topic, error);
             }
             Frame::TopicDeleted(topic) => self.end_topic(&topic, End::TopicDeleted)?,
+            Frame::SubscriptionReplaced(topic) if self.has_random_name => {
+                // By a request of its own that was on its way for long, on a connection that is no more.
+                if let Some(topic) = self.live(&topic)? {
+                    self.topics[topic].phase = Phase::Idle;
+                }
+            }
             Frame::SubscriptionReplaced(topic) => self.end_topic(&topic, End::Superseded)?,
             Frame::Other => {}
         }
@@ -76,10 +84,8 @@ impl Subscription {
     fn asked(&self, request_id: &str) -> Result<Option<usize>, Error> {
         let index = request_id.split('.').next();
         let index = index.and_then(|index| index.parse().ok());
-        self.expected(index, |phase| {
-            matches!(phase, Phase::Asked | Phase::Missing { .. })
-        })
-        .ok_or_else(|| Error::protocol("an answer to nothing that was asked"))
+        self.expected(index, |phase| matches!(phase, Phase::Asked { .. }))
+            .ok_or_else(|| Error::protocol("an answer to nothing that was asked"))
     }
 
     /// A topic of which something came: itself if that may come in its phase, `Some(None)` if it is passed over.
@@ -105,12 +111,9 @@ impl Subscription {
 
     /// The server did not take a topic back. Waits for it to be there again, or gives it up.
     fn refuse(&mut self, topic: usize, error: Error) {
-        let may_pass = error.may_pass() || error.code() == Some("TOPIC_NOT_FOUND");
+        let may_pass = error.is_temporary() || error.code() == Some("TOPIC_NOT_FOUND");
         let followed = &mut self.topics[topic];
-        let mut recovery = match followed.phase {
-            Phase::Missing { recovery, .. } => recovery,
-            _ => Recovery::new(),
-        };
+        let mut recovery = followed.attempts().unwrap_or_else(Recovery::new);
         if may_pass && self.settings.reconnect.goes_on(recovery.since.elapsed()) {
             let again = recovery.next(self.settings.pauses);
             followed.phase = Phase::Missing { recovery, again };

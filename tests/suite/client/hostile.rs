@@ -128,14 +128,14 @@ pub(super) fn switch(key: &str) -> Vec<u8> {
 }
 
 /// A text frame, as a server sends it.
-fn frame(text: &str) -> Vec<u8> {
+pub(super) fn frame(text: &str) -> Vec<u8> {
     let mut frame = vec![0x81, 126];
     frame.extend(u16::try_from(text.len()).unwrap().to_be_bytes());
     frame.extend(text.as_bytes());
     frame
 }
 
-const ACK: &str =
+pub(super) const ACK: &str =
     r#"{"type":"ack","request_id":"0.0","topic":"t","status":"ok","seq":5,"epoch":"e","ts":"z"}"#;
 
 fn event(seq: u64) -> String {

@@ -11,6 +11,7 @@ mod publishing;
 mod random;
 mod reconnecting;
 mod several_topics;
+mod stubborn;
 mod subscribing;
 mod topics;
 
