@@ -59,6 +59,15 @@ impl Failure {
         Failure::Several { lines, code: USAGE }
     }
 
+    /// Several things have failed, each of which is told.
+    pub(super) fn failures(reasons: &[String]) -> Failure {
+        let lines = reasons.iter().map(|reason| one_line(reason)).collect();
+        Failure::Several {
+            lines,
+            code: FAILED,
+        }
+    }
+
     /// The server has lost, doubled, reordered or changed something.
     pub(super) fn broken(reason: impl Display) -> Failure {
         Failure::Told {
@@ -72,6 +81,24 @@ impl Failure {
         Failure::Told {
             line: "interrupted".to_owned(),
             code: INTERRUPTED,
+        }
+    }
+
+    /// This, and something that came after it.
+    pub(super) fn and(self, later: Failure) -> Failure {
+        let code = match &self {
+            Failure::Told { code, .. } | Failure::Several { code, .. } => *code,
+            Failure::Answered(_) => return later,
+        };
+        let lines = self.lines().into_iter().chain(later.lines()).collect();
+        Failure::Several { lines, code }
+    }
+
+    fn lines(self) -> Vec<String> {
+        match self {
+            Failure::Told { line, .. } => vec![line],
+            Failure::Several { lines, .. } => lines,
+            Failure::Answered(_) => Vec::new(),
         }
     }
 

@@ -33,7 +33,6 @@ use describe::{Completions, Man};
 use failure::Failure;
 use healthcheck::Healthcheck;
 use publish::Publish;
-use serve::Serve;
 use settings::Settings;
 use subscribe::Subscribe;
 use top::Top;
@@ -57,7 +56,7 @@ struct Cli {
 enum Command {
     /// Run the server; the same as no command at all
     #[command(after_help = serve::EXAMPLES)]
-    Serve(Box<Serve>),
+    Serve(Box<Settings>),
     /// Publish messages to a topic
     Pub(Box<Publish>),
     /// Print the events of topics
@@ -103,7 +102,7 @@ fn dispatch((cli, matches): (Cli, ArgMatches)) -> Result<(), Failure> {
     let own = matches.subcommand().map_or(&matches, |(_name, own)| own);
     match cli.command {
         None => serve::run(cli.settings, own),
-        Some(Command::Serve(serve)) => serve.run(own),
+        Some(Command::Serve(settings)) => serve::run(*settings, own),
         Some(Command::Pub(publish)) => publish::run(&publish),
         Some(Command::Sub(subscribe)) => subscribe::run(&subscribe),
         Some(Command::Topics(topics)) => topics::run(*topics),
@@ -120,6 +119,9 @@ fn dispatch((cli, matches): (Cli, ArgMatches)) -> Result<(), Failure> {
 fn parse(arguments: &[OsString]) -> Result<(Cli, ArgMatches), Failure> {
     let command = command(arguments);
     match command.clone().try_get_matches_from(arguments) {
+        Ok(_) if names(arguments, &["--url"]) && names(arguments, &PLACE) => Err(Failure::usage(
+            "--url: has host and port in it; leave --host and --port out",
+        )),
         Ok(matches) => Ok((Cli::from_arg_matches(&matches)?, matches)),
         Err(error) => Err(check_config::all_wrong(&command, arguments)
             .map_or_else(|| Failure::from(error), |wrong| Failure::usages(&wrong))),
@@ -133,6 +135,10 @@ fn command(arguments: &[OsString]) -> clap::Command {
     let named = arguments
         .get(1)
         .is_some_and(|first| command.find_subcommand(first).is_some());
+    let command = match names(arguments, &PLACE) {
+        true => without_url_variable(command),
+        false => command,
+    };
     command
         .mut_args(|arg| {
             if named {
@@ -142,6 +148,33 @@ fn command(arguments: &[OsString]) -> clap::Command {
             }
         })
         .mut_subcommands(settings_of)
+}
+
+/// What says where a server is, without a URL.
+const PLACE: [&str; 2] = ["--host", "--port"];
+
+/// Whether one of these flags is on the command line.
+fn names(arguments: &[OsString], flags: &[&str]) -> bool {
+    let is_one = |argument: &OsString| {
+        let argument = argument.to_string_lossy();
+        let name = argument
+            .split_once('=')
+            .map_or(&*argument, |(name, _)| name);
+        flags.contains(&name)
+    };
+    let mut before_payload = arguments.iter().take_while(|argument| *argument != "--");
+    before_payload.any(is_one)
+}
+
+/// A flag wins over a variable, also where the flag is for the host and the variable for the URL.
+fn without_url_variable(command: clap::Command) -> clap::Command {
+    let is_url = |arg: &Arg| arg.get_id() == "url";
+    command
+        .mut_args(|arg| match is_url(&arg) {
+            true => arg.env(Resettable::Reset),
+            false => arg,
+        })
+        .mut_subcommands(without_url_variable)
 }
 
 /// The same for a command and for the commands within it.
@@ -208,11 +241,11 @@ mod tests {
     fn the_bare_program_and_serve_take_the_same_settings() {
         let bare = parsed(&["--port", "9000"]).expect("must parse");
         let serve = parsed(&["serve", "--port", "9000"]).expect("must parse");
-        let Some(Command::Serve(serve)) = serve.command else {
+        let Some(Command::Serve(settings)) = serve.command else {
             panic!("must serve")
         };
         assert!(bare.command.is_none());
-        assert_eq!(bare.settings.config(), serve.settings.config());
+        assert_eq!(bare.settings.config(), settings.config());
     }
 
     #[test]
@@ -228,6 +261,9 @@ mod tests {
         check(&command, "threadcast");
         for command in command.get_subcommands() {
             check(command, command.get_name());
+            for within in command.get_subcommands() {
+                check(within, within.get_name());
+            }
         }
     }
 

@@ -2,12 +2,26 @@
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsFd;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::failure::Failure;
 
 /// Prints a line. `false` when nobody reads any more.
 pub(super) fn print(line: impl Display) -> Result<bool, Failure> {
     write(format_args!("{line}\n"))
+}
+
+/// Whether nobody can read any more what would be printed; found out without printing.
+pub(super) fn is_gone() -> bool {
+    let out = io::stdout();
+    let mut looked = [PollFd::new(out.as_fd(), PollFlags::empty())];
+    let gone = PollFlags::POLLERR | PollFlags::POLLHUP;
+    matches!(poll(&mut looked, PollTimeout::ZERO), Ok(1..))
+        && looked[0]
+            .revents()
+            .is_some_and(|seen| seen.intersects(gone))
 }
 
 /// Prints a text as it is. `false` when nobody reads any more.

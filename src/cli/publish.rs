@@ -1,5 +1,6 @@
 //! `threadcast pub`: one message, one message again and again, or one for each line of standard input.
 
+use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Write};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
-use threadcast::client::{Pipeline, Published};
+use threadcast::client::{self, Error, Pipeline, Published};
 
 use super::failure::Failure;
 use super::reach::{Reach, failure};
@@ -59,7 +60,8 @@ pub(super) struct Publish {
     reach: Reach,
 }
 
-/// Publishes, and fails with the first message that is not in the topic.
+/// Publishes up to the first message that is known not to be in the topic. What is under way by then is waited for, and
+/// each that failed is told.
 pub(super) fn run(publish: &Publish) -> Result<(), Failure> {
     let given = match publish.payload.as_deref() {
         None | Some("-") => None,
@@ -72,17 +74,17 @@ pub(super) fn run(publish: &Publish) -> Result<(), Failure> {
     let mut outlet = Outlet {
         pipeline: publish.told(client.pipeline(&publish.topic, WINDOW)),
         pace: publish.rate.map(Pace::new),
+        names: match (&given, publish.count) {
+            (None, _) => Names::Lines(VecDeque::new()),
+            (Some(_), 1) => Names::One,
+            (Some(_), _) => Names::Numbers,
+        },
     };
-    match given {
-        Some(payload) => {
-            for _ in 0..publish.count {
-                outlet.send(&payload)?;
-            }
-        }
-        None => publish.lines(&mut outlet)?,
-    }
-    outlet.pipeline.finish().map_err(failure)?;
-    Ok(())
+    let sent = match given {
+        Some(payload) => (0..publish.count).try_for_each(|_| outlet.send(&payload, 0)),
+        None => publish.lines(&mut outlet),
+    };
+    outlet.finish(sent)
 }
 
 impl Publish {
@@ -100,7 +102,7 @@ impl Publish {
         let mut line = String::new();
         for number in 1_u64.. {
             if input.buffer().is_empty() {
-                outlet.pipeline.flush().map_err(failure)?;
+                outlet.flush()?;
             }
             line.clear();
             let read = input.read_line(&mut line);
@@ -115,7 +117,7 @@ impl Publish {
             let payload = self.payload_of(text);
             let payload =
                 payload.map_err(|why| Failure::failed(format!("line {number}: {why}")))?;
-            outlet.send(&payload)?;
+            outlet.send(&payload, number)?;
         }
         Ok(())
     }
@@ -142,42 +144,130 @@ impl Publish {
 struct Outlet {
     pipeline: Pipeline,
     pace: Option<Pace>,
+    names: Names,
+}
+
+/// What a message is called when it fails.
+enum Names {
+    /// There is only one.
+    One,
+    Numbers,
+    /// By its line; of the messages that may still fail, their indices and lines.
+    Lines(VecDeque<(u64, u64)>),
 }
 
 impl Outlet {
-    fn send(&mut self, payload: &RawValue) -> Result<(), Failure> {
-        if let Some(pace) = &mut self.pace {
+    fn send(&mut self, payload: &RawValue, line: u64) -> Result<(), Failure> {
+        if self.pace.is_some() {
             // What was sent is told before the pause, not after it.
-            self.pipeline.flush().map_err(failure)?;
+            self.flush()?;
+        }
+        if let Some(pace) = &mut self.pace {
             pace.wait();
         }
-        self.pipeline.send(payload).map_err(failure)?;
+        let index = self.pipeline.send(payload).map_err(|error| match error {
+            Error::Pipeline { .. } | Error::Invalid { .. } => self.names.failed(error),
+            error if line > 0 => Failure::failed(format!("line {line}: {error}")),
+            error => failure(error),
+        })?;
+        if let Names::Lines(lines) = &mut self.names {
+            lines.push_back((index, line));
+            // As many as are in flight, and those whose failure was not told yet.
+            if lines.len() > 2 * WINDOW {
+                lines.pop_front();
+            }
+        }
         Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Failure> {
+        let flushed = self.pipeline.flush();
+        flushed.map_err(|error| self.names.failed(error))
+    }
+
+    /// Whatever ended the sending, what was sent before it is not given up.
+    fn finish(self, sent: Result<(), Failure>) -> Result<(), Failure> {
+        let finished = self.pipeline.finish();
+        let finished = finished.map_err(|error| self.names.failed(error));
+        match (finished, sent) {
+            (Err(under_way), Err(last)) => Err(under_way.and(last)),
+            (finished, sent) => finished.map(drop).and(sent),
+        }
     }
 }
 
-/// So many a second, counted from the first: a pause that was too long is made up for.
-struct Pace {
-    start: Instant,
-    rate: f64,
-    sent: u64,
+impl Names {
+    fn failed(&self, error: Error) -> Failure {
+        let Error::Pipeline { failures } = error else {
+            return failure(error);
+        };
+        let told = failures.iter().map(|failed| self.told(failed));
+        Failure::failures(&told.collect::<Vec<_>>())
+    }
+
+    fn told(&self, failed: &client::Failure) -> String {
+        let line_of = |lines: &VecDeque<(u64, u64)>| {
+            let found = lines.iter().find(|(index, _)| *index == failed.index);
+            found.map(|(_, line)| *line)
+        };
+        match self {
+            Names::One => failed.error.to_string(),
+            Names::Lines(lines) => match line_of(lines) {
+                Some(line) => format!("line {line}: {}", failed.error),
+                None => failed.error.to_string(),
+            },
+            Names::Numbers => format!("message {}: {}", failed.index + 1, failed.error),
+        }
+    }
 }
+
+/// So many a second: time in which nothing came to be sent is not made up for.
+struct Pace {
+    interval: Duration,
+    due: Instant,
+}
+
+/// What a sleep that was too long may be made up for.
+const SLACK: Duration = Duration::from_millis(50);
 
 impl Pace {
     fn new(rate: f64) -> Pace {
+        let interval = Duration::try_from_secs_f64(rate.recip());
         Pace {
-            start: Instant::now(),
-            rate,
-            sent: 0,
+            interval: interval.unwrap_or(Duration::MAX),
+            due: Instant::now(),
         }
     }
 
     fn wait(&mut self) {
-        let due = Duration::try_from_secs_f64(self.sent as f64 / self.rate);
-        let left = due
-            .unwrap_or(Duration::MAX)
-            .saturating_sub(self.start.elapsed());
-        thread::sleep(left);
-        self.sent += 1;
+        let now = Instant::now();
+        thread::sleep(self.due.saturating_duration_since(now));
+        let earliest = now.checked_sub(SLACK).unwrap_or(now);
+        let next = self.due.max(earliest).checked_add(self.interval);
+        // Beyond what the clock can say is never.
+        self.due = next.unwrap_or_else(|| now + FOR_EVER);
+    }
+}
+
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_in_which_nothing_came_is_not_made_up_for() {
+        let began = Instant::now();
+        let mut pace = Pace {
+            interval: Duration::from_millis(30),
+            due: began.checked_sub(Duration::from_secs(10)).unwrap(),
+        };
+        (0..5).for_each(|_| pace.wait());
+        // Two may go at once for the slack, the others wait for their turn.
+        assert!(
+            began.elapsed() >= Duration::from_millis(60),
+            "{:?}",
+            began.elapsed()
+        );
     }
 }

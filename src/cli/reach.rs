@@ -112,10 +112,18 @@ fn reachable(host: &str) -> String {
     }
 }
 
-/// What cannot be right is the command line's fault, all else is not.
+/// What cannot be right is the command line's fault, all else is not. The client's names of its arguments are those of its
+/// flags.
 pub(super) fn failure(error: Error) -> Failure {
     match error {
-        Error::Invalid { reason } => Failure::usage(reason),
+        Error::Invalid { reason } => Failure::usage(match reason.split_once(": ") {
+            Some(("url", why)) => {
+                let why = why.replace("with key()", "with --key or PUBSUB_KEY");
+                format!("--url (PUBSUB_URL): {why}")
+            }
+            Some(("key", why)) => format!("--key (PUBSUB_KEY, PUBSUB_API_KEY): {why}"),
+            _ => reason,
+        }),
         other => Failure::failed(other),
     }
 }

@@ -1,9 +1,10 @@
 //! Runs the server from its settings until a signal: what is printed and logged at its start and end.
 
+use std::env;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 
-use clap::{ArgMatches, Args};
+use clap::ArgMatches;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getppid};
@@ -25,33 +26,20 @@ pub(super) const EXAMPLES: &str = "Examples:
 Exit codes: 0 stopped by a signal, 1 the port is in use or the system refused something, 2 the command line, a
 variable or the keys file is wrong, 130 stopped by a second signal before the first was done with.";
 
-/// The server, as a command of its own.
-#[derive(Debug, Clone, Args)]
-pub(super) struct Serve {
-    #[command(flatten)]
-    pub(super) settings: Settings,
-
-    /// For a process that starts a server for itself alone: stop when that process, the parent of this one, has ended
-    #[arg(long, value_name = "PID", hide = true)]
-    end_with: Option<i32>,
-}
-
-impl Serve {
-    pub(super) fn run(self, matches: &ArgMatches) -> Result<(), Failure> {
-        if let Some(parent) = self.end_with {
-            set_pdeathsig(Signal::SIGTERM).map_err(Failure::failed)?;
-            if getppid() != Pid::from_raw(parent) {
-                // It ended before it could be asked to tell.
-                return Ok(());
-            }
-        }
-        run(self.settings, matches)
-    }
-}
+/// The variable by which a process that starts a server for itself alone, its parent, has it stop when it ends itself. No
+/// setting: nobody else should need it.
+pub(super) const PARENT: &str = "THREADCAST_PARENT";
 
 /// Serves until a signal. The signals come first: one that arrives during the start is not lost, and
 /// no thread is older than the mask that keeps hangups from it.
 pub(super) fn run(settings: Settings, matches: &ArgMatches) -> Result<(), Failure> {
+    if let Some(parent) = env::var(PARENT).ok().and_then(|pid| pid.parse().ok()) {
+        set_pdeathsig(Signal::SIGTERM).map_err(Failure::failed)?;
+        if getppid() != Pid::from_raw(parent) {
+            // It ended before it could be asked to tell.
+            return Ok(());
+        }
+    }
     let signals = Signals::install()?;
     let log = Log::start(settings.logs.log_level, settings.logs.log_format);
     let outcome = serve(settings, matches, &signals, &log);

@@ -1,7 +1,7 @@
 //! `threadcast sub`: events on standard output, gaps and notices on standard error.
 
 use std::io::{self, Write};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use threadcast::client::{Delivery, Error, Event, Start, Subscription};
@@ -11,14 +11,17 @@ use super::output;
 use super::reach::{Reach, failure};
 use super::value::{self, After, Seconds};
 
+/// How long it may go unnoticed that nobody reads, or that the server is gone.
+const LOOK: Duration = Duration::from_millis(250);
+
 const EXAMPLES: &str = "Examples:
   threadcast sub orders                               what is published from now on
   threadcast sub orders payments --last 10            the newest ten of each first
   threadcast sub orders --after 41@9f2c61d0a7b34e18   what came after event 41
   threadcast sub orders -n 1 -W 5                     one event, or exit code 3 after 5 seconds
 
-Exit codes: 0 done, 1 the server is gone or said no, 2 the command line is wrong,
-3 the time of -W was over before the events of -n had come.";
+Exit codes: 0 done, 1 the server is gone or said no, or the topics were over before the events of -n had come,
+2 the command line is wrong, 3 the time of -W was over before the events of -n had come.";
 
 /// What is followed, from where, and until when.
 #[derive(Debug, Clone, Args)]
@@ -90,18 +93,25 @@ impl Subscribe {
     }
 }
 
+/// Between two deliveries it looks up now and then: is the server there, does somebody read?
 fn follow(subscribe: &Subscribe, subscription: &mut Subscription) -> Result<(), Failure> {
     let until = subscribe
         .wait
         .and_then(|wait| Instant::now().checked_add(wait.0));
     let mut left = subscribe.count;
+    let mut is_connected = true;
     while !subscription.is_over() {
-        let delivery = match until {
-            None => subscription.recv().map(Some),
-            Some(until) => {
-                subscription.recv_timeout(until.saturating_duration_since(Instant::now()))
-            }
-        };
+        let rest = until.map_or(LOOK, |until| {
+            until.saturating_duration_since(Instant::now())
+        });
+        let delivery = subscription.recv_timeout(rest.min(LOOK));
+        if is_connected != subscription.is_connected() && !subscription.is_over() {
+            is_connected = !is_connected;
+            notice(match is_connected {
+                true => "connected again",
+                false => "the connection is lost; trying again",
+            });
+        }
         match delivery {
             Ok(Some(Delivery::Event(event))) => {
                 if !print(&event)? {
@@ -114,18 +124,28 @@ fn follow(subscribe: &Subscribe, subscription: &mut Subscription) -> Result<(), 
             }
             Ok(Some(Delivery::Gap(gap))) => notice(&format!("gap in {}: {gap}", gap.topic())),
             Ok(Some(other)) => notice(&format!("{other:?}")),
-            Ok(None) => return time_is_up(left),
+            Ok(None) if until.is_some_and(|until| until <= Instant::now()) => {
+                return time_is_up(left, is_connected);
+            }
+            Ok(None) if output::is_gone() => return Ok(()),
+            Ok(None) => {}
             Err(ended @ Error::Ended { .. }) => notice(&ended.to_string()),
             Err(error) => return Err(failure(error)),
         }
     }
-    Ok(())
-}
-
-/// To listen for so long and no longer is what was asked for, unless it was for so many events.
-fn time_is_up(left: Option<u64>) -> Result<(), Failure> {
     match left {
         None => Ok(()),
+        Some(left) => Err(Failure::failed(format!(
+            "the topics are over, and {left} of the events have not come"
+        ))),
+    }
+}
+
+/// To listen for so long and no longer is what was asked for, unless it was for so many events, or nobody was there.
+fn time_is_up(left: Option<u64>, is_connected: bool) -> Result<(), Failure> {
+    match left {
+        None if is_connected => Ok(()),
+        None => Err(Failure::failed("time is up, and the server is not there")),
         Some(left) => Err(Failure::timed_out(format!(
             "time is up, and {left} of the events have not come"
         ))),

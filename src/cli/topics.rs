@@ -33,12 +33,14 @@ pub(super) struct Topics {
 #[derive(Debug, Clone, Subcommand)]
 enum Action {
     /// Print each topic and, behind a tab, how many subscriptions it has; the same as no action at all
+    #[command(after_help = EXAMPLES)]
     List {
         /// Print JSON, an object per line
         #[arg(long)]
         json: bool,
     },
     /// Make a topic
+    #[command(after_help = EXAMPLES)]
     Create {
         /// Its name
         name: String,
@@ -46,11 +48,13 @@ enum Action {
         options: Options,
     },
     /// Delete a topic; its subscribers are told
+    #[command(after_help = EXAMPLES)]
     Delete {
         /// Its name
         name: String,
     },
     /// Print the state of a topic, as JSON
+    #[command(after_help = EXAMPLES)]
     Show {
         /// Its name
         name: String,

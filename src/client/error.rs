@@ -189,6 +189,12 @@ impl fmt::Display for Error {
                 f,
                 "cannot connect to {address}: {source}; is the server running there?"
             ),
+            // Over REST a topic was not missed but asked about.
+            Error::Refused {
+                code,
+                message,
+                status: Some(404),
+            } => write!(f, "{code}: {message}"),
             Error::Refused { code, message, .. } => {
                 write!(f, "{code}: {message}{}", advice(code))
             }

@@ -186,6 +186,19 @@ impl Subscription {
         Ok(())
     }
 
+    /// Whether there is a connection on which the server has answered. While there is none, calls of
+    /// [`recv`](Subscription::recv) and its kin look for one.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        matches!(
+            &self.state,
+            State::Up {
+                answered_since: Some(_),
+                ..
+            }
+        )
+    }
+
     /// The name of this subscriber.
     #[must_use]
     pub fn client_id(&self) -> &str {

@@ -193,17 +193,8 @@ impl Report {
         let mut out = format!("threadcast {}, {whose}\n\n", self.version);
         let _ = writeln!(
             out,
-            "{:<26} {:>11} {:>12} {:>8} {:>9} {:>9} {:>9} {:>9} {:>10} {:>9}",
-            "",
-            "published/s",
-            "deliveries/s",
-            "gaps",
-            "p50",
-            "p99",
-            "p99.9",
-            "max",
-            "server CPU",
-            "bench CPU"
+            "{:<24} {:>11} {:>12} {:>9} {:>9} {:>9}",
+            "", "published/s", "deliveries/s", "gaps", "p50", "p99"
         );
         for scene in &self.scenes {
             scene.write(&mut out);
@@ -225,24 +216,29 @@ impl SceneReport {
             (topics, _) => format!("{} {topics}", self.scene),
         };
         let Some(figures) = &self.figures else {
-            let _ = writeln!(out, "{what:<26} no figures");
+            let _ = writeln!(out, "{what:<24} no figures");
             return;
         };
         let latency = &figures.latency_us;
-        let server = figures.server_cpu_us_per_delivery;
-        let server = server.map_or("–".to_owned(), |micros| format!("{micros:.2} µs"));
         let _ = writeln!(
             out,
-            "{what:<26} {:>11.0} {:>12.0} {:>8} {:>9} {:>9} {:>9} {:>9} {server:>10} {:>7.0} %",
+            "{what:<24} {:>11.0} {:>12.0} {:>9} {:>9} {:>9}",
             figures.published_per_second,
             figures.deliveries_per_second,
             figures.told_as_gaps,
             time(latency.p50),
             time(latency.p99),
-            time(latency.p999),
-            time(latency.max),
-            figures.bench_cpu_percent,
         );
+        let _ = write!(
+            out,
+            "    p99.9 {}, max {}",
+            time(latency.p999),
+            time(latency.max)
+        );
+        if let Some(micros) = figures.server_cpu_us_per_delivery {
+            let _ = write!(out, ", server CPU {micros:.2} µs a delivery");
+        }
+        let _ = writeln!(out, ", bench CPU {:.0} %", figures.bench_cpu_percent);
         if let Some(connections) = &self.connections {
             let _ = write!(
                 out,
@@ -251,7 +247,7 @@ impl SceneReport {
             );
             if let Some(bytes) = connections.server_bytes_each {
                 let kib = bytes as f64 / 1024.0;
-                let _ = write!(out, ", {kib:.1} KiB of the server's memory each");
+                let _ = write!(out, ", {kib:.1} KiB of memory each");
             }
             out.push('\n');
         }

@@ -11,6 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::cli::failure::Failure;
+use crate::cli::serve;
 
 /// Longer than the server itself takes to stop with the settings it is given.
 const STOP_DEADLINE: Duration = Duration::from_secs(15);
@@ -35,8 +36,8 @@ impl OwnServer {
             }
         }
         command
-            .args(["serve", "--end-with", &process::id().to_string()])
-            .args(["--host", "127.0.0.1", "--port", "0"])
+            .env(serve::PARENT, process::id().to_string())
+            .args(["serve", "--host", "127.0.0.1", "--port", "0"])
             .args(["--log-level", "ERROR", "--heartbeat-secs", "3600"])
             .args(["--max-topics", "1000000"])
             .stdin(Stdio::null())

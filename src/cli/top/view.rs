@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::fmt::Write;
 use std::time::Duration;
 
+use console::{Alignment, pad_str};
 use threadcast::client::{ConnectionState, Error, SubscriptionState, TopicStats};
 
 use super::Sort;
@@ -11,8 +12,8 @@ use super::sample::{Movement, Sample};
 
 const BOLD: &str = "\x1b[1m";
 const PLAIN: &str = "\x1b[0m";
-/// Lines that are no rows: the head of all, how it stands, two headings and a blank line behind each table, the keys.
-const FIXED_LINES: usize = 7;
+/// Lines that are no rows: the server, its counts, how it stands, two headings and a blank line behind each table, the keys.
+const FIXED_LINES: usize = 8;
 
 /// What the live view has to show.
 #[derive(Debug)]
@@ -67,23 +68,31 @@ impl State {
     }
 
     /// The whole screen, of so many lines and columns.
-    pub(super) fn lines(&self, (height, _): (usize, usize), behind: Option<u64>) -> Vec<String> {
-        let topics = topics(&self.sample, &self.movement, self.sort);
-        let laggards = laggards(&self.sample);
+    pub(super) fn lines(
+        &self,
+        (height, columns): (usize, usize),
+        behind: Option<u64>,
+    ) -> Vec<String> {
+        let widths = Widths::within(columns);
+        let topics = topics(&self.sample, &self.movement, self.sort, &widths);
+        let laggards = laggards(&self.sample, &widths);
         let room = height.saturating_sub(FIXED_LINES);
         let for_laggards = laggards.len().min(room / 2);
         let for_topics = topics.len().min(room - for_laggards);
-        let mut lines = vec![headline(&self.url, &self.sample, &self.movement)];
+        let mut lines = vec![
+            server(&self.url, &self.sample),
+            counts(&self.sample, &self.movement),
+        ];
         lines.push(match (&self.trouble, behind) {
             (Some(trouble), _) => format!("{BOLD}disconnected{PLAIN}: {}", printable(trouble)),
             (None, Some(seconds)) => format!("no answer since {seconds} s"),
             (None, None) => String::new(),
         });
-        lines.push(format!("{BOLD}{}{PLAIN}", topics_heading()));
-        lines.extend(topics.into_iter().take(for_topics));
+        lines.push(format!("{BOLD}{}{PLAIN}", topics_heading(&widths)));
+        lines.extend(first(topics, for_topics));
         lines.push(String::new());
-        lines.push(format!("{BOLD}{}{PLAIN}", laggards_heading()));
-        lines.extend(laggards.into_iter().take(room - for_topics));
+        lines.push(format!("{BOLD}{}{PLAIN}", laggards_heading(&widths)));
+        lines.extend(first(laggards, room - for_topics));
         lines.push(String::new());
         lines.push(self.keys());
         lines.truncate(height);
@@ -107,6 +116,60 @@ impl State {
     }
 }
 
+/// How wide the columns of names are. Those of figures are as wide as most figures.
+struct Widths {
+    topic: usize,
+    laggard_topic: usize,
+    client: usize,
+    address: usize,
+    /// What stands for the end of a name that is longer; without it, names are as long as they are.
+    cut: Option<&'static str>,
+}
+
+/// The columns of figures, with a blank before each.
+const TOPIC_FIGURES: usize = 62;
+const LAGGARD_FIGURES: usize = 38;
+
+impl Widths {
+    /// For an output that wraps no lines.
+    const PLAIN: Widths = Widths {
+        topic: 32,
+        laggard_topic: 24,
+        client: 28,
+        address: 22,
+        cut: None,
+    };
+
+    /// For a terminal: names share what the figures leave.
+    fn within(columns: usize) -> Widths {
+        let names = columns.saturating_sub(LAGGARD_FIGURES).max(24);
+        let address = (names * 3 / 8).min(22);
+        let laggard_topic = ((names - address) / 2).min(32);
+        Widths {
+            topic: columns.saturating_sub(TOPIC_FIGURES).clamp(10, 48),
+            laggard_topic,
+            client: (names - address - laggard_topic).min(40),
+            address,
+            cut: Some("…"),
+        }
+    }
+
+    fn fit(&self, text: &str, width: usize) -> String {
+        pad_str(&printable(text), width, Alignment::Left, self.cut).into_owned()
+    }
+}
+
+/// The first rows; when there are more, the last line says so.
+fn first(mut rows: Vec<String>, room: usize) -> Vec<String> {
+    if rows.len() > room && room > 0 {
+        let left_out = rows.len() - (room - 1);
+        rows.truncate(room - 1);
+        rows.push(format!("… and {left_out} more"));
+    }
+    rows.truncate(room);
+    rows
+}
+
 /// All of it as plain text, with so many rows of each kind.
 pub(super) fn plain(
     url: &str,
@@ -115,11 +178,12 @@ pub(super) fn plain(
     sort: Sort,
     rows: usize,
 ) -> String {
-    let mut out = format!("{}\n", headline(url, sample, movement));
-    let topics = topics(sample, movement, sort);
+    let mut out = format!("{}, {}\n", server(url, sample), counts(sample, movement));
+    let widths = Widths::PLAIN;
+    let topics = topics(sample, movement, sort, &widths);
     for (heading, lines) in [
-        (topics_heading(), topics),
-        (laggards_heading(), laggards(sample)),
+        (topics_heading(&widths), topics),
+        (laggards_heading(&widths), laggards(sample, &widths)),
     ] {
         let _ = write!(out, "\n{heading}\n");
         for line in lines.iter().take(rows) {
@@ -132,13 +196,20 @@ pub(super) fn plain(
     out
 }
 
-fn headline(url: &str, sample: &Sample, movement: &Movement) -> String {
+fn server(url: &str, sample: &Sample) -> String {
     let health = &sample.health;
     format!(
-        "threadcast {} at {}: up {}, {} topics, {} subscriptions, {} connections, {} retained, {} deliveries/s",
+        "threadcast {} at {}: up {}",
         printable(&health.version),
         printable(url),
         uptime(health.uptime_sec),
+    )
+}
+
+fn counts(sample: &Sample, movement: &Movement) -> String {
+    let health = &sample.health;
+    format!(
+        "{} topics, {} subscriptions, {} connections, {} retained, {} deliveries/s",
         health.topics,
         health.subscribers,
         health.connections,
@@ -147,14 +218,21 @@ fn headline(url: &str, sample: &Sample, movement: &Movement) -> String {
     )
 }
 
-fn topics_heading() -> String {
+fn topics_heading(widths: &Widths) -> String {
     format!(
-        "{:<32} {:>7} {:>10} {:>12} {:>9} {:>10} {:>10} {:>8}",
-        "TOPIC", "SUBS", "MSG/S", "HEAD", "HISTORY", "BYTES", "DROPPED", "DROPS/S"
+        "{} {:>5} {:>8} {:>9} {:>8} {:>10} {:>8} {:>7}",
+        widths.fit("TOPIC", widths.topic),
+        "SUBS",
+        "MSG/S",
+        "HEAD",
+        "HISTORY",
+        "BYTES",
+        "DROPPED",
+        "DROPS/S"
     )
 }
 
-fn topics(sample: &Sample, movement: &Movement, sort: Sort) -> Vec<String> {
+fn topics(sample: &Sample, movement: &Movement, sort: Sort, widths: &Widths) -> Vec<String> {
     let mut topics: Vec<(&String, &TopicStats)> = sample.topics.iter().collect();
     let messages = |name: &str| movement.of(name).map_or(0.0, |rates| rates.messages);
     // They come by name, and a stable sort keeps that among equals.
@@ -169,8 +247,8 @@ fn topics(sample: &Sample, movement: &Movement, sort: Sort) -> Vec<String> {
     let line = |(name, stats): (&String, &TopicStats)| {
         let rates = movement.of(name);
         format!(
-            "{:<32} {:>7} {:>10} {:>12} {:>9} {:>10} {:>10} {:>8}",
-            printable(name),
+            "{} {:>5} {:>8} {:>9} {:>8} {:>10} {:>8} {:>7}",
+            widths.fit(name, widths.topic),
             stats.subscribers,
             rates.map_or("–".to_owned(), |rates| rate(rates.messages)),
             stats.seq,
@@ -183,15 +261,21 @@ fn topics(sample: &Sample, movement: &Movement, sort: Sort) -> Vec<String> {
     topics.into_iter().map(line).collect()
 }
 
-fn laggards_heading() -> String {
+fn laggards_heading(widths: &Widths) -> String {
     format!(
-        "{:>9} {:>10} {:<24} {:<28} {:<22} {:>8} {:>10}",
-        "LAG", "DROPPED", "TOPIC", "CLIENT", "ADDRESS", "IDLE", "UNSENT"
+        "{:>7} {:>8} {} {} {} {:>7} {:>10}",
+        "LAG",
+        "DROPPED",
+        widths.fit("TOPIC", widths.laggard_topic),
+        widths.fit("CLIENT", widths.client),
+        widths.fit("ADDRESS", widths.address),
+        "IDLE",
+        "UNSENT"
     )
 }
 
 /// The subscriptions, those that lag most first.
-fn laggards(sample: &Sample) -> Vec<String> {
+fn laggards(sample: &Sample, widths: &Widths) -> Vec<String> {
     let connections = sample.connections.connections.iter();
     let mut all: Vec<(&ConnectionState, &SubscriptionState)> = connections
         .flat_map(|connection| {
@@ -202,12 +286,12 @@ fn laggards(sample: &Sample) -> Vec<String> {
     all.sort_by_key(|(_, one)| Reverse((one.lag, one.dropped)));
     let line = |(connection, one): (&ConnectionState, &SubscriptionState)| {
         format!(
-            "{:>9} {:>10} {:<24} {:<28} {:<22} {:>8} {:>10}",
+            "{:>7} {:>8} {} {} {} {:>7} {:>10}",
             one.lag,
             one.dropped,
-            printable(&one.topic),
-            printable(&one.client_id),
-            printable(&connection.address),
+            widths.fit(&one.topic, widths.laggard_topic),
+            widths.fit(&one.client_id, widths.client),
+            widths.fit(&connection.address, widths.address),
             format!("{} s", connection.idle_sec),
             bytes(connection.pending_bytes),
         )
@@ -255,6 +339,8 @@ fn uptime(seconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use console::measure_text_width;
+
     use super::*;
 
     #[test]
@@ -267,6 +353,37 @@ mod tests {
         let times = [0, 59, 60, 3_660, 90_000].map(uptime);
         assert_eq!(times, ["0 s", "59 s", "1 min", "1 h 1 min", "1 d 1 h"]);
         assert_eq!([0.0, 0.25, 9.94, 10.4].map(rate), ["0", "0.2", "9.9", "10"]);
+    }
+
+    #[test]
+    fn figures_fit_into_eighty_columns_however_long_the_names() {
+        for columns in [80, 100, 120, 200] {
+            let widths = Widths::within(columns);
+            for name in ["a", &"long".repeat(30), &"日本".repeat(30)] {
+                let topic = widths.fit(name, widths.topic);
+                let laggard = [widths.laggard_topic, widths.client, widths.address];
+                let laggard: usize = laggard
+                    .iter()
+                    .map(|width| measure(name, &widths, *width))
+                    .sum();
+                assert!(measure_text_width(&topic) + TOPIC_FIGURES <= columns);
+                assert!(laggard + LAGGARD_FIGURES <= columns, "{columns}: {name}");
+            }
+            assert!(measure_text_width(&topics_heading(&widths)) <= columns);
+            assert!(measure_text_width(&laggards_heading(&widths)) <= columns);
+        }
+    }
+
+    fn measure(name: &str, widths: &Widths, width: usize) -> usize {
+        measure_text_width(&widths.fit(name, width))
+    }
+
+    #[test]
+    fn rows_that_have_no_room_are_counted() {
+        let rows = |count: usize| (0..count).map(|n| n.to_string()).collect::<Vec<_>>();
+        assert_eq!(first(rows(3), 3), ["0", "1", "2"]);
+        assert_eq!(first(rows(5), 3), ["0", "1", "… and 3 more"]);
+        assert!(first(rows(5), 0).is_empty());
     }
 
     #[test]

@@ -195,3 +195,72 @@ fn a_key_comes_from_the_flag_or_either_variable() {
         );
     }
 }
+
+#[test]
+fn lines_before_a_wrong_one_are_published_and_their_receipts_printed() {
+    let server = TestServer::with_topic("orders");
+    let good: String = (1..=5).map(|number| format!("{number}\n")).collect();
+    for wrong in ["{bad\n", "\u{fffd}".repeat(3).as_str()] {
+        let before = payloads(&server).len();
+        let end = fed(
+            publish(&server, &["orders", "--verbose"]),
+            &format!("{good}\n{wrong}"),
+        );
+        assert_eq!(
+            (end.code, end.out.len(), end.err.len()),
+            (Some(1), 5, 1),
+            "{end:?}"
+        );
+        assert!(end.err[0].starts_with("threadcast: line 7: "), "{end:?}");
+        assert_eq!(payloads(&server).len() - before, 5);
+    }
+}
+
+#[test]
+fn each_line_that_is_refused_is_told_by_its_number() {
+    let server = TestServer::with(|config| config.max_publish_rate = 3);
+    server.create_topic("orders");
+    let lines: String = (1..=20).map(|number| format!("{number}\n\n")).collect();
+    let end = fed(publish(&server, &["orders"]), &lines);
+    let published = payloads(&server).len();
+    assert_eq!(end.code, Some(1), "{end:?}");
+    assert!(
+        !end.err.is_empty() && published + end.err.len() <= 20,
+        "{end:?}"
+    );
+    let first = format!("threadcast: line {}: RATE_LIMITED: ", 2 * published + 1);
+    assert!(end.err[0].starts_with(&first), "{first}: {end:?}");
+}
+
+#[test]
+fn one_message_that_is_refused_is_told_without_ado() {
+    let server = TestServer::with_topic("orders");
+    let end = run(&mut publish(&server, &["nowhere", "1"]));
+    let told =
+        "threadcast: TOPIC_NOT_FOUND: Topic 'nowhere' does not exist; create the topic first";
+    assert_eq!((end.code, end.err), (Some(1), vec![told.to_owned()]));
+}
+
+#[test]
+fn a_place_on_the_command_line_wins_over_a_url_in_the_environment() {
+    let (meant, other) = (
+        TestServer::with_topic("orders"),
+        TestServer::with_topic("orders"),
+    );
+    let port = meant.addr().port().to_string();
+    for flags in [&["--port", &port][..], &[&format!("--port={port}")]] {
+        let mut command = publish(&other, &["orders", "1"]);
+        let end = run(command.args(flags));
+        assert_eq!(end.code, Some(0), "{end:?}");
+    }
+    assert_eq!((payloads(&meant).len(), payloads(&other).len()), (2, 0));
+    let url = format!("ws://{}/ws", meant.addr());
+    let end = run(publish(&other, &["orders", "1"]).args(["--url", &url, "--port", &port]));
+    assert_eq!((end.code, end.err.len()), (Some(2), 1), "{end:?}");
+    let end = run(&mut threadcast(&["topics", "--url", "bogus://x"]));
+    assert_eq!(end.code, Some(2), "{end:?}");
+    assert!(
+        end.err[0].starts_with("threadcast: --url (PUBSUB_URL): "),
+        "{end:?}"
+    );
+}

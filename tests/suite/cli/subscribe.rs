@@ -135,6 +135,72 @@ fn a_reader_that_has_enough_is_success() {
 }
 
 #[test]
+fn a_reader_that_has_enough_is_noticed_on_a_quiet_topic_too() {
+    let server = with_events(3);
+    let url = format!("ws://{}/ws", server.addr());
+    let program = env!("CARGO_BIN_EXE_threadcast");
+    let script =
+        format!("({program} sub orders --last 3 --url {url}; echo ended with $? >&2) | head -n 1");
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", &script])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let end = run(&mut command);
+    assert_eq!(
+        (seqs(&end.out), end.err),
+        (vec![1], vec!["ended with 0".to_owned()])
+    );
+}
+
+#[test]
+fn a_lost_connection_is_told_and_its_return_too() {
+    let server = with_events(0);
+    let addr = server.addr();
+    let program = Program::start(&mut subscribe(&server, &["orders", "-n", "1"]));
+    server.await_subscribers("orders", 1);
+    server.shutdown();
+    program.logged("the connection is lost; trying again");
+    let server = TestServer::with(|config| config.port = addr.port());
+    server.create_topic("orders");
+    program.logged("connected again");
+    server.await_subscribers("orders", 1);
+    server.ws().publish_many("orders", 1, 1);
+    let end = program.end();
+    assert_eq!((end.code, seqs(&end.out)), (Some(0), vec![1]), "{end:?}");
+}
+
+#[test]
+fn time_that_is_up_without_a_server_is_no_success() {
+    let server = with_events(0);
+    let program = Program::start(&mut subscribe(&server, &["orders", "-W", "3"]));
+    server.await_subscribers("orders", 1);
+    server.shutdown();
+    let end = program.end();
+    assert_eq!(end.code, Some(1), "{end:?}");
+    assert!(
+        end.err.last().unwrap().contains("the server is not there"),
+        "{end:?}"
+    );
+}
+
+#[test]
+fn topics_that_are_over_before_the_events_have_come_are_no_success() {
+    let server = with_events(0);
+    let program = Program::start(&mut subscribe(&server, &["orders", "-n", "2"]));
+    server.await_subscribers("orders", 1);
+    server.ws().publish_many("orders", 1, 1);
+    server.delete_topic("orders");
+    let end = program.end();
+    assert_eq!((end.code, seqs(&end.out)), (Some(1), vec![1]), "{end:?}");
+    assert!(
+        end.err[1].contains("1 of the events have not come"),
+        "{end:?}"
+    );
+}
+
+#[test]
 fn a_line_break_inside_of_an_event_does_not_break_its_line() {
     let server = with_events(0);
     let body = json!({"payload": {"a": "x\ny"}});
