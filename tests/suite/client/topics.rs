@@ -67,6 +67,13 @@ fn a_refusal_has_the_servers_code_and_says_what_to_do() {
     );
     let error = client.delete_topic("nowhere").unwrap_err();
     assert_eq!(error.code(), Some("TOPIC_NOT_FOUND"));
+    assert_eq!(
+        error.to_string(),
+        "TOPIC_NOT_FOUND: Topic 'nowhere' not found",
+        "who wants it gone is not told to create it"
+    );
+    let error = client.publish("nowhere", &1).unwrap_err();
+    assert_eq!(error.code(), Some("TOPIC_NOT_FOUND"));
     assert!(
         error.to_string().ends_with("create the topic first"),
         "{error}"
