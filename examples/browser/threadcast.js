@@ -3,6 +3,10 @@
 
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 30_000;
+// Silence after which a subscriber asks the server for a sign of life, and after as much again takes the connection for dead.
+const QUIET_MS = 25_000;
+// How long a publish waits for a connection.
+const PUBLISH_TIMEOUT_MS = 30_000;
 
 // Ends of a connection after which coming back as we are would only end the same way.
 const WRONG_CLIENT_CODES = [1002, 1003, 1007, 1008, 1009];
@@ -27,11 +31,13 @@ const BEFORE_A_CLOSE = ["SLOW_CONSUMER", "UNAUTHORIZED"];
  * @param {string} [options.key]
  * @param {number} [options.lastN] begin with the newest n events
  * @param {{seq, epoch}} [options.position] begin behind this one, which an event or a gap had
+ * @param {number} [options.quietMs] silence after which the server is asked for a sign of life
  * @returns {{close(): void}}
  */
 export function subscribe(url, topic, options) {
   const books = new Books(topic, options);
   const pauses = new Pauses();
+  const quietMs = options.quietMs ?? QUIET_MS;
   let socket = null;
   let timer = null;
   let isOver = false;
@@ -47,29 +53,48 @@ export function subscribe(url, topic, options) {
     socket?.close();
   };
   const connect = () => {
-    const mine = (socket = open(url, options.key));
     let isBroken = false;
     let isOpen = false;
-    mine.onopen = () => mine.send(JSON.stringify(books.request()));
+    let quiet = null;
+    const { socket: mine, end } = open(url, options.key, (code, reason) => {
+      clearTimeout(quiet);
+      isBroken = true;
+      if (isOpen) options.onConnection?.(false);
+      if (isOver) return;
+      if (mustStop(code)) return stop(code, reason);
+      timer = setTimeout(connect, pauses.next());
+    });
+    socket = mine;
+    // A page cannot send the pings of WebSocket, and a path that is dead says nothing.
+    const listen = () => {
+      clearTimeout(quiet);
+      quiet = setTimeout(() => {
+        mine.send(JSON.stringify({ type: "ping" }));
+        quiet = setTimeout(() => {
+          mine.close();
+          end(1006, "no sign of life");
+        }, quietMs);
+      }, quietMs);
+    };
+    mine.onopen = () => {
+      mine.send(JSON.stringify(books.request()));
+      listen();
+    };
     mine.onmessage = ({ data }) => {
       // What came before the end is still handed over by the browser afterwards.
       if (isOver || isBroken) return;
+      listen();
       const { event, gap, end, isPassing } = books.enter(JSON.parse(data));
       if (end) return stop(end.code, end.text);
       if (isPassing) {
         isBroken = true;
+        clearTimeout(quiet);
         return mine.close();
       }
       pauses.reset();
       if (!isOpen) options.onConnection?.((isOpen = true));
       if (event) options.onEvent(event);
       if (gap) options.onGap(gap);
-    };
-    mine.onclose = ({ code, reason }) => {
-      if (isOpen) options.onConnection?.(false);
-      if (isOver) return;
-      if (mustStop(code)) return stop(code, reason);
-      timer = setTimeout(connect, pauses.next());
     };
   };
   connect();
@@ -96,41 +121,87 @@ export class Unacknowledged extends Error {
   }
 }
 
+/** The message was not sent: there was no connection in time, or there will be none. */
+export class NotSent extends Error {
+  constructor(id, why) {
+    super(`message ${id} was not sent: ${why}`);
+    this.id = id;
+  }
+}
+
 /** Publishes over one connection, which is opened when it is needed and again after it was lost. */
 export class Publisher {
   #url;
   #key;
+  #timeoutMs;
+  /** Resolves to the socket once it is open, or to `null`; itself `null` when there is none. */
+  #opening = null;
   #socket = null;
   #waiting = new Map();
   #number = 0;
   #pauses = new Pauses();
   #notBefore = 0;
+  /** The call before: messages go out in the order of the calls, also when they wait for a connection. */
+  #turn = Promise.resolve();
+  /** Why nothing is sent any more. */
+  #end = null;
 
-  constructor(url, { key } = {}) {
+  constructor(url, { key, timeoutMs = PUBLISH_TIMEOUT_MS } = {}) {
     this.#url = url;
     this.#key = key;
+    this.#timeoutMs = timeoutMs;
   }
 
-  /** Resolves to the number that the topic gave to the message; rejects with `Refused` or `Unacknowledged`. */
+  /** Resolves to the number that the topic gave to the message; rejects with `Refused`, `Unacknowledged` or `NotSent`. */
   async publish(topic, payload, id = newId()) {
-    await sleep(this.#notBefore - Date.now());
-    const socket = this.#connected();
+    const until = Date.now() + this.#timeoutMs;
+    const turn = this.#turn.then(() => this.#connected(id, until));
+    this.#turn = turn.catch(() => {});
+    const socket = await turn;
     const request_id = String((this.#number += 1));
     const text = JSON.stringify({ type: "publish", topic, message: { id, payload }, request_id });
     return new Promise((resolve, reject) => {
       this.#waiting.set(request_id, { socket, id, resolve, reject });
-      if (socket.readyState === WebSocket.OPEN) socket.send(text);
-      else socket.addEventListener("open", () => socket.send(text));
+      socket.send(text);
     });
   }
 
+  /** For good: what waits is rejected, and nothing is sent any more. */
   close() {
+    this.#end ??= "the publisher is closed";
     this.#socket?.close();
   }
 
-  #connected() {
-    if (this.#socket && this.#socket.readyState <= WebSocket.OPEN) return this.#socket;
-    const socket = (this.#socket = open(this.#url, this.#key));
+  async #connected(id, until) {
+    for (;;) {
+      if (this.#end) throw new NotSent(id, this.#end);
+      if (!this.#opening) {
+        await sleep(Math.min(this.#notBefore, until) - Date.now());
+        if (!this.#end) this.#opening ??= this.#open();
+      }
+      const socket = await soonest(this.#opening, until);
+      if (this.#end) throw new NotSent(id, this.#end);
+      if (socket) return socket;
+      if (Date.now() >= until) throw new NotSent(id, "there was no connection in time");
+    }
+  }
+
+  #open() {
+    let opened;
+    const opening = new Promise((resolve) => (opened = resolve));
+    const { socket } = open(this.#url, this.#key, (code, reason) => {
+      opened(null);
+      if (this.#opening === opening) this.#opening = null;
+      this.#notBefore = Date.now() + this.#pauses.next();
+      if (code >= 4000 && code <= 4099) this.#end ??= `${code} ${reason}`;
+      for (const [request_id, { socket: used, id, reject }] of this.#waiting) {
+        if (used !== socket) continue;
+        this.#waiting.delete(request_id);
+        reject(new Unacknowledged(id, code));
+      }
+    });
+    this.#socket = socket;
+    socket.onopen = () => opened(socket);
     socket.onmessage = ({ data }) => {
       this.#pauses.reset();
       const frame = JSON.parse(data);
@@ -140,15 +211,7 @@ export class Publisher {
       if (frame.type === "error") waiting.reject(new Refused(frame.error));
       else waiting.resolve(frame.seq);
     };
-    socket.onclose = ({ code }) => {
-      this.#notBefore = Date.now() + this.#pauses.next();
-      for (const [request_id, { socket: used, id, reject }] of this.#waiting) {
-        if (used !== socket) continue;
-        this.#waiting.delete(request_id);
-        reject(new Unacknowledged(id, code));
-      }
-    };
-    return socket;
+    return opening;
   }
 }
 
@@ -255,11 +318,27 @@ class Pauses {
   }
 }
 
+// Opens a socket. `ended` is called once, with code and reason; `end` calls it before the socket itself has noticed.
+// An attempt that fails tells only of an error in some places (node 22), of an error and its end in others.
+function open(url, key, ended) {
+  const socket = key ? new WebSocket(url, ["threadcast.v1", subprotocol(key)]) : new WebSocket(url);
+  let isOpen = false;
+  let isOver = false;
+  const end = (code, reason) => {
+    if (isOver) return;
+    isOver = true;
+    ended(code, reason);
+  };
+  socket.addEventListener("open", () => (isOpen = true));
+  socket.addEventListener("error", () => isOpen || end(1006, ""));
+  socket.addEventListener("close", ({ code, reason }) => end(code, reason));
+  return { socket, end };
+}
+
 // A browser sets no headers on a WebSocket, so a key travels as a subprotocol.
-function open(url, key) {
-  if (!key) return new WebSocket(url);
+function subprotocol(key) {
   const base64url = btoa(key).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
-  return new WebSocket(url, ["threadcast.v1", `bearer.${base64url}`]);
+  return `bearer.${base64url}`;
 }
 
 // A refused handshake shows as 1006 in a browser, whatever the status was: it is tried again.
@@ -269,6 +348,13 @@ function mustStop(code) {
 
 function sleep(millis) {
   return millis > 0 ? new Promise((resolve) => setTimeout(resolve, millis)) : undefined;
+}
+
+// What a promise resolves to, or `null` when the time is over before.
+function soonest(promise, until) {
+  let timer;
+  const late = new Promise((resolve) => (timer = setTimeout(resolve, Math.max(until - Date.now(), 0), null)));
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
 // `crypto.randomUUID` exists only on pages that came over TLS or from the machine itself.

@@ -1,6 +1,6 @@
 """A client of threadcast on asyncio: subscribing with resume, publishing with ack.
 
-To use it, copy this file next to your program. Needs Python 3.11 or newer and the package websockets, 14 or newer.
+To use it, copy this file next to your program. Needs Python 3.11 or newer and the package websockets, 14.2 or newer.
 """
 
 import asyncio
@@ -18,6 +18,8 @@ from websockets.protocol import State
 
 FIRST_PAUSE_SECS = 0.5
 LONGEST_PAUSE_SECS = 30.0
+# How long a publish waits for a connection.
+PUBLISH_TIMEOUT_SECS = 30.0
 
 # Ends of a connection after which coming back as we are would only end the same way.
 WRONG_CLIENT_CODES = (1002, 1003, 1007, 1008, 1009)
@@ -49,6 +51,14 @@ class Unacknowledged(Exception):
 
     def __init__(self, message_id: str) -> None:
         super().__init__(f"no ack for message {message_id}")
+        self.message_id = message_id
+
+
+class NotSent(Exception):
+    """The message was not sent: there was no connection in time, or there will be none."""
+
+    def __init__(self, message_id: str, why: str) -> None:
+        super().__init__(f"message {message_id} was not sent: {why}")
         self.message_id = message_id
 
 
@@ -107,7 +117,7 @@ async def subscribe(
                         yield entry
         except _PassingError:
             wanted = None
-        except (ConnectionClosed, InvalidHandshake, OSError) as failure:
+        except (ConnectionClosed, InvalidHandshake, OSError, EOFError) as failure:
             wanted = _pause_wanted(failure)
         await pauses.wait(wanted)
 
@@ -118,9 +128,11 @@ class Publisher:
     Calls may overlap (`asyncio.gather`): the messages of one task go out in the order of its calls.
     """
 
-    def __init__(self, url: str, key: str | None = None) -> None:
+    def __init__(self, url: str, key: str | None = None, timeout: float = PUBLISH_TIMEOUT_SECS) -> None:
         self._url = url
         self._key = key
+        self._timeout = timeout
+        self._is_closed = asyncio.Event()
         self._numbers = itertools.count(1)
         self._opening = asyncio.Lock()
         self._socket: ClientConnection | None = None
@@ -128,15 +140,17 @@ class Publisher:
         self._reader: asyncio.Task | None = None
 
     async def publish(self, topic: str, payload: Any, message_id: str | None = None) -> int:
-        """Returns the number that the topic gave to the message. Raises `Refused`, `Unacknowledged` or `Stopped`."""
+        """Returns the number that the topic gave to the message. Raises `Refused`, `Unacknowledged`, `NotSent` or
+        `Stopped`; `ValueError` for what JSON has no words for, such as NaN."""
         message_id = message_id or str(uuid.uuid4())
-        socket, answers = await self._connected()
         request_id = str(next(self._numbers))
-        answer = answers[request_id] = asyncio.get_running_loop().create_future()
         message = {"id": message_id, "payload": payload}
         request = {"type": "publish", "topic": topic, "message": message, "request_id": request_id}
+        text = json.dumps(request, allow_nan=False)
+        socket, answers = await self._in_time(message_id)
+        answer = answers[request_id] = asyncio.get_running_loop().create_future()
         try:
-            await socket.send(json.dumps(request))
+            await socket.send(text)
             frame = await answer
         except ConnectionClosed:
             frame = None
@@ -149,20 +163,37 @@ class Publisher:
         return frame["seq"]
 
     async def close(self) -> None:
+        """For good: what waits is given up, and nothing is sent any more."""
+        self._is_closed.set()
         if self._socket is not None:
             await self._socket.close()
+
+    async def _in_time(self, message_id: str) -> tuple[ClientConnection, dict[str, asyncio.Future]]:
+        if not self._is_closed.is_set():
+            connecting = asyncio.ensure_future(self._connected())
+            closed = asyncio.ensure_future(self._is_closed.wait())
+            try:
+                await asyncio.wait({connecting, closed}, timeout=self._timeout, return_when=asyncio.FIRST_COMPLETED)
+                if connecting.done():
+                    return connecting.result()
+            finally:
+                connecting.cancel()
+                closed.cancel()
+        why = "the publisher is closed" if self._is_closed.is_set() else "there was no connection in time"
+        raise NotSent(message_id, why)
 
     async def _connected(self) -> tuple[ClientConnection, dict[str, asyncio.Future]]:
         async with self._opening:
             pauses = _Pauses()
             while self._socket is None or self._socket.state is not State.OPEN:
-                if self._socket is not None and self._socket.close_code is not None:
-                    _stop_if_told(self._socket.close_code, self._socket.close_reason or "")
+                # A message that was too large ended its connection; the next one may be smaller.
+                if self._socket is not None and 4000 <= (self._socket.close_code or 0) <= 4099:
+                    raise Stopped(self._socket.close_code, self._socket.close_reason or "")
                 try:
                     self._socket = await _open(self._url, self._key)
                     self._answers = {}
                     self._reader = asyncio.create_task(_take_answers(self._socket, self._answers))
-                except (InvalidHandshake, OSError) as failure:
+                except (InvalidHandshake, OSError, EOFError) as failure:
                     await pauses.wait(_pause_wanted(failure))
             return self._socket, self._answers
 

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from stage import ROOT, Client, Server, Wire, keys_file, soon
+from threadcast import Publisher
 
 HERE = ROOT / "tests" / "clients"
 NODE = ["node", "--import", str(HERE / "websocket.mjs")]
@@ -169,7 +170,93 @@ async def publishes_with_acks(_subscriber, publisher) -> None:
     await server.stop()
 
 
-SCENES = [resumes_exactly, stops_when_it_should, comes_back_after_4100, presents_its_key, publishes_with_acks]
+async def publishes_in_order_also_when_it_has_to_wait(_subscriber, publisher) -> None:
+    server = await Server.start()
+    await server.rest("POST", "/topics", {"name": TOPIC, "history_size": 1000})
+    wire = await Wire.lay(server)
+    wire.cut()
+    async with await Client.start(publisher, wire.url) as client:
+        many = asyncio.create_task(client.ask([[TOPIC, number] for number in range(1, 101)]))
+        await wire.refused()
+        wire.mend()
+        assert await many == [{"seq": number} for number in range(1, 101)]
+    history = (await server.rest("GET", f"/topics/{TOPIC}/messages"))["events"]
+    assert [event["message"]["payload"] for event in history] == list(range(1, 101))
+    await wire.close()
+    await server.stop()
+
+
+async def tells_what_was_not_sent(_subscriber, publisher) -> None:
+    server = await Server.start(PUBSUB_MAX_MESSAGE_BYTES="1024")
+    await server.rest("POST", "/topics", {"name": TOPIC})
+    wire = await Wire.lay(server)
+    async with await Client.start(publisher, wire.url, timeout=2) as client:
+        # A message that is too large ends its connection, and nothing else.
+        assert "unacknowledged" in await client.ask([TOPIC, "x" * 2000])
+        assert await client.ask([TOPIC, 1]) == {"seq": 1}
+        wire.cut()
+        answer = await client.ask([TOPIC, 2])
+        if "unacknowledged" in answer:
+            # The cut was not noticed yet.
+            answer = await client.ask([TOPIC, 2])
+        assert "not_sent" in answer, answer
+        wire.mend()
+        # The pause before the next attempt may be longer than a message waits.
+        while "not_sent" in (answer := await client.ask([TOPIC, 3])):
+            pass
+        assert answer == {"seq": 2}
+    await wire.close()
+    await server.stop()
+
+
+SCENES = [
+    resumes_exactly,
+    stops_when_it_should,
+    comes_back_after_4100,
+    presents_its_key,
+    publishes_with_acks,
+    publishes_in_order_also_when_it_has_to_wait,
+    tells_what_was_not_sent,
+]
+
+
+async def a_dead_path_is_noticed() -> None:
+    """Where no pings can be sent, by the client's own questions."""
+    subscriber, _ = LANGUAGES["javascript"]
+    server = await Server.start()
+    await server.rest("POST", "/topics", {"name": TOPIC})
+    wire = await Wire.lay(server)
+    async with await Client.start(subscriber, wire.url, topic=TOPIC, client_id="s1", quiet_ms=200) as client:
+        await subscribed(server)
+        await server.publish(TOPIC, [1])
+        await client.events([1])
+        wire.stall()
+        before = wire.accepted
+        async with asyncio.timeout(30):
+            while wire.accepted == before:
+                await asyncio.sleep(0.01)
+        wire.flow()
+        await server.publish(TOPIC, [2])
+        await client.events([2])
+    await wire.close()
+    await server.stop()
+
+
+async def an_attempt_that_fails_with_an_error_alone_is_one() -> None:
+    program = await asyncio.create_subprocess_exec("node", str(HERE / "only_error.mjs"), stdout=asyncio.subprocess.PIPE)
+    told = (await soon(program.stdout.read())).decode()
+    assert await soon(program.wait()) == 0
+    assert told == "subscribed, published as 7, 4 sockets\n", told
+
+
+async def what_json_has_no_words_for_is_refused_at_once() -> None:
+    publisher = Publisher("ws://127.0.0.1:1/ws")
+    for payload in (float("nan"), float("inf")):
+        try:
+            await soon(publisher.publish(TOPIC, payload))
+        except ValueError:
+            continue
+        raise AssertionError("it was published")
 
 
 async def wrong_key_is_told_apart() -> None:
@@ -230,7 +317,14 @@ async def main() -> None:
             for scene in SCENES:
                 await scene(*programs)
                 print(f"{language}: {scene.__name__.replace('_', ' ')}", flush=True)
-        for check in (wrong_key_is_told_apart, snippets_do_what_they_say):
+        checks = (
+            wrong_key_is_told_apart,
+            a_dead_path_is_noticed,
+            an_attempt_that_fails_with_an_error_alone_is_one,
+            what_json_has_no_words_for_is_refused_at_once,
+            snippets_do_what_they_say,
+        )
+        for check in checks:
             await check()
             print(check.__name__.replace("_", " "), flush=True)
     finally:

@@ -1,20 +1,26 @@
 // Publishes through the JavaScript client each `[topic, payload]` of standard input and prints how it went, one JSON text
-// per line. Arguments: a URL and JSON options.
+// per line; of a list of them, all at once. Arguments: a URL and JSON options.
 import { createInterface } from "node:readline";
-import { Publisher, Refused, Unacknowledged } from "../../examples/browser/threadcast.js";
+import { NotSent, Publisher, Refused, Unacknowledged } from "../../examples/browser/threadcast.js";
 
 const [url, json] = process.argv.slice(2);
-const publisher = new Publisher(url, JSON.parse(json));
+const { timeout, ...options } = JSON.parse(json);
+const publisher = new Publisher(url, timeout === undefined ? options : { ...options, timeoutMs: timeout * 1000 });
+
+async function publish(message) {
+  try {
+    return { seq: await publisher.publish(...message) };
+  } catch (error) {
+    if (error instanceof Refused) return { refused: error.code };
+    if (error instanceof Unacknowledged) return { unacknowledged: error.id };
+    if (error instanceof NotSent) return { not_sent: error.id };
+    throw error;
+  }
+}
 
 for await (const line of createInterface({ input: process.stdin })) {
-  let told;
-  try {
-    told = { seq: await publisher.publish(...JSON.parse(line)) };
-  } catch (error) {
-    if (error instanceof Refused) told = { refused: error.code };
-    else if (error instanceof Unacknowledged) told = { unacknowledged: error.id };
-    else throw error;
-  }
+  const asked = JSON.parse(line);
+  const told = Array.isArray(asked[0]) ? await Promise.all(asked.map(publish)) : await publish(asked);
   console.log(JSON.stringify(told));
 }
 publisher.close();

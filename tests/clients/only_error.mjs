@@ -1,0 +1,43 @@
+// A WebSocket as node 22 has it, whose first attempt fails with an `error` and never with a `close`: both halves of the
+// JavaScript client must come back. Prints what they had, and ends.
+const sockets = [];
+
+globalThis.WebSocket = class extends EventTarget {
+  static OPEN = 1;
+  readyState = 0;
+
+  constructor() {
+    super();
+    sockets.push(this);
+    for (const kind of ["open", "message"]) this.addEventListener(kind, (event) => this[`on${kind}`]?.(event));
+    const isFirst = sockets.filter((socket) => socket.constructor === this.constructor).length <= 2;
+    setTimeout(() => this.dispatchEvent(new Event(isFirst ? "error" : "open")));
+  }
+
+  send(text) {
+    const { type, request_id } = JSON.parse(text);
+    const answer = { type: "ack", request_id, topic: "t", status: "ok", seq: 7, epoch: "e" };
+    if (type !== "ping") setTimeout(() => this.dispatchEvent(Object.assign(new Event("message"), { data: JSON.stringify(answer) })));
+  }
+
+  close() {
+    this.dispatchEvent(Object.assign(new Event("close"), { code: 1000, reason: "" }));
+  }
+};
+
+const { Publisher, subscribe } = await import("../../examples/browser/threadcast.js");
+const publisher = new Publisher("ws://t/ws");
+const published = publisher.publish("t", 1);
+await new Promise((resolve) => {
+  const subscription = subscribe("ws://t/ws", "t", {
+    onEvent: () => {},
+    onGap: () => {},
+    onConnection: (isConnected) => {
+      if (!isConnected) return;
+      setTimeout(() => subscription.close());
+      resolve();
+    },
+  });
+});
+console.log(`subscribed, published as ${await published}, ${sockets.length} sockets`);
+publisher.close();
