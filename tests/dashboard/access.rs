@@ -53,34 +53,41 @@ fn a_wrong_key_is_told_and_the_right_one_opens_everything() {
     page.expect_clean();
 }
 
-#[test]
-fn a_key_for_one_topic_may_tail_it_and_see_nothing_else() {
-    let file = KeysFile::new(&entry(
-        "reader",
-        "reader-secret",
-        r#"subscribe = ["orders"]"#,
-    ));
+/// The key that may do everything, as a field of a request.
+const BOSS: [(&str, &str); 1] = [("X-API-Key", "boss")];
+
+/// A key that may subscribe to `orders` and nothing else.
+fn reader() -> KeysFile {
+    let rights = r#"subscribe = ["orders"]"#;
+    KeysFile::new(&entry("reader", "reader-secret", rights))
+}
+
+/// A server with these keys, one that may do everything, and a topic.
+fn asking_for_keys(keys: Option<&KeysFile>, topic: &str) -> TestServer {
     let server = TestServer::with(|config| {
-        config.keys_file = Some(file.path().to_owned());
+        config.keys_file = keys.map(|keys| keys.path().to_owned());
         config.api_key = ApiKey::new("boss").ok();
     });
-    let fields = [("X-API-Key", "boss")];
+    let body = format!(r#"{{"name":"{topic}"}}"#);
     let mut http = server.http();
-    http.request("POST", "/topics", &fields, r#"{"name":"orders"}"#)
-        .expect(201);
+    http.request("POST", "/topics", &BOSS, &body).expect(201);
+    server
+}
+
+#[test]
+fn a_key_for_one_topic_may_tail_it_and_see_nothing_else() {
+    let keys = reader();
+    let server = asking_for_keys(Some(&keys), "orders");
     let mut page = Page::unopened(&server);
     page.open();
     give_key(&mut page, "reader-secret");
     page.await_text("#status", "limited by the key");
     page.await_true("!document.querySelector('#limited').hidden");
     page.tail("orders");
-    http.request(
-        "POST",
-        "/topics/orders/messages",
-        &fields,
-        r#"{"payload":1}"#,
-    )
-    .expect(201);
+    let body = r#"{"payload":1}"#;
+    let mut http = server.http();
+    http.request("POST", "/topics/orders/messages", &BOSS, body)
+        .expect(201);
     page.await_tailed(&[1]);
     page.fill("#tail-topic", "other");
     page.click("#tail-start");
@@ -90,19 +97,8 @@ fn a_key_for_one_topic_may_tail_it_and_see_nothing_else() {
 
 #[test]
 fn a_weaker_key_is_not_shown_what_a_stronger_one_was() {
-    let file = KeysFile::new(&entry(
-        "reader",
-        "reader-secret",
-        r#"subscribe = ["orders"]"#,
-    ));
-    let server = TestServer::with(|config| {
-        config.keys_file = Some(file.path().to_owned());
-        config.api_key = ApiKey::new("boss").ok();
-    });
-    let fields = [("X-API-Key", "boss")];
-    let mut http = server.http();
-    http.request("POST", "/topics", &fields, r#"{"name":"secret"}"#)
-        .expect(201);
+    let keys = reader();
+    let server = asking_for_keys(Some(&keys), "secret");
     let mut page = Page::unopened(&server);
     page.open();
     // As it is pasted.
@@ -120,11 +116,7 @@ fn a_weaker_key_is_not_shown_what_a_stronger_one_was() {
 
 #[test]
 fn a_tail_waits_for_a_key_and_goes_on_with_it() {
-    let server = TestServer::with(|config| config.api_key = ApiKey::new("boss").ok());
-    let fields = [("X-API-Key", "boss")];
-    let mut http = server.http();
-    http.request("POST", "/topics", &fields, r#"{"name":"orders"}"#)
-        .expect(201);
+    let server = asking_for_keys(None, "orders");
     let mut page = Page::unopened(&server);
     page.open();
     page.await_true("document.querySelector('#key-dialog')?.open === true");

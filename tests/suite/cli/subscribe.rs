@@ -105,20 +105,25 @@ fn time_that_is_up_is_success_unless_events_were_awaited() {
     assert!(end.err[0].contains("1 of the events"), "{end:?}");
 }
 
-#[test]
-fn a_reader_that_has_enough_is_success() {
-    let server = with_events(0);
-    let url = format!("ws://{}/ws", server.addr());
-    let program = env!("CARGO_BIN_EXE_threadcast");
-    // The shell's own status is that of the last; that of the first goes to standard error.
-    let script = format!("({program} sub orders --url {url}; echo ended with $? >&2) | head -n 1");
+/// `threadcast sub orders | head -n 1`. The shell's own status is that of the last; that of the first goes to standard
+/// error.
+fn until_the_first_line(server: &TestServer, flags: &str) -> Command {
+    let (program, addr) = (env!("CARGO_BIN_EXE_threadcast"), server.addr());
+    let sub = format!("{program} sub orders {flags} --url ws://{addr}/ws");
+    let script = format!("({sub}; echo ended with $? >&2) | head -n 1");
     let mut command = Command::new("sh");
     command
         .args(["-c", &script])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let shell = Program::start(&mut command);
+    command
+}
+
+#[test]
+fn a_reader_that_has_enough_is_success() {
+    let server = with_events(0);
+    let shell = Program::start(&mut until_the_first_line(&server, ""));
     server.await_subscribers("orders", 1);
     let mut publisher = server.ws();
     let mut number = 0;
@@ -137,17 +142,7 @@ fn a_reader_that_has_enough_is_success() {
 #[test]
 fn a_reader_that_has_enough_is_noticed_on_a_quiet_topic_too() {
     let server = with_events(3);
-    let url = format!("ws://{}/ws", server.addr());
-    let program = env!("CARGO_BIN_EXE_threadcast");
-    let script =
-        format!("({program} sub orders --last 3 --url {url}; echo ended with $? >&2) | head -n 1");
-    let mut command = Command::new("sh");
-    command
-        .args(["-c", &script])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let end = run(&mut command);
+    let end = run(&mut until_the_first_line(&server, "--last 3"));
     assert_eq!(
         (seqs(&end.out), end.err),
         (vec![1], vec!["ended with 0".to_owned()])
