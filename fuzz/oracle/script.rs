@@ -30,6 +30,18 @@ pub struct Script<'a> {
     pub requests_only: Option<usize>,
 }
 
+impl Script<'_> {
+    /// Whether these bytes go out somewhere, if need be over the border of two packets.
+    pub fn sends(&self, wanted: &[u8]) -> bool {
+        let sent = self.steps.iter().filter_map(|step| match step {
+            Step::Send(bytes) => Some(&**bytes),
+            _ => None,
+        });
+        let sent = sent.collect::<Vec<_>>().concat();
+        sent.windows(wanted.len()).any(|window| window == wanted)
+    }
+}
+
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 const TEXT: u8 = 0x81;
 
