@@ -25,4 +25,6 @@ pub(crate) use registry::{Broker, CreateError, TopicOptions};
 #[cfg(test)]
 pub(crate) use subscription::Nobody;
 pub(crate) use subscription::{Outlet, Subscription};
-pub(crate) use topic::{Opened, PublishError, Published, SubscribeError, Topic, TopicStats};
+pub(crate) use topic::{
+    MAX_PASSES, Opened, PublishError, Published, SubscribeError, Topic, TopicStats,
+};

@@ -21,7 +21,7 @@ use crate::sync::{
     Arc, AtomicBool, AtomicU64, AtomicUsize, Mutation, Ordering, RwLock, Weak, mutated,
 };
 
-pub(crate) use publishing::{PublishError, Published};
+pub(crate) use publishing::{MAX_PASSES, PublishError, Published};
 pub(crate) use view::TopicStats;
 
 /// What a topic was created with.

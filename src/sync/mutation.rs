@@ -19,6 +19,10 @@ pub(crate) enum Mutation {
     LoseTokenWhenFull,
     /// The one who fans out does not look again for events that came during its pass.
     LeaveWhatCameLate,
+    /// A publisher that has its own work to do forgets what others left to it.
+    ForgetUnfinished,
+    /// A publisher waits for its own peer with the events of others in its hands.
+    WaitUnfinished,
     /// A socket is written to under a topic's lock.
     SendUnderTopicLock,
     /// Replies are dropped while there is something unsent before them.

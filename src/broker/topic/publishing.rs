@@ -9,6 +9,9 @@ use crate::config::OverflowPolicy;
 use crate::protocol::{Message, Timestamp, encode_event};
 use crate::sync::{Arc, Mutation, Ordering, mutated};
 
+/// Passes after which a thread has done enough for the others that publish to a topic.
+pub(crate) const MAX_PASSES: usize = 8;
+
 /// Pieces that a fan-out offers to a subscriber; what is behind them is its writer's.
 const MAX_PIECES: usize = 4;
 
@@ -76,19 +79,44 @@ impl Topic {
 
     /// Offers everything published to every subscriber, unless another thread is about to. Called with no lock held.
     pub(crate) fn fan_out(&self, batch: &mut Batch) {
+        let mut unfinished = self.begin_fan_out(batch);
+        for _ in 1..MAX_PASSES {
+            if !unfinished {
+                return;
+            }
+            unfinished = self.continue_fan_out(batch);
+        }
+        if unfinished {
+            self.leave_to_writers();
+        }
+    }
+
+    /// The first pass of a fan-out. `true` when something was published meanwhile, by others, that nobody else will offer:
+    /// the caller must go on with [`Topic::continue_fan_out`] or [`Topic::leave_to_writers`] before it waits for anything.
+    #[must_use]
+    pub(crate) fn begin_fan_out(&self, batch: &mut Batch) -> bool {
+        self.fan_out.announce();
+        self.continue_fan_out(batch)
+    }
+
+    /// Another pass of a fan-out; returns what [`Topic::begin_fan_out`] does.
+    #[must_use]
+    pub(crate) fn continue_fan_out(&self, batch: &mut Batch) -> bool {
         let offer_all = || {
             self.fan_out
-                .run(|| self.is_behind(), || self.offer_all(batch))
+                .pass(|| self.is_behind(), || self.offer_all(batch))
         };
-        let done = catch_unwind(AssertUnwindSafe(offer_all));
-        if !matches!(done, Ok(true)) {
-            for subscription in self.subscribers().iter() {
-                subscription.leave_to_writer();
-            }
-        }
-        if let Err(panic) = done {
+        catch_unwind(AssertUnwindSafe(offer_all)).unwrap_or_else(|panic| {
             // The events, also those of other publishers, are in good hands.
-            resume_unwind(panic);
+            self.leave_to_writers();
+            resume_unwind(panic)
+        })
+    }
+
+    /// Ends a fan-out: whatever is not offered is left to the writers.
+    pub(crate) fn leave_to_writers(&self) {
+        for subscription in self.subscribers().iter() {
+            subscription.leave_to_writer();
         }
     }
 

@@ -6,7 +6,10 @@
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::scanner::FrameScanner;
 use crate::metrics::{Protocol, SharedMetrics};
@@ -61,6 +64,12 @@ impl Inbound {
         };
         inbound.watch();
         inbound
+    }
+
+    /// Whether [`Inbound::fill`] would not wait.
+    pub(super) fn has_arrived(&self) -> bool {
+        let mut polled = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+        poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
 
     /// Waits for bytes, at most `silence`, and at most until a begun message is `message_timeout` old.

@@ -129,15 +129,23 @@ impl Outbox {
         progress.into()
     }
 
-    /// Sends the reader's replies. Waits while the peer leaves too many unread; `false` once nothing more can be sent.
+    /// Sends the reader's replies, unless the peer leaves too many unread: `false`, and the reader must wait.
     pub(super) fn reply(&self, replies: &mut Vec<u8>) -> bool {
         let mut sending = self.sending.lock();
-        while sending.phase == Phase::Open && sending.unsent.len() > MAX_UNSENT_REPLIES_BYTES {
-            self.changed.wait(&mut sending);
+        if sending.holds_too_much() {
+            return false;
         }
         self.append(&mut sending, replies);
         replies.clear();
-        sending.phase == Phase::Open
+        true
+    }
+
+    /// Waits until the peer has read enough to be sent replies again, or never will.
+    pub(super) fn wait_until_read(&self) {
+        let mut sending = self.sending.lock();
+        while sending.holds_too_much() {
+            self.changed.wait(&mut sending);
+        }
     }
 
     /// Puts the notice that `write` appends behind what is unsent. Never waits; `write` may take a cursor's lock.

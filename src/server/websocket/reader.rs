@@ -110,7 +110,8 @@ impl Reader {
 
     /// All that was received has been done: flush, then wait for more.
     fn wait(&mut self) -> Option<EndReason> {
-        self.session.flush();
+        let inbound = self.socket.get_ref();
+        self.session.flush_until(|| inbound.has_arrived());
         if !self.connection.is_open() {
             return None;
         }

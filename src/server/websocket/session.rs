@@ -5,13 +5,14 @@ use std::time::Instant;
 use super::connection::Connection;
 use super::pace::PublishRate;
 use crate::broker::{
-    Batch, Broker, Opened, Outlet, PublishError, Published, SubscribeError, Subscription, Topic,
+    Batch, Broker, MAX_PASSES, Opened, Outlet, PublishError, Published, SubscribeError,
+    Subscription, Topic,
 };
 use crate::protocol::{
     Ack, ClientId, ErrorCode, Fault, Message, Request, RequestId, Subscribe, Timestamp, TopicName,
     parse_request, push_ack, push_error, push_gap, push_pong,
 };
-use crate::sync::{Arc, Weak};
+use crate::sync::{Arc, Mutation, Weak, mutated};
 
 /// Replies are sent at the latest when there are this many bytes of them.
 const MAX_HELD_REPLIES_BYTES: usize = 32 << 10;
@@ -33,7 +34,8 @@ pub(super) struct Session {
     replies: Vec<u8>,
     /// How many bytes of the replies are of requests that are done.
     replied: usize,
-    /// Topics with events that were not offered to their subscribers yet.
+    /// Topics with events that were not offered to their subscribers yet: its own, and such as others left to it. Flushed
+    /// before it waits for anything.
     unflushed: Vec<Unflushed>,
     batch: Batch,
     /// When the bytes that are being worked on arrived.
@@ -43,6 +45,8 @@ pub(super) struct Session {
 /// What a topic has to offer, and how much of it may be held back.
 struct Unflushed {
     topic: Arc<Topic>,
+    /// A fan-out has begun, and is not finished.
+    unfinished: bool,
     events: usize,
     bytes: usize,
     max_events: usize,
@@ -60,6 +64,7 @@ impl Unflushed {
             bytes: 0,
             max_events: worthwhile.min(topic.max_queue_size().div_ceil(2)),
             max_bytes: MAX_HELD_BYTES.min(topic.max_history_bytes() / 2),
+            unfinished: false,
             topic,
         }
     }
@@ -69,6 +74,15 @@ impl Unflushed {
         self.events += 1;
         self.bytes += event_bytes;
         self.events >= self.max_events || self.bytes >= self.max_bytes || self.topic.is_behind()
+    }
+
+    /// Offers what there is; `true` when others left more to it meanwhile.
+    fn offer(&self, batch: &mut Batch) -> bool {
+        if self.events > 0 {
+            self.topic.begin_fan_out(batch)
+        } else {
+            self.unfinished && self.topic.continue_fan_out(batch)
+        }
     }
 }
 
@@ -123,23 +137,61 @@ impl Session {
         self.bound_replies();
     }
 
-    /// Offers what was published to its subscribers, then sends the replies in one piece.
+    /// Offers what was published to its subscribers, then sends the replies in one piece. The thread may wait after that.
     pub(super) fn flush(&mut self) {
-        let mut published = false;
-        // One by one: after a panic the others are still there.
-        while let Some(unflushed) = self.unflushed.pop() {
-            if unflushed.events > 0 {
-                published = true;
-                unflushed.topic.fan_out(&mut self.batch);
-            }
-        }
-        if !self.replies.is_empty() {
-            self.replied = 0;
-            self.connection.outbox.reply(&mut self.replies);
-        }
-        if published {
+        self.flush_until(|| false);
+    }
+
+    /// Like [`Session::flush`], but as soon as there `is_work`, what others publish meanwhile is left for the next flush:
+    /// the thread must do that work, which may bring events for the same subscribers, and not wait.
+    pub(super) fn flush_until(&mut self, is_work: impl Fn() -> bool) {
+        let has_published = self.unflushed.iter().any(|unflushed| unflushed.events > 0);
+        self.offer();
+        self.send_replies();
+        if has_published {
             let latency = &self.broker.metrics().publish_latency;
             latency.observe_since(self.arrived.micros());
+        }
+        self.offer_on(is_work);
+    }
+
+    /// Offers each topic once, and keeps those with more to offer.
+    fn offer(&mut self) {
+        for at in (0..self.unflushed.len()).rev() {
+            // One by one: after a panic the others are still there.
+            let unflushed = self.unflushed.swap_remove(at);
+            if unflushed.offer(&mut self.batch) && !mutated(Mutation::ForgetUnfinished) {
+                self.unflushed.push(Unflushed {
+                    unfinished: true,
+                    ..Unflushed::new(unflushed.topic)
+                });
+            }
+        }
+    }
+
+    /// Offers on until there is nothing more, or there `is_work`.
+    fn offer_on(&mut self, is_work: impl Fn() -> bool) {
+        for _ in 1..MAX_PASSES {
+            if self.unflushed.is_empty() || is_work() {
+                return;
+            }
+            self.offer();
+        }
+        for unflushed in self.unflushed.drain(..) {
+            unflushed.topic.leave_to_writers();
+        }
+    }
+
+    fn send_replies(&mut self) {
+        if self.replies.is_empty() {
+            return;
+        }
+        self.replied = 0;
+        while !self.connection.outbox.reply(&mut self.replies) {
+            if !mutated(Mutation::WaitUnfinished) {
+                self.offer_on(|| false);
+            }
+            self.connection.outbox.wait_until_read();
         }
     }
 
@@ -215,7 +267,8 @@ impl Session {
                 Ok(published) => {
                     tracing::trace!(topic = name, seq = published.seq, "published");
                     if unflushed.add(published.event_bytes) {
-                        self.flush();
+                        // There may be more in what was received.
+                        self.flush_until(|| true);
                     }
                     return Ok(published);
                 }

@@ -2,11 +2,11 @@
 //!
 //! Threads: a publisher, a reader with more replies than the outbox takes of a peer that does not read, its writer; another client on
 //! the same topic. The publisher and the other client come to their end while the first peer reads nothing; once it reads, it hears every
-//! reply, in order.
+//! reply, in order. And a publisher whose peer does not read its acks keeps no events from others, its own or such as were left to it.
 
 use super::super::end::EndReason;
 use super::peer::{Heard, account, reached};
-use super::site::{Client, TOPIC, broker, config, ping, publisher, topic};
+use super::site::{Client, TOPIC, broker, config, ping, publish_text, publisher, topic};
 use super::socket::Takes;
 use super::{finds, holds};
 use crate::sync::thread;
@@ -50,6 +50,29 @@ fn pongs(heard: &[Heard]) -> Vec<&str> {
     heard.iter().filter_map(pong).collect()
 }
 
+/// Events that other publishers leave to one whose peer does not read its acks.
+fn a_stalled_publisher() {
+    let broker = broker(&config());
+    let topic = topic(&broker);
+    let mut other = Client::connect(&broker, 1, Takes::Everything);
+    other.subscribe("s");
+    let mut stalled = Client::connect(&broker, 2, Takes::Nothing);
+    let socket = stalled.socket.clone();
+    let publisher = publisher(&topic, 1);
+    let reader = thread::spawn(move || {
+        for n in 0..2 {
+            stalled.ask(&publish_text(&n.to_string()));
+        }
+        stalled
+    });
+    publisher.join().unwrap();
+    other.socket.wait_until(|heard| reached(heard, TOPIC) == 3);
+    socket.take(Takes::Some);
+    let stalled = reader.join().unwrap();
+    stalled.close();
+    other.close();
+}
+
 /// A reader that waits for its peer is woken when another thread gives the connection up.
 fn a_waiting_reader() {
     let broker = broker(&config());
@@ -69,6 +92,11 @@ fn replies_are_never_dropped_and_stop_nobody_else() {
 }
 
 #[test]
+fn a_publisher_that_waits_for_its_peer_keeps_nothing_from_others() {
+    holds(Time::Stands, a_stalled_publisher);
+}
+
+#[test]
 fn a_reader_that_waits_is_woken_by_the_end() {
     holds(Time::Stands, a_waiting_reader);
 }
@@ -85,5 +113,15 @@ fn a_writer_that_does_not_wake_the_reader_is_found() {
         &["deadlock"],
         Time::Stands,
         replies,
+    );
+}
+
+#[test]
+fn a_publisher_that_waits_with_the_events_of_others_is_found() {
+    finds(
+        Mutation::WaitUnfinished,
+        &["deadlock"],
+        Time::Stands,
+        a_stalled_publisher,
     );
 }

@@ -6,7 +6,8 @@
 
 use super::peer::reached;
 use super::site::{
-    Client, TOPIC, append, broker, config, create, publish, publisher, subscribe, topic,
+    Client, TOPIC, append, broker, config, create, publish, publish_text, publisher, subscribe,
+    topic,
 };
 use super::socket::Takes;
 use super::{finds, holds};
@@ -65,6 +66,26 @@ fn one_fan_out_for_two() {
     client.close();
 }
 
+/// Two connections that publish to a topic at once, and do more of their own before they go on with what the other left.
+fn a_fan_out_put_off() {
+    let broker = broker(&config());
+    let mut client = Client::connect(&broker, 1, Takes::Everything);
+    client.subscribe("s");
+    let publishers = [2, 3].map(|id| {
+        let mut publisher = Client::connect(&broker, id, Takes::Everything);
+        thread::spawn(move || {
+            publisher.session.text(&publish_text("first"));
+            publisher.session.flush_until(|| true);
+            publisher.ask(&publish_text("second"));
+            publisher
+        })
+    });
+    let publishers = publishers.map(|publisher| publisher.join().unwrap());
+    client.socket.wait_until(|heard| reached(heard, TOPIC) == 4);
+    publishers.into_iter().for_each(Client::close);
+    client.close();
+}
+
 #[test]
 fn no_wake_up_is_lost() {
     holds(Time::Stands, one_subscription);
@@ -78,6 +99,11 @@ fn no_wake_up_is_lost_when_the_channel_is_full() {
 #[test]
 fn no_event_is_left_between_two_publishers() {
     holds(Time::Stands, one_fan_out_for_two);
+}
+
+#[test]
+fn no_event_is_forgotten_by_a_publisher_with_work_of_its_own() {
+    holds(Time::Stands, a_fan_out_put_off);
 }
 
 #[test]
@@ -107,5 +133,15 @@ fn an_event_left_by_a_fan_out_is_found() {
         &["deadlock"],
         Time::Stands,
         one_fan_out_for_two,
+    );
+}
+
+#[test]
+fn a_fan_out_that_is_put_off_and_forgotten_is_found() {
+    finds(
+        Mutation::ForgetUnfinished,
+        &["deadlock"],
+        Time::Stands,
+        a_fan_out_put_off,
     );
 }

@@ -1,6 +1,6 @@
 //! What the outbox lock guards.
 
-use super::Unsent;
+use super::{MAX_UNSENT_REPLIES_BYTES, Unsent};
 use crate::broker::Progress;
 use crate::sync::{Mutation, mutated};
 
@@ -56,6 +56,11 @@ impl Sending {
         self.delivered += delivered;
         self.undelivered += undelivered;
         delivered
+    }
+
+    /// Whether the peer leaves so much unread that its reader must wait.
+    pub(super) fn holds_too_much(&self) -> bool {
+        self.phase == Phase::Open && self.unsent.len() > MAX_UNSENT_REPLIES_BYTES
     }
 
     pub(super) fn is_idle(&self) -> bool {
