@@ -1,16 +1,19 @@
 //! `threadcast pub`: one message, one message again and again, or one for each line of standard input.
 
 use std::collections::VecDeque;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use parking_lot::Mutex;
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 use threadcast::client::{self, Error, Pipeline, Published};
 
 use super::failure::Failure;
+use super::output;
 use super::reach::{Reach, failure};
 use super::value;
 
@@ -23,7 +26,8 @@ const EXAMPLES: &str = "Examples:
   generate | threadcast pub orders                    one JSON text per line
   threadcast pub ticks '1' --count 1000 --rate 50     the same, 50 times a second
 
-Exit codes: 0 all of it is in the topic, 1 something is not, 2 the command line is wrong.";
+Exit codes: 0 all of it is in the topic, 1 something is not, or a receipt that was asked for could not be
+written, 2 the command line is wrong.";
 
 /// What is published, and how often.
 #[derive(Debug, Clone, Args)]
@@ -71,8 +75,11 @@ pub(super) fn run(publish: &Publish) -> Result<(), Failure> {
         return Err(Failure::usage("--count: needs a PAYLOAD to repeat"));
     }
     let client = publish.reach.connect()?;
+    let unwritten = Unwritten::default();
+    let pipeline = client.pipeline(&publish.topic, WINDOW);
     let mut outlet = Outlet {
-        pipeline: publish.told(client.pipeline(&publish.topic, WINDOW)),
+        pipeline: publish.told(pipeline, Arc::clone(&unwritten)),
+        unwritten,
         pace: publish.rate.map(Pace::new),
         names: match (&given, publish.count) {
             (None, _) => Names::Lines(VecDeque::new()),
@@ -123,14 +130,18 @@ impl Publish {
     }
 
     /// The pipeline, with what is to be printed.
-    fn told(&self, pipeline: Pipeline) -> Pipeline {
+    fn told(&self, pipeline: Pipeline, unwritten: Unwritten) -> Pipeline {
         let topic = self.topic.clone();
         let receipt = move |published: &Published| {
             json!({"topic": topic, "seq": published.seq, "id": published.id, "ts": published.ts})
                 .to_string()
         };
-        // Whoever closed standard output does not want to know; the messages are published all the same.
-        let print = |line: String| drop(writeln!(io::stdout(), "{line}"));
+        // Whoever closed standard output does not want to know. The messages are published all the same.
+        let print = move |line: String| {
+            if let Err(failure) = output::print(line) {
+                unwritten.lock().get_or_insert(failure);
+            }
+        };
         match (self.json, self.verbose) {
             (true, _) => pipeline.on_published(move |_, published| print(receipt(published))),
             (_, true) => {
@@ -141,8 +152,12 @@ impl Publish {
     }
 }
 
+/// Why the first receipt that could not be written could not.
+type Unwritten = Arc<Mutex<Option<Failure>>>;
+
 struct Outlet {
     pipeline: Pipeline,
+    unwritten: Unwritten,
     pace: Option<Pace>,
     names: Names,
 }
@@ -189,10 +204,9 @@ impl Outlet {
     fn finish(self, sent: Result<(), Failure>) -> Result<(), Failure> {
         let finished = self.pipeline.finish();
         let finished = finished.map_err(|error| self.names.failed(error));
-        match (finished, sent) {
-            (Err(under_way), Err(last)) => Err(under_way.and(last)),
-            (finished, sent) => finished.map(drop).and(sent),
-        }
+        let failures = [finished.err(), sent.err(), self.unwritten.lock().take()];
+        let failure = failures.into_iter().flatten().reduce(Failure::and);
+        failure.map_or(Ok(()), Err)
     }
 }
 

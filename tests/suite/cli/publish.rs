@@ -264,3 +264,19 @@ fn a_place_on_the_command_line_wins_over_a_url_in_the_environment() {
         "{end:?}"
     );
 }
+
+#[test]
+fn a_receipt_that_cannot_be_written_is_told_and_everything_is_published_all_the_same() {
+    let server = TestServer::with_topic("orders");
+    for flag in ["--json", "--verbose"] {
+        let mut command = publish(&server, &["orders", "1", "--count", "3", flag]);
+        let full = std::fs::File::options().write(true).open("/dev/full");
+        let end = Program::start(command.stdout(full.expect("a device that is always full"))).end();
+        assert_eq!(end.code, Some(1), "{end:?}");
+        let [line] = &end.err[..] else {
+            panic!("{end:?}");
+        };
+        assert!(line.starts_with("threadcast: standard output: "), "{line}");
+    }
+    assert_eq!(payloads(&server).len(), 6);
+}
