@@ -6,6 +6,7 @@ To use it, copy this file next to your program. Needs Python 3.11 or newer and t
 import asyncio
 import itertools
 import json
+import logging
 import random
 import uuid
 from collections.abc import AsyncIterator
@@ -15,6 +16,9 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.protocol import State
+
+# What went wrong for a time, and when the next attempt is made.
+log = logging.getLogger("threadcast")
 
 FIRST_PAUSE_SECS = 0.5
 LONGEST_PAUSE_SECS = 30.0
@@ -115,11 +119,8 @@ async def subscribe(
                     pauses.reset()
                     if entry is not None:
                         yield entry
-        except _PassingError:
-            wanted = None
-        except (ConnectionClosed, InvalidHandshake, OSError, EOFError) as failure:
-            wanted = _pause_wanted(failure)
-        await pauses.wait(wanted)
+        except (_PassingError, ConnectionClosed, InvalidHandshake, OSError, EOFError) as failure:
+            await pauses.wait(failure)
 
 
 class Publisher:
@@ -194,7 +195,7 @@ class Publisher:
                     self._answers = {}
                     self._reader = asyncio.create_task(_take_answers(self._socket, self._answers))
                 except (InvalidHandshake, OSError, EOFError) as failure:
-                    await pauses.wait(_pause_wanted(failure))
+                    await pauses.wait(failure)
             return self._socket, self._answers
 
 
@@ -285,7 +286,7 @@ class _Books:
         # A server that was restarted has no topics until someone creates them again.
         forgotten = error["code"] == "TOPIC_NOT_FOUND" and self._acked_epoch is not None
         if forgotten or error["code"] in PASSING_ERRORS:
-            raise _PassingError
+            raise _PassingError(f"{error['code']}: {error['message']}")
         if error["code"] not in BEFORE_A_CLOSE:
             raise Stopped(error["code"], error["message"])
 
@@ -324,6 +325,9 @@ class _Pauses:
     def reset(self) -> None:
         self._next = FIRST_PAUSE_SECS
 
-    async def wait(self, wanted: float | None) -> None:
-        await asyncio.sleep(max(self._next * random.uniform(0.5, 1), wanted or 0))
+    async def wait(self, failure: Exception) -> None:
+        """Raises `Stopped` when waiting does not help."""
+        pause = max(self._next * random.uniform(0.5, 1), _pause_wanted(failure) or 0)
+        log.warning("%s; next attempt in %.1f s", str(failure) or type(failure).__name__, pause)
+        await asyncio.sleep(pause)
         self._next = min(self._next * 2, LONGEST_PAUSE_SECS)

@@ -3,13 +3,15 @@ and restarted servers. Run by `tests/clients/run`."""
 
 import asyncio
 import hashlib
+import logging
+import re
 import shutil
 import sys
 import tempfile
 from pathlib import Path
 
 from stage import ROOT, Client, Server, Wire, keys_file, soon
-from threadcast import Publisher
+from threadcast import Publisher, subscribe
 
 HERE = ROOT / "tests" / "clients"
 NODE = ["node", "--import", str(HERE / "websocket.mjs")]
@@ -259,6 +261,29 @@ async def what_json_has_no_words_for_is_refused_at_once() -> None:
         raise AssertionError("it was published")
 
 
+async def what_goes_wrong_for_a_time_is_logged() -> None:
+    told = asyncio.Queue()
+    handler = logging.Handler()
+    handler.emit = lambda record: told.put_nowait(record.getMessage())
+    log = logging.getLogger("threadcast")
+    log.addHandler(handler)
+    log.propagate = False
+    server = await Server.start()
+    wire = await Wire.lay(server)
+    wire.cut()
+    publisher = Publisher(wire.url, timeout=1)
+    for attempt in (anext(subscribe(wire.url, TOPIC)), publisher.publish(TOPIC, 1)):
+        attempt = asyncio.create_task(attempt)
+        line = await soon(told.get())
+        assert re.fullmatch(r"\S.*; next attempt in \d+\.\d s", line), line
+        attempt.cancel()
+        await asyncio.wait({attempt})
+    log.removeHandler(handler)
+    await publisher.close()
+    await wire.close()
+    await server.stop()
+
+
 async def wrong_key_is_told_apart() -> None:
     """Only outside of a browser, where the status of a refused handshake can be seen."""
     subscriber, publisher = LANGUAGES["python"]
@@ -322,6 +347,7 @@ async def main() -> None:
             a_dead_path_is_noticed,
             an_attempt_that_fails_with_an_error_alone_is_one,
             what_json_has_no_words_for_is_refused_at_once,
+            what_goes_wrong_for_a_time_is_logged,
             snippets_do_what_they_say,
         )
         for check in checks:
