@@ -1,8 +1,9 @@
 //! WebSocket connections (RFC 6455): a reader thread, a writer thread, and the outbox between them.
 //!
 //! In reading order: the [`reader`] takes messages out of the [`inbound`] bytes (which a [`scanner`] watches), the
-//! [`session`] does what they ask, the [`outbox`] sends, the [`writer`] sends what has to wait, and a [`connection`] is
-//! what publishers and takers-over see of it all. Nothing here parses JSON or knows what a log is.
+//! [`session`] does what they ask and offers what is [`unflushed`], the [`outbox`] sends, the [`writer`] sends what has
+//! to wait, and a [`connection`] is what publishers and takers-over see of it all. Nothing here parses JSON or knows
+//! what a log is.
 
 mod connection;
 mod end;
@@ -17,6 +18,7 @@ mod scanner;
 mod session;
 mod slow_log;
 pub(crate) mod subprotocol;
+mod unflushed;
 mod unsent;
 mod writer;
 

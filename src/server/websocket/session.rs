@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use super::connection::Connection;
 use super::pace::PublishRate;
+use super::unflushed::Unflushed;
 use crate::broker::{
-    Batch, Broker, MAX_PASSES, Opened, Outlet, PublishError, Published, SubscribeError,
-    Subscription, Topic,
+    Batch, Broker, Opened, Outlet, PublishError, Published, SubscribeError, Subscription, Topic,
 };
 use crate::protocol::{
     Ack, ClientId, ErrorCode, Fault, Message, Request, RequestId, Subscribe, Timestamp, TopicName,
@@ -17,14 +17,6 @@ use crate::sync::{Arc, Mutation, Weak, mutated};
 /// Replies are sent at the latest when there are this many bytes of them.
 const MAX_HELD_REPLIES_BYTES: usize = 32 << 10;
 
-/// A send takes about as long as eight publishes; below 256 events it is not worth sending earlier.
-const HELD_EVENTS_PER_SUBSCRIBER: usize = 8;
-const MIN_HELD_EVENTS: usize = 256;
-/// Well below a piece, so that what was held back is gathered at once.
-const MAX_HELD_BYTES: usize = 44 << 10;
-/// Topics with something to offer that are held back at once.
-const MAX_UNFLUSHED_TOPICS: usize = 64;
-
 pub(super) struct Session {
     connection: Arc<Connection>,
     broker: Arc<Broker>,
@@ -34,56 +26,10 @@ pub(super) struct Session {
     replies: Vec<u8>,
     /// How many bytes of the replies are of requests that are done.
     replied: usize,
-    /// Topics with events that were not offered to their subscribers yet: its own, and such as others left to it. Flushed
-    /// before it waits for anything.
-    unflushed: Vec<Unflushed>,
+    unflushed: Unflushed,
     batch: Batch,
     /// When the bytes that are being worked on arrived.
     arrived: Timestamp,
-}
-
-/// What a topic has to offer, and how much of it may be held back.
-struct Unflushed {
-    topic: Arc<Topic>,
-    /// A fan-out has begun, and is not finished.
-    unfinished: bool,
-    events: usize,
-    bytes: usize,
-    max_events: usize,
-    max_bytes: usize,
-}
-
-impl Unflushed {
-    /// At most half a queue is held back, by all publishers together, so that no subscriber loses an event to it, and no
-    /// more than can be gathered at once. Below that, as many events as take about as long to publish as to send on: so the subscribers of a busy
-    /// publisher work while it does, and a large audience is not sent to in small pieces.
-    fn new(topic: Arc<Topic>) -> Unflushed {
-        let worthwhile = MIN_HELD_EVENTS.max(HELD_EVENTS_PER_SUBSCRIBER * topic.subscriber_count());
-        Unflushed {
-            events: 0,
-            bytes: 0,
-            max_events: worthwhile.min(topic.max_queue_size().div_ceil(2)),
-            max_bytes: MAX_HELD_BYTES.min(topic.max_history_bytes() / 2),
-            unfinished: false,
-            topic,
-        }
-    }
-
-    /// `true` when it should be offered now.
-    fn add(&mut self, event_bytes: usize) -> bool {
-        self.events += 1;
-        self.bytes += event_bytes;
-        self.events >= self.max_events || self.bytes >= self.max_bytes || self.topic.is_behind()
-    }
-
-    /// Offers what there is; `true` when others left more to it meanwhile.
-    fn offer(&self, batch: &mut Batch) -> bool {
-        if self.events > 0 {
-            self.topic.begin_fan_out(batch)
-        } else {
-            self.unfinished && self.topic.continue_fan_out(batch)
-        }
-    }
 }
 
 impl Session {
@@ -100,7 +46,7 @@ impl Session {
             publish_rate: PublishRate::new(rate, Instant::now()),
             replies: Vec::new(),
             replied: 0,
-            unflushed: Vec::new(),
+            unflushed: Unflushed::default(),
             batch: Batch::default(),
             arrived: Timestamp::now(),
         }
@@ -145,41 +91,14 @@ impl Session {
     /// Like [`Session::flush`], but as soon as there `is_work`, what others publish meanwhile is left for the next flush:
     /// the thread must do that work, which may bring events for the same subscribers, and not wait.
     pub(super) fn flush_until(&mut self, is_work: impl Fn() -> bool) {
-        let has_published = self.unflushed.iter().any(|unflushed| unflushed.events > 0);
-        self.offer();
+        let has_published = self.unflushed.has_own();
+        self.unflushed.offer(&mut self.batch);
         self.send_replies();
         if has_published {
             let latency = &self.broker.metrics().publish_latency;
             latency.observe_since(self.arrived.micros());
         }
-        self.offer_on(is_work);
-    }
-
-    /// Offers each topic once, and keeps those with more to offer.
-    fn offer(&mut self) {
-        for at in (0..self.unflushed.len()).rev() {
-            // One by one: after a panic the others are still there.
-            let unflushed = self.unflushed.swap_remove(at);
-            if unflushed.offer(&mut self.batch) && !mutated(Mutation::ForgetUnfinished) {
-                self.unflushed.push(Unflushed {
-                    unfinished: true,
-                    ..Unflushed::new(unflushed.topic)
-                });
-            }
-        }
-    }
-
-    /// Offers on until there is nothing more, or there `is_work`.
-    fn offer_on(&mut self, is_work: impl Fn() -> bool) {
-        for _ in 1..MAX_PASSES {
-            if self.unflushed.is_empty() || is_work() {
-                return;
-            }
-            self.offer();
-        }
-        for unflushed in self.unflushed.drain(..) {
-            unflushed.topic.leave_to_writers();
-        }
+        self.unflushed.offer_on(&mut self.batch, is_work);
     }
 
     fn send_replies(&mut self) {
@@ -189,7 +108,7 @@ impl Session {
         self.replied = 0;
         while !self.connection.outbox.reply(&mut self.replies) {
             if !mutated(Mutation::WaitUnfinished) {
-                self.offer_on(|| false);
+                self.unflushed.offer_on(&mut self.batch, || false);
             }
             self.connection.outbox.wait_until_read();
         }
@@ -198,10 +117,7 @@ impl Session {
     /// After a panic: flushes what was done before the request in which it happened.
     pub(super) fn salvage(&mut self) {
         self.replies.truncate(self.replied);
-        for unflushed in &mut self.unflushed {
-            // It may have been about to count one.
-            unflushed.events += 1;
-        }
+        self.unflushed.suspect_all();
         self.flush();
     }
 
@@ -254,7 +170,7 @@ impl Session {
         if !self.connection.principal.may_publish(name) {
             return Err(Fault::may_not_publish(name));
         }
-        let mut at = self.unflushed(name)?;
+        let mut at = self.enter(name)?;
         if self.publish_rate.is_limited() && !self.publish_rate.allow(Instant::now()) {
             return Err(Fault::new(
                 ErrorCode::RateLimited,
@@ -262,47 +178,40 @@ impl Session {
             ));
         }
         loop {
-            let unflushed = &mut self.unflushed[at];
-            match unflushed.topic.try_publish(message, self.arrived) {
+            let topic = self.unflushed.topic(at);
+            match topic.try_publish(message, self.arrived) {
                 Ok(published) => {
                     tracing::trace!(topic = name, seq = published.seq, "published");
-                    if unflushed.add(published.event_bytes) {
+                    if self.unflushed.add(at, published.event_bytes) {
                         // There may be more in what was received.
                         self.flush_until(|| true);
                     }
                     return Ok(published);
                 }
                 Err(PublishError::ShuttingDown) => return Err(Fault::shutting_down()),
-                Err(PublishError::Deleted) => {
-                    self.unflushed.swap_remove(at);
-                }
+                Err(PublishError::Deleted) => self.unflushed.remove(at),
                 Err(PublishError::Full { event_bytes }) => {
-                    let topic = Arc::clone(&unflushed.topic);
+                    let topic = Arc::clone(topic);
                     self.flush();
                     topic.wait_for_room(event_bytes);
                 }
             }
             // It may have been deleted, or created anew; the look-up says so.
-            at = self.unflushed(name)?;
+            at = self.enter(name)?;
         }
     }
 
     /// Where the topic stands among those with events to offer. One that this session has just published to is not
     /// looked up again.
-    fn unflushed(&mut self, name: &str) -> Result<usize, Fault> {
-        if let Some(at) = self
-            .unflushed
-            .iter()
-            .position(|unflushed| unflushed.topic.name().as_str() == name)
-        {
+    fn enter(&mut self, name: &str) -> Result<usize, Fault> {
+        if let Some(at) = self.unflushed.find(name) {
             return Ok(at);
         }
         let topic = self.topic(name)?;
-        if self.unflushed.len() >= MAX_UNFLUSHED_TOPICS {
+        if self.unflushed.is_full() {
             self.flush();
         }
-        self.unflushed.push(Unflushed::new(topic));
-        Ok(self.unflushed.len() - 1)
+        Ok(self.unflushed.enter(topic))
     }
 
     fn topic(&self, name: &str) -> Result<Arc<Topic>, Fault> {
