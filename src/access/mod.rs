@@ -1,7 +1,7 @@
 //! Who may do what: keys, what each may do, and which of them are in force.
 //!
 //! In reading order: a [`digest`] stands for a secret, a [`key`] says what its holder may do (with [`pattern`]s of topic
-//! names), a [`file`] holds keys, [`guard`] tells a presented secret's [`principal`] and reads the file again.
+//! names), a [`mod@file`] holds keys, [`guard`] tells a presented secret's [`principal`] and reads the file again.
 //! [`new_key`] makes secrets up.
 //!
 //! Pure, but for reading the file and the random bytes of a new key. Knows no HTTP: how a secret is presented is the
