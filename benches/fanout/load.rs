@@ -1,4 +1,4 @@
-//! The load: one publisher and its subscribers on one epoll, in the calling thread.
+//! The load: publishers, in turn, and their subscribers on one epoll, in the calling thread.
 //! Sends as fast as a window allows or at a fixed pace, and takes the time of every delivery.
 
 use std::os::fd::AsFd;
@@ -16,14 +16,24 @@ use super::run::{Outcome, Run};
 use super::verify::Reading;
 
 const TICK_MILLIS: u16 = 250;
-const PUBLISHER: u64 = u64::MAX;
-const TIMER: u64 = u64::MAX - 1;
+/// Where the tokens of the publishers begin; below are the subscribers.
+const PUBLISHERS: u64 = 1 << 32;
+const TIMER: u64 = u64::MAX;
 
 /// A subscriber with its books.
 #[derive(Debug)]
 pub(crate) struct Subscriber {
     pub(crate) client: Client,
     pub(crate) reading: Reading,
+}
+
+/// A publisher with what its socket has not taken yet.
+#[derive(Debug)]
+struct Publisher {
+    client: Client,
+    unsent: Vec<u8>,
+    /// Whether the epoll tells when it can write again.
+    blocked: bool,
 }
 
 /// The clients of one topic. Several runs may follow each other.
@@ -33,10 +43,7 @@ pub(crate) struct Load {
     epoll: Epoll,
     clock: Instant,
     subscribers: Vec<Subscriber>,
-    publisher: Client,
-    unsent: Vec<u8>,
-    /// Whether the epoll tells when the publisher can write again.
-    blocked: bool,
+    publishers: Vec<Publisher>,
     published: u64,
     acked: u64,
     scratch: Vec<u8>,
@@ -45,22 +52,27 @@ pub(crate) struct Load {
 impl Load {
     pub(crate) fn new(
         topic: &str,
-        publisher: Client,
+        publishers: Vec<Client>,
         subscribers: Vec<Subscriber>,
     ) -> Result<Load, Failure> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         for (index, subscriber) in subscribers.iter().enumerate() {
             watch(&epoll, &subscriber.client, index as u64)?;
         }
-        watch(&epoll, &publisher, PUBLISHER)?;
+        for (index, publisher) in publishers.iter().enumerate() {
+            watch(&epoll, publisher, PUBLISHERS + index as u64)?;
+        }
+        let publishers = publishers.into_iter().map(|client| Publisher {
+            client,
+            unsent: Vec::new(),
+            blocked: false,
+        });
         Ok(Load {
             topic: topic.to_owned(),
             epoll,
             clock: Instant::now(),
             subscribers,
-            publisher,
-            unsent: Vec::new(),
-            blocked: false,
+            publishers: publishers.collect(),
             published: 0,
             acked: 0,
             scratch: vec![0; 256 << 10],
@@ -91,7 +103,7 @@ impl Load {
                 match (event.data(), &timer) {
                     // Read, or it would not go on.
                     (TIMER, Some(timer)) => timer.wait()?,
-                    (PUBLISHER, _) => self.read_acks()?,
+                    (token @ PUBLISHERS.., _) => self.read_acks((token - PUBLISHERS) as usize)?,
                     (index, _) => self.read_events(index as usize, &mut run)?,
                 }
             }
@@ -124,9 +136,11 @@ impl Load {
             }
         };
         while self.published < due {
+            let publisher = self.published as usize % self.publishers.len();
             self.published += 1;
             let now = self.clock.elapsed().as_nanos() as u64;
-            run.template.append(self.published, now, &mut self.unsent);
+            let unsent = &mut self.publishers[publisher].unsent;
+            run.template.append(self.published, now, unsent);
         }
     }
 
@@ -137,18 +151,8 @@ impl Load {
     }
 
     fn flush(&mut self) -> Result<(), Failure> {
-        if self.unsent.is_empty() {
-            return Ok(());
-        }
-        let written = self.publisher.write_some(&self.unsent)?;
-        self.unsent.drain(..written);
-        let blocked = !self.unsent.is_empty();
-        if blocked != self.blocked {
-            self.blocked = blocked;
-            let mut wanted = EpollFlags::EPOLLIN;
-            wanted.set(EpollFlags::EPOLLOUT, blocked);
-            let mut interest = EpollEvent::new(wanted, PUBLISHER);
-            self.epoll.modify(&self.publisher, &mut interest)?;
+        for (token, publisher) in (PUBLISHERS..).zip(&mut self.publishers) {
+            publisher.flush(&self.epoll, token)?;
         }
         Ok(())
     }
@@ -161,15 +165,34 @@ impl Load {
         })
     }
 
-    fn read_acks(&mut self) -> Result<(), Failure> {
+    fn read_acks(&mut self, publisher: usize) -> Result<(), Failure> {
         let acked = &mut self.acked;
-        self.publisher.read_frames(&mut self.scratch, &mut |frame| {
+        let client = &mut self.publishers[publisher].client;
+        client.read_frames(&mut self.scratch, &mut |frame| {
             if !frame.starts_with(br#"{"type":"ack""#) {
                 return Err(format!("no ack: {}", String::from_utf8_lossy(frame)).into());
             }
             *acked += 1;
             Ok(())
         })
+    }
+}
+
+impl Publisher {
+    fn flush(&mut self, epoll: &Epoll, token: u64) -> Result<(), Failure> {
+        if self.unsent.is_empty() {
+            return Ok(());
+        }
+        let written = self.client.write_some(&self.unsent)?;
+        self.unsent.drain(..written);
+        let blocked = !self.unsent.is_empty();
+        if blocked != self.blocked {
+            self.blocked = blocked;
+            let mut wanted = EpollFlags::EPOLLIN;
+            wanted.set(EpollFlags::EPOLLOUT, blocked);
+            epoll.modify(&self.client, &mut EpollEvent::new(wanted, token))?;
+        }
+        Ok(())
     }
 }
 

@@ -25,6 +25,8 @@ pub(crate) struct Options {
 pub(crate) enum SceneName {
     /// 1 publisher, 100 subscribers, as fast as 64 events in flight allow
     Throughput,
+    /// 4 publishers, 100 subscribers, as fast as 64 events in flight allow
+    Publishers,
     /// 1 publisher, 1000 subscribers, 50 events a second
     Wide,
     /// 1 publisher, 1 subscriber, 2000 events a second

@@ -26,26 +26,12 @@ pub(crate) fn run(scene: SceneName, options: &Options) -> Result<(), Failure> {
     let quick = options.quick;
     let pick = |full: u64, small: u64| if quick { small } else { full };
     match scene {
-        SceneName::Throughput => fan_out(
-            "1 → 100, window 64",
-            100,
-            pick(40_000, 1_000),
-            Pace::Window(64),
-        ),
-        SceneName::Wide if quick => fan_out("1 → 200, 50/s", 200, 25, Pace::PerSecond(50)),
-        SceneName::Wide => fan_out("1 → 1000, 50/s", 1000, 250, Pace::PerSecond(50)),
-        SceneName::Latency => fan_out(
-            "1 → 1, 2000/s",
-            1,
-            pick(10_000, 1_000),
-            Pace::PerSecond(2000),
-        ),
-        SceneName::Pipeline => fan_out(
-            "1 → 1, window 256",
-            1,
-            pick(300_000, 10_000),
-            Pace::Window(256),
-        ),
+        SceneName::Throughput => fan_out(1, 100, pick(40_000, 1_000), Pace::Window(64)),
+        SceneName::Publishers => fan_out(4, 100, pick(40_000, 1_000), Pace::Window(64)),
+        SceneName::Wide if quick => fan_out(1, 200, 25, Pace::PerSecond(50)),
+        SceneName::Wide => fan_out(1, 1000, 250, Pace::PerSecond(50)),
+        SceneName::Latency => fan_out(1, 1, pick(10_000, 1_000), Pace::PerSecond(2000)),
+        SceneName::Pipeline => fan_out(1, 1, pick(300_000, 10_000), Pace::Window(256)),
         SceneName::Held => held(if quick {
             500.min(options.held)
         } else {
@@ -55,16 +41,22 @@ pub(crate) fn run(scene: SceneName, options: &Options) -> Result<(), Failure> {
     }
 }
 
-fn fan_out(what: &str, subscribers: usize, messages: u64, pace: Pace) -> Result<(), Failure> {
+fn fan_out(
+    publishers: usize,
+    subscribers: usize,
+    messages: u64,
+    pace: Pace,
+) -> Result<(), Failure> {
     let server = ServerProcess::start(&[("PUBSUB_MAX_QUEUE_SIZE", queue_size(pace))])?;
-    let mut load = open_load(&server, subscribers)?;
+    let mut load = open_load(&server, publishers, subscribers)?;
     let plan = Plan {
         messages,
         payload_bytes: PAYLOAD_BYTES,
         pace,
     };
     let measured = Measured::take(&server, &mut load, &plan)?;
-    report::print_line(what, &measured);
+    let what = format!("{publishers} → {subscribers}, {pace}");
+    report::print_line(&what, &measured);
     drop(load);
     server.stop()
 }
@@ -85,7 +77,7 @@ fn held(wanted: u32) -> Result<(), Failure> {
     }
     let server = ServerProcess::start(&[])?;
     let before = server.resident_bytes()?;
-    let mut load = open_load(&server, subscribers as usize)?;
+    let mut load = open_load(&server, 1, subscribers as usize)?;
     let open = server.resident_bytes()?;
     let plan = Plan {
         messages: 5,

@@ -47,12 +47,13 @@ pub(crate) fn run(quick: bool) -> Result<(), Failure> {
 /// One measurement; returns the p99 of the readers.
 fn beside(readers: usize, stalled: usize, plan: &Plan) -> Result<f64, Failure> {
     let server = ServerProcess::start(&[("PUBSUB_WRITE_TIMEOUT_SECS", "600".to_owned())])?;
-    let mut load = open_load(&server, readers)?;
+    let mut load = open_load(&server, 1, readers)?;
     let mut idle = (0..stalled)
         .map(|index| {
             subscribe(
                 &server,
                 &format!("stalled-{index}"),
+                1,
                 Some(RECEIVE_BUFFER_BYTES),
             )
         })

@@ -1,4 +1,4 @@
-//! From the frames of one subscriber to its ledger. A frame that breaks the order ends the run.
+//! From the frames of one subscriber to its ledgers. A frame that breaks the order ends the run.
 
 use serde_json::Value;
 
@@ -15,24 +15,30 @@ pub(crate) enum Entry {
     Gap { events: u64 },
 }
 
-/// The ledger of one subscriber, and where its frames have their numbers.
+/// The ledgers of one subscriber, and where its frames have their numbers.
+///
+/// Message `n` comes from publisher `n % publishers`: only what one of them sends has an order.
 #[derive(Debug)]
 pub(crate) struct Reading {
-    ledger: Ledger,
+    /// One for each publisher, which counts its messages from 1.
+    ledgers: Vec<Ledger>,
     mark_at: usize,
 }
 
 impl Reading {
-    pub(crate) fn new() -> Reading {
+    pub(crate) fn of(publishers: usize) -> Reading {
         Reading {
-            ledger: Ledger::new(),
+            ledgers: (0..publishers).map(|_| Ledger::new()).collect(),
             mark_at: 0,
         }
     }
 
-    /// Messages that this subscriber has received or been told about.
+    /// The newest message up to which this subscriber has received, or been told about, all.
     pub(crate) fn accounted(&self) -> u64 {
-        self.ledger.accounted()
+        let publishers = self.ledgers.len() as u64;
+        let missing = (1..).zip(&self.ledgers);
+        let missing = missing.map(|(first, ledger)| first + ledger.accounted() * publishers);
+        missing.min().unwrap_or(1) - 1
     }
 
     /// Enters one frame; fails when an event is missing, repeated or out of order.
@@ -40,7 +46,10 @@ impl Reading {
         let Some((sent_nanos, number)) = self.event(frame) else {
             return self.enter_gap(frame);
         };
-        self.ledger.enter(number)?;
+        let before = number.checked_sub(1).ok_or("a message without a number")?;
+        let publishers = self.ledgers.len() as u64;
+        let publisher = (before % publishers) as usize;
+        self.ledgers[publisher].enter(before / publishers + 1)?;
         Ok(Entry::Event { sent_nanos })
     }
 
@@ -61,7 +70,11 @@ impl Reading {
         let (Some(from), Some(to)) = (gap["from_seq"].as_u64(), gap["to_seq"].as_u64()) else {
             return Err(unexpected().into());
         };
-        let events = self.ledger.enter_gap(from, to)?;
+        // The numbers of a topic are those of its messages where one publisher sends them all.
+        let [ledger] = &mut self.ledgers[..] else {
+            return Err(unexpected().into());
+        };
+        let events = ledger.enter_gap(from, to)?;
         if gap["count"] != events {
             return Err(unexpected().into());
         }
