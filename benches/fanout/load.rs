@@ -144,7 +144,7 @@ impl Load {
         }
     }
 
-    /// The newest message that has been acked and has reached every subscriber.
+    /// Up to which message all have reached every subscriber, or how many have been acked, if that is less.
     fn slowest(&self) -> u64 {
         let accounted = self.subscribers.iter().map(|one| one.reading.accounted());
         accounted.min().unwrap_or(self.acked).min(self.acked)

@@ -17,7 +17,7 @@ pub(crate) enum Entry {
 
 /// The ledgers of one subscriber, and where its frames have their numbers.
 ///
-/// Message `n` comes from publisher `n % publishers`: only what one of them sends has an order.
+/// The publishers take turns, from message 1: only what one of them sends has an order.
 #[derive(Debug)]
 pub(crate) struct Reading {
     /// One for each publisher, which counts its messages from 1.

@@ -81,10 +81,7 @@ impl Topic {
     pub(crate) fn fan_out(&self, batch: &mut Batch) {
         let mut unfinished = self.begin_fan_out(batch);
         for _ in 1..MAX_PASSES {
-            if !unfinished {
-                return;
-            }
-            unfinished = self.continue_fan_out(batch);
+            unfinished = unfinished && self.continue_fan_out(batch);
         }
         if unfinished {
             self.leave_to_writers();
