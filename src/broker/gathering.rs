@@ -90,12 +90,10 @@ impl Gathering<'_> {
         self.copy(log, live_from);
     }
 
-    /// The part behind it: at most a queue's worth of the newest.
+    /// The part behind it: at most a queue's worth of the newest that was offered, and all that was not.
     fn live(&mut self, log: &Log, end: u64) {
         let topic = self.subscription.topic();
-        let queue = topic.max_queue_size() as u64;
-        let kept = (log.first_seq() - 1).max(log.head().saturating_sub(queue));
-        let kept = kept.min(end);
+        let kept = (log.first_seq() - 1).max(topic.queue_start()).min(end);
         if self.after < kept {
             if topic.overflow() != OverflowPolicy::DropOldest {
                 self.progress.overflowed = true;

@@ -99,7 +99,8 @@ impl Ledger {
             let next = by_size.peek().map_or(0, |(size, _)| *size);
             let excess = self.bytes().saturating_sub(target);
             let left = alive[at].evict(next.min(size.saturating_sub(1)), excess);
-            if left > 0 {
+            // Of a topic that cannot spare more for now, nothing more is asked.
+            if 0 < left && left < size {
                 by_size.push((left, at));
             }
         }

@@ -50,8 +50,8 @@ impl Log {
         self.bytes
     }
 
-    /// Appends the event numbered `head + 1` and evicts what is over the bounds.
-    pub(super) fn append(&mut self, event: EventFrame) {
+    /// Appends the event numbered `head + 1` and evicts what is over the bounds, but nothing behind `evictable`.
+    pub(super) fn append(&mut self, event: EventFrame, evictable: u64) {
         self.head += 1;
         self.bytes += event.bytes().len();
         self.events.push_back(event);
@@ -59,17 +59,27 @@ impl Log {
         while self.events.len() > retained
             || (self.bytes > self.bounds.bytes && self.events.len() > 1)
         {
-            self.evict_oldest();
+            if !self.evict_oldest(evictable) {
+                break;
+            }
         }
     }
 
-    /// Drops the oldest event; `false` when there is none.
-    pub(super) fn evict_oldest(&mut self) -> bool {
+    /// Drops the oldest event; `false` when there is none, or the oldest is behind `evictable`.
+    pub(super) fn evict_oldest(&mut self, evictable: u64) -> bool {
+        if self.first_seq() > evictable {
+            return false;
+        }
         let Some(oldest) = self.events.pop_front() else {
             return false;
         };
         self.bytes -= oldest.bytes().len();
         true
+    }
+
+    /// Bytes of the retained events behind a position.
+    pub(super) fn bytes_after(&self, seq: u64) -> usize {
+        self.after(seq).map(|event| event.bytes().len()).sum()
     }
 
     /// The newest seq that appending an event of this many bytes would evict for the byte bound; 0 if none.
@@ -88,12 +98,12 @@ impl Log {
 
     /// The oldest seq a replay may start with; one past the head when there is no history.
     pub(super) fn history_start(&self) -> u64 {
-        if self.bytes > self.bounds.bytes {
-            // Only the newest event is here, and it alone is over the bound: it is delivered, but no history.
-            return self.head + 1;
-        }
+        let within_size = (self.head + 1).saturating_sub(self.bounds.history_size as u64);
+        // Events that may not be evicted yet, or a newest one that is alone, may be over the bound: they are delivered,
+        // but no history.
         self.first_seq()
-            .max((self.head + 1).saturating_sub(self.bounds.history_size as u64))
+            .max(self.eviction_horizon(0) + 1)
+            .max(within_size)
     }
 
     /// The retained events behind a position, oldest first.
@@ -129,9 +139,9 @@ mod tests {
             max_queue_size: 5,
             bytes: 10,
         });
-        log.append(event(1, 0));
+        log.append(event(1, 0), u64::MAX);
         assert_eq!((log.first_seq(), log.history_start()), (1, 2));
-        log.append(event(2, 0));
+        log.append(event(2, 0), u64::MAX);
         assert_eq!(
             (log.first_seq(), log.history_start(), log.after(0).count()),
             (2, 3, 1)
@@ -151,7 +161,7 @@ mod tests {
                 let frame = event(i as u64 + 1, *pad);
                 let size = frame.bytes().len();
                 let horizon = log.eviction_horizon(size);
-                log.append(frame);
+                log.append(frame, u64::MAX);
                 prop_assert!(log.first_seq() > horizon.min(i as u64));
                 model.push(size);
                 let kept = model.len() + 1 - log.first_seq() as usize;
@@ -160,7 +170,7 @@ mod tests {
                 prop_assert!(kept == 1 || kept_bytes <= bytes);
                 prop_assert_eq!(log.bytes(), kept_bytes);
             }
-            for _ in 0..evictions { log.evict_oldest(); }
+            for _ in 0..evictions { log.evict_oldest(u64::MAX); }
             prop_assert_eq!(log.head(), pads.len() as u64);
             let in_history = log.head() + 1 - log.history_start();
             prop_assert!(in_history as usize <= history_size);

@@ -1,30 +1,32 @@
 //! Topics, their logs, and who reads them. All locks over shared state live here; no sockets, no HTTP, no WebSocket.
 //!
 //! In reading order: [`log`] numbers and keeps events; [`topic`] guards one log and its subscribers; a
-//! [`subscription`] is a cursor into the log; [`room`] makes publishers wait under the `block` policy; [`ledger`]
-//! keeps the totals and the global byte budget; [`registry`] names the topics.
+//! [`subscription`] is a cursor into the log; [`fan_out`] offers what was published to all of them; the
+//! [`gate`] makes publishers wait where there is no room; [`ledger`] keeps the totals and the global byte budget;
+//! [`registry`] names the topics.
 //!
-//! Lock order: registry → topic; subscription cursor → topic; ledger → topic. Nothing is taken under a topic's lock.
+//! Lock order: registry → topic; subscription cursor → gate → topic; ledger → topic. Nothing is taken under a topic's lock.
 
 mod fan_out;
+mod gate;
 mod gathering;
 mod history;
 mod ledger;
 mod log;
 mod piece;
 mod registry;
-mod room;
 mod roster;
 mod subscription;
 mod topic;
 
+pub(crate) use fan_out::MAX_ROUNDS;
 pub(crate) use gathering::Progress;
 pub(crate) use history::{HistoryError, HistoryPage};
 pub(crate) use piece::{Batch, Piece};
 pub(crate) use registry::{Broker, CreateError, TopicOptions};
 #[cfg(test)]
 pub(crate) use subscription::Nobody;
-pub(crate) use subscription::{Outlet, Subscription};
+pub(crate) use subscription::{Meeting, Offer, Outlet, Subscription};
 pub(crate) use topic::{
-    MAX_PASSES, Opened, PublishError, Published, SubscribeError, Topic, TopicStats,
+    Opened, Place, PublishError, Published, SubscribeError, Topic, TopicStats, WaitError,
 };

@@ -155,6 +155,7 @@ impl Broker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::{Batch, PublishError};
     use crate::protocol::{Message, Timestamp};
     use serde_json::value::RawValue;
     use std::thread;
@@ -170,7 +171,13 @@ mod tests {
             let topic = broker.create_topic(name, &TopicOptions::default()).unwrap();
             thread::scope(|scope| {
                 for _ in 0..4 {
-                    scope.spawn(|| while topic.try_publish(&message, Timestamp::now()).is_ok() {});
+                    scope.spawn(|| {
+                        let mut published = topic.try_publish(&message, Timestamp::now(), None);
+                        while !matches!(published, Err(PublishError::ShuttingDown)) {
+                            topic.fan_out(&mut Batch::default());
+                            published = topic.try_publish(&message, Timestamp::now(), None);
+                        }
+                    });
                 }
                 while topic.head() < 20 {
                     thread::yield_now();

@@ -1,16 +1,20 @@
 //! A subscription: a cursor into a topic's log, and the connection that wants the events.
 
+use std::time::Instant;
+
 use super::gathering::{Progress, gather};
 use super::piece::{Batch, Piece};
 use super::topic::Topic;
+use crate::config::OverflowPolicy;
 use crate::protocol::ClientId;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutation, Mutex, Ordering, Weak, mutated};
 
 /// What a subscription needs of its connection. The broker calls it with no lock held.
 pub(crate) trait Outlet: Send + Sync {
-    /// Events are waiting: deliver a piece of them now if that does not block, or see to it that another thread does.
-    /// `true` when there is more, which the caller must offer or leave to the writer.
-    fn offer(&self, subscription: &Arc<Subscription>, batch: &mut Batch) -> bool;
+    /// Events are waiting: deliver a piece of them now, as far as the socket takes it; what it refuses is left to another
+    /// thread. Never waits for the peer.
+    fn offer(&self, subscription: &Arc<Subscription>, batch: &mut Batch, meeting: Meeting)
+    -> Offer;
 
     /// Events are waiting that this thread will not deliver: see to it that another one does.
     fn leave_to_writer(&self, subscription: &Arc<Subscription>);
@@ -23,6 +27,27 @@ pub(crate) trait Outlet: Send + Sync {
 
     /// The connection ends, or has ended. Takes no lock: it is asked under a topic's.
     fn is_over(&self) -> bool;
+
+    /// Whether the peer has taken anything of what the socket had refused at first since this moment.
+    fn has_taken_since(&self, moment: Instant) -> bool;
+}
+
+/// What to do where another thread sends on the same connection just now, which takes a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Meeting {
+    Pass,
+    Wait,
+}
+
+/// What came of offering a subscription's events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Offer {
+    /// The socket took everything, or refused to take more, and the rest is with the writer; or the connection ends.
+    Done,
+    /// There is more, and the socket takes it: the caller must offer it or leave it to the writer.
+    More,
+    /// Another thread sends on the connection just now: the caller must offer again or leave it to the writer.
+    Busy,
 }
 
 /// One client's interest in one topic.
@@ -40,6 +65,8 @@ pub(crate) struct Subscription {
     superseded_at: AtomicU64,
     /// Whether the writer thread has been told of this subscription and has not yet looked.
     token: AtomicBool,
+    /// How many publishers had come to the topic's gate when the cursor last moved. Only kept under the `block` policy.
+    moved_at: AtomicU64,
     /// Events skipped for slowness, for observers.
     dropped: AtomicU64,
 }
@@ -49,15 +76,7 @@ struct Cursor {
     after: u64,
     /// The topic's head when the subscription began: up to here it is a replay, which no queue bound cuts.
     live_from: u64,
-    phase: Phase,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// Registered, but its ack is not on its way yet: nothing may be sent.
-    Opening,
-    Live,
-    Ended,
+    ended: bool,
 }
 
 /// Where a subscription ended.
@@ -78,14 +97,15 @@ impl Subscription {
         live_from: u64,
     ) -> Self {
         Subscription {
-            topic,
-            client_id,
-            outlet,
             cursor: Mutex::new(Cursor {
                 after,
                 live_from,
-                phase: Phase::Opening,
+                ended: false,
             }),
+            moved_at: AtomicU64::new(topic.gate.tickets()),
+            topic,
+            client_id,
+            outlet,
             position: AtomicU64::new(live_from),
             superseded_at: AtomicU64::new(u64::MAX),
             token: AtomicBool::new(false),
@@ -101,16 +121,24 @@ impl Subscription {
         &self.client_id
     }
 
-    /// See [`Outlet::offer`].
-    pub(super) fn offer(self: &Arc<Self>, batch: &mut Batch) -> bool {
-        self.outlet
-            .upgrade()
-            .is_some_and(|outlet| outlet.offer(self, batch))
+    /// See [`Outlet::offer`]. Meets nobody: passes by where another thread sends.
+    pub(super) fn offer(self: &Arc<Self>, batch: &mut Batch) -> Offer {
+        self.offer_or(batch, Meeting::Pass)
+    }
+
+    /// See [`Outlet::offer`]. Waits for another thread that sends.
+    pub(super) fn offer_waiting(self: &Arc<Self>, batch: &mut Batch) -> Offer {
+        self.offer_or(batch, Meeting::Wait)
+    }
+
+    fn offer_or(self: &Arc<Self>, batch: &mut Batch, meeting: Meeting) -> Offer {
+        let outlet = self.outlet.upgrade();
+        outlet.map_or(Offer::Done, |outlet| outlet.offer(self, batch, meeting))
     }
 
     /// Offers one piece, and leaves what is behind it to the writer.
     pub(crate) fn offer_one(self: &Arc<Self>, batch: &mut Batch) {
-        if self.offer(batch) {
+        if self.offer(batch) != Offer::Done {
             self.leave_to_writer();
         }
     }
@@ -155,31 +183,19 @@ impl Subscription {
         head.min(self.superseded_at.load(Ordering::Acquire))
     }
 
-    /// The ack is on its way: events may follow. Returns its position if it has ended in the meantime.
-    pub(crate) fn go_live(&self) -> Option<u64> {
-        let mut cursor = self.cursor.lock();
-        if cursor.phase == Phase::Ended {
-            return Some(cursor.after);
-        }
-        cursor.phase = Phase::Live;
-        None
-    }
-
-    /// Ends the subscription for another one, like [`Subscription::end`]. `None`, too, if its ack is not on its way
-    /// yet: nothing may be told before that, and [`Subscription::go_live`] returns the position.
-    pub(crate) fn end_for_another(&self) -> Option<u64> {
-        let mut cursor = self.cursor.lock();
-        let was_live = cursor.phase == Phase::Live;
-        if cursor.phase != Phase::Ended {
-            self.finish(&mut cursor);
-        }
-        was_live.then_some(cursor.after)
+    /// Whether anything of it was taken since this moment, at which a publisher came to the gate with this ticket.
+    pub(super) fn has_progressed(&self, ticket: u64, moment: Instant) -> bool {
+        self.moved_at.load(Ordering::SeqCst) >= ticket
+            || self
+                .outlet
+                .upgrade()
+                .is_some_and(|outlet| outlet.has_taken_since(moment))
     }
 
     /// Ends the subscription and says where; `None` if it had ended already. Nothing is gathered after.
     pub(crate) fn end(&self) -> Option<End> {
         let mut cursor = self.cursor.lock();
-        if cursor.phase == Phase::Ended {
+        if cursor.ended {
             return None;
         }
         let pending = self.pending_behind(&cursor);
@@ -224,7 +240,7 @@ impl Subscription {
     }
 
     fn pending_behind(&self, cursor: &Cursor) -> u64 {
-        if cursor.phase == Phase::Ended {
+        if cursor.ended {
             0
         } else {
             self.end_of(self.topic.head()).saturating_sub(cursor.after)
@@ -247,7 +263,7 @@ impl Subscription {
     /// Takes the events of a batch if it goes on exactly where this subscription stands.
     pub(crate) fn take(&self, batch: &Batch) -> Option<Progress> {
         let mut cursor = self.cursor.lock();
-        let fits = cursor.phase == Phase::Live
+        let fits = !cursor.ended
             && batch.after < batch.upto
             && (cursor.after == batch.after || mutated(Mutation::TakeAnyBatch))
             && batch.upto <= self.end_of(batch.upto)
@@ -286,7 +302,7 @@ impl Subscription {
     fn gather_between(&self, piece: &mut Piece, limit_bytes: usize) -> (Progress, u64, u64) {
         let mut cursor = self.cursor.lock();
         let from = cursor.after;
-        if cursor.phase != Phase::Live && !mutated(Mutation::GatherUnlessLive) {
+        if cursor.ended && !mutated(Mutation::GatherUnlessLive) {
             return (Progress::default(), from, from);
         }
         let (progress, upto) = gather(self, from, cursor.live_from, piece, limit_bytes);
@@ -303,11 +319,15 @@ impl Subscription {
         cursor.after = upto;
         self.position
             .store(upto.max(cursor.live_from), Ordering::SeqCst);
+        if self.topic.overflow() == OverflowPolicy::Block {
+            let tickets = self.topic.gate.tickets();
+            self.moved_at.store(tickets, Ordering::SeqCst);
+        }
         self.topic.moved();
     }
 
     fn finish(&self, cursor: &mut Cursor) {
-        cursor.phase = Phase::Ended;
+        cursor.ended = true;
         self.position.store(u64::MAX, Ordering::SeqCst);
         self.topic.moved();
     }
@@ -319,14 +339,17 @@ pub(crate) struct Nobody;
 
 #[cfg(test)]
 impl Outlet for Nobody {
-    fn offer(&self, _: &Arc<Subscription>, _: &mut Batch) -> bool {
-        false
+    fn offer(&self, _: &Arc<Subscription>, _: &mut Batch, _: Meeting) -> Offer {
+        Offer::Done
     }
     fn leave_to_writer(&self, _: &Arc<Subscription>) {}
     fn replaced(&self, _: &Arc<Subscription>) {}
     fn too_slow(&self, _: &Arc<Subscription>) {}
     fn is_over(&self) -> bool {
         true
+    }
+    fn has_taken_since(&self, _: Instant) -> bool {
+        false
     }
 }
 

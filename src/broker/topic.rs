@@ -8,10 +8,10 @@ mod view;
 use std::time::Duration;
 
 use super::fan_out::FanOut;
+use super::gate::Gate;
 use super::history::{Start, find_start};
 use super::ledger::Ledger;
 use super::log::{Log, LogBounds};
-use super::room::Room;
 use super::roster::Roster;
 use super::{Batch, Outlet, Subscription};
 use crate::config::OverflowPolicy;
@@ -21,7 +21,7 @@ use crate::sync::{
     Arc, AtomicBool, AtomicU64, AtomicUsize, Mutation, Ordering, RwLock, Weak, mutated,
 };
 
-pub(crate) use publishing::{MAX_PASSES, PublishError, Published};
+pub(crate) use publishing::{Place, PublishError, Published, WaitError};
 pub(crate) use view::TopicStats;
 
 /// What a topic was created with.
@@ -40,24 +40,21 @@ pub(crate) struct Topic {
     settings: TopicSettings,
     /// Guards the log and the roster. Held for one append or one bounded copy; nothing is taken while it is held, and
     /// no socket is touched.
-    state: RwLock<State>,
+    pub(super) state: RwLock<State>,
     /// The newest seq, and the bytes retained, for observers. Written under the lock.
     head: AtomicU64,
     retained_bytes: AtomicUsize,
     dropped: AtomicU64,
-    fan_out: FanOut,
-    /// Everything up to here has been offered to every subscriber.
-    offered: AtomicU64,
-    /// When the oldest event was published that no fan-out has begun with, in microseconds since 1970; 0 when none.
-    /// For the metrics alone, so no model checker looks at it.
-    unoffered_since: std::sync::atomic::AtomicU64,
-    room: Room,
+    pub(super) fan_out: FanOut,
+    pub(super) gate: Gate,
     ledger: Arc<Ledger>,
     draining: Arc<AtomicBool>,
 }
 
-struct State {
+pub(super) struct State {
     log: Log,
+    /// The bytes of all events that were ever appended.
+    appended_bytes: u64,
     roster: Roster,
     deleted: bool,
     /// The time of the newest event.
@@ -100,6 +97,7 @@ impl Topic {
             settings,
             state: RwLock::new(State {
                 log: Log::new(settings.bounds),
+                appended_bytes: 0,
                 roster: Roster::default(),
                 deleted: false,
                 newest: Timestamp::EARLIEST,
@@ -109,9 +107,7 @@ impl Topic {
             retained_bytes: AtomicUsize::new(0),
             dropped: AtomicU64::new(0),
             fan_out: FanOut::default(),
-            offered: AtomicU64::new(0),
-            unoffered_since: std::sync::atomic::AtomicU64::new(0),
-            room: Room::default(),
+            gate: Gate::default(),
             ledger: Arc::clone(ledger),
             draining: Arc::clone(draining),
         });
@@ -140,12 +136,23 @@ impl Topic {
         self.settings.bounds.max_queue_size
     }
 
-    pub(crate) fn max_history_bytes(&self) -> usize {
-        self.settings.bounds.bytes
-    }
-
     pub(super) fn head(&self) -> u64 {
         self.head.load(Ordering::Acquire)
+    }
+
+    /// A subscriber that has not come as far has more undelivered events than its queue holds. Under the `block` policy
+    /// publishers see to it that none has many more.
+    pub(super) fn queue_start(&self) -> u64 {
+        match self.settings.overflow {
+            OverflowPolicy::Block => 0,
+            _ if mutated(Mutation::SkipUnoffered) => {
+                self.head().saturating_sub(self.max_queue_size() as u64)
+            }
+            _ => {
+                let queue = self.max_queue_size() as u64;
+                self.fan_out.offered().saturating_sub(queue)
+            }
+        }
     }
 
     pub(super) fn retained_bytes(&self) -> usize {
@@ -171,7 +178,23 @@ impl Topic {
         look(&state.log, state.deleted)
     }
 
-    /// Opens a subscription at its place in the log. It must go live, or end, before anything else is done with it.
+    /// The newest seq, and the bytes of all events up to it.
+    pub(super) fn head_and_bytes(&self) -> (u64, u64) {
+        let state = self.state.read();
+        (state.log.head(), state.appended_bytes)
+    }
+
+    /// The bytes of the retained events from behind one position up to another.
+    pub(super) fn bytes_between(&self, after: u64, upto: u64) -> u64 {
+        if after == upto {
+            return 0;
+        }
+        let state = self.state.read();
+        (state.log.bytes_after(after) - state.log.bytes_after(upto)) as u64
+    }
+
+    /// Opens a subscription at its place in the log. Called under the lock of its connection's outbox: its ack is on its
+    /// way before anyone can send it an event.
     pub(crate) fn subscribe(
         self: &Arc<Self>,
         client_id: ClientId,
@@ -243,7 +266,7 @@ impl Topic {
             std::mem::take(&mut state.roster).snapshot()
         };
         self.ledger.unsubscribed(roster.len());
-        self.room.notify();
+        self.gate.notify();
         let mut batch = Batch::default();
         for subscription in roster.iter() {
             subscription.offer_one(&mut batch);
@@ -255,14 +278,16 @@ impl Topic {
     pub(super) fn evict(&self, keep_bytes: usize, excess: usize) -> usize {
         let mut state = self.state.write();
         let before = state.log.bytes();
-        while state.log.bytes() > keep_bytes && before - state.log.bytes() < excess {
-            state.log.evict_oldest();
-        }
+        let evictable = self.fan_out.offered();
+        while state.log.bytes() > keep_bytes
+            && before - state.log.bytes() < excess
+            && state.log.evict_oldest(evictable)
+        {}
         self.book(&state.log);
         state.log.bytes()
     }
 
-    fn subscribers(&self) -> Arc<[Arc<Subscription>]> {
+    pub(super) fn subscribers(&self) -> Arc<[Arc<Subscription>]> {
         let cached = self.state.read().roster.cached_snapshot();
         cached.unwrap_or_else(|| self.state.write().roster.snapshot())
     }

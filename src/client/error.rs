@@ -154,7 +154,7 @@ impl Error {
             Error::Connect { .. } | Error::Timeout { .. } => true,
             Error::Refused { status, code, .. } => match status {
                 Some(status) => matches!(status, 408 | 429 | 500..),
-                None => matches!(code.as_str(), "SHUTTING_DOWN" | "INTERNAL"),
+                None => matches!(code.as_str(), "SHUTTING_DOWN" | "UNAVAILABLE" | "INTERNAL"),
             },
             Error::Lost { close_code, .. } => !close_code.is_some_and(is_final),
             _ => false,

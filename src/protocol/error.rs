@@ -22,6 +22,8 @@ pub(crate) enum ErrorCode {
     LimitReached,
     /// The server is going down and takes nothing new.
     ShuttingDown,
+    /// Not possible just now; trying again may help.
+    Unavailable,
     /// Unexpected; the log says more.
     Internal,
 }
@@ -38,6 +40,7 @@ impl ErrorCode {
             ErrorCode::RateLimited => "RATE_LIMITED",
             ErrorCode::LimitReached => "LIMIT_REACHED",
             ErrorCode::ShuttingDown => "SHUTTING_DOWN",
+            ErrorCode::Unavailable => "UNAVAILABLE",
             ErrorCode::Internal => "INTERNAL",
         }
     }
@@ -102,6 +105,18 @@ impl Fault {
             ErrorCode::Internal,
             "the server failed to go on with this connection",
         )
+    }
+
+    /// A publish has waited for a slow subscriber as long as the `block` policy lets it.
+    pub(crate) fn no_room(topic: &str) -> Fault {
+        let text = format!("Topic '{topic}' waits for a slow subscriber");
+        Fault::new(ErrorCode::Unavailable, text)
+    }
+
+    /// A publish that waited for room was called off, because its connection ends.
+    pub(crate) fn called_off() -> Fault {
+        let text = "not published: the connection ended while the message waited";
+        Fault::new(ErrorCode::Unavailable, text)
     }
 
     pub(crate) fn shutting_down() -> Fault {

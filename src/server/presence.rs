@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::access::Principal;
+use crate::access::{Guard, Principal};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 
 /// A connection as an administrator sees it. Its own threads write it, anyone reads it.
@@ -49,6 +49,12 @@ impl Presence {
             .as_ref()
             .and_then(Principal::name)
             .map(str::to_owned)
+    }
+
+    /// Whether who was let in last would be let in now.
+    pub(crate) fn is_admitted_by(&self, guard: &Guard) -> bool {
+        let principal = self.principal.lock().clone();
+        principal.is_none_or(|principal| guard.still_admits(&principal))
     }
 
     pub(crate) fn uptime(&self) -> Duration {

@@ -12,7 +12,7 @@ use super::http::head::Head;
 use super::http::serve::{Edge, Ended, refuse, serve};
 use super::http::stream::RequestLimits;
 use super::http::waiting_answers::WaitingAnswers;
-use super::http::{Problem, Request, target};
+use super::http::{Problem, Request};
 use super::panics::Panics;
 use super::permit;
 use super::presence::Presence;
@@ -91,10 +91,8 @@ impl Serving {
             },
             allowed_origins: config.allowed_origins.clone(),
             draining: broker.draining(),
-            wait: {
-                let broker = Arc::clone(&broker);
-                Box::new(move |request, event_bytes| wait_for_room(&broker, request, event_bytes))
-            },
+            broker: Arc::clone(&broker),
+            guard: Arc::clone(&guard),
             panics,
             metrics: SharedMetrics::clone(metrics),
         };
@@ -201,17 +199,4 @@ pub(super) fn admit(serving: &Arc<Serving>, connections: &Arc<Connections>) -> B
             panics.catch(|| serving.run(&presence, &socket, &known));
         })
     })
-}
-
-/// A publish over REST waits for a slow subscriber on its connection's thread, as one over WebSocket does.
-fn wait_for_room(broker: &Broker, request: &Request, event_bytes: &str) -> bool {
-    let segments = target::segments(&request.path).unwrap_or_default();
-    let topic = segments.get(1).and_then(|name| broker.topic(name));
-    match (topic, event_bytes.parse()) {
-        (Some(topic), Ok(event_bytes)) => {
-            topic.wait_for_room(event_bytes);
-            true
-        }
-        _ => false,
-    }
 }

@@ -9,7 +9,7 @@ pub(crate) enum Mutation {
     SendBesideWriter,
     /// A subscription takes a batch that does not begin where it stands.
     TakeAnyBatch,
-    /// A subscription gathers before its ack is on its way, and after it has ended.
+    /// A subscription gathers after it has ended.
     GatherUnlessLive,
     /// A range is skipped and not told.
     SkipUntold,
@@ -23,6 +23,10 @@ pub(crate) enum Mutation {
     ForgetUnfinished,
     /// A publisher waits for its own peer with the events of others in its hands.
     WaitUnfinished,
+    /// A round passes by a connection on which another thread sends, as if its socket had refused.
+    PassByBusy,
+    /// Events are skipped by how many were published, not by how many were offered.
+    SkipUnoffered,
     /// A socket is written to under a topic's lock.
     SendUnderTopicLock,
     /// Replies are dropped while there is something unsent before them.

@@ -11,6 +11,7 @@ mod access;
 mod attack;
 mod bad_requests;
 mod binary;
+mod blocking;
 mod cli;
 mod client;
 mod close_codes;

@@ -15,8 +15,7 @@ fn a_connection_that_is_over_takes_nothing_over() {
     let subscribe = |outlet: Weak<Nobody>| {
         topic.subscribe(ClientId::new("c").unwrap(), &StartAt::Last(0), outlet)
     };
-    let opened = subscribe(Weak::new()).unwrap();
-    opened.subscription.go_live();
+    assert!(subscribe(Weak::new()).is_ok());
     let over = Arc::new(Nobody);
     let refused = subscribe(Arc::downgrade(&over)).err();
     assert_eq!(refused, Some(SubscribeError::ConnectionOver));
@@ -32,9 +31,7 @@ fn what_was_taken_over_is_not_told_of_a_later_deletion() {
     let [older, newer] = [(); 2].map(|()| {
         let client_id = ClientId::new("c").unwrap();
         let opened = topic.subscribe(client_id, &StartAt::Last(0), Weak::<Nobody>::new());
-        let subscription = opened.unwrap().subscription;
-        subscription.go_live();
-        subscription
+        opened.unwrap().subscription
     });
     assert!(broker.delete_topic(&name));
     assert!(!older.gather(1).1.ended);
@@ -54,9 +51,9 @@ fn an_event_is_either_gathered_or_pending_at_the_end() {
             .subscribe(client_id, &StartAt::Last(0), Weak::<Nobody>::new())
             .unwrap();
         let subscription = opened.subscription;
-        subscription.go_live();
+        topic.fan_out(&mut Batch::default());
         for _ in 0..50 {
-            topic.try_publish(&message, Timestamp::now()).unwrap();
+            topic.try_publish(&message, Timestamp::now(), None).unwrap();
         }
         let (gathered, pending) = thread::scope(|scope| {
             let gathering = scope.spawn(|| {

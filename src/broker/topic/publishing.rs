@@ -1,19 +1,24 @@
-//! Publishing to a topic: append, fan out, and under the `block` policy wait for room.
+//! Publishing to a topic: append where there is room, and wait for room at the gate where there is none.
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{State, Topic};
-use crate::broker::{Batch, Subscription};
+use crate::broker::Batch;
+use crate::broker::fan_out::Round;
+use crate::broker::gate::{Waited, Waiter};
 use crate::config::OverflowPolicy;
 use crate::protocol::{Message, Timestamp, encode_event};
 use crate::sync::{Arc, Mutation, Ordering, mutated};
 
-/// Passes after which a thread has done enough for the others that publish to a topic.
-pub(crate) const MAX_PASSES: usize = 8;
+/// Events and bytes that may be published and not offered yet: publishers wait for the fan-out above that. As much as a
+/// round gathers for a subscriber, so that one that keeps up gets everything in it. One event is let in, however large.
+const MAX_UNOFFERED_BYTES: u64 = 128 << 10;
+const MAX_UNOFFERED_EVENTS: u64 = if cfg!(shuttle) { 4 } else { 1024 };
+/// Under the `block` policy a subscriber may hold what is in flight beyond its queue, so that is kept smaller.
+const MIN_UNOFFERED_BLOCK_EVENTS: u64 = if cfg!(shuttle) { 1 } else { 64 };
 
-/// Pieces that a fan-out offers to a subscriber; what is behind them is its writer's.
-const MAX_PIECES: usize = 4;
+/// How often a publisher that waits looks whether its connection is still there.
+const LOOK_INTERVAL: Duration = Duration::from_millis(if cfg!(shuttle) { 3_600_000 } else { 50 });
 
 /// What a message became.
 #[derive(Debug, Clone, Copy)]
@@ -27,22 +32,43 @@ pub(crate) struct Published {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PublishError {
     Deleted,
-    /// Under the `block` policy: a subscriber must move on first. See [`Topic::wait_for_room`].
+    /// There is no room for it yet, or others wait for theirs: see [`Topic::join_line`].
     Full {
         event_bytes: usize,
     },
     ShuttingDown,
 }
 
+/// Why a publisher waits no longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WaitError {
+    /// It has waited for a slow subscriber as long as a publish may.
+    TimedOut,
+    /// The caller called it off.
+    Cancelled,
+}
+
+/// A publisher's place in the line of a topic. It is left when this is dropped.
+pub(crate) struct Place {
+    topic: Arc<Topic>,
+    waiter: Arc<Waiter>,
+    since: Instant,
+    /// When a publish that began to wait with this place must come to an end; only under the `block` policy.
+    deadline: Option<Instant>,
+}
+
 impl Topic {
-    /// Appends a message. Never waits; delivers nothing: see [`Topic::fan_out`].
+    /// Appends a message, with the ticket of a [`Place`] if the publisher has one. Never waits; delivers nothing: see
+    /// [`Topic::fan_out`].
     ///
     /// `arrived` becomes the event's time, unless that would make the topic's time go back.
     pub(crate) fn try_publish(
         &self,
         message: &Message<'_>,
         arrived: Timestamp,
+        ticket: Option<u64>,
     ) -> Result<Published, PublishError> {
+        let is_let_through = self.gate.lets_through(ticket);
         let mut state = self.state.write();
         if self.draining.load(Ordering::SeqCst) {
             return Err(PublishError::ShuttingDown);
@@ -54,16 +80,13 @@ impl Topic {
         let ts = arrived.max(state.newest);
         let event = encode_event(&self.name, message, seq, ts);
         let event_bytes = event.bytes().len();
-        if self.settings.overflow == OverflowPolicy::Block
-            && !self.make_room(&mut state, event_bytes)
-        {
+        if !is_let_through || !self.has_room(&mut state, event_bytes) {
             return Err(PublishError::Full { event_bytes });
         }
-        state.log.append(event);
+        state.log.append(event, self.fan_out.offered());
+        state.appended_bytes += event_bytes as u64;
         state.newest = ts;
-        if self.unoffered_since.load(Ordering::Relaxed) == 0 {
-            self.unoffered_since.store(ts.micros(), Ordering::Relaxed);
-        }
+        self.fan_out.published_at(ts.micros());
         self.head.store(seq, Ordering::Release);
         self.book(&state.log);
         drop(state);
@@ -77,115 +100,28 @@ impl Topic {
         })
     }
 
-    /// Offers everything published to every subscriber, unless another thread is about to. Called with no lock held.
-    pub(crate) fn fan_out(&self, batch: &mut Batch) {
-        let mut unfinished = self.begin_fan_out(batch);
-        for _ in 1..MAX_PASSES {
-            unfinished = unfinished && self.continue_fan_out(batch);
-        }
-        if unfinished {
-            self.leave_to_writers();
-        }
-    }
-
-    /// The first pass of a fan-out. `true` when something was published meanwhile, by others, that nobody else will offer:
-    /// the caller must go on with [`Topic::continue_fan_out`] or [`Topic::leave_to_writers`] before it waits for anything.
-    #[must_use]
-    pub(crate) fn begin_fan_out(&self, batch: &mut Batch) -> bool {
-        self.fan_out.announce();
-        self.continue_fan_out(batch)
-    }
-
-    /// Another pass of a fan-out; returns what [`Topic::begin_fan_out`] does.
-    #[must_use]
-    pub(crate) fn continue_fan_out(&self, batch: &mut Batch) -> bool {
-        let offer_all = || {
-            self.fan_out
-                .pass(|| self.is_behind(), || self.offer_all(batch))
-        };
-        catch_unwind(AssertUnwindSafe(offer_all)).unwrap_or_else(|panic| {
-            // The events, also those of other publishers, are in good hands.
-            self.leave_to_writers();
-            resume_unwind(panic)
-        })
-    }
-
-    /// Ends a fan-out: whatever is not offered is left to the writers.
-    pub(crate) fn leave_to_writers(&self) {
-        for subscription in self.subscribers().iter() {
-            subscription.leave_to_writer();
+    /// Joins the line of those who wait for room. Called with nothing left to fan out.
+    pub(crate) fn join_line(self: &Arc<Topic>) -> Place {
+        let blocks = self.settings.overflow == OverflowPolicy::Block;
+        let since = Instant::now();
+        Place {
+            topic: Arc::clone(self),
+            waiter: self.gate.join(),
+            since,
+            deadline: blocks.then(|| since + self.settings.block_timeout),
         }
     }
 
-    /// Whether so much was published, by whomever, since a fan-out began that it must be offered before there is more.
+    /// Whether so much is not offered yet that a publisher had better see to it before it goes on.
     pub(crate) fn is_behind(&self) -> bool {
-        let offered = self.offered.load(Ordering::Acquire);
-        let unoffered = self.head().saturating_sub(offered);
-        unoffered >= self.max_queue_size().div_ceil(2) as u64
-    }
-
-    /// Offers piece after piece to all, so that they share what is gathered.
-    fn offer_all(&self, batch: &mut Batch) {
-        // Before the head is read: an event in between counts for the next fan-out, too, but never for none.
-        let since = self.unoffered_since.swap(0, Ordering::Relaxed);
-        let head = self.head();
-        let subscribers = self.subscribers();
-        let _held = mutated(Mutation::SendUnderTopicLock).then(|| self.state.read());
-        batch.reset();
-        for round in 1..=MAX_PIECES {
-            let behind = subscribers
-                .iter()
-                .filter(|subscription| subscription.offer(batch));
-            if round == MAX_PIECES {
-                behind.for_each(|subscription| subscription.leave_to_writer());
-            } else if behind.count() == 0 {
-                break;
-            }
-        }
-        if self.overflow() == OverflowPolicy::Disconnect {
-            subscribers
-                .iter()
-                .for_each(|subscription| self.check_lag(subscription));
-        }
-        let metrics = &self.ledger.metrics;
-        metrics.published(head - self.offered.load(Ordering::Relaxed));
-        self.offered.store(head, Ordering::Release);
-        if since > 0 && !subscribers.is_empty() {
-            metrics.fan_out_latency.observe_since(since);
-        }
-    }
-
-    /// Waits until an event of this size would push no unread event out, at most `timeout`; then ends whoever stands
-    /// in the way. Under the `block` policy only; called with no lock held and nothing left to fan out.
-    pub(crate) fn wait_for_room(&self, event_bytes: usize) {
-        let deadline = Instant::now() + self.settings.block_timeout;
-        let has_room = || {
-            let state = self.state.read();
-            let required = self.required_position(&state, event_bytes);
-            self.draining.load(Ordering::SeqCst)
-                || state.deleted
-                || state
-                    .roster
-                    .iter()
-                    .all(|subscription| subscription.position() >= required)
-        };
-        if self.room.wait(deadline, has_room) {
-            return;
-        }
-        let required = self.required_position(&self.state.read(), event_bytes);
-        for subscription in self
-            .subscribers()
-            .iter()
-            .filter(|s| s.position() < required)
-        {
-            subscription.too_slow();
-        }
+        let unoffered = self.head().saturating_sub(self.fan_out.offered());
+        unoffered >= self.max_unoffered_events() / 2
     }
 
     /// A cursor moved, or a subscription ended.
     pub(in crate::broker) fn moved(&self) {
         if self.settings.overflow == OverflowPolicy::Block {
-            self.room.notify();
+            self.gate.notify();
         }
     }
 
@@ -194,92 +130,140 @@ impl Topic {
         if !mutated(Mutation::DrainWithoutBarrier) {
             drop(self.state.write());
         }
-        self.room.notify();
+        self.gate.notify();
     }
 
-    /// Ends a subscriber that holds more than its queue (policy `disconnect`).
-    fn check_lag(&self, subscription: &Arc<Subscription>) {
-        if subscription
-            .position()
-            .saturating_add(self.max_queue_size() as u64)
-            < subscription.end_of(self.head())
-        {
-            subscription.too_slow();
+    /// Whether an event of this size may be appended: the fan-out keeps up, and under the `block` policy no event that a
+    /// subscriber has still to get would be pushed out.
+    fn has_room(&self, state: &mut State, event_bytes: usize) -> bool {
+        !self.is_window_full(state, event_bytes)
+            && (self.settings.overflow != OverflowPolicy::Block
+                || self.subscribers_leave_room(state, event_bytes))
+    }
+
+    /// Whether too much is published that was not offered yet.
+    fn is_window_full(&self, state: &State, event_bytes: usize) -> bool {
+        let events = state.log.head().saturating_sub(self.fan_out.offered());
+        let offered_bytes = self.fan_out.offered_bytes();
+        let bytes = state.appended_bytes.saturating_sub(offered_bytes) + event_bytes as u64;
+        events > 0 && (events >= self.max_unoffered_events() || bytes > MAX_UNOFFERED_BYTES)
+    }
+
+    fn max_unoffered_events(&self) -> u64 {
+        let queue = self.max_queue_size() as u64;
+        match self.settings.overflow {
+            OverflowPolicy::Block => queue.clamp(MIN_UNOFFERED_BLOCK_EVENTS, MAX_UNOFFERED_EVENTS),
+            _ => MAX_UNOFFERED_EVENTS,
         }
     }
 
-    /// The position every subscriber must have reached before an event of this size may be appended.
+    fn subscribers_leave_room(&self, state: &mut State, event_bytes: usize) -> bool {
+        let required = self.required_position(state, event_bytes);
+        if state.slowest < required {
+            let head = state.log.head();
+            let positions = state.roster.iter().map(|s| s.position());
+            state.slowest = positions.min().unwrap_or(head).min(head);
+        }
+        state.slowest >= required
+    }
+
+    /// The position every subscriber must have reached before an event of this size may be appended, under the `block`
+    /// policy. What was not offered yet is in nobody's queue.
     fn required_position(&self, state: &State, event_bytes: usize) -> u64 {
         let queue = self.max_queue_size() as u64;
         (state.log.head() + 1)
             .saturating_sub(queue)
             .max(state.log.eviction_horizon(event_bytes))
+            .min(self.fan_out.offered())
     }
 
-    fn make_room(&self, state: &mut State, event_bytes: usize) -> bool {
-        let required = self.required_position(state, event_bytes);
-        if state.slowest < required {
-            let head = state.log.head();
-            state.slowest = state
-                .roster
-                .iter()
-                .map(|s| s.position())
-                .min()
-                .unwrap_or(head)
-                .min(head);
-        }
-        state.slowest >= required
+    /// Whether a publisher has nothing to wait for: there is room, or there never will be.
+    fn is_wait_over(&self, event_bytes: usize) -> bool {
+        let mut state = self.state.write();
+        self.draining.load(Ordering::SeqCst)
+            || state.deleted
+            || self.has_room(&mut state, event_bytes)
+    }
+
+    /// Ends the subscribers in the way of an event of this size that have taken nothing since this place was taken;
+    /// `false` if there are none.
+    fn end_those_without_progress(&self, event_bytes: usize, place: &Place) -> bool {
+        let required = self.required_position(&self.state.read(), event_bytes);
+        let subscribers = self.subscribers();
+        let stalled = subscribers.iter().filter(|subscription| {
+            subscription.position() < required
+                && !subscription.has_progressed(place.ticket(), place.since)
+        });
+        let ended = stalled.inspect(|subscription| subscription.too_slow());
+        ended.count() > 0
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::broker::{Broker, Outlet, TopicOptions};
-    use crate::config::Config;
-    use crate::protocol::{ClientId, StartAt, TopicName};
-    use crate::sync::Weak;
-    use serde_json::value::RawValue;
-
-    /// Panics when offered events, and counts what is left to its writer.
-    #[derive(Default)]
-    struct Fragile {
-        left_to_writer: std::sync::atomic::AtomicUsize,
+impl Place {
+    /// What [`Topic::try_publish`] asks for.
+    pub(crate) fn ticket(&self) -> u64 {
+        self.waiter.ticket()
     }
 
-    impl Outlet for Fragile {
-        fn offer(&self, _: &Arc<Subscription>, _: &mut Batch) -> bool {
-            panic!("as it should");
-        }
-        fn leave_to_writer(&self, _: &Arc<Subscription>) {
-            self.left_to_writer.fetch_add(1, Ordering::Relaxed);
-        }
-        fn replaced(&self, _: &Arc<Subscription>) {}
-        fn too_slow(&self, _: &Arc<Subscription>) {}
-        fn is_over(&self) -> bool {
-            false
+    /// Whether this is a place in the line of that topic.
+    pub(crate) fn is_of(&self, topic: &Arc<Topic>) -> bool {
+        Arc::ptr_eq(&self.topic, topic)
+    }
+
+    /// Whether the place may be kept for further messages. Where a slow subscriber makes publishers wait, each message
+    /// waits its turn.
+    pub(crate) fn is_for_many(&self) -> bool {
+        self.deadline.is_none()
+    }
+
+    /// Waits until this publisher is the first in the line and there is room for an event of this size, or nothing to
+    /// wait for any more. What it waits for it does itself, if nobody else does: it fans out what others left. Called with
+    /// no lock held; waits for no peer of its own.
+    pub(crate) fn wait(
+        &self,
+        event_bytes: usize,
+        batch: &mut Batch,
+        is_cancelled: impl Fn() -> bool,
+    ) -> Result<(), WaitError> {
+        let topic = &self.topic;
+        let mut look = Instant::now();
+        loop {
+            let now = Instant::now();
+            if now >= look {
+                if is_cancelled() {
+                    return Err(WaitError::Cancelled);
+                }
+                look = now + LOOK_INTERVAL;
+            }
+            if self.fans_out(event_bytes, batch) {
+                continue;
+            }
+            let until = self.deadline.map_or(look, |deadline| deadline.min(look));
+            let has_room = || topic.is_wait_over(event_bytes);
+            match topic.gate.wait(&self.waiter, until, has_room) {
+                Waited::HasRoom => return Ok(()),
+                Waited::TimedOut if Some(until) == self.deadline => {
+                    if !topic.end_those_without_progress(event_bytes, self) {
+                        return Err(WaitError::TimedOut);
+                    }
+                    return Ok(());
+                }
+                Waited::TimedOut | Waited::Called => {}
+            }
         }
     }
 
-    #[test]
-    fn a_fan_out_that_panics_leaves_the_events_to_the_writers_and_the_next_one_is_free() {
-        let broker = Broker::new(&Config::default());
-        let name = TopicName::new("t").unwrap();
-        let topic = broker.create_topic(name, &TopicOptions::default()).unwrap();
-        let outlet = Arc::new(Fragile::default());
-        for client_id in ["a", "b", "c"] {
-            let outlet: Weak<Fragile> = Arc::downgrade(&outlet);
-            let client_id = ClientId::new(client_id).unwrap();
-            let opened = topic.subscribe(client_id, &StartAt::Last(0), outlet);
-            opened.unwrap().subscription.go_live();
-        }
-        let payload: Box<RawValue> = serde_json::from_str("1").unwrap();
-        let message = Message::new("550e8400-e29b-41d4-a716-446655440000", &payload).unwrap();
-        for round in 1..=2 {
-            topic.try_publish(&message, Timestamp::now()).unwrap();
-            let fan_out = || topic.fan_out(&mut Batch::default());
-            assert!(catch_unwind(AssertUnwindSafe(fan_out)).is_err());
-            assert_eq!(outlet.left_to_writer.load(Ordering::Relaxed), 3 * round);
-        }
+    /// Makes a round if that is what the first in the line waits for and nobody else is at it.
+    fn fans_out(&self, event_bytes: usize, batch: &mut Batch) -> bool {
+        let topic = &self.topic;
+        topic.gate.is_first(self.ticket())
+            && topic.is_window_full(&topic.state.read(), event_bytes)
+            && topic.attempt_round(batch) != Round::Busy
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.topic.gate.leave(&self.waiter);
     }
 }

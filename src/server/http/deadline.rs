@@ -7,6 +7,8 @@ use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use nix::libc::POLLRDHUP;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::SockRef;
 
 /// What a peer may still send after the last answer, in bytes and in time, so that this answer reaches it.
@@ -80,6 +82,14 @@ fn is_transient(error: &io::Error) -> bool {
         kind,
         ErrorKind::Interrupted | ErrorKind::WouldBlock | ErrorKind::TimedOut
     )
+}
+
+/// Whether the peer has closed its side, or is gone. Does not wait, and reads nothing.
+pub(crate) fn has_peer_left(stream: &TcpStream) -> bool {
+    let closed = PollFlags::from_bits_retain(POLLRDHUP);
+    let mut polled = [PollFd::new(stream.as_fd(), closed)];
+    // Errors and the end of both sides are reported without being asked for.
+    poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
 }
 
 /// Ends the writing side and reads over what still comes, so that no reset overtakes the last answer.

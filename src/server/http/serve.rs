@@ -7,7 +7,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use super::answer::{Answer, Delivery};
-use super::deadline::{Deadline, close_gently, write_by};
+use super::deadline::{Deadline, close_gently, has_peer_left, write_by};
 use super::fields::BodyLength;
 use super::gateway::Gateway;
 use super::head::Head;
@@ -17,9 +17,12 @@ use super::origin;
 use super::problem::Problem;
 use super::stream::{ReadEnd, RequestLimits, RequestStream};
 use super::waiting_answers::WaitingAnswers;
+use crate::access::Guard;
+use crate::broker::Broker;
 use crate::metrics::SharedMetrics;
 use crate::server::panics::Panics;
 use crate::server::presence::Presence;
+use crate::server::rest::waiting::{PublishWait, WAIT_HEADER};
 use crate::sync::{Arc, AtomicBool, Ordering};
 
 /// What all connections share.
@@ -30,7 +33,8 @@ pub(crate) struct Edge {
     pub(crate) waiting_answers: WaitingAnswers,
     pub(crate) permit: Box<Permit>,
     pub(crate) allowed_origins: Vec<String>,
-    pub(crate) wait: Box<Wait>,
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) guard: Arc<Guard>,
     /// Set while the server goes down: every answer to what is asked then is the last on its connection.
     pub(crate) draining: Arc<AtomicBool>,
     pub(crate) panics: Panics,
@@ -39,12 +43,6 @@ pub(crate) struct Edge {
 
 /// Judges by its head who makes a request, and whether he may; notes whose connection it is. A stranger gets status 401.
 pub(crate) type Permit = dyn Fn(&Head, &Presence) -> Result<(), Problem> + Send + Sync;
-
-/// Waits for what a handler asked for in [`WAIT_HEADER`]; `true` when asking it again makes sense.
-pub(crate) type Wait = dyn Fn(&Request, &str) -> bool + Send + Sync;
-
-/// The header in which a handler says what it would have to wait for. It never leaves the server.
-pub(crate) const WAIT_HEADER: &str = "x-threadcast-wait";
 
 /// How a connection ended as HTTP.
 #[derive(Debug)]
@@ -163,7 +161,7 @@ impl Connection<'_> {
         // Asked before the answer: a client that asks as the drain begins may ask again, and is told.
         let is_draining = self.edge.draining.load(Ordering::SeqCst);
         let answer = match allowed {
-            Ok(()) => self.answer(&request(head, body)),
+            Ok(()) => self.answer(request(head, body)),
             Err(problem) => Answer::from(&problem),
         };
         let close = delivery.close || is_draining || self.presence.is_closing();
@@ -182,14 +180,37 @@ impl Connection<'_> {
     }
 
     /// A handler that would have to wait says so at once; the wait is this thread's, not a worker's.
-    fn answer(&self, request: &Request) -> Answer {
+    fn answer(&self, mut request: Request) -> Answer {
+        let mut publish = PublishWait::default();
         loop {
-            let mut answer = self.edge.gateway.exchange(request);
-            match answer.take_header(WAIT_HEADER) {
-                Some(what) if (self.edge.wait)(request, &what) => {}
-                _ => return answer,
+            let mut answer = self.edge.gateway.exchange(&request);
+            let Some(event_bytes) = answer.take_header(WAIT_HEADER) else {
+                return answer;
+            };
+            let waited = publish.wait(&self.edge.broker, &mut request, &event_bytes, || {
+                self.has_left() || self.refuse_further().is_some()
+            });
+            match (waited, self.refuse_further()) {
+                (Ok(()), _) => {}
+                (Err(_), Some(problem)) => return Answer::from(&problem),
+                // It says that the topic waits for a slow subscriber.
+                (Err(_), None) => return answer,
             }
         }
+    }
+
+    fn has_left(&self) -> bool {
+        has_peer_left(self.stream)
+    }
+
+    /// Why a request that waits is not carried out after all.
+    fn refuse_further(&self) -> Option<Problem> {
+        if self.presence.is_closing() {
+            let detail = "An administrator closed this connection";
+            return Some(Problem::unavailable(detail));
+        }
+        let is_admitted = self.presence.is_admitted_by(&self.edge.guard);
+        (!is_admitted).then(Problem::unauthorized)
     }
 
     /// A large answer is refused while too many others wait for their clients.

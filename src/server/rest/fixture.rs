@@ -117,7 +117,7 @@ impl Server {
         let Ok(opened) = opened else {
             panic!("refused")
         };
-        assert!(opened.subscription.go_live().is_none() && opened.seq == 0);
+        assert_eq!(opened.seq, 0);
         opened.subscription
     }
 

@@ -7,6 +7,8 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::body::read_object;
+use super::router::{Route, route};
+use super::waiting::TICKET_HEADER;
 use super::{Api, problems};
 use crate::broker::Batch;
 use crate::protocol::{InvalidMessage, Message, Timestamp, TopicName, as_string, is_null};
@@ -23,7 +25,7 @@ struct Published<'a> {
 }
 
 impl Api {
-    /// Publishes without waiting; where the `block` policy has no room, the answer says so in [`WAIT_HEADER`](crate::server::http::serve::WAIT_HEADER).
+    /// Publishes without waiting; where there is no room, the answer says so in [`WAIT_HEADER`](super::waiting::WAIT_HEADER).
     pub(super) fn publish_message(
         &self,
         name: &TopicName,
@@ -33,8 +35,10 @@ impl Api {
         let arrived = Timestamp::now();
         let message = read_message(request)?;
         let topic = self.topic(name)?;
+        let ticket = request.header(TICKET_HEADER);
+        let ticket = ticket.and_then(|ticket| ticket.parse().ok());
         let seq = topic
-            .try_publish(&message, arrived)
+            .try_publish(&message, arrived, ticket)
             .map_err(|error| problems::publish_refused(name, &error))?
             .seq;
         topic.fan_out(&mut Batch::default());
@@ -47,6 +51,14 @@ impl Api {
             seq,
         };
         Ok(Response::json(201, &body))
+    }
+}
+
+/// The topic that a request with this path publishes to.
+pub(super) fn published_topic(path: &str) -> Option<TopicName> {
+    match route("POST", path) {
+        Ok(Route::PublishMessage(name)) => Some(name),
+        _ => None,
     }
 }
 
@@ -203,7 +215,7 @@ mod tests {
         assert!(
             full.headers
                 .iter()
-                .any(|(name, _)| *name == crate::server::http::serve::WAIT_HEADER)
+                .any(|(name, _)| *name == super::super::waiting::WAIT_HEADER)
         );
         let detail = "Topic 't' waits for a slow subscriber";
         let body = problem(503, "UNAVAILABLE", "Service Unavailable", detail);

@@ -21,6 +21,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod topics;
+pub(crate) mod waiting;
 
 use std::time::Instant;
 

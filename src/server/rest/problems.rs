@@ -2,10 +2,10 @@
 
 use std::fmt::Display;
 
+use super::waiting::WAIT_HEADER;
 use crate::broker::{CreateError, HistoryError, PublishError};
-use crate::protocol::TopicName;
+use crate::protocol::{Fault, TopicName};
 use crate::server::http::Problem;
-use crate::server::http::serve::WAIT_HEADER;
 use crate::server::http::target::MalformedTarget;
 
 /// When to come back to a server that drains: by then it is down, or up again.
@@ -77,8 +77,8 @@ pub(super) fn publish_refused(name: &TopicName, error: &PublishError) -> Problem
     match error {
         PublishError::Deleted => topic_not_found(name.as_str()),
         PublishError::Full { event_bytes } => {
-            let detail = format!("Topic '{name}' waits for a slow subscriber");
-            Problem::unavailable(detail).with_header(WAIT_HEADER, event_bytes.to_string())
+            let problem = Problem::unavailable(Fault::no_room(name.as_str()).message);
+            problem.with_header(WAIT_HEADER, event_bytes.to_string())
         }
         PublishError::ShuttingDown => shutting_down(),
     }

@@ -1,16 +1,18 @@
 //! One WebSocket connection, as its reader, its writer and every publisher see it: an outbox and its subscriptions.
 
+use std::time::Instant;
+
 use super::end::EndReason;
 use super::outbox::{Offered, Outbox, Phase};
 use super::slow_log::SlowConsumerLog;
 use crate::access::Principal;
-use crate::broker::{Batch, Outlet, Subscription};
+use crate::broker::{Batch, Meeting, Offer, Outlet, Subscription};
 use crate::protocol::{
     ClientId, Fault, Notice, TopicName, close_frame, push_error, push_notice, push_slow_consumer,
 };
 use crate::server::panics::Panics;
 use crate::server::presence::Presence;
-use crate::sync::{Arc, AtomicU64, HashMap, Mutex, OnceLock, Ordering, thread};
+use crate::sync::{Arc, AtomicU64, HashMap, Mutex, OnceLock, Ordering};
 
 /// What names a subscription on its connection.
 pub(super) type SubscriptionKey = (TopicName, ClientId);
@@ -83,6 +85,11 @@ impl Connection {
 
     pub(super) fn is_open(&self) -> bool {
         self.end_reason.get().is_none() && self.outbox.phase() == Phase::Open
+    }
+
+    /// Whether nobody is there any more to be answered.
+    pub(super) fn is_deserted(&self) -> bool {
+        !self.is_open() || self.outbox.has_peer_left()
     }
 
     /// Why the connection ends, once it does.
@@ -158,16 +165,13 @@ impl Connection {
         }
     }
 
-    /// Forgets a subscription that another connection took over, and says so if `end` returns its last seq. It ends and
-    /// is told of in one step, so that no reply can come between.
-    pub(super) fn tell_replaced(
-        &self,
-        subscription: &Arc<Subscription>,
-        end: impl FnOnce() -> Option<u64>,
-    ) {
+    /// Ends a subscription that another connection took over, and says so. Both are one step, so that no reply can come
+    /// between.
+    fn tell_replaced(&self, subscription: &Arc<Subscription>) {
         let topic = subscription.topic().name();
         self.outbox.notify(|frames| {
-            if let Some(seq) = end() {
+            if let Some(end) = subscription.end() {
+                let seq = end.seq;
                 push_notice(frames, Notice::SubscriptionReplaced { topic, seq });
             }
         });
@@ -186,8 +190,6 @@ impl Connection {
         for subscription in subscriptions {
             while subscription.pending() > 0 && self.is_open() {
                 self.serve(&subscription);
-                // Before its ack is on its way there is nothing to serve, and the reader needs the time.
-                thread::yield_now();
             }
         }
         self.end(EndReason::Shutdown);
@@ -208,17 +210,28 @@ impl Connection {
 }
 
 impl Outlet for Connection {
-    fn offer(&self, subscription: &Arc<Subscription>, batch: &mut Batch) -> bool {
+    fn offer(
+        &self,
+        subscription: &Arc<Subscription>,
+        batch: &mut Batch,
+        meeting: Meeting,
+    ) -> Offer {
         // This is a publisher's thread, and its connection is not the one to end.
-        let more = self.panics.catch(|| {
-            let offered = self.outbox.offer(subscription, batch);
+        let offer = self.panics.catch(|| {
+            let Some(offered) = self.outbox.offer(subscription, batch, meeting) else {
+                return Offer::Busy;
+            };
             self.follow_up(subscription, offered);
-            offered.more
+            if offered.more {
+                Offer::More
+            } else {
+                Offer::Done
+            }
         });
-        more.unwrap_or_else(|| {
+        offer.unwrap_or_else(|| {
             batch.reset();
             self.end(EndReason::Internal);
-            false
+            Offer::Done
         })
     }
 
@@ -227,20 +240,25 @@ impl Outlet for Connection {
     }
 
     fn replaced(&self, subscription: &Arc<Subscription>) {
-        self.tell_replaced(subscription, || subscription.end_for_another());
+        self.tell_replaced(subscription);
     }
 
     fn too_slow(&self, subscription: &Arc<Subscription>) {
-        self.slow_log.disconnected(self.presence.id, subscription);
         let topic = subscription.topic();
-        self.end(EndReason::SlowConsumer(
-            topic.name().clone(),
-            topic.overflow(),
-        ));
+        let reason = EndReason::SlowConsumer(topic.name().clone(), topic.overflow());
+        // This may be a publisher's thread, and its connection is not the one to end.
+        let logged = self.panics.catch(|| {
+            self.slow_log.disconnected(self.presence.id, subscription);
+        });
+        self.end(logged.map_or(EndReason::Internal, |()| reason));
     }
 
     fn is_over(&self) -> bool {
         self.end_reason.get().is_some()
+    }
+
+    fn has_taken_since(&self, moment: Instant) -> bool {
+        self.outbox.has_written_since(moment)
     }
 }
 

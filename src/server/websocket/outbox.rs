@@ -14,14 +14,14 @@ pub(super) mod socket;
 
 use std::collections::VecDeque;
 use std::net::Shutdown;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::unsent::Unsent;
-use crate::broker::{Batch, Piece, Subscription};
+use crate::broker::{Batch, Meeting, Piece, Subscription};
 use crate::metrics::SharedMetrics;
 use crate::sync::channel::{Receiver, Sender, TrySendError, bounded};
 use crate::sync::{Arc, Condvar, Mutation, Mutex, mutated};
-use pending::PendingBytes;
+use pending::{LastWritten, PendingBytes};
 use sending::Sending;
 pub(super) use sending::{Offered, Phase};
 pub(crate) use socket::Socket;
@@ -41,6 +41,13 @@ pub(super) enum Work {
     Look,
 }
 
+/// What the kernel took of a send, and how many events went out whole with it.
+#[derive(Default)]
+struct Sent {
+    bytes: usize,
+    events: u64,
+}
+
 pub(super) struct Outbox {
     socket: Socket,
     write_timeout: Duration,
@@ -52,6 +59,8 @@ pub(super) struct Outbox {
     work: Sender<Work>,
     /// For observers.
     pending: PendingBytes,
+    /// When the writer last sent something.
+    last_written: LastWritten,
     /// Subscriptions whose token found the channel full.
     ready: Mutex<VecDeque<Arc<Subscription>>>,
 }
@@ -75,6 +84,7 @@ impl Outbox {
             changed: Condvar::new(),
             work,
             pending: PendingBytes::default(),
+            last_written: LastWritten::default(),
             ready: Mutex::default(),
         };
         (outbox, receiver)
@@ -104,17 +114,23 @@ impl Outbox {
         )
     }
 
-    /// The fast path of a fan-out: sends a piece of a subscription's events if that needs no waiting, else leaves them to
-    /// the writer.
-    pub(super) fn offer(&self, subscription: &Arc<Subscription>, batch: &mut Batch) -> Offered {
-        let Some(mut sending) = self.sending.try_lock() else {
-            self.call_writer(subscription);
-            return Offered::default();
+    /// The fast path of a fan-out: sends a piece of a subscription's events, as much as the socket takes, and leaves the
+    /// rest to the writer. `None` when another thread sends just now and the caller does not wait for it.
+    pub(super) fn offer(
+        &self,
+        subscription: &Arc<Subscription>,
+        batch: &mut Batch,
+        meeting: Meeting,
+    ) -> Option<Offered> {
+        let mut sending = match meeting {
+            Meeting::Pass => self.sending.try_lock()?,
+            Meeting::Wait => self.sending.lock(),
         };
         if !sending.is_idle() {
             drop(sending);
+            // The socket has refused bytes that stand before these events.
             self.call_writer(subscription);
-            return Offered::default();
+            return Some(Offered::default());
         }
         let progress = match subscription.take(batch) {
             Some(progress) => progress,
@@ -122,11 +138,17 @@ impl Outbox {
         };
         let Piece { bytes, large } = &batch.piece;
         self.send_now(&mut sending, bytes, large.as_ref(), progress.events);
+        let is_refused = !sending.is_idle();
         drop(sending);
         if progress.ended {
             self.changed.notify_all();
         }
-        progress.into()
+        let mut offered = Offered::from(progress);
+        if is_refused && offered.more {
+            self.call_writer(subscription);
+            offered.more = false;
+        }
+        Some(offered)
     }
 
     /// Sends the reader's replies, unless the peer leaves too many unread: `false`, and the reader must wait.
@@ -138,6 +160,20 @@ impl Outbox {
         self.append(&mut sending, replies);
         replies.clear();
         true
+    }
+
+    /// Waits until the peer takes replies; then does what `write` does, and sends the frames that it appends, as one step:
+    /// nothing that comes of it can be sent before them. `write` may take the locks of a topic, a cursor and the list of
+    /// subscriptions.
+    pub(super) fn reply_with<R>(&self, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+        let mut sending = self.sending.lock();
+        while sending.holds_too_much() {
+            self.changed.wait(&mut sending);
+        }
+        let mut frames = Vec::new();
+        let done = write(&mut frames);
+        self.append(&mut sending, &frames);
+        done
     }
 
     /// Waits until the peer has read enough to be sent replies again, or never will.
@@ -217,6 +253,16 @@ impl Outbox {
         }
     }
 
+    /// Whether the peer has closed its side, or is gone.
+    pub(super) fn has_peer_left(&self) -> bool {
+        self.socket.has_peer_left()
+    }
+
+    /// Whether the writer has sent anything since this moment.
+    pub(super) fn has_written_since(&self, moment: Instant) -> bool {
+        self.last_written.is_after(moment)
+    }
+
     fn append(&self, sending: &mut Sending, bytes: &[u8]) {
         if sending.is_idle() {
             self.send_now(sending, bytes, None, 0);
@@ -227,7 +273,7 @@ impl Outbox {
         }
     }
 
-    /// Sends without blocking; what the kernel does not take is left to the writer.
+    /// Sends on whichever thread this is, as [`Outbox::try_send`] does, and counts it as such.
     fn send_now(
         &self,
         sending: &mut Sending,
@@ -235,33 +281,45 @@ impl Outbox {
         large: Option<&Arc<[u8]>>,
         events: u64,
     ) {
-        let mut sent = 0;
+        let sent = self.try_send(sending, bytes, large, events);
+        if sent.bytes > 0 {
+            self.metrics.sent_at_once(sent.bytes, sent.events);
+        }
+    }
+
+    /// Sends without blocking; what the kernel does not take is left to the writer.
+    fn try_send(
+        &self,
+        sending: &mut Sending,
+        bytes: &[u8],
+        large: Option<&Arc<[u8]>>,
+        events: u64,
+    ) -> Sent {
+        let mut sent = Sent::default();
         let parts = [bytes, large.map_or(&[], |frame| frame)];
         for part in parts.into_iter().filter(|part| !part.is_empty()) {
             match self.socket.send_now(part) {
                 Ok(taken) => {
-                    sent += taken;
+                    sent.bytes += taken;
                     if taken < part.len() {
                         break;
                     }
                 }
                 Err(_) => {
-                    self.metrics.sent_at_once(sent, 0);
                     sending.undelivered += events;
-                    return self.give_up(sending);
+                    self.give_up(sending);
+                    return sent;
                 }
             }
         }
-        let mut delivered = events;
-        if sent < parts[0].len() + parts[1].len() {
-            delivered = sending.unsent.keep_rest(bytes, large, sent, events);
+        sent.events = events;
+        if sent.bytes < parts[0].len() + parts[1].len() {
+            sent.events = sending.unsent.keep_rest(bytes, large, sent.bytes, events);
             self.pending.add(sending.unsent.len());
             self.nudge();
         }
-        sending.delivered += delivered;
-        if sent > 0 {
-            self.metrics.sent_at_once(sent, delivered);
-        }
+        sending.delivered += sent.events;
+        sent
     }
 
     /// Counts what became of bytes that were unsent.

@@ -6,7 +6,8 @@ use super::connection::Connection;
 use super::pace::PublishRate;
 use super::unflushed::Unflushed;
 use crate::broker::{
-    Batch, Broker, Opened, Outlet, PublishError, Published, SubscribeError, Subscription, Topic,
+    Batch, Broker, Opened, Outlet, Place, PublishError, Published, SubscribeError, Subscription,
+    Topic, WaitError,
 };
 use crate::protocol::{
     Ack, ClientId, ErrorCode, Fault, Message, Request, RequestId, Subscribe, Timestamp, TopicName,
@@ -28,6 +29,8 @@ pub(super) struct Session {
     replied: usize,
     unflushed: Unflushed,
     batch: Batch,
+    /// In the line of a topic that has no room. Left before anything is waited for but that room.
+    place: Option<Place>,
     /// When the bytes that are being worked on arrived.
     arrived: Timestamp,
 }
@@ -48,6 +51,7 @@ impl Session {
             replied: 0,
             unflushed: Unflushed::default(),
             batch: Batch::default(),
+            place: None,
             arrived: Timestamp::now(),
         }
     }
@@ -91,6 +95,7 @@ impl Session {
     /// Like [`Session::flush`], but as soon as there `is_work`, what others publish meanwhile is left for the next flush:
     /// the thread must do that work, which may bring events for the same subscribers, and not wait.
     pub(super) fn flush_until(&mut self, is_work: impl Fn() -> bool) {
+        self.place = None;
         let has_published = self.unflushed.has_own();
         self.unflushed.offer(&mut self.batch);
         self.send_replies();
@@ -179,26 +184,54 @@ impl Session {
         }
         loop {
             let topic = self.unflushed.topic(at);
-            match topic.try_publish(message, self.arrived) {
+            let place = self.place.as_ref().filter(|place| place.is_of(topic));
+            match topic.try_publish(message, self.arrived, place.map(Place::ticket)) {
                 Ok(published) => {
                     tracing::trace!(topic = name, seq = published.seq, "published");
-                    if self.unflushed.add(at, published.event_bytes) {
-                        // There may be more in what was received.
-                        self.flush_until(|| true);
-                    }
+                    self.published(at, published.event_bytes);
                     return Ok(published);
                 }
                 Err(PublishError::ShuttingDown) => return Err(Fault::shutting_down()),
                 Err(PublishError::Deleted) => self.unflushed.remove(at),
                 Err(PublishError::Full { event_bytes }) => {
                     let topic = Arc::clone(topic);
-                    self.flush();
-                    topic.wait_for_room(event_bytes);
+                    self.wait_for_room(&topic, event_bytes)?;
                 }
             }
             // It may have been deleted, or created anew; the look-up says so.
             at = self.enter(name)?;
         }
+    }
+
+    /// An event was appended to the topic that stands here.
+    fn published(&mut self, at: usize, event_bytes: usize) {
+        self.place = self.place.take().filter(Place::is_for_many);
+        if self.unflushed.add(at, event_bytes) {
+            // There may be more in what was received.
+            self.flush_until(|| true);
+        }
+    }
+
+    /// Waits in the topic's line until there is room for an event of this size. Everything is flushed before, so that
+    /// nobody waits for this thread meanwhile.
+    fn wait_for_room(&mut self, topic: &Arc<Topic>, event_bytes: usize) -> Result<(), Fault> {
+        let place = match self.place.take().filter(|place| place.is_of(topic)) {
+            Some(place) => place,
+            None => {
+                self.flush();
+                topic.join_line()
+            }
+        };
+        let is_deserted = || self.connection.is_deserted();
+        let waited = place.wait(event_bytes, &mut self.batch, is_deserted);
+        self.place = Some(place);
+        waited.map_err(|error| {
+            self.place = None;
+            match error {
+                WaitError::TimedOut => Fault::no_room(topic.name().as_str()),
+                WaitError::Cancelled => Fault::called_off(),
+            }
+        })
     }
 
     /// Where the topic stands among those with events to offer. One that this session has just published to is not
@@ -233,9 +266,23 @@ impl Session {
         let topic = self.topic(name.as_str())?;
         let key = (name, client_id);
         self.admit(&key, &topic)?;
+        // What stands before the ack is sent first, and what this session has published is offered.
+        self.flush();
         let connection: Weak<Connection> = Arc::downgrade(&self.connection);
         let outlet: Weak<dyn Outlet> = connection;
-        let opened = match topic.subscribe(key.1.clone(), &start_at, Weak::clone(&outlet)) {
+        let opened = self.connection.outbox.reply_with(|frames| {
+            let opened = topic.subscribe(key.1.clone(), &start_at, Weak::clone(&outlet))?;
+            let own_older = self
+                .connection
+                .remember(key.clone(), Arc::clone(&opened.subscription));
+            if let Some(older) = own_older {
+                // Also if another connection is about to take it over: a notice of that would come behind the new ack.
+                older.end();
+            }
+            push_opened(frames, &topic, &opened, request_id);
+            Ok(opened)
+        });
+        let opened = match opened {
             Ok(opened) => opened,
             Err(SubscribeError::Deleted) => return Err(Fault::no_topic(key.0.as_str())),
             Err(SubscribeError::AheadOfTopic) => {
@@ -244,13 +291,6 @@ impl Session {
             // Ended by another thread while this request was waiting: there is nobody to answer.
             Err(SubscribeError::ConnectionOver) => return Ok(()),
         };
-        let own_older = self
-            .connection
-            .remember(key, Arc::clone(&opened.subscription));
-        if let Some(older) = own_older {
-            // Also if another connection is about to take it over: a notice of that would come behind the new ack.
-            older.end();
-        }
         if !self.connection.is_open() {
             // It was ended just now, and this subscription may have come too late to end with it.
             self.connection.release_subscriptions();
@@ -258,7 +298,8 @@ impl Session {
         if let Some(older) = &opened.replaced {
             older.give_way(&outlet);
         }
-        self.go_live(&topic, &opened, request_id);
+        self.batch.reset();
+        opened.subscription.offer_one(&mut self.batch);
         Ok(())
     }
 
@@ -282,39 +323,6 @@ impl Session {
         }
     }
 
-    /// The ack is put on its way first; only then may events follow.
-    fn go_live(&mut self, topic: &Arc<Topic>, opened: &Opened, request_id: Option<&str>) {
-        let Opened {
-            subscription,
-            seq,
-            recovered,
-            gap,
-            ..
-        } = opened;
-        let ack = Ack {
-            request_id,
-            topic: topic.name().as_str(),
-            seq: *seq,
-            epoch: Some(topic.epoch()),
-            recovered: *recovered,
-            ts: Timestamp::now(),
-        };
-        push_ack(&mut self.replies, &ack);
-        if let Some(gap) = gap {
-            push_gap(&mut self.replies, topic.name(), gap);
-        }
-        self.flush();
-        if let Some(seq) = subscription.go_live() {
-            // Ended with the connection, there is nobody to tell.
-            if self.connection.is_open() {
-                self.connection.tell_replaced(subscription, || Some(seq));
-            }
-            return;
-        }
-        self.batch.reset();
-        subscription.offer_one(&mut self.batch);
-    }
-
     fn unsubscribe(&mut self, topic: &TopicName, client_id: ClientId) -> Result<u64, Fault> {
         let key = (topic.clone(), client_id);
         let not_subscribed = || Fault::not_subscribed(topic.as_str());
@@ -333,5 +341,21 @@ impl Session {
         if self.replies.len() >= MAX_HELD_REPLIES_BYTES {
             self.flush();
         }
+    }
+}
+
+/// The ack of a subscribe, and what is missing before the replay.
+fn push_opened(frames: &mut Vec<u8>, topic: &Topic, opened: &Opened, request_id: Option<&str>) {
+    let ack = Ack {
+        request_id,
+        topic: topic.name().as_str(),
+        seq: opened.seq,
+        epoch: Some(topic.epoch()),
+        recovered: opened.recovered,
+        ts: Timestamp::now(),
+    };
+    push_ack(frames, &ack);
+    if let Some(gap) = &opened.gap {
+        push_gap(frames, topic.name(), gap);
     }
 }

@@ -1,6 +1,6 @@
 //! The topics with events that a session has not offered to their subscribers yet.
 
-use crate::broker::{Batch, MAX_PASSES, Topic};
+use crate::broker::{Batch, MAX_ROUNDS, Topic};
 use crate::sync::{Arc, Mutation, mutated};
 
 /// A send takes about as long as eight publishes; below 256 events it is not worth sending earlier.
@@ -26,7 +26,6 @@ struct Held {
     events: usize,
     bytes: usize,
     max_events: usize,
-    max_bytes: usize,
 }
 
 impl Unflushed {
@@ -88,7 +87,7 @@ impl Unflushed {
 
     /// Offers on until there is nothing more, or there `is_work`.
     pub(super) fn offer_on(&mut self, batch: &mut Batch, is_work: impl Fn() -> bool) {
-        for _ in 1..MAX_PASSES {
+        for _ in 1..MAX_ROUNDS {
             if self.topics.is_empty() || is_work() {
                 return;
             }
@@ -101,17 +100,15 @@ impl Unflushed {
 }
 
 impl Held {
-    /// At most half a queue is held back, by all publishers together, so that no subscriber loses an event to it, and no
-    /// more than can be gathered at once. Below that, as many events as take about as long to publish as to send on: so
-    /// the subscribers of a busy publisher work while it does, and a large audience is not sent to in small pieces.
+    /// As many events are held back as take about as long to publish as to send on, and no more than can be gathered at
+    /// once: so the subscribers of a busy publisher work while it does, and a large audience is not sent to in small pieces.
     fn new(topic: Arc<Topic>) -> Held {
         let worthwhile = MIN_HELD_EVENTS.max(HELD_EVENTS_PER_SUBSCRIBER * topic.subscriber_count());
         Held {
             unfinished: false,
             events: 0,
             bytes: 0,
-            max_events: worthwhile.min(topic.max_queue_size().div_ceil(2)),
-            max_bytes: MAX_HELD_BYTES.min(topic.max_history_bytes() / 2),
+            max_events: worthwhile,
             topic,
         }
     }
@@ -119,7 +116,7 @@ impl Held {
     fn add(&mut self, event_bytes: usize) -> bool {
         self.events += 1;
         self.bytes += event_bytes;
-        self.events >= self.max_events || self.bytes >= self.max_bytes || self.topic.is_behind()
+        self.events >= self.max_events || self.bytes >= MAX_HELD_BYTES || self.topic.is_behind()
     }
 
     /// `true` when there is more to offer.

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 
-use crate::broker::Piece;
 use crate::protocol::whole_events;
 use crate::sync::{Arc, Mutation, mutated};
 
@@ -59,17 +58,6 @@ impl Unsent {
         match self.segments.back_mut() {
             Some(Segment::Own(own)) => own.extend_from_slice(frames),
             _ => self.segments.push_back(Segment::Own(frames.to_vec())),
-        }
-    }
-
-    /// Adds a piece of a topic's log.
-    pub(super) fn append_piece(&mut self, piece: Piece, events: u64) {
-        self.events += events;
-        if !piece.bytes.is_empty() {
-            self.push(Segment::Own(piece.bytes));
-        }
-        if let Some(frame) = piece.large {
-            self.push(Segment::Shared(frame));
         }
     }
 
@@ -160,13 +148,7 @@ mod tests {
         let mut unsent = Unsent::default();
         unsent.keep_rest(&first, None, 10, 1);
         let taken = std::mem::take(&mut unsent);
-        unsent.append_piece(
-            Piece {
-                bytes: second,
-                large: None,
-            },
-            1,
-        );
+        unsent.keep_rest(&second, None, 0, 1);
         unsent.put_in_front(taken);
         assert_eq!((unsent.len(), unsent.tally()), (wire.len() - 10, (0, 2)));
         let mut sent = Vec::new();

@@ -1,6 +1,7 @@
 //! Panics in the threads of a WebSocket: the client is told 1011, and nobody else notices.
 
 use serde_json::json;
+use threadcast::config::OverflowPolicy;
 
 use super::{assert_one_panic, await_connections};
 use crate::harness::{
@@ -110,19 +111,23 @@ fn a_panic_over_one_subscriber_ends_that_one_and_not_the_publisher() {
         "panics::websocket::a_panic_over_one_subscriber_ends_that_one_and_not_the_publisher",
         || {
             let sabotage = Sabotage::install();
-            let server = TestServer::with(|config| config.max_memory_bytes = 1000);
+            let server = TestServer::with(|config| {
+                config.overflow = OverflowPolicy::Disconnect;
+                config.max_queue_size = 1;
+                config.send_buffer_bytes = 4 << 10;
+            });
             server.create_topic("orders");
-            let (mut first, mut publisher) = (server.ws(), server.ws());
+            let (mut first, mut publisher) = (server.narrow_ws(), server.ws());
             first.subscribe("orders", "first");
-            sabotage.trap("conn-", "events dropped");
-            // Evicted at once: the publisher's own thread tells it as a gap.
-            assert_eq!(publisher.publish_many("orders", 1, 1), [1]);
-            publisher.publish_padded("orders", 2, 2, 5000);
+            // It reads nothing: the publisher's own thread finds its queue full.
+            sabotage.trap("conn-", "slow consumer: disconnected");
+            let events = 300;
+            publisher.publish_padded("orders", 1, events, 16 << 10);
             assert_eq!(first.last_error_before_close(1011), "INTERNAL");
             first.expect_end();
             assert_one_panic(&server, &sabotage);
             server.await_subscribers("orders", 0);
-            assert_eq!(publisher.publish("orders", &json!(1)), 3);
+            assert_eq!(publisher.publish("orders", &json!(1)), events + 1);
             await_connections(&server, 1);
         },
     );

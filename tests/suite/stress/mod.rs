@@ -1,7 +1,8 @@
 //! Many publishers and subscribers at once: nobody pays for what others do, and every book is exact. Divided by what is
-//! raced: [`publishing`] against others who publish, [`subscribing`] against everything, [`takeovers`] against each other,
+//! raced: [`crowds`] against a queue, [`publishing`] against others who publish, [`subscribing`] against everything, [`takeovers`] against each other,
 //! [`endings`] against whatever still comes.
 
+mod crowds;
 mod endings;
 mod publishing;
 mod subscribing;

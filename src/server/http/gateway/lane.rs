@@ -14,6 +14,7 @@ use super::super::deadline::{Deadline, read_by, write_by};
 use super::super::media::{BODY_TYPE_HEADER, PREFERENCE_HEADER};
 use super::super::message::Request;
 use super::rendezvous::Rendezvous;
+use crate::server::rest::waiting::TICKET_HEADER;
 
 /// Marks the request that a new connection makes for itself.
 pub(super) const PROBE_HEADER: &str = "x-threadcast-probe";
@@ -84,9 +85,11 @@ fn encode_head(request: &Request) -> Vec<u8> {
     };
     let query = request.query.as_deref();
     let (mark, query) = query.map_or(("", ""), |query| ("?", query));
-    let ours = [BODY_TYPE_HEADER, PREFERENCE_HEADER].map(|name| match request.header(name) {
-        Some(word) => format!("{name}: {word}\r\n"),
-        None => String::new(),
+    let ours = [BODY_TYPE_HEADER, PREFERENCE_HEADER, TICKET_HEADER].map(|name| {
+        match request.header(name) {
+            Some(word) => format!("{name}: {word}\r\n"),
+            None => String::new(),
+        }
     });
     format!(
         "{method} {path}{mark}{query} HTTP/1.1\r\n{ours}Content-Length: {length}\r\n\r\n",

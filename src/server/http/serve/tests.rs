@@ -1,4 +1,7 @@
 use super::*;
+use crate::access::Guard;
+use crate::broker::Broker;
+use crate::config::Config;
 use crate::server::http::gateway::{GatewayOptions, Handler};
 use crate::server::http::media::BODY_TYPE_HEADER;
 use crate::server::http::message::Response;
@@ -46,7 +49,8 @@ fn edge() -> Edge {
         waiting_answers: WaitingAnswers::default(),
         permit: Box::new(permit),
         allowed_origins: vec!["https://app.example.com".to_owned()],
-        wait: Box::new(|_, _| false),
+        broker: Arc::new(Broker::new(&Config::default())),
+        guard: Arc::new(Guard::new(None, None).unwrap()),
         draining: Arc::default(),
         panics: Panics::default(),
         metrics: Arc::default(),

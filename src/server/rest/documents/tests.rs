@@ -139,7 +139,7 @@ fn what_a_row_needs_is_what_it_may_be_refused_for() {
 fn the_codes_of_the_websocket_are_those_of_the_protocol() {
     let asyncapi = document(ASYNCAPI);
     let codes = every!(ErrorCode: BadRequest, TopicNotFound, SlowConsumer, Unauthorized, Forbidden, RateLimited,
-                       LimitReached, ShuttingDown, Internal);
+                       LimitReached, ShuttingDown, Unavailable, Internal);
     let documented = &asyncapi["components"]["schemas"]["ErrorCode"]["enum"];
     assert_eq!(texts(documented), codes.map(ErrorCode::as_str).into());
 }

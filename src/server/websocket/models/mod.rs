@@ -13,6 +13,7 @@ mod accounts;
 mod acks;
 mod blocking;
 mod closing;
+mod crowd;
 mod frames;
 mod recreate;
 mod replies;

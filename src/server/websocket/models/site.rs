@@ -11,7 +11,7 @@ use super::super::session::Session;
 use super::super::{Opening, Shared, Socket, writer};
 use super::socket::Takes;
 use crate::access::Principal;
-use crate::broker::{Batch, Broker, Topic, TopicOptions};
+use crate::broker::{Batch, Broker, Place, PublishError, Topic, TopicOptions};
 use crate::config::{Config, OverflowPolicy};
 use crate::protocol::{Message, Timestamp, TopicName};
 use crate::server::presence::Presence;
@@ -58,19 +58,31 @@ pub(super) fn topic(broker: &Broker) -> Arc<Topic> {
 }
 
 /// Publishes and fans out, as a REST publish does.
-pub(super) fn publish(topic: &Topic) -> Option<u64> {
+pub(super) fn publish(topic: &Arc<Topic>) -> Option<u64> {
     let seq = append(topic);
     topic.fan_out(&mut Batch::default());
     seq
 }
 
-/// Publishes and leaves the fan-out for later, as a session does.
-pub(super) fn append(topic: &Topic) -> Option<u64> {
+/// Publishes, after a wait if there is no room, and leaves the fan-out for later, as a session does.
+pub(super) fn append(topic: &Arc<Topic>) -> Option<u64> {
     let payload: Box<RawValue> = serde_json::from_str("1").expect("JSON");
     let id = "550e8400-e29b-41d4-a716-446655440000";
     let message = Message::new(id, &payload).expect("a message");
-    let published = topic.try_publish(&message, Timestamp::EARLIEST);
-    published.ok().map(|published| published.seq)
+    let mut place: Option<Place> = None;
+    loop {
+        let ticket = place.as_ref().map(Place::ticket);
+        match topic.try_publish(&message, Timestamp::EARLIEST, ticket) {
+            Ok(published) => return Some(published.seq),
+            Err(PublishError::Full { event_bytes }) => {
+                let mut batch = Batch::default();
+                topic.fan_out(&mut batch);
+                let place = place.get_or_insert_with(|| topic.join_line());
+                place.wait(event_bytes, &mut batch, || false).ok()?;
+            }
+            Err(_) => return None,
+        }
+    }
 }
 
 /// A thread that publishes this often.

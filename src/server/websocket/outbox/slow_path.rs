@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
 use super::{Offered, Outbox, PIECE_BYTES, Phase, Unsent};
-use crate::broker::Subscription;
+use crate::broker::{Piece, Subscription};
 use crate::sync::{Arc, Mutation, mutated};
 
 impl Outbox {
@@ -26,11 +26,24 @@ impl Outbox {
         if sending.phase != Phase::Open {
             return Offered::default();
         }
+        if !sending.is_idle() {
+            // A publisher has found the socket full meanwhile.
+            drop(sending);
+            self.call_writer(subscription);
+            return Offered::default();
+        }
         let (piece, progress) = subscription.gather(PIECE_BYTES);
-        let before = sending.unsent.len();
-        sending.unsent.append_piece(piece, progress.events);
-        self.pending.add(sending.unsent.len() - before);
+        // Without waiting, at first: a socket counts as full only when it has refused something.
+        let Piece { bytes, large } = &piece;
+        let sent = self.try_send(&mut sending, bytes, large.as_ref(), progress.events);
         drop(sending);
+        if progress.ended {
+            self.changed.notify_all();
+        }
+        if sent.bytes > 0 {
+            self.metrics.written(sent.bytes);
+            self.metrics.delivered(sent.events);
+        }
         if progress.more {
             // Behind the others that wait.
             self.call_writer(subscription);
@@ -103,6 +116,7 @@ impl Outbox {
             let sent = self.socket.send_within(unsent.rest(), left)?;
             if sent > 0 {
                 self.metrics.written(sent);
+                self.last_written.is_now();
             }
             unsent.advance(sent);
             self.pending.remove(sent);

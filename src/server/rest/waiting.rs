@@ -1,0 +1,46 @@
+//! A REST publish that finds no room waits on its connection's thread, not on a worker's.
+//!
+//! The handler says in a header how large the event is; the connection's thread waits in the line of the topic, and asks
+//! again with the ticket of its place.
+
+use super::messages::published_topic;
+use crate::broker::{Batch, Broker, Place, WaitError};
+use crate::server::http::Request;
+
+/// The header in which a handler says how large an event is that finds no room. It never leaves the server.
+pub(crate) const WAIT_HEADER: &str = "x-threadcast-wait";
+/// The header with the ticket of the place in the topic's line, when the request is asked again.
+pub(crate) const TICKET_HEADER: &str = "x-threadcast-ticket";
+
+/// The wait of one request.
+#[derive(Default)]
+pub(crate) struct PublishWait {
+    place: Option<Place>,
+    batch: Batch,
+}
+
+impl PublishWait {
+    /// Waits until asking the request again makes sense, and puts the ticket into it.
+    pub(crate) fn wait(
+        &mut self,
+        broker: &Broker,
+        request: &mut Request,
+        event_bytes: &str,
+        is_cancelled: impl Fn() -> bool,
+    ) -> Result<(), WaitError> {
+        // One that is gone meanwhile is not found when the request is asked again.
+        let topic = published_topic(&request.path).and_then(|name| broker.topic(name.as_str()));
+        let (Some(topic), Ok(event_bytes)) = (topic, event_bytes.parse()) else {
+            return Ok(());
+        };
+        let place = self.place.take().filter(|place| place.is_of(&topic));
+        let place = self
+            .place
+            .insert(place.unwrap_or_else(|| topic.join_line()));
+        place.wait(event_bytes, &mut self.batch, is_cancelled)?;
+        request.headers.retain(|(name, _)| name != TICKET_HEADER);
+        let ticket = place.ticket().to_string();
+        request.headers.push((TICKET_HEADER.to_owned(), ticket));
+        Ok(())
+    }
+}

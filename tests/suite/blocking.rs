@@ -1,0 +1,300 @@
+//! Publishers that wait under the `block` policy: for whom, how long, and what ends the wait.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::harness::{
+    Account, Config, Dial, HttpClient, Incoming, KeysFile, OverflowPolicy, TestServer, WsClient,
+    code_of, entry, eventually, seq_of, settled, uuid_of,
+};
+
+const PAD_BYTES: usize = 4 << 10;
+/// A block timeout that no wait may reach, and a time in which a wait that is called off has ended.
+const PATIENCE: Duration = Duration::from_secs(60);
+const AT_ONCE: Duration = Duration::from_secs(2);
+
+fn blocking(change: impl FnOnce(&mut Config)) -> TestServer {
+    TestServer::with(|config| {
+        config.overflow = OverflowPolicy::Block;
+        config.max_queue_size = 1;
+        config.block_timeout = PATIENCE;
+        config.send_buffer_bytes = 4 << 10;
+        change(config);
+    })
+}
+
+fn publish_text(payload: &str) -> String {
+    let message = json!({"id": uuid_of(1), "payload": payload});
+    json!({"type": "publish", "topic": "orders", "message": message}).to_string()
+}
+
+/// Publishes until a message waits, behind a subscriber that does not read; returns how many were published.
+fn stuck(server: &TestServer, publisher: &mut WsClient) -> u64 {
+    let text = publish_text(&"x".repeat(PAD_BYTES));
+    let texts = vec![text; 100];
+    publisher.send_texts(&texts);
+    published(server)
+}
+
+/// How many messages the topic has when nothing more comes.
+fn published(server: &TestServer) -> u64 {
+    settled(Duration::from_millis(300), || {
+        seq_of(&server.topic("orders"))
+    })
+}
+
+fn connection_of(server: &TestServer, topic: &str) -> u64 {
+    let list = server.http().get("/connections").expect(200);
+    let connections = list["connections"].as_array().unwrap();
+    let has_topic = |connection: &&Value| {
+        let subscriptions = connection["subscriptions"].as_array();
+        subscriptions.is_some_and(|all| all.iter().any(|one| one["topic"] == topic))
+    };
+    connections.iter().find(has_topic).unwrap()["id"]
+        .as_u64()
+        .unwrap()
+}
+
+/// Reads to the close frame: what was published before is acknowledged, and nothing else.
+fn expect_close(client: &mut WsClient, code: u16, published: u64) {
+    let mut acked = 0;
+    loop {
+        match client.receive("a close frame") {
+            Incoming::Text(text) if text.contains(r#""type":"ack""#) => acked += 1,
+            Incoming::Close(seen) => break assert_eq!(seen, Some(code)),
+            _ => {}
+        }
+    }
+    assert_eq!(acked, published, "acks");
+}
+
+fn in_no_time(what: &str, condition: impl FnMut() -> bool) {
+    let began = Instant::now();
+    eventually(what, condition);
+    assert!(
+        began.elapsed() < AT_ONCE,
+        "{what} took {:?}",
+        began.elapsed()
+    );
+}
+
+/// A server with a subscriber that does not read, and a publisher that is also subscribed to `own` and waits.
+fn with_a_waiting_publisher() -> (TestServer, WsClient, WsClient, u64) {
+    let server = blocking(|_| {});
+    server.create_topic("orders");
+    server.create_topic("own");
+    let slow = server.narrow_subscriber("orders", "slow");
+    let mut publisher = server.ws();
+    publisher.subscribe("own", "p");
+    let before = stuck(&server, &mut publisher);
+    assert!(before < 100, "the publisher has to wait");
+    (server, slow, publisher, before)
+}
+
+#[test]
+fn a_publisher_that_was_closed_by_an_administrator_publishes_no_more() {
+    let (server, mut slow, mut publisher, before) = with_a_waiting_publisher();
+    let id = connection_of(&server, "own");
+    let path = format!("/connections/{id}");
+    assert_eq!(server.http().delete(&path).status, 200);
+    in_no_time("its subscription is gone", || {
+        server.topic("own")["subscribers"] == 0
+    });
+    expect_close(&mut publisher, 4101, before);
+    drop(publisher);
+    in_no_time("the publisher is gone", || {
+        server.health()["connections"] == 2
+    });
+    let mut account = Account::starting_after("orders", 0);
+    account.read_until(&mut slow, before);
+    assert_eq!(published(&server), before, "published after its end");
+}
+
+#[test]
+fn a_publisher_whose_client_has_gone_leaves_every_count_at_once() {
+    let (server, mut slow, publisher, before) = with_a_waiting_publisher();
+    drop(publisher);
+    in_no_time("its subscription is gone", || {
+        server.topic("own")["subscribers"] == 0
+    });
+    in_no_time("the publisher is gone", || {
+        server.health()["connections"] == 2
+    });
+    let mut account = Account::starting_after("orders", 0);
+    account.read_until(&mut slow, before);
+    assert_eq!(published(&server), before, "published after its end");
+}
+
+#[test]
+fn a_publisher_that_waits_is_called_off_when_the_server_drains() {
+    let (server, slow, mut publisher, before) = with_a_waiting_publisher();
+    let began = Instant::now();
+    let stopping = thread::spawn(move || server.shutdown());
+    expect_close(&mut publisher, 1001, before);
+    assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
+    drop((slow, publisher));
+    stopping.join().unwrap();
+}
+
+#[test]
+fn a_publisher_whose_key_is_withdrawn_publishes_no_more() {
+    let publisher_entry = entry("publisher", "p", r#"publish = ["*"]"#);
+    let others = entry(
+        "admin",
+        "a",
+        r#"publish = ["*"]
+subscribe = ["*"]
+admin = true"#,
+    );
+    let file = KeysFile::new(&(publisher_entry + &others));
+    let server = blocking(|config| config.keys_file = Some(file.path().to_owned()));
+    let with = |secret: &str| Dial::to(server.addr()).field("X-API-Key", secret);
+    let topic = |http: &mut HttpClient| {
+        let reply = http.request("GET", "/topics/orders", &[("X-API-Key", "a")], "");
+        seq_of(&reply.expect(200))
+    };
+    let mut http = server.http();
+    let created = http.request(
+        "POST",
+        "/topics",
+        &[("X-API-Key", "a")],
+        r#"{"name":"orders"}"#,
+    );
+    assert_eq!(created.status, 201);
+    let mut slow = with("a").receive_buffer(4 << 10).connect();
+    slow.subscribe("orders", "slow");
+    let mut publisher = with("p").connect();
+    let text = publish_text(&"x".repeat(PAD_BYTES));
+    publisher.send_texts(&vec![text; 100]);
+    let settle = |http: &mut HttpClient| settled(Duration::from_millis(300), || topic(http));
+    assert!(settle(&mut http) < 100, "the publisher has to wait");
+    // Two more wait over REST.
+    let body = r#"{"payload":1}"#;
+    thread::scope(|scope| {
+        let waiting: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut http = server.http();
+                    let fields = [("X-API-Key", "p")];
+                    http.request("POST", "/topics/orders/messages", &fields, body)
+                        .status
+                })
+            })
+            .collect();
+        in_no_time("they wait", || {
+            let fields = [("X-API-Key", "a")];
+            let health = http.request("GET", "/health", &fields, "").expect(200);
+            health["connections"] == 5
+        });
+        let before = settle(&mut http);
+        file.write(&others);
+        let began = Instant::now();
+        server.reload_keys().unwrap();
+        assert_eq!(publisher.last_error_before_close(4001), "UNAUTHORIZED");
+        for publisher in waiting {
+            assert_eq!(publisher.join().unwrap(), 401);
+        }
+        assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
+        let mut account = Account::starting_after("orders", 0);
+        account.read_until(&mut slow, before);
+        assert_eq!(settle(&mut http), before, "published after its end");
+    });
+}
+
+/// One that reads a little all the time is never ended, however many publishers wait for it; none waits longer than the
+/// timeout in all, and what was not published is reported as such.
+#[test]
+fn a_subscriber_that_reads_on_is_kept_and_no_publish_waits_longer_than_the_timeout() {
+    let timeout = Duration::from_millis(500);
+    let server = blocking(|config| config.block_timeout = timeout);
+    server.create_topic("orders");
+    let mut slow = server.narrow_subscriber("orders", "slow");
+    let publishers = 16;
+    let (acked, refused) = thread::scope(|scope| {
+        let publishers: Vec<_> = (0..publishers)
+            .map(|_| {
+                let mut client = server.ws();
+                scope.spawn(move || {
+                    let (mut acked, mut refused) = (0, 0);
+                    let payload = json!("x".repeat(PAD_BYTES));
+                    let message = json!({"id": uuid_of(1), "payload": payload});
+                    let request = json!({"type": "publish", "topic": "orders", "message": message});
+                    for _ in 0..15 {
+                        let began = Instant::now();
+                        let reply = client.ask(request.clone());
+                        let took = began.elapsed();
+                        assert!(took < timeout + AT_ONCE / 2, "waited {took:?}");
+                        if reply["type"] == "ack" {
+                            acked += 1;
+                        } else {
+                            assert_eq!(code_of(&reply), "UNAVAILABLE", "{reply}");
+                            refused += 1;
+                        }
+                    }
+                    (acked, refused)
+                })
+            })
+            .collect();
+        let mut account = Account::starting_after("orders", 0);
+        // As slowly as it may without being without progress.
+        while !publishers.iter().all(|publisher| publisher.is_finished()) {
+            match slow.receive_within(timeout / 10) {
+                Some(Incoming::Text(text)) => account.take(&serde_json::from_str(&text).unwrap()),
+                Some(other) => panic!("ended: {other:?}"),
+                None => {}
+            }
+            let since = Instant::now();
+            while since.elapsed() < timeout / 20 {
+                thread::yield_now();
+            }
+        }
+        let counts = publishers
+            .into_iter()
+            .map(|publisher| publisher.join().unwrap());
+        let (acked, refused) = counts.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        account.read_until(&mut slow, acked);
+        assert_eq!(account.told, 0, "{account:?}");
+        (acked, refused)
+    });
+    assert_eq!(acked + refused, publishers * 15);
+    assert!(acked > 0 && refused > 0, "{acked} acked, {refused} refused");
+    assert_eq!(seq_of(&server.topic("orders")), acked);
+}
+
+/// Everybody gets a turn, in order: nobody waits for ever because others are quicker.
+#[test]
+fn publishers_that_wait_are_let_in_first_come_first_served() {
+    let server = blocking(|_| {});
+    server.create_topic("orders");
+    let mut slow = server.narrow_subscriber("orders", "slow");
+    let mut first = server.ws();
+    assert!(stuck(&server, &mut first) < 100);
+    let texts: Vec<String> = (0..5).map(|n| publish_text(&format!("late{n}"))).collect();
+    let mut late: Vec<_> = texts
+        .iter()
+        .map(|text| {
+            let mut client = server.ws();
+            client.send_text(text);
+            // Its bytes are there once a later request of another connection was answered behind them.
+            published(&server);
+            client
+        })
+        .collect();
+    let mut order = Vec::new();
+    let mut account = Account::starting_after("orders", 0);
+    while order.len() < late.len() {
+        let message = slow.next_json();
+        let payload = message["message"]["payload"].as_str().unwrap().to_owned();
+        account.take(&message);
+        if payload.starts_with("late") {
+            order.push(payload);
+        }
+    }
+    assert_eq!(order, ["late0", "late1", "late2", "late3", "late4"]);
+    assert!(account.last() < 100, "the first one let nobody in");
+    for client in &mut late {
+        assert_eq!(client.next_json()["type"], "ack");
+    }
+}
