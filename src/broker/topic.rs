@@ -41,9 +41,10 @@ pub(crate) struct Topic {
     /// Guards the log and the roster. Held for one append or one bounded copy; nothing is taken while it is held, and
     /// no socket is touched.
     state: RwLock<State>,
-    /// The newest seq, and the bytes retained, for observers. Written under the lock.
+    /// The newest seq, the bytes of the retained events, and the memory they take, for observers. Written under the lock.
     head: AtomicU64,
     retained_bytes: AtomicUsize,
+    held_bytes: AtomicUsize,
     dropped: AtomicU64,
     fan_out: FanOut,
     /// Everything up to here has been offered to every subscriber.
@@ -107,6 +108,7 @@ impl Topic {
             }),
             head: AtomicU64::new(0),
             retained_bytes: AtomicUsize::new(0),
+            held_bytes: AtomicUsize::new(0),
             dropped: AtomicU64::new(0),
             fan_out: FanOut::default(),
             offered: AtomicU64::new(0),
@@ -150,6 +152,11 @@ impl Topic {
 
     pub(super) fn retained_bytes(&self) -> usize {
         self.retained_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Memory that the retained events take.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held_bytes.load(Ordering::Relaxed)
     }
 
     pub(super) fn metrics(&self) -> &Metrics {
@@ -251,15 +258,15 @@ impl Topic {
         roster.len()
     }
 
-    /// Evicts oldest events until at most `keep_bytes` are left or `excess` bytes are freed; returns what is left.
+    /// Evicts oldest events until the others take at most `keep_bytes` of memory or `excess` bytes are freed; returns what
+    /// the others take.
     pub(super) fn evict(&self, keep_bytes: usize, excess: usize) -> usize {
         let mut state = self.state.write();
-        let before = state.log.bytes();
-        while state.log.bytes() > keep_bytes && before - state.log.bytes() < excess {
-            state.log.evict_oldest();
-        }
+        let log = &mut state.log;
+        let enough = keep_bytes.max(log.held_bytes().saturating_sub(excess));
+        while log.held_bytes() > enough && log.evict_oldest(u64::MAX) {}
         self.book(&state.log);
-        state.log.bytes()
+        state.log.held_bytes()
     }
 
     fn subscribers(&self) -> Arc<[Arc<Subscription>]> {
@@ -269,16 +276,17 @@ impl Topic {
 
     /// Brings the observers' figures in line with the log. Called under the lock.
     fn book(&self, log: &Log) {
-        let before = self.retained_bytes();
-        if before != log.bytes() {
-            self.retained_bytes.store(log.bytes(), Ordering::Relaxed);
-            self.ledger.changed(before, log.bytes());
-        }
+        let before = self.retained_bytes.swap(log.bytes(), Ordering::Relaxed);
+        self.ledger.retained.changed(before, log.bytes());
+        let before = self.held_bytes.swap(log.held_bytes(), Ordering::Relaxed);
+        self.ledger.held.changed(before, log.held_bytes());
     }
 }
 
 impl Drop for Topic {
     fn drop(&mut self) {
-        self.ledger.leave(self.key, self.retained_bytes());
+        self.ledger.leave(self.key);
+        self.ledger.retained.changed(self.retained_bytes(), 0);
+        self.ledger.held.changed(self.held_bytes(), 0);
     }
 }

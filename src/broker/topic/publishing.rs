@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{State, Topic};
 use crate::broker::{Batch, Subscription};
 use crate::config::OverflowPolicy;
-use crate::protocol::{Message, Timestamp, encode_event};
+use crate::protocol::{Message, NewEvent, Timestamp};
 use crate::sync::{Arc, Mutation, Ordering, mutated};
 
 /// Passes after which a thread has done enough for the others that publish to a topic.
@@ -52,14 +52,14 @@ impl Topic {
         }
         let seq = state.log.head() + 1;
         let ts = arrived.max(state.newest);
-        let event = encode_event(&self.name, message, seq, ts);
-        let event_bytes = event.bytes().len();
+        let event = NewEvent::new(&self.name, message, seq, ts);
+        let event_bytes = event.frame_len();
         if self.settings.overflow == OverflowPolicy::Block
             && !self.make_room(&mut state, event_bytes)
         {
             return Err(PublishError::Full { event_bytes });
         }
-        state.log.append(event);
+        state.log.append(&event, u64::MAX);
         state.newest = ts;
         if self.unoffered_since.load(Ordering::Relaxed) == 0 {
             self.unoffered_since.store(ts.micros(), Ordering::Relaxed);

@@ -17,7 +17,7 @@ use std::net::Shutdown;
 use std::time::Duration;
 
 use super::unsent::Unsent;
-use crate::broker::{Batch, Piece, Subscription};
+use crate::broker::{Batch, Piece, SharedFrame, Subscription};
 use crate::metrics::SharedMetrics;
 use crate::sync::channel::{Receiver, Sender, TrySendError, bounded};
 use crate::sync::{Arc, Condvar, Mutation, Mutex, mutated};
@@ -232,7 +232,7 @@ impl Outbox {
         &self,
         sending: &mut Sending,
         bytes: &[u8],
-        large: Option<&Arc<[u8]>>,
+        large: Option<&SharedFrame>,
         events: u64,
     ) {
         let mut sent = 0;
