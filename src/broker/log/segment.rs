@@ -8,7 +8,7 @@ const FULL_BYTES: usize = 1 << 20;
 /// Bytes up to which a segment of a small log grows.
 const QUIET_BYTES: usize = 4 << 10;
 /// Logs from this size on have mapped segments.
-const BUSY_LOG_BYTES: usize = 32 << 10;
+const BUSY_LOG_BYTES: usize = 16 << 10;
 /// A new segment is at most this part of a large log, so that what is unused in the first and the last one is little.
 const PART: usize = 16;
 /// Most events of a segment. Large ones count, though their bytes are elsewhere.
