@@ -90,7 +90,7 @@ pub struct Config {
     pub history_size: usize,
     /// Bytes of retained events, per topic.
     pub history_bytes: usize,
-    /// Bytes of retained events, all topics together.
+    /// Memory that retained events take, all topics together, in bytes.
     pub max_memory_bytes: usize,
     /// The overflow policy of topics that do not name their own.
     pub overflow: OverflowPolicy,

@@ -208,8 +208,8 @@ pub fn event_frame(text: &str, seq: u64) -> Option<Vec<u8>> {
         return None;
     };
     let topic = TopicName::new(&topic).ok()?;
-    let frame = protocol::encode_event(&topic, &message, seq, Timestamp::EARLIEST);
-    Some(frame.bytes().to_vec())
+    let event = protocol::NewEvent::new(&topic, &message, seq, Timestamp::EARLIEST);
+    Some(event.to_frame())
 }
 
 fn id_text(id: Option<RequestId<'_>>) -> Option<String> {

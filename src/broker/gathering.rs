@@ -1,11 +1,11 @@
 //! From a cursor towards the head: which events come next, and what must be told of those that do not.
 
 use super::Subscription;
-use super::log::Log;
+use super::log::{Log, Run};
 use super::piece::Piece;
 use crate::config::OverflowPolicy;
-use crate::protocol::{EventFrame, Gap, Notice, push_gap, push_notice};
-use crate::sync::{Arc, Mutation, mutated};
+use crate::protocol::{Gap, Notice, push_gap, push_notice};
+use crate::sync::{Mutation, mutated};
 
 /// What a gathering brought.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -118,24 +118,30 @@ impl Gathering<'_> {
         self.after += gap.count();
     }
 
+    /// Copies events, as many as lie together at once. The first one is taken whatever its size.
     fn copy(&mut self, log: &Log, upto: u64) {
-        for event in log.after(self.after).take((upto - self.after) as usize) {
-            if self.piece.is_complete() {
-                break;
-            }
-            match event {
-                EventFrame::Large(frame) => self.piece.large = Some(Arc::clone(frame)),
-                EventFrame::Small(frame) => {
-                    if self.progress.events > 0
-                        && self.piece.bytes.len() + frame.len() > self.limit_bytes
-                    {
-                        break;
-                    }
-                    self.piece.bytes.extend_from_slice(frame);
+        while !self.piece.is_complete() {
+            let is_first = self.progress.events == 0;
+            let left = self.limit_bytes.saturating_sub(self.piece.bytes.len());
+            let run = match log.run(self.after, upto, left) {
+                Some(Run::Small { events: 0, .. }) if is_first => {
+                    log.run(self.after, self.after + 1, usize::MAX)
                 }
-            }
-            self.after += 1;
-            self.progress.events += 1;
+                run => run,
+            };
+            let events = match run {
+                None | Some(Run::Small { events: 0, .. }) => break,
+                Some(Run::Small { frames, events }) => {
+                    self.piece.bytes.extend_from_slice(frames);
+                    events
+                }
+                Some(Run::Large(frame)) => {
+                    self.piece.large = Some(frame.clone());
+                    1
+                }
+            };
+            self.after += events;
+            self.progress.events += events;
         }
     }
 }

@@ -13,11 +13,33 @@ pub(super) struct Ledger {
     /// Counts beyond topics and their lives.
     pub(super) metrics: SharedMetrics,
     max_bytes: usize,
-    bytes: AtomicUsize,
+    /// Bytes of all retained events.
+    pub(super) retained: Total,
+    /// Memory that they take. The budget bounds this one.
+    pub(super) held: Total,
     subscriptions: AtomicUsize,
     next_key: AtomicU64,
     /// Every topic that still holds events, deleted ones included. No other lock is taken while it is held.
     topics: Mutex<HashMap<u64, Weak<Topic>>>,
+}
+
+/// A sum over all topics.
+#[derive(Default)]
+pub(super) struct Total(AtomicUsize);
+
+impl Total {
+    pub(super) fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// A topic went from `before` to `after` bytes. Called under that topic's lock; touches only the counter.
+    pub(super) fn changed(&self, before: usize, after: usize) {
+        if after > before {
+            self.0.fetch_add(after - before, Ordering::Relaxed);
+        } else if after < before {
+            self.0.fetch_sub(before - after, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Ledger {
@@ -25,7 +47,8 @@ impl Ledger {
         Ledger {
             metrics,
             max_bytes,
-            bytes: AtomicUsize::new(0),
+            retained: Total::default(),
+            held: Total::default(),
             subscriptions: AtomicUsize::new(0),
             next_key: AtomicU64::new(0),
             topics: Mutex::default(),
@@ -43,13 +66,8 @@ impl Ledger {
             .insert(topic.key(), Arc::downgrade(topic));
     }
 
-    pub(super) fn leave(&self, key: u64, bytes: usize) {
+    pub(super) fn leave(&self, key: u64) {
         self.topics.lock().remove(&key);
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes.load(Ordering::Relaxed)
     }
 
     pub(super) fn subscriptions(&self) -> usize {
@@ -64,17 +82,8 @@ impl Ledger {
         self.subscriptions.fetch_sub(count, Ordering::Relaxed);
     }
 
-    /// A topic went from `before` to `after` bytes. Called under that topic's lock; touches only the counter.
-    pub(super) fn changed(&self, before: usize, after: usize) {
-        if after >= before {
-            self.bytes.fetch_add(after - before, Ordering::Relaxed);
-        } else {
-            self.bytes.fetch_sub(before - after, Ordering::Relaxed);
-        }
-    }
-
     pub(super) fn is_exceeded(&self) -> bool {
-        self.bytes() > self.max_bytes
+        self.held.bytes() > self.max_bytes
     }
 
     /// Evicts the oldest events of the largest topic, again and again, until the budget holds.
@@ -89,18 +98,18 @@ impl Ledger {
         let mut by_size: BinaryHeap<(usize, usize)> = alive
             .iter()
             .enumerate()
-            .map(|(at, topic)| (topic.retained_bytes(), at))
+            .map(|(at, topic)| (topic.held_bytes(), at))
             .collect();
         let target = self.max_bytes - self.max_bytes / SLACK;
-        while self.bytes() > target {
+        while self.held.bytes() > target {
             let Some((size, at)) = by_size.pop() else {
                 return;
             };
             let next = by_size.peek().map_or(0, |(size, _)| *size);
-            let excess = self.bytes().saturating_sub(target);
+            let excess = self.held.bytes().saturating_sub(target);
             let left = alive[at].evict(next.min(size.saturating_sub(1)), excess);
-            // Of a topic that cannot spare more for now, nothing more is asked.
-            if 0 < left && left < size {
+            // One that gave nothing has nothing to give.
+            if (1..size).contains(&left) {
                 by_size.push((left, at));
             }
         }

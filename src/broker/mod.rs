@@ -22,6 +22,7 @@ mod topic;
 pub(crate) use fan_out::MAX_ROUNDS;
 pub(crate) use gathering::Progress;
 pub(crate) use history::{HistoryError, HistoryPage};
+pub(crate) use log::SharedFrame;
 pub(crate) use piece::{Batch, Piece};
 pub(crate) use registry::{Broker, CreateError, TopicOptions};
 #[cfg(test)]

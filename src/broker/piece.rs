@@ -1,6 +1,6 @@
 //! A bounded part of a topic's log on its way to sockets.
 
-use crate::sync::Arc;
+use super::SharedFrame;
 
 /// Memory that an idle piece may keep.
 const IDLE_BYTES: usize = 32 << 10;
@@ -10,7 +10,7 @@ const IDLE_BYTES: usize = 32 << 10;
 #[derive(Default)]
 pub(crate) struct Piece {
     pub(crate) bytes: Vec<u8>,
-    pub(crate) large: Option<Arc<[u8]>>,
+    pub(crate) large: Option<SharedFrame>,
 }
 
 impl Piece {

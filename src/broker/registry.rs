@@ -119,7 +119,12 @@ impl Broker {
 
     /// Bytes of all retained events.
     pub(crate) fn retained_bytes(&self) -> usize {
-        self.ledger.bytes()
+        self.ledger.retained.bytes()
+    }
+
+    /// Memory that all retained events take: what the budget bounds.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.ledger.held.bytes()
     }
 
     /// From now on nothing is created, published or subscribed: what a topic has when this returns is all it will have.

@@ -41,9 +41,10 @@ pub(crate) struct Topic {
     /// Guards the log and the roster. Held for one append or one bounded copy; nothing is taken while it is held, and
     /// no socket is touched.
     pub(super) state: RwLock<State>,
-    /// The newest seq, and the bytes retained, for observers. Written under the lock.
+    /// The newest seq, the bytes of the retained events, and the memory they take, for observers. Written under the lock.
     head: AtomicU64,
     retained_bytes: AtomicUsize,
+    held_bytes: AtomicUsize,
     dropped: AtomicU64,
     pub(super) fan_out: FanOut,
     pub(super) gate: Gate,
@@ -53,8 +54,6 @@ pub(crate) struct Topic {
 
 pub(super) struct State {
     log: Log,
-    /// The bytes of all events that were ever appended.
-    appended_bytes: u64,
     roster: Roster,
     deleted: bool,
     /// The time of the newest event.
@@ -97,7 +96,6 @@ impl Topic {
             settings,
             state: RwLock::new(State {
                 log: Log::new(settings.bounds),
-                appended_bytes: 0,
                 roster: Roster::default(),
                 deleted: false,
                 newest: Timestamp::EARLIEST,
@@ -105,6 +103,7 @@ impl Topic {
             }),
             head: AtomicU64::new(0),
             retained_bytes: AtomicUsize::new(0),
+            held_bytes: AtomicUsize::new(0),
             dropped: AtomicU64::new(0),
             fan_out: FanOut::default(),
             gate: Gate::default(),
@@ -159,6 +158,11 @@ impl Topic {
         self.retained_bytes.load(Ordering::Relaxed)
     }
 
+    /// Memory that the retained events take.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held_bytes.load(Ordering::Relaxed)
+    }
+
     pub(super) fn metrics(&self) -> &Metrics {
         &self.ledger.metrics
     }
@@ -181,7 +185,7 @@ impl Topic {
     /// The newest seq, and the bytes of all events up to it.
     pub(super) fn head_and_bytes(&self) -> (u64, u64) {
         let state = self.state.read();
-        (state.log.head(), state.appended_bytes)
+        (state.log.head(), state.log.total_bytes())
     }
 
     /// The bytes of the retained events from behind one position up to another.
@@ -274,17 +278,16 @@ impl Topic {
         roster.len()
     }
 
-    /// Evicts oldest events until at most `keep_bytes` are left or `excess` bytes are freed; returns what is left.
+    /// Evicts oldest events until the others take at most `keep_bytes` of memory or `excess` bytes are freed; returns what
+    /// the others take.
     pub(super) fn evict(&self, keep_bytes: usize, excess: usize) -> usize {
         let mut state = self.state.write();
-        let before = state.log.bytes();
         let evictable = self.fan_out.offered();
-        while state.log.bytes() > keep_bytes
-            && before - state.log.bytes() < excess
-            && state.log.evict_oldest(evictable)
-        {}
+        let log = &mut state.log;
+        let enough = keep_bytes.max(log.held_bytes().saturating_sub(excess));
+        while log.held_bytes() > enough && log.evict_oldest(evictable) {}
         self.book(&state.log);
-        state.log.bytes()
+        state.log.held_bytes()
     }
 
     pub(super) fn subscribers(&self) -> Arc<[Arc<Subscription>]> {
@@ -294,16 +297,17 @@ impl Topic {
 
     /// Brings the observers' figures in line with the log. Called under the lock.
     fn book(&self, log: &Log) {
-        let before = self.retained_bytes();
-        if before != log.bytes() {
-            self.retained_bytes.store(log.bytes(), Ordering::Relaxed);
-            self.ledger.changed(before, log.bytes());
-        }
+        let before = self.retained_bytes.swap(log.bytes(), Ordering::Relaxed);
+        self.ledger.retained.changed(before, log.bytes());
+        let before = self.held_bytes.swap(log.held_bytes(), Ordering::Relaxed);
+        self.ledger.held.changed(before, log.held_bytes());
     }
 }
 
 impl Drop for Topic {
     fn drop(&mut self) {
-        self.ledger.leave(self.key, self.retained_bytes());
+        self.ledger.leave(self.key);
+        self.ledger.retained.changed(self.retained_bytes(), 0);
+        self.ledger.held.changed(self.held_bytes(), 0);
     }
 }

@@ -80,7 +80,7 @@ pub(super) struct Topics {
     #[arg(value_parser = value::bytes(ranges::HISTORY_BYTES))]
     history_bytes: Bytes,
 
-    /// Bytes of retained events, all topics together
+    /// Memory that retained events take, all topics together
     #[arg(long, env = "PUBSUB_MAX_MEMORY_BYTES", value_name = "BYTES")]
     #[arg(default_value_t = Bytes(defaults().max_memory_bytes))]
     #[arg(value_parser = value::bytes(ranges::MAX_MEMORY_BYTES))]

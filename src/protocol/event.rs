@@ -1,8 +1,6 @@
-//! An event as it goes on the wire, encoded once and shared by all subscribers.
+//! An event as it goes on the wire: encoded once, into the log, and read there by all subscribers.
 
-use std::sync::Arc;
-
-use super::frame::{frame_lengths, header_len, push_text_header};
+use super::frame::{frame_lengths, header_len, text_header};
 use super::{Message, Timestamp, TopicName};
 
 /// What stands behind the time of an event.
@@ -10,86 +8,130 @@ const END: &str = r#""}"#;
 
 const EVENT_BEGINS: &str = r#"{"type":"event""#;
 
-/// Frames from this size on are shared with whoever sends them, smaller ones are copied.
-const LARGE_FRAME_BYTES: usize = 32 << 10;
-
-/// The whole WebSocket frame of one event: header and JSON text.
-#[derive(Debug)]
-pub(crate) enum EventFrame {
-    Small(Box<[u8]>),
-    Large(Arc<[u8]>),
+/// An event that is about to be encoded. The parts are valid by their types, so nothing needs escaping.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NewEvent<'a> {
+    topic: &'a TopicName,
+    message: &'a Message<'a>,
+    seq: u64,
+    ts: Timestamp,
+    /// Bytes of its JSON text.
+    text: usize,
 }
 
-impl EventFrame {
-    fn new(frame: Vec<u8>) -> EventFrame {
-        if frame.len() < LARGE_FRAME_BYTES {
-            EventFrame::Small(frame.into_boxed_slice())
-        } else {
-            EventFrame::Large(frame.into())
-        }
+impl<'a> NewEvent<'a> {
+    pub(crate) fn new(
+        topic: &'a TopicName,
+        message: &'a Message<'a>,
+        seq: u64,
+        ts: Timestamp,
+    ) -> NewEvent<'a> {
+        let mut event = NewEvent {
+            topic,
+            message,
+            seq,
+            ts,
+            text: 0,
+        };
+        let mut digits = itoa::Buffer::new();
+        let parts = event.parts(&mut digits);
+        let text = parts.iter().map(|part| part.len()).sum::<usize>();
+        event.text = text + Timestamp::LEN + END.len();
+        event
     }
 
-    pub(crate) fn bytes(&self) -> &[u8] {
-        match self {
-            EventFrame::Small(frame) => frame,
-            EventFrame::Large(frame) => frame,
+    /// Bytes of its whole frame.
+    pub(crate) fn frame_len(&self) -> usize {
+        header_len(self.text) + self.text
+    }
+
+    /// Appends the whole frame: header and JSON text.
+    pub(crate) fn push(&self, out: &mut Vec<u8>) {
+        out.reserve(self.frame_len());
+        self.each_part(|part| out.extend_from_slice(part));
+    }
+
+    /// Writes the whole frame into memory of just its length.
+    pub(crate) fn write(&self, out: &mut [u8]) {
+        let mut at = 0;
+        self.each_part(|part| {
+            out[at..at + part.len()].copy_from_slice(part);
+            at += part.len();
+        });
+        debug_assert_eq!(at, out.len());
+    }
+
+    fn each_part(&self, mut put: impl FnMut(&[u8])) {
+        let (header, header_len) = text_header(self.text);
+        put(&header[..header_len]);
+        let mut digits = itoa::Buffer::new();
+        for part in self.parts(&mut digits) {
+            put(part.as_bytes());
         }
+        put(self.ts.as_bytes());
+        put(END.as_bytes());
+    }
+
+    /// The whole frame by itself.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn to_frame(self) -> Vec<u8> {
+        let mut frame = Vec::with_capacity(self.frame_len());
+        self.push(&mut frame);
+        frame
+    }
+
+    /// What stands before the time.
+    fn parts<'b>(&self, digits: &'b mut itoa::Buffer) -> [&'b str; 10]
+    where
+        'a: 'b,
+    {
+        [
+            EVENT_BEGINS,
+            r#","topic":""#,
+            self.topic.as_str(),
+            r#"","message":{"id":""#,
+            self.message.id(),
+            r#"","payload":"#,
+            self.message.payload(),
+            r#"},"seq":"#,
+            digits.format(self.seq),
+            r#","ts":""#,
+        ]
+    }
+}
+
+/// The whole WebSocket frame of one event: header and JSON text.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EventFrame<'a>(&'a [u8]);
+
+impl<'a> EventFrame<'a> {
+    /// Reads what [`NewEvent::push`] wrote.
+    pub(crate) fn new(frame: &'a [u8]) -> EventFrame<'a> {
+        EventFrame(frame)
     }
 
     /// When it was published.
-    pub(crate) fn ts(&self) -> &str {
+    pub(crate) fn ts(self) -> &'a str {
         let ts = self.ts_bytes().map(|ts| std::str::from_utf8(ts));
         ts.and_then(Result::ok).unwrap_or_default()
     }
 
     /// The same in microseconds since 1970.
-    pub(crate) fn ts_micros(&self) -> u64 {
+    pub(crate) fn ts_micros(self) -> u64 {
         self.ts_bytes().map_or(0, Timestamp::read_micros)
     }
 
     /// The `ts` is the last of the JSON text.
-    fn ts_bytes(&self) -> Option<&[u8; Timestamp::LEN]> {
-        self.bytes().strip_suffix(END.as_bytes())?.last_chunk()
+    fn ts_bytes(self) -> Option<&'a [u8; Timestamp::LEN]> {
+        self.0.strip_suffix(END.as_bytes())?.last_chunk()
     }
 
     /// The JSON text inside the frame.
-    pub(crate) fn json(&self) -> &str {
-        let (header, _) = frame_lengths(self.bytes());
+    pub(crate) fn json(self) -> &'a str {
+        let (header, _) = frame_lengths(self.0);
         // Built from text, so it always is text.
-        std::str::from_utf8(&self.bytes()[header..]).unwrap_or_default()
+        std::str::from_utf8(&self.0[header..]).unwrap_or_default()
     }
-}
-
-/// Encodes an event. The parts are valid by their types, so nothing needs escaping.
-pub(crate) fn encode_event(
-    topic: &TopicName,
-    message: &Message<'_>,
-    seq: u64,
-    ts: Timestamp,
-) -> EventFrame {
-    let mut digits = itoa::Buffer::new();
-    let parts = [
-        EVENT_BEGINS,
-        r#","topic":""#,
-        topic.as_str(),
-        r#"","message":{"id":""#,
-        message.id(),
-        r#"","payload":"#,
-        message.payload(),
-        r#"},"seq":"#,
-        digits.format(seq),
-        r#","ts":""#,
-    ];
-    let text = parts.iter().map(|part| part.len()).sum::<usize>() + Timestamp::LEN + END.len();
-    let mut frame = Vec::with_capacity(header_len(text) + text);
-    push_text_header(text, &mut frame);
-    parts
-        .iter()
-        .for_each(|part| frame.extend_from_slice(part.as_bytes()));
-    frame.extend_from_slice(ts.as_bytes());
-    frame.extend_from_slice(END.as_bytes());
-    debug_assert_eq!(frame.len(), header_len(text) + text);
-    EventFrame::new(frame)
 }
 
 /// How many events stand whole in the first `upto` bytes of a run of frames, and where the frame that `upto` cuts begins.
@@ -118,14 +160,15 @@ mod tests {
         let payload: Box<RawValue> =
             serde_json::from_str(&format!("\"{}\"", "x".repeat(200))).unwrap();
         let message = Message::new("550e8400-e29b-41d4-a716-446655440000", &payload).unwrap();
-        let event = encode_event(&TopicName::new("t").unwrap(), &message, 1, Timestamp::now());
-        let mut frames = event.bytes().to_vec();
+        let topic = TopicName::new("t").unwrap();
+        let event = NewEvent::new(&topic, &message, 1, Timestamp::now()).to_frame();
+        let mut frames = event.clone();
         crate::protocol::push_pong(&mut frames, None);
         let second = frames.len();
-        frames.extend_from_slice(event.bytes());
+        frames.extend_from_slice(&event);
         for (upto, expected) in [
             (0, (0, 0)),
-            (second - 1, (1, event.bytes().len())),
+            (second - 1, (1, event.len())),
             (second, (1, second)),
             (frames.len() - 1, (1, second)),
             (frames.len(), (2, frames.len())),
@@ -142,8 +185,12 @@ mod tests {
             let id = "urn:uuid:550E8400-e29b-41d4-a716-446655440000";
             let message = Message::new(id, &payload).unwrap();
             let ts = Timestamp::now();
-            let frame = encode_event(&TopicName::new("t").unwrap(), &message, seq, ts);
-            prop_assert_eq!(frame.bytes().len(), header_len(frame.json().len()) + frame.json().len());
+            let topic = TopicName::new("t").unwrap();
+            let event = NewEvent::new(&topic, &message, seq, ts);
+            let bytes = event.to_frame();
+            prop_assert_eq!(bytes.len(), event.frame_len());
+            let frame = EventFrame::new(&bytes);
+            prop_assert_eq!(bytes.len(), header_len(frame.json().len()) + frame.json().len());
             let text = frame.json();
             let value: serde_json::Value = serde_json::from_str(text).unwrap();
             prop_assert_eq!(value["seq"].as_u64(), Some(seq));

@@ -40,20 +40,28 @@ pub(super) fn frame_lengths(frame: &[u8]) -> (usize, usize) {
     }
 }
 
-/// Appends the header of a final text frame.
-pub(crate) fn push_text_header(payload: usize, out: &mut Vec<u8>) {
-    out.push(0x81);
+/// The header of a final text frame, and how long it is.
+pub(super) fn text_header(payload: usize) -> ([u8; 10], usize) {
+    let mut header = [0; 10];
+    header[0] = 0x81;
     match payload {
-        0..=125 => out.push(payload as u8),
+        0..=125 => header[1] = payload as u8,
         126..=0xffff => {
-            out.push(126);
-            out.extend_from_slice(&(payload as u16).to_be_bytes());
+            header[1] = 126;
+            header[2..4].copy_from_slice(&(payload as u16).to_be_bytes());
         }
         _ => {
-            out.push(127);
-            out.extend_from_slice(&(payload as u64).to_be_bytes());
+            header[1] = 127;
+            header[2..10].copy_from_slice(&(payload as u64).to_be_bytes());
         }
     }
+    (header, header_len(payload))
+}
+
+/// Appends the header of a final text frame.
+pub(crate) fn push_text_header(payload: usize, out: &mut Vec<u8>) {
+    let (header, len) = text_header(payload);
+    out.extend_from_slice(&header[..len]);
 }
 
 /// Appends a text frame whose payload `write` appends. The header is put in front once the length is known.

@@ -16,7 +16,7 @@ mod timestamp;
 
 pub(crate) use error::Fault;
 pub(crate) use error::{ErrorCode, InvalidMessage, InvalidName};
-pub(crate) use event::{EventFrame, encode_event, whole_events};
+pub(crate) use event::{EventFrame, NewEvent, whole_events};
 pub(crate) use frame::{CloseCode, close_frame, ping_frame, pong_frame};
 pub(crate) use gap::{Gap, GapReason};
 pub(crate) use json::{StrictObject, as_string, as_whole_number, is_null};

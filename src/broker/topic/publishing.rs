@@ -7,7 +7,7 @@ use crate::broker::Batch;
 use crate::broker::fan_out::Round;
 use crate::broker::gate::{Waited, Waiter};
 use crate::config::OverflowPolicy;
-use crate::protocol::{Message, Timestamp, encode_event};
+use crate::protocol::{Message, NewEvent, Timestamp};
 use crate::sync::{Arc, Mutation, Ordering, mutated};
 
 /// Events and bytes that may be published and not offered yet: publishers wait for the fan-out above that. As much as a
@@ -78,13 +78,12 @@ impl Topic {
         }
         let seq = state.log.head() + 1;
         let ts = arrived.max(state.newest);
-        let event = encode_event(&self.name, message, seq, ts);
-        let event_bytes = event.bytes().len();
+        let event = NewEvent::new(&self.name, message, seq, ts);
+        let event_bytes = event.frame_len();
         if !is_let_through || !self.has_room(&mut state, event_bytes) {
             return Err(PublishError::Full { event_bytes });
         }
-        state.log.append(event, self.fan_out.offered());
-        state.appended_bytes += event_bytes as u64;
+        state.log.append(&event, self.fan_out.offered());
         state.newest = ts;
         self.fan_out.published_at(ts.micros());
         self.head.store(seq, Ordering::Release);
@@ -145,7 +144,7 @@ impl Topic {
     fn is_window_full(&self, state: &State, event_bytes: usize) -> bool {
         let events = state.log.head().saturating_sub(self.fan_out.offered());
         let offered_bytes = self.fan_out.offered_bytes();
-        let bytes = state.appended_bytes.saturating_sub(offered_bytes) + event_bytes as u64;
+        let bytes = state.log.total_bytes().saturating_sub(offered_bytes) + event_bytes as u64;
         events > 0 && (events >= self.max_unoffered_events() || bytes > MAX_UNOFFERED_BYTES)
     }
 

@@ -69,11 +69,7 @@ impl Topic {
         let state = self.state.read();
         let (head, first) = (state.log.head(), state.log.history_start());
         let oldest = state.log.after(first - 1).next();
-        let history_bytes = state
-            .log
-            .after(first - 1)
-            .map(|event| event.bytes().len())
-            .sum();
+        let history_bytes = state.log.bytes_after(first - 1);
         let bounds = self.settings.bounds;
         TopicStats {
             subscribers: state.roster.len(),

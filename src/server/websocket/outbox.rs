@@ -17,7 +17,7 @@ use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use super::unsent::Unsent;
-use crate::broker::{Batch, Meeting, Piece, Subscription};
+use crate::broker::{Batch, Meeting, Piece, SharedFrame, Subscription};
 use crate::metrics::SharedMetrics;
 use crate::sync::channel::{Receiver, Sender, TrySendError, bounded};
 use crate::sync::{Arc, Condvar, Mutation, Mutex, mutated};
@@ -278,7 +278,7 @@ impl Outbox {
         &self,
         sending: &mut Sending,
         bytes: &[u8],
-        large: Option<&Arc<[u8]>>,
+        large: Option<&SharedFrame>,
         events: u64,
     ) {
         let sent = self.try_send(sending, bytes, large, events);
@@ -292,7 +292,7 @@ impl Outbox {
         &self,
         sending: &mut Sending,
         bytes: &[u8],
-        large: Option<&Arc<[u8]>>,
+        large: Option<&SharedFrame>,
         events: u64,
     ) -> Sent {
         let mut sent = Sent::default();

@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 
+use crate::broker::SharedFrame;
 use crate::protocol::whole_events;
-use crate::sync::{Arc, Mutation, mutated};
+use crate::sync::{Mutation, mutated};
 
 #[derive(Default)]
 pub(super) struct Unsent {
@@ -20,7 +21,7 @@ pub(super) struct Unsent {
 /// Whole frames.
 enum Segment {
     Own(Vec<u8>),
-    Shared(Arc<[u8]>),
+    Shared(SharedFrame),
 }
 
 impl Segment {
@@ -65,7 +66,7 @@ impl Unsent {
     pub(super) fn keep_rest(
         &mut self,
         bytes: &[u8],
-        large: Option<&Arc<[u8]>>,
+        large: Option<&SharedFrame>,
         sent: usize,
         events: u64,
     ) -> u64 {
@@ -76,7 +77,7 @@ impl Unsent {
             self.advance(sent - boundary);
         }
         if let Some(frame) = large {
-            self.push(Segment::Shared(Arc::clone(frame)));
+            self.push(Segment::Shared(frame.clone()));
             self.advance(sent.saturating_sub(bytes.len()));
             delivered = delivered.min(events.saturating_sub(1));
         }
@@ -128,17 +129,20 @@ impl Unsent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{Message, Timestamp, TopicName, encode_event, push_pong};
+    use crate::protocol::{Message, NewEvent, Timestamp, TopicName, push_pong};
     use proptest::prelude::*;
     use serde_json::value::RawValue;
 
-    fn event(pad: usize) -> Vec<u8> {
+    fn encoded<T>(pad: usize, encode: impl FnOnce(&NewEvent<'_>) -> T) -> T {
         let payload: Box<RawValue> =
             serde_json::from_str(&format!("\"{}\"", "x".repeat(pad))).unwrap();
         let message = Message::new("550e8400-e29b-41d4-a716-446655440000", &payload).unwrap();
-        encode_event(&TopicName::new("t").unwrap(), &message, 1, Timestamp::now())
-            .bytes()
-            .to_vec()
+        let topic = TopicName::new("t").unwrap();
+        encode(&NewEvent::new(&topic, &message, 1, Timestamp::now()))
+    }
+
+    fn event(pad: usize) -> Vec<u8> {
+        encoded(pad, |event| event.to_frame())
     }
 
     #[test]
@@ -169,7 +173,7 @@ mod tests {
             let mut bytes = Vec::new();
             (0..small).for_each(|_| bytes.extend(event(100)));
             push_pong(&mut bytes, None);
-            let frame: Option<Arc<[u8]>> = large.then(|| event(33_000).into());
+            let frame = large.then(|| encoded(33_000, SharedFrame::new));
             let total = bytes.len() + frame.as_ref().map_or(0, |frame| frame.len());
             let events = small + u64::from(large);
             let mut sent = first.min(total - 1);

@@ -1,7 +1,7 @@
 //! The server held under attack: each attack is refused or bounded, and whoever behaves is served meanwhile.
 //!
 //! In reading order: what is wrong with single requests ([`heads`], [`lengths`], [`chunks`], [`origins`]), with single
-//! peers ([`peers`], [`drips`], [`readers`]), and with many at once ([`bounds`], [`crowds`], [`storm`], [`farewell`]).
+//! peers ([`peers`], [`drips`], [`readers`]), and with many at once ([`bounds`], [`memory`], [`crowds`], [`storm`], [`farewell`]).
 
 mod bounds;
 mod chunks;
@@ -10,6 +10,7 @@ mod drips;
 mod farewell;
 mod heads;
 mod lengths;
+mod memory;
 mod origins;
 mod peers;
 mod readers;

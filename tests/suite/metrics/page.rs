@@ -56,7 +56,12 @@ fn every_series_is_there_from_the_start() {
         page.count(&format!("pubsub_build_info{{version=\"{version}\"}}")),
         1
     );
-    for zero in ["pubsub_panics_total", "pubsub_draining", "pubsub_topics"] {
+    for zero in [
+        "pubsub_panics_total",
+        "pubsub_draining",
+        "pubsub_topics",
+        "pubsub_memory_bytes",
+    ] {
         assert_eq!(page.count(zero), 0, "{zero}");
     }
     assert_eq!(page.count("pubsub_max_memory_bytes"), 1 << 30);

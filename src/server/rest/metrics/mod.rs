@@ -83,8 +83,13 @@ impl Api {
             self.broker.retained_bytes() as u64,
         );
         page.bytes(
+            "pubsub_memory",
+            "Memory that the retained events of all topics take",
+            self.broker.held_bytes() as u64,
+        );
+        page.bytes(
             "pubsub_max_memory",
-            "How much the retained events of all topics may be",
+            "How much memory the retained events of all topics may take",
             vitals.max_memory_bytes as u64,
         );
     }

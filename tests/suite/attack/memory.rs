@@ -1,0 +1,54 @@
+//! Resident memory: it follows what is retained, whoever published it, in whatever sizes.
+
+use serde_json::json;
+
+use crate::harness::{ChildServer, Dial, HttpClient, WsClient, eventually};
+
+const PUBLISHERS: u64 = 16;
+const BUDGET_KIB: u64 = 8 << 10;
+/// What a connection may take.
+const CONNECTION_KIB: u64 = 40;
+/// What the allocator keeps of what was on its way, whatever the budget is.
+const REST_KIB: u64 = 8 << 10;
+
+/// How many events of which size each one publishes: some 5 MiB, small ones, such that fill most of a segment, and large
+/// ones.
+const SIZES: [(u64, usize); 4] = [(200, 300), (150, 3000), (100, 20_000), (30, 100_000)];
+
+/// Publishers that fill the budget one after the other and stay connected: what each leaves behind serves the next one.
+#[test]
+fn publishers_in_turn_take_no_more_than_the_budget_and_give_it_back() {
+    let server = ChildServer::start(&[
+        ("PUBSUB_MAX_MEMORY_BYTES", "8MiB"),
+        ("PUBSUB_HISTORY_SIZE", "1000000"),
+        ("PUBSUB_HISTORY_BYTES", "1GiB"),
+    ]);
+    let mut http = HttpClient::connect(server.addr());
+    let before = server.resident_kib();
+    let grown = || server.resident_kib().saturating_sub(before);
+    let rest = (PUBLISHERS + 1) * CONNECTION_KIB + REST_KIB;
+    let publishers: Vec<WsClient> = (0..PUBLISHERS)
+        .map(|publisher| {
+            let topic = format!("t{publisher}");
+            http.post("/topics", &json!({"name": topic})).expect(201);
+            let mut client = Dial::to(server.addr()).connect();
+            let mut next = 1;
+            for (events, pad_bytes) in SIZES {
+                client.publish_padded(&topic, next, next + events - 1, pad_bytes);
+                next += events;
+            }
+            let most = BUDGET_KIB + BUDGET_KIB / 2 + rest;
+            assert!(grown() <= most, "{} > {most} KiB, {topic}", grown());
+            client
+        })
+        .collect();
+    let full = http.get("/health").expect(200)["retained_bytes"].clone();
+    assert!(full.as_u64() > Some(BUDGET_KIB << 9), "{full} retained");
+    println!("{} KiB resident for {full} bytes", grown());
+    for publisher in 0..PUBLISHERS {
+        http.delete(&format!("/topics/t{publisher}")).expect(200);
+    }
+    eventually("the memory is given back", || grown() <= rest);
+    println!("{} KiB after all topics are deleted", grown());
+    drop(publishers);
+}
