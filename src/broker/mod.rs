@@ -21,7 +21,7 @@ mod topic;
 pub(crate) use gathering::Progress;
 pub(crate) use history::{HistoryError, HistoryPage};
 pub(crate) use piece::{Batch, Piece};
-pub(crate) use registry::{Broker, CreateError, TopicOptions};
+pub(crate) use registry::{Broker, CreateError, SortedTopics, TopicOptions};
 #[cfg(test)]
 pub(crate) use subscription::Nobody;
 pub(crate) use subscription::{Outlet, Subscription};

@@ -43,7 +43,7 @@ fn edge() -> Edge {
             max_body_bytes: 10_000,
         },
         write_timeout: LONG,
-        waiting_answers: WaitingAnswers::default(),
+        large_answers: LargeAnswers::new(1, LONG),
         permit: Box::new(permit),
         allowed_origins: vec!["https://app.example.com".to_owned()],
         wait: Box::new(|_, _| false),
