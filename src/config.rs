@@ -110,7 +110,7 @@ pub struct Config {
     pub heartbeat: Duration,
     /// Whether an `info`/`ping` frame goes with each ping.
     pub heartbeat_json: bool,
-    /// Time to receive a whole request, head and body.
+    /// Time to receive a whole request, head and body. A REST request waits as long for a worker, and for its answer.
     pub request_timeout: Duration,
     /// Time for one blocked write to finish.
     pub write_timeout: Duration,
@@ -118,7 +118,7 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// Kernel send buffer per connection, in bytes.
     pub send_buffer_bytes: usize,
-    /// Threads that answer REST requests.
+    /// Threads that answer REST requests; at most half of them build large answers.
     pub rest_workers: usize,
     /// Topics that have series of their own in `/metrics`; 0 is none.
     pub metrics_topics: usize,

@@ -1,7 +1,7 @@
 //! Where a replay starts: one rule for subscriptions and for reading the history over REST.
 
 use super::log::Log;
-use crate::protocol::{Gap, StartAt};
+use crate::protocol::{EventFrame, Gap, StartAt};
 
 /// A position to read on from, and what is missing before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,14 +12,35 @@ pub(super) struct Start {
     pub(super) recovered: Option<bool>,
 }
 
-/// The part of a topic's history that was asked for.
+/// The part of a topic's history that was asked for, seen in its log.
 #[derive(Debug)]
-pub(crate) struct HistoryPage {
+pub(crate) struct HistoryPage<'a> {
     pub(crate) seq: u64,
-    /// The JSON text of each event, as on the WebSocket.
-    pub(crate) events: Vec<Box<str>>,
     /// What is missing at the start.
     pub(crate) gap: Option<Gap>,
+    log: &'a Log,
+    after: u64,
+}
+
+impl<'a> HistoryPage<'a> {
+    pub(super) fn new(log: &'a Log, start: Start) -> HistoryPage<'a> {
+        HistoryPage {
+            seq: log.head(),
+            gap: start.gap,
+            log,
+            after: start.after,
+        }
+    }
+
+    /// The JSON text of each event, as on the WebSocket.
+    pub(crate) fn events(&self) -> impl Iterator<Item = &'a str> {
+        self.log.after(self.after).map(EventFrame::json)
+    }
+
+    /// At least as many bytes as all events have, with a separator for each.
+    pub(crate) fn max_bytes(&self) -> usize {
+        self.log.bytes_after(self.after)
+    }
 }
 
 /// Why a history cannot be read.

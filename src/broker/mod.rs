@@ -24,7 +24,7 @@ pub(crate) use gathering::Progress;
 pub(crate) use history::{HistoryError, HistoryPage};
 pub(crate) use log::SharedFrame;
 pub(crate) use piece::{Batch, Piece};
-pub(crate) use registry::{Broker, CreateError, TopicOptions};
+pub(crate) use registry::{Broker, CreateError, SortedTopics, TopicOptions};
 #[cfg(test)]
 pub(crate) use subscription::Nobody;
 pub(crate) use subscription::{Meeting, Offer, Outlet, Subscription};

@@ -13,12 +13,33 @@ use crate::sync::{Arc, AtomicBool, HashMap, Ordering, RwLock};
 
 /// All topics of a server.
 pub(crate) struct Broker {
-    /// Guards which topics there are. Held for a look-up or one change; no topic's lock is taken under it.
-    topics: RwLock<HashMap<TopicName, Arc<Topic>>>,
+    /// Guards which topics there are. Held for a look-up, one change, or to copy the handles of all; no topic's lock is
+    /// taken under it.
+    topics: RwLock<Topics>,
     max_topics: usize,
     defaults: TopicSettings,
     ledger: Arc<Ledger>,
     draining: Arc<AtomicBool>,
+}
+
+#[derive(Default)]
+struct Topics {
+    by_name: HashMap<TopicName, Arc<Topic>>,
+    /// How often a topic was created or deleted.
+    changes: u64,
+    /// All of them in the order of names, until the next change: to sort them takes longer than to list them.
+    sorted: Option<SortedTopics>,
+}
+
+/// Topics in the order of their names.
+pub(crate) type SortedTopics = Arc<[Arc<Topic>]>;
+
+impl Topics {
+    /// Notes a change; returns the list that is out of date, to be dropped without the lock.
+    fn changed(&mut self) -> Option<SortedTopics> {
+        self.changes += 1;
+        self.sorted.take()
+    }
 }
 
 /// What a topic may choose for itself; the rest comes from the configuration.
@@ -71,41 +92,60 @@ impl Broker {
             return Err(CreateError::ShuttingDown);
         }
         let mut topics = self.topics.write();
-        let is_full = topics.len() >= self.max_topics;
-        match topics.entry(name.clone()) {
-            Entry::Occupied(_) => Err(CreateError::Exists),
-            Entry::Vacant(_) if is_full => Err(CreateError::LimitReached),
+        let is_full = topics.by_name.len() >= self.max_topics;
+        let topic = match topics.by_name.entry(name.clone()) {
+            Entry::Occupied(_) => return Err(CreateError::Exists),
+            Entry::Vacant(_) if is_full => return Err(CreateError::LimitReached),
             Entry::Vacant(vacant) => {
                 let topic = Topic::new(name, self.settings(options), &self.ledger, &self.draining);
                 tracing::info!(topic = %topic.name(), epoch = topic.epoch(), "topic created");
-                Ok(Arc::clone(vacant.insert(topic)))
+                Arc::clone(vacant.insert(topic))
             }
-        }
+        };
+        let outdated = topics.changed();
+        drop(topics);
+        drop(outdated);
+        Ok(topic)
     }
 
     /// Deletes a topic: its subscribers read to its end, are told, and their subscriptions end. `false`: there is none.
     pub(crate) fn delete_topic(&self, name: &TopicName) -> bool {
-        let Some(topic) = self.topics.write().remove(name) else {
+        let mut topics = self.topics.write();
+        let Some(topic) = topics.by_name.remove(name) else {
             return false;
         };
+        let outdated = topics.changed();
+        drop(topics);
+        drop(outdated);
         let subscribers = topic.delete();
         tracing::info!(topic = %name, messages = topic.head(), subscribers, "topic deleted");
         true
     }
 
     pub(crate) fn topic(&self, name: &str) -> Option<Arc<Topic>> {
-        self.topics.read().get(name).cloned()
+        self.topics.read().by_name.get(name).cloned()
     }
 
     /// All topics, by name.
-    pub(crate) fn topics(&self) -> Vec<Arc<Topic>> {
-        let mut topics: Vec<_> = self.topics.read().values().cloned().collect();
-        topics.sort_unstable_by(|a, b| a.name().cmp(b.name()));
-        topics
+    pub(crate) fn topics(&self) -> SortedTopics {
+        let topics = self.topics.read();
+        if let Some(sorted) = &topics.sorted {
+            return Arc::clone(sorted);
+        }
+        let changes = topics.changes;
+        let mut list: Vec<_> = topics.by_name.values().cloned().collect();
+        drop(topics);
+        list.sort_unstable_by(|a, b| a.name().cmp(b.name()));
+        let list = SortedTopics::from(list);
+        let mut topics = self.topics.write();
+        if topics.changes == changes {
+            topics.sorted = Some(Arc::clone(&list));
+        }
+        list
     }
 
     pub(crate) fn topic_count(&self) -> usize {
-        self.topics.read().len()
+        self.topics.read().by_name.len()
     }
 
     pub(crate) fn subscription_count(&self) -> usize {
@@ -130,7 +170,7 @@ impl Broker {
     /// From now on nothing is created, published or subscribed: what a topic has when this returns is all it will have.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
-        for topic in self.topics() {
+        for topic in self.topics().iter() {
             topic.drain();
         }
     }

@@ -19,6 +19,7 @@ mod permit;
 mod presence;
 mod refuser;
 mod rest;
+mod semaphore;
 mod serving;
 mod websocket;
 
@@ -45,6 +46,8 @@ const ASK_GRACE: Duration = Duration::from_millis(300);
 /// How long connections get, once cut, to see it and end.
 const CUT_GRACE: Duration = Duration::from_millis(250);
 const END_GRACE: Duration = Duration::from_secs(30);
+/// How long the REST workers get to end, once nobody waits for them any more.
+const REST_GRACE: Duration = Duration::from_millis(250);
 
 /// A running server. It serves on threads of its own until [`Server::shutdown`] or until it is dropped; both end every
 /// connection and join every thread.
@@ -269,15 +272,16 @@ impl Running {
         } = self;
         serving.broker.drain();
         door.close();
-        let report = end_connections(&connections, serving.config.drain_timeout);
-        serving.edge.gateway.shutdown();
+        let report = end_connections(&connections, &serving);
+        serving.edge.gateway.shutdown(REST_GRACE);
         reaper.join();
         report
     }
 }
 
 /// Tells every WebSocket, waits until what is queued is sent, at most the drain timeout, and ends every connection.
-fn end_connections(connections: &Connections, drain_timeout: Duration) -> ShutdownReport {
+fn end_connections(connections: &Connections, serving: &Serving) -> ShutdownReport {
+    let drain_timeout = serving.config.drain_timeout;
     let open = connections.open_count().load(Ordering::Relaxed);
     let websockets = connections.last_websockets();
     let before = tally(&websockets);
@@ -286,7 +290,7 @@ fn end_connections(connections: &Connections, drain_timeout: Duration) -> Shutdo
     connections.wait_for_websockets(began + drain_timeout);
     // Whoever asks over an open connection is told that the server is not ready any more.
     connections.wait_for_all(began + ASK_GRACE.min(drain_timeout));
-    end_all(connections);
+    end_all(connections, serving);
     let after = tally(&websockets);
     ShutdownReport {
         connections_closed: open,
@@ -296,13 +300,14 @@ fn end_connections(connections: &Connections, drain_timeout: Duration) -> Shutdo
 }
 
 /// Answers under way are still sent, if their clients take them; then everything is cut.
-fn end_all(connections: &Connections) {
+fn end_all(connections: &Connections, serving: &Serving) {
     connections.cut_websockets();
     connections.cut(Shutdown::Read);
     if connections.wait_for_all(Instant::now() + CUT_GRACE) {
         return;
     }
     connections.cut(Shutdown::Both);
+    serving.edge.cut();
     if !connections.wait_for_all(Instant::now() + END_GRACE) {
         tracing::error!("a connection did not end");
     }

@@ -2,16 +2,15 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
 
 use super::acceptor::Admit;
 use super::connections::Connections;
 use super::http::deadline::{Deadline, write_by};
 use super::http::gateway::{Gateway, GatewayOptions, Handler};
 use super::http::head::Head;
+use super::http::large_answers::LargeAnswers;
 use super::http::serve::{Edge, Ended, refuse, serve};
 use super::http::stream::RequestLimits;
-use super::http::waiting_answers::WaitingAnswers;
 use super::http::{Problem, Request};
 use super::panics::Panics;
 use super::permit;
@@ -23,9 +22,6 @@ use crate::broker::Broker;
 use crate::config::{Config, Setting};
 use crate::metrics::SharedMetrics;
 use crate::sync::Arc;
-
-/// A REST handler never waits, so an answer that takes longer is a fault.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) struct Serving {
     pub(super) config: Config,
@@ -58,7 +54,7 @@ impl Serving {
         let options = GatewayOptions {
             workers: config.rest_workers,
             queue_timeout: config.request_timeout,
-            answer_timeout: ANSWER_TIMEOUT,
+            answer_timeout: config.request_timeout,
         };
         let websockets = websocket::Shared {
             slow_log: Arc::default(),
@@ -73,7 +69,7 @@ impl Serving {
                 max_body_bytes: config.max_message_bytes,
             },
             write_timeout: config.write_timeout,
-            waiting_answers: WaitingAnswers::default(),
+            large_answers: LargeAnswers::new(config.rest_workers, config.request_timeout),
             permit: {
                 let (guard, metrics) = (Arc::clone(&guard), SharedMetrics::clone(metrics));
                 Box::new(move |head, presence| {

@@ -44,4 +44,5 @@ mod resume;
 mod shutdown;
 mod soak;
 mod stress;
+mod stuck_handlers;
 mod takeover;

@@ -26,20 +26,15 @@ pub(crate) struct TopicStats {
 }
 
 impl Topic {
-    /// The part of the history that is asked for.
-    pub(crate) fn history(&self, start_at: &StartAt) -> Result<HistoryPage, HistoryError> {
+    /// Shows the part of the history that is asked for. The log is locked meanwhile: `look` may copy it, and no more.
+    pub(crate) fn look_at_history<R>(
+        &self,
+        start_at: &StartAt,
+        look: impl FnOnce(&HistoryPage<'_>) -> R,
+    ) -> Result<R, HistoryError> {
         let state = self.state.read();
         let start = find_start(&state.log, &self.epoch, start_at)?;
-        let events = state
-            .log
-            .after(start.after)
-            .map(|event| event.json().into())
-            .collect();
-        Ok(HistoryPage {
-            seq: state.log.head(),
-            events,
-            gap: start.gap,
-        })
+        Ok(look(&HistoryPage::new(&state.log, start)))
     }
 
     /// Publishes since the topic was created.

@@ -17,6 +17,15 @@ impl Connected for Connections {
         self.open.load(Ordering::Relaxed)
     }
 
+    fn size(&self, limit: usize) -> (usize, usize) {
+        let (_, handles) = self.handles(limit);
+        let websockets = handles
+            .iter()
+            .filter_map(|(_, websocket)| websocket.as_ref());
+        let subscriptions = websockets.map(|websocket| websocket.subscription_count());
+        (handles.len(), subscriptions.sum())
+    }
+
     fn list(&self, limit: usize) -> (usize, Vec<ConnectionLine>) {
         let (total, handles) = self.handles(limit);
         let lines = handles.iter().map(line).collect();

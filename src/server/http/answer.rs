@@ -3,19 +3,28 @@
 //! Every answer has a `Content-Length`. Header values with control bytes are left out, whoever set them.
 
 use std::io::Write;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::message::Response;
 use super::problem::Problem;
 use super::status::reason_phrase;
+use crate::server::semaphore::Permit;
+
+/// A body up to here is copied behind its head, so that both are sent as one piece.
+const MAX_COPIED_BYTES: usize = 16 << 10;
+
+/// From 1970 to the first moment that has no date in HTTP.
+const END_OF_YEAR_9999: Duration = Duration::from_secs(253_402_300_800);
 
 /// A response with owned names, as it comes back from a REST worker.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) content_type: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
+    /// The memory of a large body.
+    pub(crate) room: Option<Permit>,
 }
 
 /// How the connection stands when an answer is written.
@@ -37,10 +46,29 @@ impl Answer {
         Some(self.headers.swap_remove(at).1)
     }
 
+    /// The answer as one piece.
     pub(crate) fn encode(&self, delivery: Delivery) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(256 + self.body.len());
+        let mut bytes = self.encode_head(delivery);
+        if !delivery.head_only {
+            bytes.extend_from_slice(&self.body);
+        }
+        bytes
+    }
+
+    /// The answer as one piece and what is to follow it: the body, where a copy of it would be large.
+    pub(crate) fn encode_in_parts(&self, delivery: Delivery) -> (Vec<u8>, &[u8]) {
+        if self.body.len() <= MAX_COPIED_BYTES || delivery.head_only {
+            return (self.encode(delivery), &[]);
+        }
+        (self.encode_head(delivery), &self.body)
+    }
+
+    fn encode_head(&self, delivery: Delivery) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(512);
         push_status_line(&mut bytes, self.status);
-        push_field(&mut bytes, "Date", &http_date());
+        if let Some(date) = http_date(SystemTime::now()) {
+            push_field(&mut bytes, "Date", &date);
+        }
         push_field(&mut bytes, "Content-Type", &self.content_type);
         push_field(&mut bytes, "Content-Length", &self.body.len().to_string());
         for (name, value) in &self.headers {
@@ -50,9 +78,6 @@ impl Answer {
             push_field(&mut bytes, "Connection", "close");
         }
         bytes.extend_from_slice(b"\r\n");
-        if !delivery.head_only {
-            bytes.extend_from_slice(&self.body);
-        }
         bytes
     }
 }
@@ -67,6 +92,7 @@ impl From<Response> for Answer {
                 .map(|(name, value)| (name.to_owned(), value))
                 .collect(),
             body: response.body,
+            room: None,
         }
     }
 }
@@ -77,8 +103,11 @@ impl From<&Problem> for Answer {
     }
 }
 
-fn http_date() -> String {
-    httpdate::fmt_http_date(SystemTime::now())
+/// `None` for a clock that cannot be right (before 1970 or after 9999): a server without one sends no `Date`
+/// (RFC 9110, 6.6.1).
+fn http_date(now: SystemTime) -> Option<String> {
+    let since_epoch = now.duration_since(UNIX_EPOCH).ok()?;
+    (since_epoch < END_OF_YEAR_9999).then(|| httpdate::fmt_http_date(now))
 }
 
 fn push_status_line(bytes: &mut Vec<u8>, status: u16) {
@@ -129,6 +158,36 @@ mod tests {
         let text = encoded(Response::json(200, &["a"]), delivery);
         assert!(text.contains("\r\nContent-Length: 5\r\n"));
         assert!(text.ends_with("\r\nConnection: close\r\n\r\n"));
+    }
+
+    #[test]
+    fn a_large_body_follows_its_head_without_a_copy() {
+        let body = "x".repeat(MAX_COPIED_BYTES);
+        let answer = Answer::from(Response::json(200, &body));
+        let (head, rest) = answer.encode_in_parts(OPEN);
+        assert!(head.ends_with(b"\r\n\r\n"));
+        assert!(std::ptr::eq(rest, answer.body.as_slice()));
+        assert_eq!([&head[..], rest].concat(), answer.encode(OPEN));
+        let small = Answer::from(Response::json(200, &1));
+        let (all, rest) = small.encode_in_parts(OPEN);
+        assert_eq!((all, rest), (small.encode(OPEN), &b""[..]));
+    }
+
+    #[test]
+    fn a_clock_that_shows_a_time_without_a_date_is_not_told() {
+        let day = Duration::from_secs(24 * 3600);
+        for (now, shown) in [
+            (UNIX_EPOCH - day, None),
+            (UNIX_EPOCH, Some("Thu, 01 Jan 1970 00:00:00 GMT")),
+            (
+                UNIX_EPOCH + END_OF_YEAR_9999 - day,
+                Some("Fri, 31 Dec 9999 00:00:00 GMT"),
+            ),
+            (UNIX_EPOCH + END_OF_YEAR_9999, None),
+            (UNIX_EPOCH + END_OF_YEAR_9999 + day * 365, None),
+        ] {
+            assert_eq!(http_date(now).as_deref(), shown);
+        }
     }
 
     #[test]

@@ -30,6 +30,11 @@ impl Deadline {
         self.0
     }
 
+    /// The same, or `duration` from now if that is earlier.
+    pub(crate) fn at_most(self, duration: Duration) -> Deadline {
+        Deadline(self.0.min(Deadline::after(duration).0))
+    }
+
     /// What is left, never zero; `TimedOut` when nothing is.
     fn remaining(self) -> io::Result<Duration> {
         let left = self.0.saturating_duration_since(Instant::now());

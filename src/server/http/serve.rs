@@ -11,12 +11,12 @@ use super::deadline::{Deadline, close_gently, has_peer_left, write_by};
 use super::fields::BodyLength;
 use super::gateway::Gateway;
 use super::head::Head;
+use super::large_answers::LargeAnswers;
 use super::media;
 use super::message::Request;
 use super::origin;
 use super::problem::Problem;
 use super::stream::{ReadEnd, RequestLimits, RequestStream};
-use super::waiting_answers::WaitingAnswers;
 use crate::access::Guard;
 use crate::broker::Broker;
 use crate::metrics::SharedMetrics;
@@ -30,7 +30,7 @@ pub(crate) struct Edge {
     pub(crate) gateway: Gateway,
     pub(crate) limits: RequestLimits,
     pub(crate) write_timeout: Duration,
-    pub(crate) waiting_answers: WaitingAnswers,
+    pub(crate) large_answers: LargeAnswers,
     pub(crate) permit: Box<Permit>,
     pub(crate) allowed_origins: Vec<String>,
     pub(crate) broker: Arc<Broker>,
@@ -39,6 +39,14 @@ pub(crate) struct Edge {
     pub(crate) draining: Arc<AtomicBool>,
     pub(crate) panics: Panics,
     pub(crate) metrics: SharedMetrics,
+}
+
+impl Edge {
+    /// Gives up every request that waits for a worker, for its answer, or for room.
+    pub(crate) fn cut(&self) {
+        self.large_answers.close();
+        self.gateway.cut();
+    }
 }
 
 /// Judges by its head who makes a request, and whether he may; notes whose connection it is. A stranger gets status 401.
@@ -183,7 +191,7 @@ impl Connection<'_> {
     fn answer(&self, mut request: Request) -> Answer {
         let mut publish = PublishWait::default();
         loop {
-            let mut answer = self.edge.gateway.exchange(&request);
+            let mut answer = self.edge.large_answers.ask(&self.edge.gateway, &request);
             let Some(event_bytes) = answer.take_header(WAIT_HEADER) else {
                 return answer;
             };
@@ -213,22 +221,17 @@ impl Connection<'_> {
         (!is_admitted).then(Problem::unauthorized)
     }
 
-    /// A large answer is refused while too many others wait for their clients.
+    /// The room of a large answer is given back once its client has taken it.
     fn deliver(&mut self, answer: Answer, delivery: Delivery) -> Result<(), Stop> {
-        let mut bytes = answer.encode(delivery);
-        // No second copy while the client takes the first.
-        drop(answer);
-        let place = self.edge.waiting_answers.place(bytes.len());
-        if place.is_none() {
-            let problem = Problem::unavailable("Too many large answers are on their way");
-            bytes = Answer::from(&problem).encode(delivery);
-        }
         let deadline = Deadline::after(self.edge.write_timeout);
-        if write_by(&**self.stream, &bytes, deadline).is_err() {
+        let (start, rest) = answer.encode_in_parts(delivery);
+        let written = write_by(&**self.stream, &start, deadline)
+            .and_then(|()| write_by(&**self.stream, rest, deadline));
+        if written.is_err() {
             return Err(Stop::closed("an answer was not taken in time"));
         }
-        drop(place);
-        self.edge.metrics.http_sent(bytes.len());
+        self.edge.metrics.http_sent(start.len() + rest.len());
+        drop(answer);
         if delivery.close {
             self.answered += 1;
             close_gently(self.stream);

@@ -16,12 +16,19 @@ pub(crate) trait Connected: Send + Sync {
     /// How many connections are open.
     fn count(&self) -> usize;
 
+    /// How many connections and subscriptions a list of at most `limit` connections shows.
+    fn size(&self, limit: usize) -> (usize, usize);
+
     /// How many are known, and at most `limit` of them, by id.
     fn list(&self, limit: usize) -> (usize, Vec<ConnectionLine>);
 
     /// Sees to it that a connection ends; `false` if there is none. Never waits for it.
     fn close(&self, id: u64) -> bool;
 }
+
+/// A connection in the list, and what it takes to list it; a subscription of one.
+const CONNECTION_BYTES: usize = 400;
+const SUBSCRIPTION_BYTES: usize = 160;
 
 /// One connection as it is listed.
 #[derive(Serialize)]
@@ -62,8 +69,14 @@ struct Closed {
 impl Api {
     pub(super) fn list_connections(&self, request: &Request) -> Result<Response, Problem> {
         let limit = read_limit(request.query.as_deref())?;
+        let (connections, subscriptions) = self.connections.size(limit);
+        let expected = connections * CONNECTION_BYTES + subscriptions * SUBSCRIPTION_BYTES;
+        if expected > request.room() {
+            return Ok(Response::needs_room(expected));
+        }
         let (total, connections) = self.connections.list(limit);
-        Ok(Response::json(200, &ConnectionList { total, connections }))
+        let list = ConnectionList { total, connections };
+        Ok(Response::list(request, expected, &list))
     }
 
     pub(super) fn close_connection(&self, id: u64) -> Result<Response, Problem> {

@@ -28,6 +28,13 @@ impl Connected for Connections {
         self.0.lock().unwrap().len()
     }
 
+    fn size(&self, limit: usize) -> (usize, usize) {
+        let connections = self.0.lock().unwrap();
+        let shown = connections.iter().take(limit);
+        let subscriptions = shown.map(|(_, _, subscriptions)| subscriptions.len());
+        (connections.len().min(limit), subscriptions.sum())
+    }
+
     fn list(&self, limit: usize) -> (usize, Vec<ConnectionLine>) {
         let connections = self.0.lock().unwrap();
         let line = |(id, key, subscriptions): &Connection| ConnectionLine {

@@ -1,13 +1,19 @@
 //! `GET /topics/{name}/messages`: the history is read back, whole or in part.
 
+use std::io::{self, Write};
+
 use serde::Serialize;
 
 use super::query::read_history_query;
 use super::{Api, problems};
 use crate::broker::{HistoryPage, Topic};
 use crate::protocol::TopicName;
+use crate::server::http::bounded_body::BoundedBody;
 use crate::server::http::message::JSON;
 use crate::server::http::{Problem, Request, Response};
+
+/// More than everything in a page but its events: names, figures and a gap.
+const MAX_FRAME_BYTES: usize = 512;
 
 impl Api {
     pub(super) fn read_messages(
@@ -17,38 +23,51 @@ impl Api {
     ) -> Result<Response, Problem> {
         let start_at = read_history_query(request.query.as_deref())?;
         let topic = self.topic(name)?;
-        let page = topic
-            .history(&start_at)
+        let room = request.room();
+        let written = topic
+            .look_at_history(&start_at, |page| page_json(&topic, page, room))
             .map_err(|error| problems::history_refused(&error))?;
-        Ok(Response::new(200, JSON, page_json(&topic, &page)))
+        Ok(match written {
+            Ok(body) => Response::new(200, JSON, body.finish()),
+            Err(response) => response,
+        })
     }
+}
+
+/// Copies the events once, from the log into the body.
+fn page_json(topic: &Topic, page: &HistoryPage<'_>, room: usize) -> Result<BoundedBody, Response> {
+    let expected = page.max_bytes() + MAX_FRAME_BYTES;
+    let mut body = BoundedBody::new(expected, room)?;
+    let written = write_page(&mut body, topic, page);
+    written.map_err(|_| Response::needs_room(expected * 2))?;
+    Ok(body)
 }
 
 /// Written by hand, because the events are finished JSON that need not be read again.
-fn page_json(topic: &Topic, page: &HistoryPage) -> Vec<u8> {
-    let events: usize = page.events.iter().map(|event| event.len() + 1).sum();
-    let mut body = Vec::with_capacity(events + 256);
-    push_field(&mut body, b'{', "topic", &topic.name().as_str());
-    push_field(&mut body, b',', "epoch", &topic.epoch());
-    push_field(&mut body, b',', "seq", &page.seq);
-    body.extend_from_slice(br#","events":["#);
-    for (at, event) in page.events.iter().enumerate() {
-        body.extend_from_slice(if at == 0 { b"" } else { b"," });
-        body.extend_from_slice(event.as_bytes());
+fn write_page(body: &mut BoundedBody, topic: &Topic, page: &HistoryPage<'_>) -> io::Result<()> {
+    write_field(body, "{", "topic", &topic.name().as_str())?;
+    write_field(body, ",", "epoch", &topic.epoch())?;
+    write_field(body, ",", "seq", &page.seq)?;
+    body.write_all(br#","events":["#)?;
+    for (at, event) in page.events().enumerate() {
+        body.write_all(if at == 0 { b"" } else { b"," })?;
+        body.write_all(event.as_bytes())?;
     }
-    body.push(b']');
+    body.write_all(b"]")?;
     if let Some(gap) = &page.gap {
-        push_field(&mut body, b',', "gap", gap);
+        write_field(body, ",", "gap", gap)?;
     }
-    body.push(b'}');
-    body
+    body.write_all(b"}")
 }
 
-fn push_field(body: &mut Vec<u8>, before: u8, name: &str, value: &impl Serialize) {
-    body.push(before);
-    body.extend_from_slice(format!("\"{name}\":").as_bytes());
-    // Strings, numbers and gaps always serialize, and writing to a Vec cannot fail.
-    let _ = serde_json::to_writer(body, value);
+fn write_field(
+    body: &mut BoundedBody,
+    before: &str,
+    name: &str,
+    value: &impl Serialize,
+) -> io::Result<()> {
+    write!(body, "{before}\"{name}\":")?;
+    serde_json::to_writer(body, value).map_err(io::Error::from)
 }
 
 #[cfg(test)]

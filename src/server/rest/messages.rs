@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::body::read_object;
 use super::router::{Route, route};
-use super::waiting::TICKET_HEADER;
+use super::waiting::PLACE_HEADER;
 use super::{Api, problems};
 use crate::broker::Batch;
 use crate::protocol::{InvalidMessage, Message, Timestamp, TopicName, as_string, is_null};
@@ -35,7 +35,7 @@ impl Api {
         let arrived = Timestamp::now();
         let message = read_message(request)?;
         let topic = self.topic(name)?;
-        let ticket = request.header(TICKET_HEADER);
+        let ticket = request.header(PLACE_HEADER);
         let ticket = ticket.and_then(|ticket| ticket.parse().ok());
         let seq = topic
             .try_publish(&message, arrived, ticket)

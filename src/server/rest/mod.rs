@@ -67,12 +67,13 @@ impl Api {
     pub(crate) fn respond(&self, request: &Request) -> Response {
         self.answer(request)
             .unwrap_or_else(|problem| Response::problem(&problem))
+            .within_room(request)
     }
 
     fn answer(&self, request: &Request) -> Result<Response, Problem> {
         match router::route(&request.method, &request.path)? {
             Route::Dashboard => Ok(dashboard::page()),
-            Route::ListTopics => Ok(self.list_topics()),
+            Route::ListTopics => Ok(self.list_topics(request)),
             Route::CreateTopic => self.create_topic(request),
             Route::ShowTopic(name) => self.show_topic(&name),
             Route::DeleteTopic(name) => self.delete_topic(&name),
@@ -82,7 +83,7 @@ impl Api {
             Route::CloseConnection(id) => self.close_connection(id),
             Route::ShowSettings => Ok(self.show_settings()),
             Route::Health => Ok(self.health()),
-            Route::Stats => Ok(self.stats()),
+            Route::Stats => Ok(self.stats(request)),
             Route::Metrics => self.metrics(request),
             Route::Livez => Ok(self.livez()),
             Route::Readyz => self.readyz(),

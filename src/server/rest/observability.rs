@@ -1,14 +1,14 @@
 //! `/health`, `/stats`, `/livez`, `/readyz`: how the server is.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde::ser::Serializer;
 
 use super::topics::History;
 use super::{Api, problems};
-use std::sync::Arc;
-
-use crate::broker::Topic;
-use crate::server::http::{Problem, Response};
+use crate::broker::{SortedTopics, Topic};
+use crate::server::http::{Problem, Request, Response};
 
 #[derive(Serialize)]
 struct Health {
@@ -22,10 +22,13 @@ struct Health {
     version: &'static str,
 }
 
+/// The figures of a topic, with its name and what it takes to list it.
+const TOPIC_FIGURES_BYTES: usize = 250;
+
 #[derive(Serialize)]
 struct Stats {
     #[serde(serialize_with = "as_object_by_name")]
-    topics: Vec<Arc<Topic>>,
+    topics: SortedTopics,
 }
 
 #[derive(Serialize)]
@@ -59,9 +62,15 @@ impl Api {
         Response::json(200, &health)
     }
 
-    pub(super) fn stats(&self) -> Response {
-        let topics = self.broker.topics();
-        Response::json(200, &Stats { topics })
+    pub(super) fn stats(&self, request: &Request) -> Response {
+        let expected = self.broker.topic_count() * TOPIC_FIGURES_BYTES;
+        Response::list(
+            request,
+            expected,
+            &Stats {
+                topics: self.broker.topics(),
+            },
+        )
     }
 
     /// The process answers: that is all it says.

@@ -1,10 +1,11 @@
 //! `/topics` and `/topics/{name}`: topics are created, listed, shown and deleted.
 
 use serde::Serialize;
+use serde::ser::Serializer;
 
 use super::new_topic::read_new_topic;
 use super::{Api, problems};
-use crate::broker::{Topic, TopicStats};
+use crate::broker::{SortedTopics, Topic, TopicStats};
 use crate::protocol::TopicName;
 use crate::server::http::{Problem, Request, Response};
 
@@ -14,9 +15,23 @@ struct Changed<'a> {
     topic: &'a str,
 }
 
+/// A topic in the list, with its name and what it takes to list it.
+const TOPIC_LINE_BYTES: usize = 80;
+
 #[derive(Serialize)]
-struct TopicList<'a> {
-    topics: Vec<TopicLine<'a>>,
+struct TopicList {
+    topics: Lines,
+}
+
+struct Lines(SortedTopics);
+
+impl Serialize for Lines {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        out.collect_seq(self.0.iter().map(|topic| TopicLine {
+            name: topic.name().as_str(),
+            subscribers: topic.subscriber_count(),
+        }))
+    }
 }
 
 #[derive(Serialize)]
@@ -73,14 +88,15 @@ impl Api {
         Ok(changed(200, "deleted", name))
     }
 
-    pub(super) fn list_topics(&self) -> Response {
-        let topics = self.broker.topics();
-        let lines = topics.iter().map(|topic| TopicLine {
-            name: topic.name().as_str(),
-            subscribers: topic.subscriber_count(),
-        });
-        let topics = lines.collect();
-        Response::json(200, &TopicList { topics })
+    pub(super) fn list_topics(&self, request: &Request) -> Response {
+        let expected = self.broker.topic_count() * TOPIC_LINE_BYTES;
+        Response::list(
+            request,
+            expected,
+            &TopicList {
+                topics: Lines(self.broker.topics()),
+            },
+        )
     }
 
     pub(super) fn show_topic(&self, name: &TopicName) -> Result<Response, Problem> {

@@ -10,7 +10,7 @@ use crate::server::http::Request;
 /// The header in which a handler says how large an event is that finds no room. It never leaves the server.
 pub(crate) const WAIT_HEADER: &str = "x-threadcast-wait";
 /// The header with the ticket of the place in the topic's line, when the request is asked again.
-pub(crate) const TICKET_HEADER: &str = "x-threadcast-ticket";
+pub(crate) const PLACE_HEADER: &str = "x-threadcast-place";
 
 /// The wait of one request.
 #[derive(Default)]
@@ -38,9 +38,9 @@ impl PublishWait {
             .place
             .insert(place.unwrap_or_else(|| topic.join_line()));
         place.wait(event_bytes, &mut self.batch, is_cancelled)?;
-        request.headers.retain(|(name, _)| name != TICKET_HEADER);
+        request.headers.retain(|(name, _)| name != PLACE_HEADER);
         let ticket = place.ticket().to_string();
-        request.headers.push((TICKET_HEADER.to_owned(), ticket));
+        request.headers.push((PLACE_HEADER.to_owned(), ticket));
         Ok(())
     }
 }

@@ -55,7 +55,7 @@ impl Connection {
         self.subscriptions.lock().get(key).cloned()
     }
 
-    pub(super) fn subscription_count(&self) -> usize {
+    pub(crate) fn subscription_count(&self) -> usize {
         self.subscriptions.lock().len()
     }
 

@@ -1,7 +1,8 @@
 //! A log whose reader panics where a test tells it to: so every line the server logs is a place where the thread that
-//! logs it can be made to fail, and nothing in the server has to know of it.
+//! logs it can be made to fail, or to stay, and nothing in the server has to know of it.
 
 use std::fmt::{Debug, Write};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -16,6 +17,7 @@ pub(crate) struct Sabotage(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     trap: Option<Trap>,
+    hold: Option<(Trap, Receiver<()>)>,
     errors: Vec<String>,
 }
 
@@ -46,6 +48,24 @@ impl Sabotage {
             passes,
         };
         assert!(self.lock().trap.replace(trap).is_none(), "one at a time");
+    }
+
+    /// The next thread whose name begins with `thread` and that logs a line with `line` in it stays there, until what is
+    /// returned is dropped.
+    pub(crate) fn hold(&self, thread: &'static str, line: &'static str) -> Sender<()> {
+        let (release, held) = channel();
+        let trap = Trap {
+            thread,
+            line,
+            passes: 0,
+        };
+        assert!(self.lock().hold.replace((trap, held)).is_none());
+        release
+    }
+
+    /// Whether a thread is held.
+    pub(crate) fn holds(&self) -> bool {
+        self.lock().hold.is_none()
     }
 
     /// Whether the trap has snapped.
@@ -101,9 +121,16 @@ impl Subscriber for Sabotage {
         if *event.metadata().level() == tracing::Level::ERROR {
             state.errors.push(line.0.clone());
         }
-        let snaps = state.snaps(thread.name().unwrap_or_default(), &line.0);
+        let name = thread.name().unwrap_or_default();
+        let snaps = state.snaps(name, &line.0);
+        let held = state
+            .hold
+            .take_if(|(trap, _)| name.starts_with(trap.thread) && line.0.contains(trap.line));
         drop(state);
         assert!(!snaps, "sabotage");
+        if let Some((_, held)) = held {
+            let _released = held.recv();
+        }
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {

@@ -1,20 +1,20 @@
 //! One persistent connection to tiny_http: a request goes in clean, its answer comes out whole.
 //!
-//! A lane that fails once drops its connection, because an answer may still be under way on it, and makes a new
-//! one for the next request. What it writes is built from checked parts only.
+//! A lane that fails once is given up, because an answer may still be under way on it. What it writes is built from
+//! checked parts only.
 
 use std::io::{self, ErrorKind};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use super::super::answer::Answer;
 use super::super::deadline::{Deadline, read_by, write_by};
+use super::super::large_answers::ROOM_HEADER;
 use super::super::media::{BODY_TYPE_HEADER, PREFERENCE_HEADER};
 use super::super::message::Request;
-use super::rendezvous::Rendezvous;
-use crate::server::rest::waiting::TICKET_HEADER;
+use super::backend::Backend;
+use super::bodies::{TICKET_HEADER, Ticket};
+use crate::server::rest::waiting::PLACE_HEADER;
 
 /// Marks the request that a new connection makes for itself.
 pub(super) const PROBE_HEADER: &str = "x-threadcast-probe";
@@ -26,58 +26,48 @@ const OTHER_METHOD: &str = "OTHER";
 const READ_BYTES: usize = 8 * 1024;
 const MAX_ANSWER_HEADERS: usize = 64;
 
-/// Opens connections one at a time: tiny_http strands some of those that come together.
-/// Nothing else is locked while the lock is held.
-pub(super) type Opener = Arc<Mutex<Rendezvous>>;
-
 #[derive(Debug)]
 pub(super) struct Lane {
-    opener: Opener,
-    connection: Option<UnixStream>,
+    pub(super) connection: Arc<UnixStream>,
+    /// Stays as long as one of its lanes.
+    pub(super) backend: Arc<Backend>,
+}
+
+/// What the gateway tells a handler besides the request.
+#[derive(Debug)]
+pub(super) struct Terms {
+    /// How many bytes the body of the answer may have.
+    pub(super) room: usize,
+    pub(super) ticket: Ticket,
+}
+
+/// Waits until a worker has answered a probe.
+pub(super) fn probe(connection: &UnixStream, deadline: Deadline) -> io::Result<()> {
+    write_by(connection, PROBE, deadline)?;
+    read_answer(connection, deadline).map(drop)
 }
 
 impl Lane {
-    pub(super) fn new(opener: Opener) -> Lane {
-        Lane {
-            opener,
-            connection: None,
+    /// After an error the lane must not be used again: an answer may still be under way on it.
+    pub(super) fn exchange(
+        &self,
+        request: &Request,
+        terms: &Terms,
+        deadline: Deadline,
+    ) -> io::Result<Answer> {
+        let connection = &*self.connection;
+        write_by(connection, &encode_head(request, terms), deadline)?;
+        write_by(connection, &request.body, deadline)?;
+        let mut answer = read_answer(connection, deadline)?;
+        if answer.take_header(TICKET_HEADER).is_some() {
+            answer.body = terms.ticket.take();
         }
-    }
-
-    /// The lane with its connection; what stays behind has none.
-    pub(super) fn take(&mut self) -> Lane {
-        Lane {
-            opener: Arc::clone(&self.opener),
-            connection: self.connection.take(),
-        }
-    }
-
-    /// Connects, if that is not done, and waits until a worker has answered a probe.
-    pub(super) fn open(&mut self, deadline: Deadline) -> io::Result<()> {
-        if self.connection.is_none() {
-            let rendezvous = self.opener.try_lock_until(deadline.instant());
-            let rendezvous = rendezvous.ok_or(ErrorKind::TimedOut)?;
-            let connection = rendezvous.connect()?;
-            write_by(&connection, PROBE, deadline)?;
-            read_answer(&connection, deadline)?;
-            self.connection = Some(connection);
-        }
-        Ok(())
-    }
-
-    pub(super) fn exchange(&mut self, request: &Request, deadline: Deadline) -> io::Result<Answer> {
-        self.open(deadline)?;
-        let connection = self.connection.take().ok_or(ErrorKind::NotConnected)?;
-        write_by(&connection, &encode_head(request), deadline)?;
-        write_by(&connection, &request.body, deadline)?;
-        let answer = read_answer(&connection, deadline)?;
-        self.connection = Some(connection);
         Ok(answer)
     }
 }
 
 /// Method, target and body length of a request, and nothing else of what a client sent but what we made of it.
-fn encode_head(request: &Request) -> Vec<u8> {
+fn encode_head(request: &Request, terms: &Terms) -> Vec<u8> {
     let method = match request.method.as_str() {
         "HEAD" => "GET",
         known @ ("GET" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS" | "TRACE") => known,
@@ -85,16 +75,18 @@ fn encode_head(request: &Request) -> Vec<u8> {
     };
     let query = request.query.as_deref();
     let (mark, query) = query.map_or(("", ""), |query| ("?", query));
-    let ours = [BODY_TYPE_HEADER, PREFERENCE_HEADER, TICKET_HEADER].map(|name| {
+    let ours = [BODY_TYPE_HEADER, PREFERENCE_HEADER, PLACE_HEADER].map(|name| {
         match request.header(name) {
             Some(word) => format!("{name}: {word}\r\n"),
             None => String::new(),
         }
     });
     format!(
-        "{method} {path}{mark}{query} HTTP/1.1\r\n{ours}Content-Length: {length}\r\n\r\n",
+        "{method} {path}{mark}{query} HTTP/1.1\r\n{ours}{ROOM_HEADER}: {room}\r\n{TICKET_HEADER}: {ticket}\r\nContent-Length: {length}\r\n\r\n",
         path = request.path,
         ours = ours.concat(),
+        room = terms.room,
+        ticket = terms.ticket.number,
         length = request.body.len(),
     )
     .into_bytes()
@@ -145,6 +137,7 @@ fn parse_answer(received: &[u8]) -> io::Result<Option<(Answer, usize, usize)>> {
         content_type: String::new(),
         headers: Vec::new(),
         body: Vec::new(),
+        room: None,
     };
     let mut body_bytes = None;
     for header in response.headers {
@@ -165,6 +158,7 @@ fn parse_answer(received: &[u8]) -> io::Result<Option<(Answer, usize, usize)>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::bodies::Bodies;
     use super::*;
     use proptest::prelude::*;
 
@@ -181,14 +175,18 @@ mod tests {
             body: b"{}".to_vec(),
             keep_alive: false,
         };
-        let text = String::from_utf8(encode_head(&request)).unwrap();
+        let terms = Terms {
+            room: 7,
+            ticket: Arc::new(Bodies::default()).ticket(),
+        };
+        let text = String::from_utf8(encode_head(&request, &terms)).unwrap();
         assert_eq!(
             text,
-            "GET /topics?a=b HTTP/1.1\r\nx-body-type: json\r\nContent-Length: 2\r\n\r\n"
+            "GET /topics?a=b HTTP/1.1\r\nx-body-type: json\r\nx-threadcast-room: 7\r\nx-threadcast-ticket: 1\r\nContent-Length: 2\r\n\r\n"
         );
         request.method = "BREW".to_owned();
         request.query = None;
-        let text = String::from_utf8(encode_head(&request)).unwrap();
+        let text = String::from_utf8(encode_head(&request, &terms)).unwrap();
         assert!(text.starts_with("OTHER /topics HTTP/1.1\r\n"), "{text}");
     }
 
@@ -196,7 +194,7 @@ mod tests {
     fn an_answer_without_a_length_is_an_error() {
         assert!(parse_answer(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
         assert!(parse_answer(b"nonsense\r\n\r\n").is_err());
-        assert_eq!(parse_answer(b"HTTP/1.1 200 OK\r\nA: b").unwrap(), None);
+        assert!(parse_answer(b"HTTP/1.1 200 OK\r\nA: b").unwrap().is_none());
     }
 
     proptest! {

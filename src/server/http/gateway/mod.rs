@@ -1,31 +1,32 @@
 //! The way of a REST request through tiny_http and back.
 //!
 //! tiny_http listens on a private Unix socket, where only the lanes of this gateway connect: as many as there are
-//! workers, so that a request that has a lane has a worker. No byte of a client reaches it unchecked.
+//! workers, so that a request that has a lane has a worker. No byte of a client reaches it unchecked. It is not trusted
+//! to answer, either: every wait for it has a deadline, and one that is lost is replaced by another.
 
+mod backend;
+mod bodies;
 mod lane;
 mod rendezvous;
+mod supervisor;
 mod workers;
 
 use std::io;
-use std::net::Shutdown;
-use std::os::unix::net::UnixListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
-use socket2::SockRef;
 
 use super::answer::Answer;
 use super::deadline::Deadline;
 use super::message::Request;
 use super::problem::Problem;
 use crate::server::panics::Panics;
-use lane::{Lane, Opener};
-use rendezvous::Rendezvous;
-use workers::Workers;
+use crate::server::semaphore::{Denied, Semaphore};
+use bodies::Bodies;
+use lane::{Lane, Terms};
+use supervisor::Supervisor;
+use workers::Duty;
 
 pub(crate) use workers::Handler;
 
@@ -44,27 +45,12 @@ pub(crate) struct GatewayOptions {
 
 pub(crate) struct Gateway {
     options: GatewayOptions,
-    /// The lanes that are free. `None` is the last thing in it: the gateway is closed.
-    free: Receiver<Option<Lane>>,
-    give_back: Sender<Option<Lane>>,
-    closing: AtomicBool,
-    /// Taken at shutdown. The lock is held for that only.
-    backend: Mutex<Option<Backend>>,
-}
-
-/// Fields in the order of their end: the workers, then tiny_http's accept thread.
-struct Backend {
-    _workers: Workers,
-    _listener: PrivateListener,
-}
-
-/// Wakes tiny_http's accept thread when dropped: its own way to do so needs the name of the socket, which is gone.
-struct PrivateListener(UnixListener);
-
-impl Drop for PrivateListener {
-    fn drop(&mut self) {
-        let _ = SockRef::from(&self.0).shutdown(Shutdown::Both);
-    }
+    /// One unit for each worker; requests get one in the order they come.
+    workers: Arc<Semaphore>,
+    /// The lanes that nobody uses; `None` when the gateway is closed.
+    idle: Mutex<Option<Vec<Lane>>>,
+    bodies: Arc<Bodies>,
+    supervisor: Supervisor,
 }
 
 impl Gateway {
@@ -73,118 +59,119 @@ impl Gateway {
         handler: &Arc<Handler>,
         panics: &Panics,
     ) -> io::Result<Gateway> {
-        let (rendezvous, listener) = Rendezvous::open()?;
-        let backend = start_backend(listener, options.workers, handler, panics)?;
-        let (give_back, free) = bounded(options.workers);
-        let opener: Opener = Arc::new(Mutex::new(rendezvous));
-        for _ in 0..options.workers {
-            let mut lane = Lane::new(Arc::clone(&opener));
-            lane.open(Deadline::after(OPEN_TIMEOUT))?;
-            // The channel has room for every lane.
-            let _ = give_back.send(Some(lane));
-        }
+        let bodies = Arc::<Bodies>::default();
+        let duty = Duty {
+            handler: Arc::clone(handler),
+            panics: panics.clone(),
+            bodies: Arc::clone(&bodies),
+        };
+        let supervisor = Supervisor::start(options.workers, duty)?;
+        let deadline = Deadline::after(OPEN_TIMEOUT);
+        let open = |_| supervisor.open_lane(deadline);
+        let lanes: Result<Vec<Lane>, Problem> = (0..options.workers).map(open).collect();
+        let lanes = lanes.map_err(|problem| io::Error::other(problem.detail))?;
         Ok(Gateway {
             options,
-            free,
-            give_back,
-            closing: AtomicBool::new(false),
-            backend: Mutex::new(Some(backend)),
+            workers: Semaphore::new(options.workers),
+            idle: Mutex::new(Some(lanes)),
+            bodies,
+            supervisor,
         })
     }
 
-    /// The answer of a handler, or the problem that kept it from answering.
-    pub(crate) fn exchange(&self, request: &Request) -> Answer {
-        self.try_exchange(request)
+    /// The answer of a handler that may use `room` bytes for its body, or the problem that kept it from answering.
+    pub(crate) fn exchange(&self, request: &Request, room: usize) -> Answer {
+        self.try_exchange(request, room)
             .unwrap_or_else(|problem| Answer::from(&problem))
     }
 
-    fn try_exchange(&self, request: &Request) -> Result<Answer, Problem> {
-        let mut borrowed = self.borrow_lane()?;
-        let deadline = Deadline::after(self.options.answer_timeout);
-        match borrowed.lane.exchange(request, deadline) {
-            // What tiny_http says by itself when a request got lost on the way.
-            Ok(answer) if answer.content_type.is_empty() => Err(Problem::internal()),
-            Ok(answer) => Ok(answer),
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                tracing::error!("a REST handler took too long");
-                Err(Problem::unavailable("The answer took too long"))
-            }
-            Err(error) => {
-                tracing::error!(%error, "the connection to a REST worker failed");
-                Err(Problem::internal())
-            }
-        }
-    }
-
-    fn borrow_lane(&self) -> Result<BorrowedLane<'_>, Problem> {
-        let Ok(found) = self.free.recv_timeout(self.options.queue_timeout) else {
-            return Err(Problem::unavailable("All REST workers are busy"));
+    fn try_exchange(&self, request: &Request, room: usize) -> Result<Answer, Problem> {
+        let deadline = Deadline::after(self.options.queue_timeout);
+        let worker = self.workers.acquire(1, deadline.instant());
+        let _worker = worker.map_err(|denied| match denied {
+            Denied::TimedOut => Problem::unavailable("All REST workers are busy"),
+            Denied::Closed => Problem::shutting_down(),
+        })?;
+        let lane = self.take_lane(deadline)?;
+        let terms = Terms {
+            room,
+            ticket: self.bodies.ticket(),
         };
-        match found {
-            Some(lane) if !self.closing.load(Ordering::Acquire) => Ok(BorrowedLane {
-                lane,
-                give_back: &self.give_back,
-            }),
-            found => {
-                // Whoever else waits is woken by the same item.
-                let _ = self.give_back.send(found);
-                Err(Problem::shutting_down())
+        let deadline = Deadline::after(self.options.answer_timeout);
+        match lane.exchange(request, &terms, deadline) {
+            // What tiny_http says by itself when a request got lost on the way; it closes the connection then.
+            Ok(answer) if answer.content_type.is_empty() => Err(Problem::internal()),
+            Ok(answer) => {
+                self.give_back(lane);
+                Ok(answer)
             }
+            Err(_) if self.is_closed() => Err(Problem::shutting_down()),
+            Err(error) => Err(lane_failed(&lane, &error)),
         }
     }
 
-    /// Refuses what comes, waits for what is under way, and ends the workers. Later calls do nothing.
-    pub(crate) fn shutdown(&self) {
-        self.closing.store(true, Ordering::Release);
-        let backend = self.backend.lock().take();
-        if backend.is_some() {
-            self.collect_lanes();
+    fn take_lane(&self, deadline: Deadline) -> Result<Lane, Problem> {
+        let idle = match &mut *self.idle.lock() {
+            Some(idle) => idle.pop(),
+            None => return Err(Problem::shutting_down()),
+        };
+        match idle {
+            Some(lane) => Ok(lane),
+            None => self.supervisor.open_lane(deadline),
         }
     }
 
-    /// Takes every lane for good; each closes its connection, which ends tiny_http's thread of it.
-    fn collect_lanes(&self) {
-        let deadline = Instant::now() + self.options.answer_timeout;
-        for _ in 0..self.options.workers {
-            if self.free.recv_deadline(deadline).is_err() {
-                tracing::warn!("a REST request was still under way at shutdown");
-                break;
-            }
+    fn give_back(&self, lane: Lane) {
+        if self.supervisor.is_outdated(&lane) {
+            return;
         }
-        let _ = self.give_back.try_send(None);
+        if let Some(idle) = &mut *self.idle.lock() {
+            idle.push(lane);
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.idle.lock().is_none()
+    }
+
+    /// Gives up every request that waits or is being answered, and refuses what is still to come.
+    pub(crate) fn cut(&self) {
+        self.workers.close();
+        drop(self.idle.lock().take());
+        self.supervisor.cut();
+    }
+
+    /// Refuses what comes, waits for what is under way, and joins the workers; none of it longer than `grace`. Later
+    /// calls do nothing.
+    pub(crate) fn shutdown(&self, grace: Duration) {
+        let deadline = Instant::now() + grace;
+        self.workers.close();
+        if !self.workers.wait_until_unused(deadline) {
+            tracing::warn!("a REST request was still under way at shutdown");
+            self.cut();
+        }
+        drop(self.idle.lock().take());
+        if !self.supervisor.end(deadline) {
+            tracing::error!("a REST worker did not end");
+        }
     }
 }
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        self.shutdown();
+        self.shutdown(self.options.answer_timeout);
     }
 }
 
-fn start_backend(
-    listener: UnixListener,
-    workers: usize,
-    handler: &Arc<Handler>,
-    panics: &Panics,
-) -> io::Result<Backend> {
-    let private = PrivateListener(listener.try_clone()?);
-    let server = tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)?;
-    Ok(Backend {
-        _workers: Workers::start(server, workers, handler, panics)?,
-        _listener: private,
-    })
-}
-
-/// A lane in use; it goes back whatever happens.
-struct BorrowedLane<'a> {
-    lane: Lane,
-    give_back: &'a Sender<Option<Lane>>,
-}
-
-impl Drop for BorrowedLane<'_> {
-    fn drop(&mut self) {
-        let _ = self.give_back.send(Some(self.lane.take()));
+/// A handler that takes too long may never end: then its worker is gone, and the server needs another one.
+fn lane_failed(lane: &Lane, error: &io::Error) -> Problem {
+    if error.kind() == io::ErrorKind::TimedOut {
+        tracing::error!("a REST handler took too long");
+        lane.backend.mark_lost();
+        return Problem::unavailable("The answer took too long");
     }
+    tracing::error!(%error, "the connection to a REST worker failed");
+    Problem::internal()
 }
 
 #[cfg(test)]

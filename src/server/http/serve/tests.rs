@@ -46,7 +46,7 @@ fn edge() -> Edge {
             max_body_bytes: 10_000,
         },
         write_timeout: LONG,
-        waiting_answers: WaitingAnswers::default(),
+        large_answers: LargeAnswers::new(1, LONG),
         permit: Box::new(permit),
         allowed_origins: vec!["https://app.example.com".to_owned()],
         broker: Arc::new(Broker::new(&Config::default())),

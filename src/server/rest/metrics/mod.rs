@@ -19,6 +19,11 @@ const LAG_BOUNDS: [u64; 14] = [
     0, 1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 10_000, 100_000, 1_000_000,
 ];
 
+/// What it takes to look at a topic, at a subscription, and to show the series of a topic.
+const TOPIC_BYTES: usize = 64;
+const SUBSCRIPTION_BYTES: usize = 32;
+const TOPIC_SERIES_BYTES: usize = 2500;
+
 /// What only the page of metrics shows of the server.
 #[derive(Debug, Default)]
 pub(crate) struct Vitals {
@@ -32,18 +37,31 @@ pub(crate) struct Vitals {
 impl Api {
     pub(super) fn metrics(&self, request: &Request) -> Result<Response, Problem> {
         let format = read_format(request)?;
+        let expected = self.expected_page_bytes();
+        if expected > request.room() {
+            return Ok(Response::needs_room(expected));
+        }
         let mut page = Families::default();
         let topics = self.broker.topics();
         self.push_server(&mut page, topics.len());
         self.broker.metrics().push(&mut page);
         push_lags(&mut page, &topics);
         if self.vitals.metrics_topics > 0 {
-            topics::push_topics(&mut page, topics, self.vitals.metrics_topics);
+            topics::push_topics(&mut page, &topics, self.vitals.metrics_topics);
         }
         push_process(&mut page);
         let page = format.write(page).map_err(|_| Problem::internal())?;
         let content_type = format.content_type();
         Ok(Response::new(200, content_type, page.into_bytes()).with_header("Vary", "Accept"))
+    }
+
+    /// What it takes to write the page; to look at every topic and subscription takes time, if not memory.
+    fn expected_page_bytes(&self) -> usize {
+        let topics = self.broker.topic_count();
+        let with_series = topics.min(self.vitals.metrics_topics);
+        topics * TOPIC_BYTES
+            + with_series * TOPIC_SERIES_BYTES
+            + self.broker.subscription_count() * SUBSCRIPTION_BYTES
     }
 
     fn push_server(&self, page: &mut Families, topics: usize) {

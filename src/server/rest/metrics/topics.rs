@@ -15,7 +15,7 @@ struct Figures {
     lag_max: u64,
 }
 
-pub(super) fn push_topics(page: &mut Families, topics: Vec<Arc<Topic>>, max: usize) {
+pub(super) fn push_topics(page: &mut Families, topics: &[Arc<Topic>], max: usize) {
     let all = topics.len();
     let shown: Vec<_> = busiest(topics, max)
         .iter()
@@ -64,7 +64,8 @@ pub(super) fn push_topics(page: &mut Families, topics: Vec<Arc<Topic>>, max: usi
 }
 
 /// The topics with the most messages, by name. Equals are taken by name, too.
-fn busiest(mut topics: Vec<Arc<Topic>>, max: usize) -> Vec<Arc<Topic>> {
+fn busiest(topics: &[Arc<Topic>], max: usize) -> Vec<&Topic> {
+    let mut topics: Vec<&Topic> = topics.iter().map(|topic| &**topic).collect();
     if topics.len() > max {
         topics.sort_by_cached_key(|topic| Reverse(topic.message_count()));
         topics.truncate(max);

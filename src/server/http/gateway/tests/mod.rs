@@ -1,9 +1,13 @@
+mod losses;
+
 use super::*;
 use crate::server::http::message::Response;
+use crossbeam_channel::bounded;
 use std::sync::Barrier;
 use std::thread;
 
 const LONG: Duration = Duration::from_secs(10);
+const ROOM: usize = usize::MAX;
 
 const OPTIONS: GatewayOptions = GatewayOptions {
     workers: 2,
@@ -51,7 +55,7 @@ fn a_request_reaches_the_handler_and_its_answer_comes_back_whole() {
         let body = vec![b'x'; length];
         let mut request = request("POST", "/topics/a%20b", &body);
         request.query = Some("c=%2F&d".to_owned());
-        let answer = gateway.exchange(&request);
+        let answer = gateway.exchange(&request, ROOM);
         assert_eq!(
             (answer.status, answer.content_type.as_str()),
             (200, "text/plain")
@@ -65,7 +69,10 @@ fn a_request_reaches_the_handler_and_its_answer_comes_back_whole() {
 fn a_body_with_zeros_and_line_ends_is_passed_as_it_is() {
     let gateway = gateway(OPTIONS, echo);
     let body: Vec<u8> = (0..=255u8).cycle().take(3000).collect();
-    assert_eq!(gateway.exchange(&request("POST", "/", &body)).body, body);
+    assert_eq!(
+        gateway.exchange(&request("POST", "/", &body), ROOM).body,
+        body
+    );
 }
 
 #[test]
@@ -78,7 +85,7 @@ fn methods_are_passed_by_a_closed_list() {
         ("get", "OTHER"),
         ("X", "OTHER"),
     ] {
-        let answer = gateway.exchange(&request(sent, "/p", b""));
+        let answer = gateway.exchange(&request(sent, "/p", b""), ROOM);
         assert_eq!(note(&answer), format!("{seen} /p? json"));
     }
 }
@@ -90,14 +97,17 @@ fn a_panicking_handler_answers_500_and_the_worker_lives_on() {
         echo(request)
     });
     for _ in 0..5 {
-        let answer = gateway.exchange(&request("GET", "/panic", b""));
+        let answer = gateway.exchange(&request("GET", "/panic", b""), ROOM);
         assert_eq!(answer.status, 500);
         let body = String::from_utf8(answer.body).unwrap();
         assert!(
             body.contains("INTERNAL") && !body.contains("secret"),
             "{body}"
         );
-        assert_eq!(gateway.exchange(&request("GET", "/", b"")).status, 200);
+        assert_eq!(
+            gateway.exchange(&request("GET", "/", b""), ROOM).status,
+            200
+        );
     }
 }
 
@@ -108,7 +118,7 @@ fn a_header_value_that_is_not_plain_is_left_out() {
             .with_header("X-Bad", "a\r\nX-Worse: b")
             .with_header("X-Odd", "é")
     });
-    let answer = gateway.exchange(&request("GET", "/", b""));
+    let answer = gateway.exchange(&request("GET", "/", b""), ROOM);
     assert_eq!((answer.status, answer.headers), (200, Vec::new()));
 }
 
@@ -121,7 +131,12 @@ fn as_many_requests_as_workers_are_answered_at_once() {
     });
     thread::scope(|scope| {
         for _ in 0..4 {
-            scope.spawn(|| assert_eq!(gateway.exchange(&request("GET", "/", b"")).status, 200));
+            scope.spawn(|| {
+                assert_eq!(
+                    gateway.exchange(&request("GET", "/", b""), ROOM).status,
+                    200
+                );
+            });
         }
     });
 }
@@ -141,9 +156,9 @@ fn when_all_workers_are_busy_a_request_is_503_after_the_queue_timeout() {
         echo(request)
     });
     thread::scope(|scope| {
-        let first = scope.spawn(|| gateway.exchange(&request("GET", "/", b"")));
+        let first = scope.spawn(|| gateway.exchange(&request("GET", "/", b""), ROOM));
         has_entered.recv_timeout(LONG).unwrap();
-        let refused = gateway.exchange(&request("GET", "/", b""));
+        let refused = gateway.exchange(&request("GET", "/", b""), ROOM);
         assert_eq!(refused.status, 503);
         assert!(
             refused
@@ -170,12 +185,15 @@ fn an_answer_that_comes_too_late_is_never_given_to_another_request() {
         }
         echo(request)
     });
-    assert_eq!(gateway.exchange(&request("GET", "/slow", b"")).status, 503);
+    assert_eq!(
+        gateway.exchange(&request("GET", "/slow", b""), ROOM).status,
+        503
+    );
     release.send(()).unwrap();
     // The worker may still be at the late answer.
     let deadline = Instant::now() + LONG;
     loop {
-        let answer = gateway.exchange(&request("GET", "/next", b""));
+        let answer = gateway.exchange(&request("GET", "/next", b""), ROOM);
         if answer.status == 200 {
             assert_eq!(note(&answer), "GET /next? json");
             break;
@@ -188,15 +206,15 @@ fn an_answer_that_comes_too_late_is_never_given_to_another_request() {
 fn after_shutdown_a_request_is_503_and_workers_are_gone() {
     let handler: Arc<Handler> = Arc::new(echo);
     let gateway = Gateway::start(OPTIONS, &handler, &Panics::default()).unwrap();
-    gateway.shutdown();
+    gateway.shutdown(LONG);
     assert_eq!(
         Arc::strong_count(&handler),
         1,
         "a worker still holds the handler"
     );
-    gateway.shutdown();
+    gateway.shutdown(LONG);
     for _ in 0..3 {
-        let answer = gateway.exchange(&request("GET", "/", b""));
+        let answer = gateway.exchange(&request("GET", "/", b""), ROOM);
         assert_eq!(answer.status, 503);
         assert!(
             String::from_utf8(answer.body)
@@ -216,9 +234,9 @@ fn a_request_under_way_at_shutdown_is_answered() {
         echo(request)
     });
     thread::scope(|scope| {
-        let first = scope.spawn(|| gateway.exchange(&request("GET", "/", b"")));
+        let first = scope.spawn(|| gateway.exchange(&request("GET", "/", b""), ROOM));
         has_entered.recv_timeout(LONG).unwrap();
-        let end = scope.spawn(|| gateway.shutdown());
+        let end = scope.spawn(|| gateway.shutdown(LONG));
         release.send(()).unwrap();
         assert_eq!(first.join().unwrap().status, 200);
         end.join().unwrap();
