@@ -17,6 +17,7 @@ mod machine;
 mod panics;
 mod permit;
 mod presence;
+mod publish_rate;
 mod refuser;
 mod rest;
 mod serving;

@@ -16,7 +16,7 @@ use super::http::{Problem, Request, target};
 use super::panics::Panics;
 use super::permit;
 use super::presence::Presence;
-use super::rest::{Api, Vitals};
+use super::rest::{self, Api, Vitals};
 use super::websocket::{self, Connection, Opening, Socket};
 use crate::access::{Guard, Principal};
 use crate::broker::Broker;
@@ -90,6 +90,8 @@ impl Serving {
                 })
             },
             allowed_origins: config.allowed_origins.clone(),
+            is_publish: |head| rest::is_publish(&head.method, &head.path),
+            max_publish_rate: config.max_publish_rate,
             draining: broker.draining(),
             wait: {
                 let broker = Arc::clone(&broker);

@@ -46,6 +46,8 @@ fn edge() -> Edge {
         waiting_answers: WaitingAnswers::default(),
         permit: Box::new(permit),
         allowed_origins: vec!["https://app.example.com".to_owned()],
+        is_publish: |_| false,
+        max_publish_rate: 0,
         wait: Box::new(|_, _| false),
         draining: Arc::default(),
         panics: Panics::default(),
