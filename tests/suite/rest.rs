@@ -155,6 +155,20 @@ fn health_counts_topics_and_subscriptions() {
 }
 
 #[test]
+fn health_names_the_instance_which_is_another_after_each_start() {
+    let instance = |server: &TestServer| {
+        let instance = server.health()["instance"].clone();
+        instance.as_str().expect("a string").to_owned()
+    };
+    let server = TestServer::start();
+    let (first, port) = (instance(&server), server.addr().port());
+    assert_eq!(instance(&server), first);
+    server.shutdown();
+    let server = TestServer::with(|config| config.port = port);
+    assert_ne!(instance(&server), first);
+}
+
+#[test]
 fn every_answer_forbids_sniffing_and_storing() {
     let server = TestServer::with(|config| config.max_message_bytes = 1000);
     for (request, status) in [
