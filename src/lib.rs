@@ -16,6 +16,7 @@ mod broker;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+mod limited_log;
 mod metrics;
 mod protocol;
 mod server;

@@ -7,6 +7,7 @@ use super::ledger::Ledger;
 use super::log::LogBounds;
 use super::topic::TopicSettings;
 use crate::config::{Config, OverflowPolicy};
+use crate::limited_log::{LimitedLog, limited};
 use crate::metrics::SharedMetrics;
 use crate::protocol::TopicName;
 use crate::sync::{Arc, AtomicBool, HashMap, Ordering, RwLock};
@@ -20,6 +21,8 @@ pub(crate) struct Broker {
     defaults: TopicSettings,
     ledger: Arc<Ledger>,
     draining: Arc<AtomicBool>,
+    created_log: LimitedLog,
+    deleted_log: LimitedLog,
 }
 
 #[derive(Default)]
@@ -80,6 +83,8 @@ impl Broker {
             },
             ledger: Arc::new(Ledger::new(config.max_memory_bytes, metrics)),
             draining: Arc::new(AtomicBool::new(false)),
+            created_log: LimitedLog::new("created topics"),
+            deleted_log: LimitedLog::new("deleted topics"),
         }
     }
 
@@ -98,7 +103,7 @@ impl Broker {
             Entry::Vacant(_) if is_full => return Err(CreateError::LimitReached),
             Entry::Vacant(vacant) => {
                 let topic = Topic::new(name, self.settings(options), &self.ledger, &self.draining);
-                tracing::info!(topic = %topic.name(), epoch = topic.epoch(), "topic created");
+                limited!(self.created_log, info, "topic created", topic = %topic.name(), epoch = topic.epoch());
                 Arc::clone(vacant.insert(topic))
             }
         };
@@ -118,7 +123,8 @@ impl Broker {
         drop(topics);
         drop(outdated);
         let subscribers = topic.delete();
-        tracing::info!(topic = %name, messages = topic.head(), subscribers, "topic deleted");
+        let messages = topic.head();
+        limited!(self.deleted_log, info, "topic deleted", topic = %name, messages, subscribers);
         true
     }
 

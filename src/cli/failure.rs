@@ -6,6 +6,8 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use super::printable;
+
 /// The command was understood, but did not succeed.
 const FAILED: u8 = 1;
 /// The command line or a variable is wrong.
@@ -32,7 +34,7 @@ impl Failure {
     /// Something else than the command line is to blame.
     pub(super) fn failed(reason: impl Display) -> Failure {
         Failure::Told {
-            line: one_line(&reason.to_string()),
+            line: printable::text(&reason.to_string()),
             code: FAILED,
         }
     }
@@ -40,7 +42,7 @@ impl Failure {
     /// The command line or a variable is to blame.
     pub(super) fn usage(reason: impl Display) -> Failure {
         Failure::Told {
-            line: one_line(&reason.to_string()),
+            line: printable::text(&reason.to_string()),
             code: USAGE,
         }
     }
@@ -48,20 +50,26 @@ impl Failure {
     /// The time that the user gave is over.
     pub(super) fn timed_out(reason: impl Display) -> Failure {
         Failure::Told {
-            line: one_line(&reason.to_string()),
+            line: printable::text(&reason.to_string()),
             code: TIMED_OUT,
         }
     }
 
     /// Several things about the command line or the variables are to blame.
     pub(super) fn usages(reasons: &[String]) -> Failure {
-        let lines = reasons.iter().map(|reason| one_line(reason)).collect();
+        let lines = reasons
+            .iter()
+            .map(|reason| printable::text(reason))
+            .collect();
         Failure::Several { lines, code: USAGE }
     }
 
     /// Several things have failed, each of which is told.
     pub(super) fn failures(reasons: &[String]) -> Failure {
-        let lines = reasons.iter().map(|reason| one_line(reason)).collect();
+        let lines = reasons
+            .iter()
+            .map(|reason| printable::text(reason))
+            .collect();
         Failure::Several {
             lines,
             code: FAILED,
@@ -71,7 +79,7 @@ impl Failure {
     /// The server has lost, doubled, reordered or changed something.
     pub(super) fn broken(reason: impl Display) -> Failure {
         Failure::Told {
-            line: one_line(&reason.to_string()),
+            line: printable::text(&reason.to_string()),
             code: BROKEN,
         }
     }
@@ -174,17 +182,6 @@ fn shortened(error: &clap::Error) -> String {
         Some(meant) => format!("{first} (did you mean '{meant}'?)"),
         None => first.to_owned(),
     }
-}
-
-fn one_line(text: &str) -> String {
-    let escaped = |c: char| {
-        if c.is_control() {
-            c.escape_default().collect()
-        } else {
-            c.to_string()
-        }
-    };
-    text.chars().map(escaped).collect()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod key;
 mod logging;
 mod origin;
 mod output;
+mod printable;
 mod publish;
 mod reach;
 mod serve;

@@ -1,16 +1,26 @@
 //! What a command says on standard output, to whoever still reads it.
 
 use std::fmt::Display;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::os::fd::AsFd;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::failure::Failure;
+use super::printable;
 
 /// Prints a line. `false` when nobody reads any more.
 pub(super) fn print(line: impl Display) -> Result<bool, Failure> {
     write(format_args!("{line}\n"))
+}
+
+/// Prints JSON: as it is for a program, and for a terminal so that no character of it is obeyed. `false` when nobody
+/// reads any more.
+pub(super) fn print_json(text: &str) -> Result<bool, Failure> {
+    match io::stdout().is_terminal() {
+        true => print(printable::json(text)),
+        false => print(text),
+    }
 }
 
 /// Whether nobody can read any more what would be printed; found out without printing.

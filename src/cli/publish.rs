@@ -138,7 +138,7 @@ impl Publish {
         };
         // Whoever closed standard output does not want to know. The messages are published all the same.
         let print = move |line: String| {
-            if let Err(failure) = output::print(line) {
+            if let Err(failure) = output::print_json(&line) {
                 unwritten.lock().get_or_insert(failure);
             }
         };

@@ -8,6 +8,7 @@ use threadcast::client::{Delivery, Error, Event, Start, Subscription};
 
 use super::failure::Failure;
 use super::output;
+use super::printable;
 use super::reach::{Reach, failure};
 use super::value::{self, After, Seconds};
 
@@ -155,10 +156,10 @@ fn time_is_up(left: Option<u64>, is_connected: bool) -> Result<(), Failure> {
 /// Prints one event on one line: a line break in JSON text can only stand between its tokens, so a blank may
 /// replace it. `false` when nobody reads any more.
 fn print(event: &Event) -> Result<bool, Failure> {
-    output::print(event.json().replace(['\n', '\r'], " "))
+    output::print_json(&event.json().replace(['\n', '\r'], " "))
 }
 
 /// Whoever closed standard error does not want to know.
 fn notice(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", printable::text(text));
 }

@@ -6,7 +6,8 @@ use threadcast::client::{Client, TopicOptions};
 use threadcast::config::{OverflowPolicy, ranges};
 
 use super::failure::Failure;
-use super::output::print;
+use super::output::{print, print_json};
+use super::printable;
 use super::reach::{Reach, failure};
 use super::settings::overflow;
 use super::value;
@@ -94,7 +95,7 @@ pub(super) fn run(topics: Topics) -> Result<(), Failure> {
         Action::Show { name } => {
             let state = client.topic(&name).map_err(failure)?;
             let text = serde_json::to_string_pretty(&state).map_err(Failure::failed)?;
-            print(text).map(drop)
+            print_json(&text).map(drop)
         }
     }
 }
@@ -102,8 +103,14 @@ pub(super) fn run(topics: Topics) -> Result<(), Failure> {
 fn list(client: &Client, as_json: bool) -> Result<(), Failure> {
     for topic in client.topics().map_err(failure)? {
         let goes_on = match as_json {
-            true => print(json!({"name": topic.name, "subscribers": topic.subscribers})),
-            false => print(format_args!("{}\t{}", topic.name, topic.subscribers)),
+            true => {
+                let line = json!({"name": topic.name, "subscribers": topic.subscribers});
+                print_json(&line.to_string())
+            }
+            false => {
+                let name = printable::text(&topic.name);
+                print(format_args!("{name}\t{}", topic.subscribers))
+            }
         };
         if !goes_on? {
             break;

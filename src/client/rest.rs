@@ -97,6 +97,9 @@ pub struct TopicLimits {
 pub struct Health {
     /// `ok`.
     pub status: String,
+    /// Which start of the server this is: opaque, and another one after each. Empty when the server does not say.
+    #[serde(default)]
+    pub instance: String,
     /// Seconds since the start.
     pub uptime_sec: u64,
     /// Topics.

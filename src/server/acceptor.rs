@@ -9,6 +9,7 @@ use std::time::Duration;
 use nix::libc::{EMFILE, ENFILE};
 
 use super::panics::Panics;
+use crate::limited_log::{LimitedLog, limited};
 use crate::metrics::SharedMetrics;
 use crate::sync::Arc;
 use crate::sync::channel::{Receiver, RecvTimeoutError, Sender};
@@ -32,6 +33,8 @@ pub(super) struct Acceptor {
     spare: Option<File>,
     panics: Panics,
     metrics: SharedMetrics,
+    failed_log: LimitedLog,
+    no_descriptor_log: LimitedLog,
 }
 
 impl Acceptor {
@@ -53,6 +56,8 @@ impl Acceptor {
             spare: File::open(SPARE).ok(),
             panics,
             metrics,
+            failed_log: LimitedLog::new("failed accepts"),
+            no_descriptor_log: LimitedLog::new("connections refused for want of descriptors"),
         }
     }
 
@@ -67,7 +72,8 @@ impl Acceptor {
                 _ if self.closing.load(Ordering::SeqCst) => return,
                 failed => {
                     if let Some(Err(error)) = failed {
-                        tracing::warn!(%error, back_off_ms = back_off.as_millis() as u64, "cannot accept");
+                        let back_off_ms = back_off.as_millis() as u64;
+                        limited!(self.failed_log, warn, "cannot accept", %error, back_off_ms);
                     }
                     if self.woken.recv_timeout(back_off) != Err(RecvTimeoutError::Timeout) {
                         return;
@@ -103,7 +109,12 @@ impl Acceptor {
         let refused = match self.spare {
             Some(_) => (self.admit)(socket, peer),
             None => {
-                tracing::warn!(%peer, "out of file descriptors: connection refused");
+                limited!(
+                    self.no_descriptor_log,
+                    warn,
+                    "out of file descriptors: connection refused",
+                    %peer
+                );
                 self.metrics.rejected.count("no_descriptor");
                 Err(Arc::new(socket))
             }

@@ -10,6 +10,7 @@ use std::time::Instant;
 use super::panics::Panics;
 use super::presence::Presence;
 use super::websocket::{Connection, EndReason};
+use crate::limited_log::{LimitedLog, limited};
 use crate::metrics::SharedMetrics;
 use crate::sync::channel::{Receiver, Sender, unbounded};
 use crate::sync::thread::{self, JoinHandle};
@@ -33,6 +34,8 @@ pub(crate) struct Connections {
     ended: Sender<Ended>,
     panics: Panics,
     pub(super) metrics: SharedMetrics,
+    no_thread_log: LimitedLog,
+    closed_log: LimitedLog,
 }
 
 struct Live {
@@ -84,6 +87,8 @@ impl Connections {
             ended: sender,
             panics,
             metrics,
+            no_thread_log: LimitedLog::new("connections refused for want of a thread"),
+            closed_log: LimitedLog::new("connections closed by an administrator"),
         });
         let thread = thread::Builder::new().name("reaper".to_owned()).spawn({
             let connections = Arc::clone(&connections);
@@ -152,7 +157,7 @@ impl Connections {
                 Ok(())
             }
             Err(error) => {
-                tracing::warn!(%error, "no thread for a new connection");
+                limited!(self.no_thread_log, warn, "no thread for a new connection", %error);
                 self.metrics.rejected.count("no_thread");
                 Err(socket)
             }

@@ -17,6 +17,7 @@ mod machine;
 mod panics;
 mod permit;
 mod presence;
+mod publish_rate;
 mod refuser;
 mod rest;
 mod semaphore;
@@ -272,16 +273,22 @@ impl Running {
         } = self;
         serving.broker.drain();
         door.close();
-        let report = end_connections(&connections, &serving);
+        let report = end_connections(&connections, serving.config.drain_timeout, || {
+            serving.edge.cut()
+        });
         serving.edge.gateway.shutdown(REST_GRACE);
         reaper.join();
         report
     }
 }
 
-/// Tells every WebSocket, waits until what is queued is sent, at most the drain timeout, and ends every connection.
-fn end_connections(connections: &Connections, serving: &Serving) -> ShutdownReport {
-    let drain_timeout = serving.config.drain_timeout;
+/// Tells every WebSocket, waits until what is queued is sent, at most the drain timeout, and ends every connection. What
+/// still waits for an answer of a worker then is cut by `cut_exchanges`.
+fn end_connections(
+    connections: &Connections,
+    drain_timeout: Duration,
+    cut_exchanges: impl FnOnce(),
+) -> ShutdownReport {
     let open = connections.open_count().load(Ordering::Relaxed);
     let websockets = connections.last_websockets();
     let before = tally(&websockets);
@@ -290,7 +297,7 @@ fn end_connections(connections: &Connections, serving: &Serving) -> ShutdownRepo
     connections.wait_for_websockets(began + drain_timeout);
     // Whoever asks over an open connection is told that the server is not ready any more.
     connections.wait_for_all(began + ASK_GRACE.min(drain_timeout));
-    end_all(connections, serving);
+    end_all(connections, cut_exchanges);
     let after = tally(&websockets);
     ShutdownReport {
         connections_closed: open,
@@ -300,14 +307,14 @@ fn end_connections(connections: &Connections, serving: &Serving) -> ShutdownRepo
 }
 
 /// Answers under way are still sent, if their clients take them; then everything is cut.
-fn end_all(connections: &Connections, serving: &Serving) {
+fn end_all(connections: &Connections, cut_exchanges: impl FnOnce()) {
     connections.cut_websockets();
     connections.cut(Shutdown::Read);
     if connections.wait_for_all(Instant::now() + CUT_GRACE) {
         return;
     }
     connections.cut(Shutdown::Both);
-    serving.edge.cut();
+    cut_exchanges();
     if !connections.wait_for_all(Instant::now() + END_GRACE) {
         tracing::error!("a connection did not end");
     }

@@ -9,17 +9,18 @@ use super::http::deadline::{Deadline, write_by};
 use super::http::gateway::{Gateway, GatewayOptions, Handler};
 use super::http::head::Head;
 use super::http::large_answers::LargeAnswers;
-use super::http::serve::{Edge, Ended, refuse, serve};
+use super::http::serve::{Edge, Ended, Permit, refuse, serve};
 use super::http::stream::RequestLimits;
 use super::http::{Problem, Request};
 use super::panics::Panics;
 use super::permit;
 use super::presence::Presence;
-use super::rest::{Api, Vitals};
+use super::rest::{self, Api, Vitals};
 use super::websocket::{self, Connection, Opening, Socket};
 use crate::access::{Guard, Principal};
 use crate::broker::Broker;
 use crate::config::{Config, Setting};
+use crate::limited_log::{LimitedLog, limited};
 use crate::metrics::SharedMetrics;
 use crate::sync::Arc;
 
@@ -29,6 +30,14 @@ pub(super) struct Serving {
     pub(super) guard: Arc<Guard>,
     pub(super) edge: Edge,
     websockets: websocket::Shared,
+    logs: Logs,
+}
+
+/// The lines of connections that a stranger can provoke.
+struct Logs {
+    closed: LimitedLog,
+    refused_handshakes: LimitedLog,
+    no_thread: LimitedLog,
 }
 
 impl Serving {
@@ -70,22 +79,10 @@ impl Serving {
             },
             write_timeout: config.write_timeout,
             large_answers: LargeAnswers::new(config.rest_workers, config.request_timeout),
-            permit: {
-                let (guard, metrics) = (Arc::clone(&guard), SharedMetrics::clone(metrics));
-                Box::new(move |head, presence| {
-                    let permitted = permit::request(&guard, head).inspect_err(|problem| {
-                        if problem.is_unauthorized() {
-                            metrics.auth_failures.count("rest");
-                            tracing::info!(connection = presence.id, peer = %presence.peer, "a request without a valid credential was refused");
-                        }
-                    });
-                    if let Some(principal) = permitted? {
-                        presence.belongs_to(principal);
-                    }
-                    Ok(())
-                })
-            },
+            permit: permit(Arc::clone(&guard), SharedMetrics::clone(metrics)),
             allowed_origins: config.allowed_origins.clone(),
+            is_publish: |head| rest::is_publish(&head.method, &head.path),
+            max_publish_rate: config.max_publish_rate,
             draining: broker.draining(),
             broker: Arc::clone(&broker),
             guard: Arc::clone(&guard),
@@ -98,6 +95,11 @@ impl Serving {
             guard,
             edge,
             websockets,
+            logs: Logs {
+                closed: LimitedLog::new("closed connections"),
+                refused_handshakes: LimitedLog::new("refused handshakes"),
+                no_thread: LimitedLog::new("WebSockets refused for want of a thread"),
+            },
         })
     }
 
@@ -107,7 +109,7 @@ impl Serving {
         tracing::debug!(connection = id, %peer, "connection opened");
         match serve(socket, presence, &self.edge) {
             Ended::Closed { reason, requests } => {
-                tracing::info!(connection = id, %peer, reason, requests, "connection closed");
+                limited!(self.logs.closed, info, "connection closed", connection = id, %peer, reason, requests);
             }
             Ended::Upgrade { head, received } => {
                 self.upgrade(presence, socket, connections, &head, received);
@@ -141,7 +143,8 @@ impl Serving {
                 metrics.auth_failures.count("handshake");
             }
             refuse(socket, problem, head.is_for_head(), &self.edge);
-            tracing::info!(connection = id, %peer, reason = problem.code, "websocket refused");
+            let (log, reason) = (&self.logs.refused_handshakes, problem.code);
+            limited!(log, info, "websocket refused", connection = id, %peer, reason);
         };
         let judged = self.edge.panics.catch(|| self.judge(head));
         let (principal, response) = match judged.unwrap_or_else(|| Err(Problem::internal())) {
@@ -176,13 +179,37 @@ impl Serving {
             websocket::read(connection, socket, received, &self.broker, &self.config)
         };
         if let Err(error) = opening.run(answer, read) {
-            tracing::warn!(connection = id, %error, "no thread for a new WebSocket");
+            let log = &self.logs.no_thread;
+            limited!(log, warn, "no thread for a new WebSocket", connection = id, %error);
             metrics.rejected.count("no_thread");
             refuse(&Problem::unavailable(
                 "The server cannot hold another connection",
             ));
         }
     }
+}
+
+/// Judges REST requests; notes whose connection it is, or that a stranger was refused.
+fn permit(guard: Arc<Guard>, metrics: SharedMetrics) -> Box<Permit> {
+    let log = LimitedLog::new("requests without a valid credential");
+    Box::new(move |head, presence| {
+        let permitted = permit::request(&guard, head).inspect_err(|problem| {
+            if problem.is_unauthorized() {
+                metrics.auth_failures.count("rest");
+                limited!(
+                    log,
+                    info,
+                    "a request without a valid credential was refused",
+                    connection = presence.id,
+                    peer = %presence.peer
+                );
+            }
+        });
+        if let Some(principal) = permitted? {
+            presence.belongs_to(principal);
+        }
+        Ok(())
+    })
 }
 
 /// What the door does with a new connection.

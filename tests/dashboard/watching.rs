@@ -149,6 +149,25 @@ fn a_server_that_was_started_anew_shows_its_own_settings() {
 }
 
 #[test]
+fn a_server_that_was_started_anew_before_its_uptime_could_tell_is_noticed() {
+    let server = TestServer::with(|config| config.max_queue_size = 77);
+    let addr = server.addr();
+    let mut page = Page::of(&server);
+    page.click("#settings summary");
+    let value =
+        |page: &mut Page| page.row("settings-table", "PUBSUB_MAX_QUEUE_SIZE")["Value"].clone();
+    assert_eq!(value(&mut page), "77");
+    // The page has most likely seen an uptime of 0, and that cannot fall.
+    server.shutdown();
+    let _server = TestServer::with(|config| {
+        config.port = addr.port();
+        config.max_queue_size = 55;
+    });
+    eventually("the new value is shown", || value(&mut page) == "55");
+    page.expect_no_other_host();
+}
+
+#[test]
 fn a_client_cannot_pass_for_another() {
     let server = TestServer::with_topic("orders");
     let mut client = server.ws();

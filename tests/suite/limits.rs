@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use crate::harness::{
-    Account, Dial, Frame, HttpClient, Opcode, TestServer, code_of, event_seqs, eventually,
+    Account, Dial, Frame, HttpClient, Opcode, Reply, TestServer, code_of, event_seqs, eventually,
     publish_text,
 };
 
@@ -111,6 +111,66 @@ fn publishes_over_the_rate_are_refused_and_take_no_sequence() {
         client.send_text(&publish_text("orders", "1", "p"));
         client.next_json()["type"] == "ack"
     });
+}
+
+#[test]
+fn rest_publishes_over_the_rate_get_429_per_connection() {
+    let server = TestServer::with(|config| config.max_publish_rate = 10);
+    server.create_topic("orders");
+    let (mut client, mut other) = (server.http(), server.http());
+    let payload = json!({"payload": 1});
+    let paths = ["/topics/orders/messages", "/%74opics/order%73/messages"];
+    let start = Instant::now();
+    let mut published = 0;
+    for path in paths.iter().cycle().take(200) {
+        let reply = client.post(path, &payload);
+        if reply.status == 201 {
+            published += 1;
+            assert_eq!(reply.json()["seq"], published);
+        } else {
+            expect_rate_limited(&reply);
+        }
+    }
+    let allowed = 10 * (start.elapsed().as_secs() + 2);
+    assert!(
+        (10..=allowed).contains(&published),
+        "{published} were published, {allowed} may be"
+    );
+    assert_eq!(server.topic("orders")["seq"], published);
+    other.post(paths[0], &payload).expect(201);
+    client.get("/topics/orders/messages").expect(200);
+    eventually("the rate allows more later", || {
+        client.post(paths[0], &payload).status == 201
+    });
+}
+
+fn expect_rate_limited(reply: &Reply) {
+    reply.expect_problem(429, "RATE_LIMITED");
+    let seconds = reply.header("Retry-After").expect("when to come back");
+    assert!(seconds.parse::<u64>().is_ok_and(|seconds| seconds >= 1));
+}
+
+#[test]
+fn what_is_refused_for_another_reason_uses_no_rate_up() {
+    let server = TestServer::with(|config| {
+        config.max_publish_rate = 2;
+        config.api_key = Some(threadcast::ApiKey::new("s3cret").expect("a key"));
+    });
+    let key = ("X-API-Key", "s3cret");
+    let mut client = server.http();
+    let mut ask = |method, path, fields: &[(&str, &str)], body| {
+        client.request(method, path, fields, body).status
+    };
+    assert_eq!(ask("POST", "/topics", &[key], r#"{"name":"orders"}"#), 201);
+    let publish = ("POST", "/topics/orders/messages");
+    for _ in 0..10 {
+        let foreign = [key, ("Origin", "https://elsewhere.example")];
+        assert_eq!(ask(publish.0, publish.1, &foreign, r#"{"payload":1}"#), 403);
+        assert_eq!(ask(publish.0, publish.1, &[], ""), 401);
+    }
+    let mut publish = || ask("POST", publish.1, &[key], r#"{"payload":1}"#);
+    assert_eq!([publish(), publish()], [201, 201]);
+    eventually("the rate is used up", || publish() == 429);
 }
 
 #[test]

@@ -155,6 +155,56 @@ fn health_counts_topics_and_subscriptions() {
 }
 
 #[test]
+fn health_names_the_instance_which_is_another_after_each_start() {
+    let instance = |server: &TestServer| {
+        let instance = server.health()["instance"].clone();
+        instance.as_str().expect("a string").to_owned()
+    };
+    let server = TestServer::start();
+    let (first, port) = (instance(&server), server.addr().port());
+    assert_eq!(instance(&server), first);
+    server.shutdown();
+    let server = TestServer::with(|config| config.port = port);
+    assert_ne!(instance(&server), first);
+}
+
+#[test]
+fn every_answer_forbids_sniffing_and_storing() {
+    let server = TestServer::with(|config| config.max_message_bytes = 1000);
+    for (request, status) in [
+        ("GET /topics HTTP/1.1\r\nHost: x\r\n\r\n", 200),
+        ("HEAD /topics HTTP/1.1\r\nHost: x\r\n\r\n", 200),
+        ("GET / HTTP/1.1\r\nHost: x\r\n\r\n", 200),
+        ("GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n", 200),
+        ("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", 200),
+        ("GET /topics HTTP/1.1\r\n\r\n", 400),
+        ("GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+        ("PUT /topics HTTP/1.1\r\nHost: x\r\n\r\n", 405),
+        (
+            "POST /topics HTTP/1.1\r\nHost: x\r\nContent-Length: 1001\r\n\r\n",
+            413,
+        ),
+        ("GET /ws HTTP/1.1\r\nHost: x\r\n\r\n", 426),
+        ("GET / HTTP/2.0\r\nHost: x\r\n\r\n", 505),
+    ] {
+        let mut http = server.http();
+        http.send_raw(request.as_bytes());
+        http.finish_sending();
+        let said = http.read_to_end();
+        assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{said}");
+        let stands = |field: &str| said.matches(&format!("\r\n{field}\r\n")).count();
+        assert_eq!(stands("X-Content-Type-Options: nosniff"), 1, "{request:?}");
+        assert_eq!(
+            said.matches("\r\nCache-Control: ").count(),
+            1,
+            "{request:?}"
+        );
+        let stored = usize::from(request.starts_with("GET / HTTP/1.1"));
+        assert_eq!(stands("Cache-Control: no-store"), 1 - stored, "{request:?}");
+    }
+}
+
+#[test]
 fn stats_count_publishes_since_the_topic_was_created() {
     let server = TestServer::with(|config| config.history_size = 2);
     server.create_topic("orders");

@@ -45,14 +45,14 @@ pub(super) struct Rates {
 }
 
 impl Movement {
-    /// What was made anew in between has no rates: its numbers went back.
+    /// What was made anew in between has no rates: its numbers began again.
     pub(super) fn between(before: &Sample, after: &Sample) -> Movement {
         let seconds = after.at.duration_since(before.at).as_secs_f64();
         let rate = |before: u64, after: u64| {
             let more = after.checked_sub(before)?;
             (seconds > 0.0).then(|| more as f64 / seconds)
         };
-        let is_same_server = after.health.uptime_sec >= before.health.uptime_sec;
+        let is_same_server = is_same_server(&before.health, &after.health);
         let rates = after.topics.iter().filter_map(|(name, now)| {
             let then = before.topics.get(name).filter(|_| is_same_server)?;
             let rates = Rates {
@@ -63,11 +63,46 @@ impl Movement {
         });
         Movement {
             topics: rates.collect(),
-            delivered: rate(before.health.delivered, after.health.delivered),
+            delivered: rate(before.health.delivered, after.health.delivered)
+                .filter(|_| is_same_server),
         }
     }
 
     pub(super) fn of(&self, topic: &str) -> Option<Rates> {
         self.topics.get(topic).copied()
+    }
+}
+
+/// A server that names no instance is told by its uptime, which goes back when it is started anew.
+fn is_same_server(before: &Health, after: &Health) -> bool {
+    after.instance == before.instance && after.uptime_sec >= before.uptime_sec
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn health(instance: &str, uptime_sec: u64) -> Health {
+        let text = format!(
+            r#"{{"status":"ok"{instance},"uptime_sec":{uptime_sec},"topics":0,"subscribers":0}}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn a_server_started_anew_is_another_one_however_late_it_is_looked_at() {
+        let [a, b] = [r#","instance":"a""#, r#","instance":"b""#];
+        for (before, after, same) in [
+            (health(a, 1), health(a, 1), true),
+            (health(a, 1), health(b, 9), false),
+            (health("", 1), health("", 9), true),
+            (health("", 9), health("", 1), false),
+        ] {
+            assert_eq!(
+                is_same_server(&before, &after),
+                same,
+                "{before:?} {after:?}"
+            );
+        }
     }
 }

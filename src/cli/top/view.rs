@@ -7,6 +7,7 @@ use std::time::Duration;
 use console::{Alignment, pad_str};
 use threadcast::client::{ConnectionState, Error, SubscriptionState, TopicStats};
 
+use super::super::printable;
 use super::Sort;
 use super::sample::{Movement, Sample};
 
@@ -84,7 +85,9 @@ impl State {
             counts(&self.sample, &self.movement),
         ];
         lines.push(match (&self.trouble, behind) {
-            (Some(trouble), _) => format!("{BOLD}disconnected{PLAIN}: {}", printable(trouble)),
+            (Some(trouble), _) => {
+                format!("{BOLD}disconnected{PLAIN}: {}", printable::text(trouble))
+            }
             (None, Some(seconds)) => format!("no answer since {seconds} s"),
             (None, None) => String::new(),
         });
@@ -155,7 +158,7 @@ impl Widths {
     }
 
     fn fit(&self, text: &str, width: usize) -> String {
-        pad_str(&printable(text), width, Alignment::Left, self.cut).into_owned()
+        pad_str(&printable::text(text), width, Alignment::Left, self.cut).into_owned()
     }
 }
 
@@ -200,8 +203,8 @@ fn server(url: &str, sample: &Sample) -> String {
     let health = &sample.health;
     format!(
         "threadcast {} at {}: up {}",
-        printable(&health.version),
-        printable(url),
+        printable::text(&health.version),
+        printable::text(url),
         uptime(health.uptime_sec),
     )
 }
@@ -299,15 +302,6 @@ fn laggards(sample: &Sample, widths: &Widths) -> Vec<String> {
     all.into_iter().map(line).collect()
 }
 
-/// Whatever a client calls itself, it moves no cursor.
-fn printable(text: &str) -> String {
-    let escaped = |c: char| match c.is_control() {
-        true => c.escape_default().to_string(),
-        false => c.to_string(),
-    };
-    text.chars().map(escaped).collect()
-}
-
 fn rate(per_second: f64) -> String {
     match per_second {
         rate if rate > 0.0 && rate < 10.0 => format!("{rate:.1}"),
@@ -384,10 +378,5 @@ mod tests {
         assert_eq!(first(rows(3), 3), ["0", "1", "2"]);
         assert_eq!(first(rows(5), 3), ["0", "1", "… and 3 more"]);
         assert!(first(rows(5), 0).is_empty());
-    }
-
-    #[test]
-    fn a_name_moves_no_cursor() {
-        assert_eq!(printable("a\u{1b}[2Jé\u{9b}"), "a\\u{1b}[2Jé\\u{9b}");
     }
 }

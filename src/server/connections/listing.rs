@@ -4,6 +4,7 @@ use std::net::Shutdown;
 use std::sync::atomic::Ordering;
 
 use super::{Connections, Live};
+use crate::limited_log::limited;
 use crate::server::presence::Presence;
 use crate::server::rest::{Connected, ConnectionLine};
 use crate::server::websocket::{Connection, EndReason};
@@ -39,7 +40,8 @@ impl Connected for Connections {
         let Some(found) = live.get(&id) else {
             return false;
         };
-        tracing::info!(connection = id, peer = %found.presence.peer, "closed by an administrator");
+        let peer = found.presence.peer;
+        limited!(self.closed_log, info, "closed by an administrator", connection = id, %peer);
         match found.websocket.clone() {
             Some(websocket) => {
                 drop(live);

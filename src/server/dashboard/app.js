@@ -25,7 +25,7 @@ const poller = {
   overview: new Overview(),
   failures: 0,
   settingsShown: false,
-  uptime: 0,
+  instance: null,
   /** Ends the pause. */
   wake: () => {},
 
@@ -44,8 +44,8 @@ const poller = {
   async look() {
     const health = await request("GET", "health");
     // It was started anew, perhaps with other settings.
-    if (health.uptime_sec < this.uptime) this.settingsShown = false;
-    this.uptime = health.uptime_sec;
+    if (health.instance !== this.instance) this.settingsShown = false;
+    this.instance = health.instance;
     const { topics } = await request("GET", "stats");
     showTopics(topics, this.overview.look(health, topics));
     showConnections(await request("GET", `connections?limit=${LISTED_CONNECTIONS}`));

@@ -121,7 +121,7 @@ class Overview {
     setText(byId("connection-total"), count(health.connections));
     setText(byId("retained-total"), bytes(health.retained_bytes));
     const rates = new Map();
-    if (!before || health.delivered < before.health.delivered || health.uptime_sec < before.health.uptime_sec) {
+    if (!before || health.instance !== before.health.instance) {
       this.#published.forget();
       this.#delivered.forget();
       this.#told.add(0);

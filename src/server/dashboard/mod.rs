@@ -46,7 +46,6 @@ pub(super) fn page() -> Response {
     let body = PAGE.as_bytes().to_vec();
     Response::new(200, "text/html; charset=utf-8", body)
         .with_header("Content-Security-Policy", POLICY.as_str())
-        .with_header("X-Content-Type-Options", "nosniff")
         .with_header("Referrer-Policy", "no-referrer")
         .with_header("Cache-Control", "no-cache")
 }

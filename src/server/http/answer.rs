@@ -1,6 +1,6 @@
 //! A response on its way to a client: status, headers and body as bytes for one write.
 //!
-//! Every answer has a `Content-Length`. Header values with control bytes are left out, whoever set them.
+//! Every answer has a `Content-Length` and the headers of [`PROTECTION`]. Header values with control bytes are left out, whoever set them.
 
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,6 +15,13 @@ const MAX_COPIED_BYTES: usize = 16 << 10;
 
 /// From 1970 to the first moment that has no date in HTTP.
 const END_OF_YEAR_9999: Duration = Duration::from_secs(253_402_300_800);
+
+/// What every answer carries, unless its handler sets the same header: no browser guesses another type, and nobody keeps a
+/// copy of what may need a credential or be old the next moment.
+const PROTECTION: [(&str, &str); 2] = [
+    ("X-Content-Type-Options", "nosniff"),
+    ("Cache-Control", "no-store"),
+];
 
 /// A response with owned names, as it comes back from a REST worker.
 #[derive(Debug)]
@@ -37,13 +44,15 @@ pub(crate) struct Delivery {
 }
 
 impl Answer {
-    /// Takes a header out; `name` is in lower case.
+    /// Takes a header out.
     pub(crate) fn take_header(&mut self, name: &str) -> Option<String> {
-        let at = self
-            .headers
-            .iter()
-            .position(|(field, _)| field.eq_ignore_ascii_case(name))?;
+        let at = self.position(name)?;
         Some(self.headers.swap_remove(at).1)
+    }
+
+    fn position(&self, name: &str) -> Option<usize> {
+        let mut headers = self.headers.iter();
+        headers.position(|(field, _)| field.eq_ignore_ascii_case(name))
     }
 
     /// The answer as one piece.
@@ -73,6 +82,11 @@ impl Answer {
         push_field(&mut bytes, "Content-Length", &self.body.len().to_string());
         for (name, value) in &self.headers {
             push_field(&mut bytes, name, value);
+        }
+        for (name, value) in PROTECTION {
+            if self.position(name).is_none() {
+                push_field(&mut bytes, name, value);
+            }
         }
         if delivery.close {
             push_field(&mut bytes, "Connection", "close");
@@ -147,6 +161,18 @@ mod tests {
         assert!(text.contains("\r\nContent-Length: 5\r\n"));
         assert!(!text.contains("Connection:"));
         assert!(text.ends_with("\r\n\r\n[\"a\"]"));
+    }
+
+    #[test]
+    fn an_answer_is_protected_once_and_as_its_handler_says() {
+        let plain = encoded(Response::json(200, &1), OPEN);
+        assert!(
+            plain.contains("\r\nX-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n")
+        );
+        let own = Response::json(200, &1).with_header("cache-control", "no-cache");
+        let own = encoded(own, OPEN);
+        assert!(own.contains("\r\nX-Content-Type-Options: nosniff\r\n"));
+        assert!(own.contains("\r\ncache-control: no-cache\r\n") && !own.contains("no-store"));
     }
 
     #[test]

@@ -54,6 +54,11 @@ impl Problem {
         Problem::new(413, "PAYLOAD_TOO_LARGE", detail)
     }
 
+    /// The rates of this server are per second, so a second later there is room.
+    pub(crate) fn rate_limited(detail: impl Into<String>) -> Problem {
+        Problem::new(429, "RATE_LIMITED", detail).with_header("Retry-After", "1")
+    }
+
     pub(crate) fn request_timeout() -> Problem {
         Problem::new(
             408,

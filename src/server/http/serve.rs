@@ -4,7 +4,7 @@
 //! topics.
 
 use std::net::{Shutdown, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::answer::{Answer, Delivery};
 use super::deadline::{Deadline, close_gently, has_peer_left, write_by};
@@ -22,6 +22,7 @@ use crate::broker::Broker;
 use crate::metrics::SharedMetrics;
 use crate::server::panics::Panics;
 use crate::server::presence::Presence;
+use crate::server::publish_rate::PublishRate;
 use crate::server::rest::waiting::{PublishWait, WAIT_HEADER};
 use crate::sync::{Arc, AtomicBool, Ordering};
 
@@ -33,6 +34,9 @@ pub(crate) struct Edge {
     pub(crate) large_answers: LargeAnswers,
     pub(crate) permit: Box<Permit>,
     pub(crate) allowed_origins: Vec<String>,
+    pub(crate) is_publish: IsPublish,
+    /// Publishes per second of one connection; 0 is unlimited.
+    pub(crate) max_publish_rate: u32,
     pub(crate) broker: Arc<Broker>,
     pub(crate) guard: Arc<Guard>,
     /// Set while the server goes down: every answer to what is asked then is the last on its connection.
@@ -52,6 +56,9 @@ impl Edge {
 /// Judges by its head who makes a request, and whether he may; notes whose connection it is. A stranger gets status 401.
 pub(crate) type Permit = dyn Fn(&Head, &Presence) -> Result<(), Problem> + Send + Sync;
 
+/// Whether a request publishes a message.
+pub(crate) type IsPublish = fn(&Head) -> bool;
+
 /// How a connection ended as HTTP.
 #[derive(Debug)]
 pub(crate) enum Ended {
@@ -68,6 +75,7 @@ pub(crate) fn serve(stream: &Arc<TcpStream>, presence: &Presence, edge: &Edge) -
         presence,
         edge,
         requests: RequestStream::new(Arc::clone(stream), edge.limits, Arc::clone(&edge.metrics)),
+        publish_rate: PublishRate::new(edge.max_publish_rate, Instant::now()),
         head_only: false,
         answered: 0,
     };
@@ -110,6 +118,7 @@ struct Connection<'a> {
     presence: &'a Presence,
     edge: &'a Edge,
     requests: RequestStream,
+    publish_rate: PublishRate,
     /// The request that is being answered is a HEAD.
     head_only: bool,
     answered: u64,
@@ -168,7 +177,7 @@ impl Connection<'_> {
         };
         // Asked before the answer: a client that asks as the drain begins may ask again, and is told.
         let is_draining = self.edge.draining.load(Ordering::SeqCst);
-        let answer = match allowed {
+        let answer = match allowed.and_then(|()| self.check_rate(&head)) {
             Ok(()) => self.answer(request(head, body)),
             Err(problem) => Answer::from(&problem),
         };
@@ -185,6 +194,16 @@ impl Connection<'_> {
             }
             Err(problem) => Ok(Err(problem)),
         }
+    }
+
+    /// Asked last, so that only a publish that would be carried out uses the rate up.
+    fn check_rate(&mut self, head: &Head) -> Result<(), Problem> {
+        let counts = self.publish_rate.is_limited() && (self.edge.is_publish)(head);
+        if counts && !self.publish_rate.allow(Instant::now()) {
+            let detail = "More publishes per second than this connection may have";
+            return Err(Problem::rate_limited(detail));
+        }
+        Ok(())
     }
 
     /// A handler that would have to wait says so at once; the wait is this thread's, not a worker's.

@@ -139,6 +139,10 @@ impl Server {
         self.connections.0.lock().unwrap().push(connection);
     }
 
+    pub(super) fn instance(&self) -> &str {
+        &self.api.instance
+    }
+
     /// Lets the server be as old as that.
     pub(super) fn age(&mut self, age: Duration) {
         self.api.started = Instant::now().checked_sub(age).unwrap();

@@ -25,10 +25,13 @@ pub(crate) mod waiting;
 
 use std::time::Instant;
 
+use uuid::Uuid;
+
 pub(crate) use connections::{Connected, ConnectionLine};
 pub(crate) use metrics::Vitals;
 pub(crate) use permission::{Need, need};
 use router::Route;
+pub(crate) use router::is_publish;
 
 use super::dashboard;
 use super::http::{Problem, Request, Response};
@@ -40,6 +43,8 @@ use crate::sync::Arc;
 /// Everything a REST request can ask about.
 pub(crate) struct Api {
     broker: Arc<Broker>,
+    /// Opaque, and another one after each start.
+    instance: String,
     started: Instant,
     connections: Arc<dyn Connected>,
     vitals: Vitals,
@@ -56,6 +61,7 @@ impl Api {
     ) -> Api {
         Api {
             broker,
+            instance: format!("{:016x}", Uuid::new_v4().as_u64_pair().0),
             started: Instant::now(),
             connections,
             vitals,

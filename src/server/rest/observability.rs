@@ -11,7 +11,7 @@ use crate::broker::{SortedTopics, Topic};
 use crate::server::http::{Problem, Request, Response};
 
 #[derive(Serialize)]
-struct Health {
+struct Health<'a> {
     status: &'static str,
     uptime_sec: u64,
     topics: usize,
@@ -20,6 +20,7 @@ struct Health {
     delivered: u64,
     retained_bytes: usize,
     version: &'static str,
+    instance: &'a str,
 }
 
 /// The figures of a topic, with its name and what it takes to list it.
@@ -58,6 +59,7 @@ impl Api {
             delivered: self.broker.metrics().delivered_total(),
             retained_bytes: self.broker.retained_bytes(),
             version: env!("CARGO_PKG_VERSION"),
+            instance: &self.instance,
         };
         Response::json(200, &health)
     }
@@ -116,9 +118,10 @@ mod tests {
         (1..=3).for_each(|id| server.connect(id, None, &[]));
         server.age(Duration::from_millis(3_600_900));
         let bytes = server.json(&get("/topics/a"))["history"]["bytes"].clone();
+        let instance = server.instance();
         let version = env!("CARGO_PKG_VERSION");
         let health = format!(
-            r#"{{"status":"ok","uptime_sec":3600,"topics":2,"subscribers":1,"connections":3,"delivered":0,"retained_bytes":{bytes},"version":"{version}"}}"#
+            r#"{{"status":"ok","uptime_sec":3600,"topics":2,"subscribers":1,"connections":3,"delivered":0,"retained_bytes":{bytes},"version":"{version}","instance":"{instance}"}}"#
         );
         assert_eq!(server.answer(&get("/health")), (200, health));
     }

@@ -81,6 +81,11 @@ pub(super) fn route(method: &str, path: &str) -> Result<Route, Problem> {
     }
 }
 
+/// Whether a request publishes a message to a topic, by its method (as sent) and path (still percent-encoded).
+pub(crate) fn is_publish(method: &str, path: &str) -> bool {
+    matches!(route(method, path), Ok(Route::PublishMessage(_)))
+}
+
 impl Resource {
     /// The value of the `Allow` header.
     fn allow(&self) -> &'static str {

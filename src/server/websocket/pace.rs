@@ -1,4 +1,4 @@
-//! How fast a peer may go: publishes by a token bucket, control frames by a count per second. Pure: the clock is passed in.
+//! How many control frames a peer may send: a count per second. Pure: the clock is passed in.
 
 use std::time::{Duration, Instant};
 
@@ -6,40 +6,6 @@ use std::time::{Duration, Instant};
 const CONTROL_FRAMES_PER_SEC: f64 = 100.0;
 /// Seconds in a row above that after which the connection ends.
 const CONTROL_FLOOD_SECS: u32 = 5;
-
-/// A token bucket that holds one second's worth.
-pub(super) struct PublishRate {
-    per_sec: f64,
-    tokens: f64,
-    filled: Instant,
-}
-
-impl PublishRate {
-    /// `per_sec` of 0 is unlimited.
-    pub(super) fn new(per_sec: u32, now: Instant) -> PublishRate {
-        PublishRate {
-            per_sec: per_sec.into(),
-            tokens: per_sec.into(),
-            filled: now,
-        }
-    }
-
-    pub(super) fn is_limited(&self) -> bool {
-        self.per_sec > 0.0
-    }
-
-    /// Takes one token, if there is one.
-    pub(super) fn allow(&mut self, now: Instant) -> bool {
-        let elapsed = now.saturating_duration_since(self.filled).as_secs_f64();
-        self.tokens = (self.tokens + elapsed * self.per_sec).min(self.per_sec);
-        self.filled = now;
-        let allowed = self.tokens >= 1.0;
-        if allowed {
-            self.tokens -= 1.0;
-        }
-        allowed
-    }
-}
 
 /// Notices a flood of control frames that is kept up.
 pub(super) struct ControlRate {
@@ -78,20 +44,6 @@ impl ControlRate {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_bucket_gives_its_rate_and_no_more_than_a_second_at_once() {
-        let start = Instant::now();
-        let mut rate = PublishRate::new(10, start);
-        let taken = |rate: &mut PublishRate, ms: u64| {
-            (0..100)
-                .filter(|_| rate.allow(start + Duration::from_millis(ms)))
-                .count()
-        };
-        assert_eq!(taken(&mut rate, 0), 10);
-        assert_eq!(taken(&mut rate, 500), 5);
-        assert_eq!(taken(&mut rate, 60_000), 10);
-    }
 
     #[test]
     fn only_a_flood_kept_up_for_five_seconds_ends_a_connection() {

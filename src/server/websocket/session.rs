@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use super::connection::Connection;
-use super::pace::PublishRate;
 use super::unflushed::Unflushed;
 use crate::broker::{
     Batch, Broker, Opened, Outlet, Place, PublishError, Published, SubscribeError, Subscription,
@@ -13,6 +12,7 @@ use crate::protocol::{
     Ack, ClientId, ErrorCode, Fault, Message, Request, RequestId, Subscribe, Timestamp, TopicName,
     parse_request, push_ack, push_error, push_gap, push_pong,
 };
+use crate::server::publish_rate::PublishRate;
 use crate::sync::{Arc, Mutation, Weak, mutated};
 
 /// Replies are sent at the latest when there are this many bytes of them.

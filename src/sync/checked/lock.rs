@@ -39,6 +39,10 @@ impl<T> Mutex<T> {
         }
     }
 
+    pub(crate) fn get_mut(&mut self) -> &mut T {
+        self.lock.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
         let guard = self.lock.try_lock().ok()?;
         Some(MutexGuard {

@@ -9,12 +9,12 @@ use shuttle::current::{self, TaskId};
 
 /// What may be taken under what. A lock that does not stand here is not of the checked code.
 const MAY_BE_TAKEN: &[(&str, &[&str])] = &[
-    ("registry", &["ledger"]),
+    ("registry", &["ledger", "limited log"]),
     ("ledger", &[]),
-    ("connections", &[]),
+    ("connections", &["limited log"]),
     ("subscriptions", &[]),
     ("ready", &[]),
-    ("slow log", &[]),
+    ("limited log", &[]),
     ("topic", &[]),
     ("gate", &["topic"]),
     ("cursor", &["gate", "topic"]),
@@ -28,7 +28,7 @@ const MAY_BE_TAKEN: &[(&str, &[&str])] = &[
             "gate",
             "topic",
             "subscriptions",
-            "slow log",
+            "limited log",
         ],
     ),
 ];
@@ -73,7 +73,7 @@ impl Place {
             "ledger" => Some("ledger"),
             "connections" => Some("connections"),
             "connection" => Some("subscriptions"),
-            "slow_log" => Some("slow log"),
+            "limited_log" => Some("limited log"),
             "topic" => Some("topic"),
             "gate" => Some("gate"),
             "subscription" => Some("cursor"),

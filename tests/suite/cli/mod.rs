@@ -8,6 +8,7 @@ mod documents;
 mod healthcheck;
 mod liar;
 mod lifecycle;
+mod logs;
 mod program;
 mod pty;
 mod publish;

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::program::{Program, run, threadcast};
-use crate::harness::{TestServer, epoch_of, eventually};
+use super::pty::OnTerminal;
+use crate::harness::{TestServer, epoch_of, eventually, publish_text};
 
 fn subscribe(server: &TestServer, arguments: &[&str]) -> Command {
     let mut command = threadcast(&["sub"]);
@@ -211,6 +212,49 @@ fn a_line_break_inside_of_an_event_does_not_break_its_line() {
         &["orders", "--last", "2", "-n", "2"],
     ));
     assert_eq!((end.code, seqs(&end.out)), (Some(0), vec![1, 2]), "{end:?}");
+}
+
+/// A payload with characters that a terminal obeys, as a JSON string with nothing escaped that need not be.
+const DISOBEYED: &str = "\"csi \u{9b}31m nel \u{85} del \u{7f} bidi \u{202e}\u{2066} é 日\"";
+
+fn with_disobeyed() -> TestServer {
+    let server = with_events(0);
+    let mut client = server.ws();
+    client.send_text(&publish_text("orders", DISOBEYED, "p"));
+    client.expect_ack("p");
+    server
+}
+
+#[test]
+fn on_a_terminal_no_character_of_an_event_moves_the_cursor() {
+    let server = with_disobeyed();
+    let arguments = ["orders", "--last", "1", "-n", "1"];
+    let terminal = OnTerminal::start(&mut subscribe(&server, &arguments), (24, 80));
+    let end = terminal.program.end();
+    assert_eq!((end.code, end.err.len()), (Some(0), 0), "{end:?}");
+    eventually("the event is printed", || terminal.drawn().ends_with('\n'));
+    let drawn = terminal.drawn();
+    let line = drawn.trim_end();
+    let raw =
+        |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    assert!(!line.contains(raw), "{line:?}");
+    assert!(
+        line.contains("\\u009b31m") && line.contains("é 日"),
+        "{line:?}"
+    );
+    let event: Value = serde_json::from_str(line).expect("it is JSON all the same");
+    let payload: Value = serde_json::from_str(DISOBEYED).expect("JSON");
+    assert_eq!(event["message"]["payload"], payload);
+}
+
+#[test]
+fn in_a_pipe_an_event_is_as_it_was_published() {
+    let server = with_disobeyed();
+    let end = run(&mut subscribe(
+        &server,
+        &["orders", "--last", "1", "-n", "1"],
+    ));
+    assert!(end.out[0].contains(DISOBEYED), "{end:?}");
 }
 
 #[test]

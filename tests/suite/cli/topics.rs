@@ -1,9 +1,14 @@
 //! `threadcast topics`, and the help that every command has.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread;
+
 use serde_json::Value;
 
 use super::program::{End, run, threadcast};
-use crate::harness::TestServer;
+use super::pty::OnTerminal;
+use crate::harness::{TestServer, eventually};
 
 fn topics(server: &TestServer, arguments: &[&str]) -> End {
     let port = server.addr().port().to_string();
@@ -106,4 +111,82 @@ fn every_command_has_help_with_examples_and_without_the_environment() {
             assert!(!help.contains(hidden), "{name}: {help}");
         }
     }
+}
+
+/// A text that a terminal would obey: no server of ours has such a name.
+const DISOBEYED: &str = "a\u{9b}31m\u{7f}\u{202e}b";
+
+/// A server that has one topic of that name, and refuses everything else with that reason.
+fn hostile() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let addr = listener.local_addr().expect("an address");
+    // Ends with the process of the tests: nothing waits for it.
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            thread::spawn(move || answer(&stream));
+        }
+    });
+    addr
+}
+
+fn answer(stream: &TcpStream) -> Option<()> {
+    let mut lines = BufReader::new(stream).lines();
+    loop {
+        let request = lines.next()?.ok()?;
+        while !lines.next()?.ok()?.is_empty() {}
+        let (status, body) = match request.split(' ').nth(1)? {
+            "/health" => (
+                200,
+                r#"{"status":"ok","uptime_sec":1,"topics":1,"subscribers":0}"#.to_owned(),
+            ),
+            "/topics" => (
+                200,
+                format!(r#"{{"topics":[{{"name":"{DISOBEYED}","subscribers":0}}]}}"#),
+            ),
+            _ => (
+                409,
+                format!(
+                    r#"{{"type":"about:blank","title":"Conflict","status":409,"detail":"{DISOBEYED}","code":"TOPIC_EXISTS"}}"#
+                ),
+            ),
+        };
+        let kind = if status == 200 {
+            "json"
+        } else {
+            "problem+json"
+        };
+        let length = body.len();
+        let head = format!(
+            "HTTP/1.1 {status} Said\r\nContent-Type: application/{kind}\r\nContent-Length: {length}\r\n\r\n"
+        );
+        let mut to = stream;
+        to.write_all((head + &body).as_bytes()).ok()?;
+    }
+}
+
+#[test]
+fn what_a_hostile_server_says_moves_no_cursor() {
+    let url = format!("ws://{}/ws", hostile());
+    let topics = |arguments: &[&str]| {
+        let mut command = threadcast(&["topics"]);
+        command.args(arguments).env("PUBSUB_URL", &url);
+        command
+    };
+    let escaped = "a\\u{9b}31m\\u{7f}\\u{202e}b";
+    let end = run(&mut topics(&["list"]));
+    assert_eq!(end.out, [format!("{escaped}\t0")]);
+    let end = run(&mut topics(&["delete", "b"]));
+    assert_eq!((end.code, end.err.len()), (Some(1), 1), "{end:?}");
+    assert!(end.err[0].contains(escaped), "{end:?}");
+
+    let terminal = OnTerminal::start(&mut topics(&["list", "--json"]), (24, 80));
+    assert_eq!(terminal.program.end().code, Some(0));
+    eventually("the line is printed", || terminal.drawn().ends_with('\n'));
+    let drawn = terminal.drawn();
+    assert!(drawn.contains("a\\u009b31m\\u007f\\u202eb"), "{drawn:?}");
+    let listed: Value = serde_json::from_str(drawn.trim_end()).expect("JSON");
+    assert_eq!(listed["name"], DISOBEYED);
+    let end = run(&mut topics(&["list", "--json"]));
+    let listed: Value = serde_json::from_str(&end.out[0]).expect("JSON");
+    assert_eq!(listed["name"], DISOBEYED);
 }

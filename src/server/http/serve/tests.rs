@@ -51,6 +51,8 @@ fn edge() -> Edge {
         allowed_origins: vec!["https://app.example.com".to_owned()],
         broker: Arc::new(Broker::new(&Config::default())),
         guard: Arc::new(Guard::new(None, None).unwrap()),
+        is_publish: |_| false,
+        max_publish_rate: 0,
         draining: Arc::default(),
         panics: Panics::default(),
         metrics: Arc::default(),

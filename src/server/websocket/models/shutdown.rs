@@ -51,7 +51,7 @@ fn stop(takes: Takes) -> Stopped {
     }
     broker.drain();
     let published = topic.stats().seq;
-    let report = end_connections(&connections, config.drain_timeout);
+    let report = end_connections(&connections, config.drain_timeout, || {});
     reaper.join();
     assert_eq!(
         topic.stats().seq,

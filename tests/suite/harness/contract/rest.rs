@@ -15,6 +15,7 @@ const ELSEWHERE: [u16; 4] = [401, 403, 404, 405];
 
 /// Fails when the document does not have this answer to this request; `None` stands for one that was not well-formed.
 pub(crate) fn check_reply(asked: Option<&Asked>, reply: &Reply) {
+    check_protection(reply);
     let document = openapi();
     let responses = responses(document, asked, reply.status);
     let to_head = asked.is_some_and(|asked| asked.method == "HEAD");
@@ -31,6 +32,17 @@ pub(crate) fn check_reply(asked: Option<&Asked>, reply: &Reply) {
     {
         check_accepted(document, asked);
     }
+}
+
+/// Every answer but the one that opens a WebSocket forbids to guess another type, and says whether it may be kept.
+fn check_protection(reply: &Reply) {
+    if reply.status == 101 {
+        return;
+    }
+    let sniffing = reply.header("X-Content-Type-Options");
+    assert_eq!(sniffing, Some("nosniff"), "{reply}");
+    let kept = reply.header("Cache-Control");
+    assert!(matches!(kept, Some("no-store" | "no-cache")), "{reply}");
 }
 
 /// Where the responses stand that this may be one of.
@@ -159,10 +171,11 @@ fn header_faults(document: &Document, response: &str, reply: &Reply) -> Vec<Stri
         .as_object()
         .unwrap_or(&none);
     let mut faults = Vec::new();
-    for (name, header) in documented {
-        let schema = response.to_owned() + &pointer(&["headers", name, "schema"]);
+    for name in documented.keys() {
+        let header = document.resolve(response.to_owned() + &pointer(&["headers", name]));
+        let schema = header.clone() + "/schema";
         match reply.header(name) {
-            None if header["required"] == true => faults.push(format!("no {name}")),
+            None if document.at(&header)["required"] == true => faults.push(format!("no {name}")),
             None => {}
             Some(text) => {
                 let number = text
