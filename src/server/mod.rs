@@ -21,6 +21,7 @@ mod refuser;
 mod rest;
 mod serving;
 mod websocket;
+mod write_deadline;
 
 use std::net::{Shutdown, SocketAddr};
 use std::time::{Duration, Instant};

@@ -7,7 +7,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use super::answer::{Answer, Delivery};
-use super::deadline::{Deadline, close_gently, write_by};
+use super::deadline::{Deadline, close_gently, write_by, write_while_taken};
 use super::fields::BodyLength;
 use super::gateway::Gateway;
 use super::head::Head;
@@ -202,8 +202,7 @@ impl Connection<'_> {
             let problem = Problem::unavailable("Too many large answers are on their way");
             bytes = Answer::from(&problem).encode(delivery);
         }
-        let deadline = Deadline::after(self.edge.write_timeout);
-        if write_by(&**self.stream, &bytes, deadline).is_err() {
+        if write_while_taken(&**self.stream, &bytes, self.edge.write_timeout).is_err() {
             return Err(Stop::closed("an answer was not taken in time"));
         }
         drop(place);

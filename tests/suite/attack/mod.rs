@@ -1,7 +1,7 @@
 //! The server held under attack: each attack is refused or bounded, and whoever behaves is served meanwhile.
 //!
 //! In reading order: what is wrong with single requests ([`heads`], [`lengths`], [`chunks`], [`origins`]), with single
-//! peers ([`peers`], [`drips`], [`readers`]), and with many at once ([`bounds`], [`crowds`], [`storm`], [`farewell`]).
+//! peers ([`peers`], [`drips`], [`readers`], [`steady`]), and with many at once ([`bounds`], [`crowds`], [`storm`], [`farewell`]).
 
 mod bounds;
 mod chunks;
@@ -13,6 +13,7 @@ mod lengths;
 mod origins;
 mod peers;
 mod readers;
+mod steady;
 mod storm;
 
 use crate::harness::{HttpClient, Reply, TestServer};
