@@ -1,5 +1,6 @@
 //! What every connection shares, and what a new connection's thread does with it.
 
+use std::fmt::Display;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use super::http::serve::{Edge, Ended, refuse, serve};
 use super::http::stream::RequestLimits;
 use super::http::waiting_answers::WaitingAnswers;
 use super::http::{Problem, Request, target};
+use super::machine;
 use super::panics::Panics;
 use super::permit;
 use super::presence::Presence;
@@ -154,6 +156,16 @@ impl Serving {
             Ok(judged) => judged,
             Err(problem) => return refuse(&problem),
         };
+        let no_thread = |reason: &dyn Display| {
+            tracing::warn!(connection = id, %reason, "no thread for a new WebSocket");
+            metrics.rejected.count("no_thread");
+            refuse(&Problem::unavailable(
+                "The server cannot hold another connection",
+            ));
+        };
+        if !machine::has_room_for_a_thread() {
+            return no_thread(&"no memory");
+        }
         presence.belongs_to(principal.clone());
         let opening = Opening::new(
             Arc::clone(presence),
@@ -182,11 +194,7 @@ impl Serving {
             websocket::read(connection, socket, received, &self.broker, &self.config)
         };
         if let Err(error) = opening.run(answer, read) {
-            tracing::warn!(connection = id, %error, "no thread for a new WebSocket");
-            metrics.rejected.count("no_thread");
-            refuse(&Problem::unavailable(
-                "The server cannot hold another connection",
-            ));
+            no_thread(&error);
         }
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::contract::{Sent, check_reply};
-use super::{DEADLINE, Pace, Reply};
+use super::{DEADLINE, Pace, Reply, WsClient};
 
 /// One connection.
 pub(crate) struct HttpClient {
@@ -129,6 +129,11 @@ impl HttpClient {
             sent += count;
         }
         sent
+    }
+
+    /// The connection after it has been answered 101.
+    pub(crate) fn into_websocket(self) -> WsClient {
+        WsClient::new(self.stream, self.input)
     }
 
     /// From now on it reads at this rate.
