@@ -9,6 +9,7 @@ mod hearing;
 mod message;
 mod publisher;
 mod random;
+mod shape;
 mod subscriber;
 mod tally;
 mod truth;
@@ -18,14 +19,15 @@ mod world;
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
+use threadcast::Server;
 use threadcast::client::{Client, TopicOptions};
 use threadcast::config::OverflowPolicy;
-use threadcast::{Config, Server};
 
 use habit::Habit;
 use message::topic_name;
 use publisher::Publisher;
 use random::Random;
+pub(crate) use shape::Shape;
 use subscriber::Identity;
 use tally::Tally;
 use world::{World, policy_of};
@@ -45,6 +47,7 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) history_size: usize,
     pub(crate) max_queue_size: usize,
+    pub(crate) shape: Shape,
 }
 
 /// What a trial came to.
@@ -59,14 +62,7 @@ pub(crate) struct Verdict {
 
 /// Runs a trial. `Err` is a trial that could not be run to its end.
 pub(crate) fn run(plan: &Plan) -> Result<Verdict, Failure> {
-    let server = Server::bind(Config {
-        port: 0,
-        history_size: plan.history_size,
-        max_queue_size: plan.max_queue_size,
-        block_timeout: Duration::from_millis(200),
-        send_buffer_bytes: 32 << 10,
-        ..Config::default()
-    })?;
+    let server = Server::bind(plan.shape.config(plan))?;
     let client = Client::connect(&format!("ws://{}/ws", server.local_addr()))?;
     for topic in 0..plan.topics {
         let options = TopicOptions {
@@ -78,6 +74,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Verdict, Failure> {
     let world = World::new(server.local_addr(), plan);
     let tally = clients(&world, &client)?;
     check_counts(&world, &client)?;
+    check_retained(&world, &client)?;
     server.shutdown();
     let (violations, texts) = world.violations();
     Ok(Verdict {
@@ -131,23 +128,24 @@ fn join<T>(thread: ScopedJoinHandle<'_, Result<T, String>>) -> Result<T, Failure
 /// For each policy one subscriber of each habit, and one of each to everything that needs no rival.
 fn identities(world: &World) -> Vec<(Identity, Habit)> {
     let mut all = Vec::new();
-    for habit in Habit::ALL {
+    for (number, &habit) in world.plan.shape.habits().iter().enumerate() {
         for class in 0..OverflowPolicy::ALL.len() {
             let rivals = if habit == Habit::Replaced { 2 } else { 1 };
             for rival in 0..rivals {
-                let client_id = format!("{habit:?}-{class}");
+                let client_id = format!("{habit:?}-{number}-{class}");
                 let identity = Identity {
                     name: format!("{client_id}-{rival}"),
                     client_id,
                     topics: world.topics_of_class(class),
                     receive_buffer_bytes: habit.receive_buffer_bytes(),
                     has_rival: rivals > 1,
+                    misses_nothing: misses_nothing(world, habit),
                 };
                 all.push((identity, habit));
             }
         }
     }
-    for number in 0..2 {
+    for (number, habit) in [Habit::Fast, Habit::Churning].into_iter().enumerate() {
         let name = format!("everything-{number}");
         let identity = Identity {
             client_id: name.clone(),
@@ -155,10 +153,15 @@ fn identities(world: &World) -> Vec<(Identity, Habit)> {
             topics: (0..world.plan.topics).collect(),
             receive_buffer_bytes: None,
             has_rival: false,
+            misses_nothing: misses_nothing(world, habit),
         };
-        all.push((identity, [Habit::Fast, Habit::Churning][number]));
+        all.push((identity, habit));
     }
     all
+}
+
+fn misses_nothing(world: &World, habit: Habit) -> bool {
+    habit == Habit::Fast && world.plan.shape.spares_fast_readers()
 }
 
 /// The newest seq of each topic, which must be what its publishers were told.
@@ -169,6 +172,23 @@ fn heads(world: &World, client: &Client) -> Result<Vec<u64>, Failure> {
         Ok(head)
     };
     world.truths.iter().enumerate().map(head).collect()
+}
+
+/// What all topics retain must be within the budget.
+fn check_retained(world: &World, client: &Client) -> Result<(), Failure> {
+    let Some(most) = world.plan.shape.max_retained_bytes() else {
+        return Ok(());
+    };
+    let bytes = |topic| {
+        client
+            .topic(&topic_name(topic))
+            .map(|state| state.history.bytes)
+    };
+    let retained = (0..world.plan.topics).map(bytes).sum::<Result<u64, _>>()?;
+    if retained > most || retained < most / 2 {
+        world.violation(format!("{retained} bytes are retained of {most}"));
+    }
+    Ok(())
 }
 
 /// With all clients gone, the counts must soon be the topics, and the connection that asks.

@@ -1,6 +1,7 @@
 //! A publisher: sends numbered messages in pieces, with a bounded number in flight, and checks every ack.
 
 use std::collections::VecDeque;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Failure;
@@ -44,17 +45,24 @@ impl<'a> Publisher<'a> {
     /// Publishes until it is time to stop, then waits for every ack.
     pub(crate) fn run(mut self) -> Result<(), Failure> {
         while Instant::now() < self.world.publish_until {
-            self.publish_some()?;
+            if let Some(round) = self.world.plan.shape.next_round(self.world.started) {
+                thread::sleep(round.saturating_duration_since(Instant::now()));
+                self.publish(1)?;
+                self.await_acks(0)?;
+                continue;
+            }
+            let most = self.random.within(1..MOST_AT_ONCE);
+            self.publish(most)?;
             let left = self.random.within(0..MOST_IN_FLIGHT);
             self.await_acks(left)?;
         }
         self.await_acks(0)
     }
 
-    fn publish_some(&mut self) -> Result<(), Failure> {
+    fn publish(&mut self, most: u64) -> Result<(), Failure> {
         let room = MOST_IN_FLIGHT - self.in_flight.len() as u64;
         let mut text = Vec::new();
-        for _ in 0..self.random.within(1..MOST_AT_ONCE).min(room) {
+        for _ in 0..most.min(room) {
             let at = self.random.within(0..self.topics.len() as u64) as usize;
             let topic = self.topics[at];
             self.published += 1;

@@ -24,6 +24,8 @@ pub(crate) struct Identity {
     pub(crate) receive_buffer_bytes: Option<usize>,
     /// Another subscriber has the same client id.
     pub(crate) has_rival: bool,
+    /// It is never told a gap, nor ended.
+    pub(crate) misses_nothing: bool,
 }
 
 #[derive(Debug)]
@@ -194,7 +196,7 @@ impl<'a> Subscriber<'a> {
     /// Whether one of its topics has a policy that ends connections.
     pub(super) fn may_be_ended(&self) -> bool {
         let ends = |topic: &usize| policy_of(*topic) != OverflowPolicy::DropOldest;
-        self.identity.topics.iter().any(ends)
+        !self.identity.misses_nothing && self.identity.topics.iter().any(ends)
     }
 
     pub(super) fn check(&self, topic: usize, result: Result<(), String>) {

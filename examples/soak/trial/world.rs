@@ -18,6 +18,7 @@ pub(crate) struct World {
     pub(crate) server: SocketAddr,
     pub(crate) plan: Plan,
     pub(crate) truths: Vec<Truth>,
+    pub(crate) started: Instant,
     /// When the publishers stop.
     pub(crate) publish_until: Instant,
     /// The newest seq of each topic, once nothing is published any more.
@@ -32,6 +33,7 @@ impl World {
             server,
             plan: plan.clone(),
             truths: (0..plan.topics).map(|_| Truth::default()).collect(),
+            started: Instant::now(),
             publish_until: Instant::now() + plan.duration,
             heads: OnceLock::new(),
             violations: AtomicU64::new(0),
