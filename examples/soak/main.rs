@@ -4,6 +4,7 @@
 //!     cargo run --release --example soak -- --minutes 2
 //!     cargo run --release --example soak -- --shape crowd --publishers 300 --topics 3
 //!     cargo run --release --example soak -- --shape budget --topics 60
+//!     cargo run --release --example soak -- --shape withdrawn
 
 mod trial;
 
@@ -66,10 +67,11 @@ fn main() -> ExitCode {
     }
 }
 
-const SHAPES: [(&str, Shape); 3] = [
+const SHAPES: [(&str, Shape); 4] = [
     ("mixed", Shape::Mixed),
     ("crowd", Shape::Crowd),
     ("budget", Shape::Budget),
+    ("withdrawn", Shape::Withdrawn),
 ];
 
 fn shape() -> impl TypedValueParser<Value = Shape> {

@@ -6,6 +6,7 @@
 mod account;
 mod habit;
 mod hearing;
+mod keys;
 mod message;
 mod publisher;
 mod random;
@@ -13,15 +14,16 @@ mod shape;
 mod subscriber;
 mod tally;
 mod truth;
+mod warden;
 mod wire;
 mod world;
 
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
-use threadcast::Server;
 use threadcast::client::{Client, TopicOptions};
 use threadcast::config::OverflowPolicy;
+use threadcast::{Config, Server};
 
 use habit::Habit;
 use message::topic_name;
@@ -62,8 +64,16 @@ pub(crate) struct Verdict {
 
 /// Runs a trial. `Err` is a trial that could not be run to its end.
 pub(crate) fn run(plan: &Plan) -> Result<Verdict, Failure> {
-    let server = Server::bind(plan.shape.config(plan))?;
-    let client = Client::connect(&format!("ws://{}/ws", server.local_addr()))?;
+    let keys = plan.shape.withdraws().then(keys::Keys::new).transpose()?;
+    let server = Server::bind(Config {
+        keys_file: keys.as_ref().map(|keys| keys.path().to_owned()),
+        ..plan.shape.config(plan)
+    })?;
+    let mut client = Client::builder(&format!("ws://{}/ws", server.local_addr()));
+    if let Some(keys) = &keys {
+        client = client.key(keys.house());
+    }
+    let client = client.connect()?;
     for topic in 0..plan.topics {
         let options = TopicOptions {
             overflow: Some(policy_of(topic)),
@@ -71,8 +81,9 @@ pub(crate) fn run(plan: &Plan) -> Result<Verdict, Failure> {
         };
         client.create_topic_with(&topic_name(topic), &options)?;
     }
-    let world = World::new(server.local_addr(), plan);
-    let tally = clients(&world, &client)?;
+    let world = World::new(server.local_addr(), plan, keys);
+    let tally = clients(&world, &server, &client)?;
+    check_unacked(&world, &client)?;
     check_counts(&world, &client)?;
     check_retained(&world, &client)?;
     server.shutdown();
@@ -86,7 +97,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Verdict, Failure> {
 }
 
 /// Lets all clients live, and tells the subscribers when all is published.
-fn clients(world: &World, client: &Client) -> Result<Tally, Failure> {
+fn clients(world: &World, server: &Server, client: &Client) -> Result<Tally, Failure> {
     thread::scope(|scope| {
         let subscribers = identities(world)
             .into_iter()
@@ -98,13 +109,20 @@ fn clients(world: &World, client: &Client) -> Result<Tally, Failure> {
             .collect::<Vec<_>>();
         let publishers = (0..world.plan.publishers)
             .map(|index| {
-                scope.spawn(move || tell(Publisher::new(world, index).and_then(Publisher::run)))
+                scope.spawn(move || {
+                    tell(Publisher::new(world, client, index).and_then(Publisher::run))
+                })
             })
             .collect::<Vec<_>>();
+        let warden = world
+            .keys
+            .as_ref()
+            .map(|keys| scope.spawn(move || tell(warden::run(world, keys, server, client))));
         let published = publishers
             .into_iter()
             .map(join)
             .collect::<Result<Vec<_>, _>>();
+        let watched = warden.map_or(Ok(()), join);
         let heads = heads(world, client);
         // Also after a failure: they must end.
         world.finish(heads.as_ref().cloned().unwrap_or_default());
@@ -112,7 +130,7 @@ fn clients(world: &World, client: &Client) -> Result<Tally, Failure> {
         for tally in subscribers.into_iter().map(join) {
             sum += tally?;
         }
-        heads.and(published).map(|_| sum)
+        heads.and(published).and(watched).map(|()| sum)
     })
 }
 
@@ -168,10 +186,25 @@ fn misses_nothing(world: &World, habit: Habit) -> bool {
 fn heads(world: &World, client: &Client) -> Result<Vec<u64>, Failure> {
     let head = |(topic, truth): (usize, &truth::Truth)| {
         let head = client.topic(&topic_name(topic))?.seq;
-        world.check("publishers", topic, truth.check_complete(head));
+        if !world.plan.shape.withdraws() {
+            world.check("publishers", topic, truth.check_complete(head));
+        }
         Ok(head)
     };
     world.truths.iter().enumerate().map(head).collect()
+}
+
+/// What was published without an ack must have been published before its publisher was closed.
+fn check_unacked(world: &World, client: &Client) -> Result<(), Failure> {
+    if !world.plan.shape.withdraws() {
+        return Ok(());
+    }
+    let unanswered = world.unanswered();
+    for (topic, truth) in world.truths.iter().enumerate() {
+        let head = client.topic(&topic_name(topic))?.seq;
+        world.check("publishers", topic, truth.check_unacked(head, &unanswered));
+    }
+    Ok(())
 }
 
 /// What all topics retain must be within the budget.

@@ -9,6 +9,8 @@ use super::{Habit, Plan};
 /// How often everyone of a crowd publishes.
 const ROUND: Duration = Duration::from_millis(100);
 const CROWD_QUEUE: usize = 10;
+/// Publishers are to lose their connections while they wait.
+const LONG_WAIT: Duration = Duration::from_secs(1);
 const SMALL_BUDGET_BYTES: usize = 256 << 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -21,6 +23,9 @@ pub(crate) enum Shape {
     Crowd,
     /// Like the first, with far less memory than the topics want.
     Budget,
+    /// Like the first, with publishers whose connections are closed and whose key is changed all the time, also while
+    /// they wait for a slow subscriber.
+    Withdrawn,
 }
 
 impl Shape {
@@ -36,6 +41,10 @@ impl Shape {
         let default = Config::default();
         match self {
             Shape::Mixed => config,
+            Shape::Withdrawn => Config {
+                block_timeout: LONG_WAIT,
+                ..config
+            },
             Shape::Crowd => Config {
                 max_queue_size: CROWD_QUEUE,
                 block_timeout: default.block_timeout,
@@ -59,6 +68,11 @@ impl Shape {
         self == Shape::Crowd
     }
 
+    /// Whether publishers lose their connections and their key.
+    pub(crate) fn withdraws(self) -> bool {
+        self == Shape::Withdrawn
+    }
+
     /// Whether the newest events up to the history's size can be counted on.
     pub(crate) fn keeps_whole_history(self) -> bool {
         self != Shape::Budget
@@ -67,7 +81,7 @@ impl Shape {
     pub(crate) fn habits(self) -> &'static [Habit] {
         match self {
             Shape::Crowd => &[Habit::Fast; 10],
-            Shape::Mixed | Shape::Budget => &Habit::ALL,
+            Shape::Mixed | Shape::Budget | Shape::Withdrawn => &Habit::ALL,
         }
     }
 
