@@ -112,7 +112,8 @@ pub struct Config {
     pub heartbeat_json: bool,
     /// Time to receive a whole request, head and body. A REST request waits as long for a worker, and for its answer.
     pub request_timeout: Duration,
-    /// Time for one blocked write to finish.
+    /// How long a peer may take nothing of a blocked write; in each such time it must also take 1 KiB a second on
+    /// average.
     pub write_timeout: Duration,
     /// Time to send what is queued at shutdown.
     pub drain_timeout: Duration,

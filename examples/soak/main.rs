@@ -2,6 +2,9 @@
 //! thing a client is told checked against what was published. Exit code 1 on the first untruth, after it has run.
 //!
 //!     cargo run --release --example soak -- --minutes 2
+//!     cargo run --release --example soak -- --shape crowd --publishers 300 --topics 3
+//!     cargo run --release --example soak -- --shape budget --topics 60
+//!     cargo run --release --example soak -- --shape withdrawn
 
 mod trial;
 
@@ -9,8 +12,9 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use clap::Parser;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use trial::{Plan, Verdict};
+use trial::{Plan, Shape, Verdict};
 
 /// Looks for a lost, doubled, reordered or leaked event.
 #[derive(Debug, Parser)]
@@ -33,6 +37,9 @@ struct Options {
     /// Topics, each overflow policy in turn
     #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u16).range(3..=1000))]
     topics: u16,
+    /// What it puts weight on
+    #[arg(long, value_name = "SHAPE", default_value = "mixed", value_parser = shape())]
+    shape: Shape,
     /// Who does what when; the time by default
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -48,6 +55,7 @@ fn main() -> ExitCode {
         seed: options.seed.unwrap_or_else(time_as_seed),
         history_size: 500,
         max_queue_size: 1000,
+        shape: options.shape,
     };
     println!("publishing for {seconds} s, seed {}", plan.seed);
     match trial::run(&plan) {
@@ -57,6 +65,20 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+const SHAPES: [(&str, Shape); 4] = [
+    ("mixed", Shape::Mixed),
+    ("crowd", Shape::Crowd),
+    ("budget", Shape::Budget),
+    ("withdrawn", Shape::Withdrawn),
+];
+
+fn shape() -> impl TypedValueParser<Value = Shape> {
+    PossibleValuesParser::new(SHAPES.map(|(name, _)| name)).map(|name| {
+        let known = SHAPES.into_iter().find(|(known, _)| *known == name);
+        known.map(|(_, shape)| shape).unwrap_or_default()
+    })
 }
 
 fn time_as_seed() -> u64 {

@@ -93,6 +93,7 @@ enum KeyCommand {
 
 /// Runs what the command line asks for.
 pub(crate) fn main() -> ExitCode {
+    signals::survive_file_limit();
     match parse(&std::env::args_os().collect::<Vec<_>>()).and_then(dispatch) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.tell(),

@@ -3,9 +3,12 @@
 use std::env;
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use clap::ArgMatches;
 use nix::sys::prctl::set_pdeathsig;
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getppid};
 use threadcast::{ConnectionCap, Server, StartError};
@@ -30,9 +33,14 @@ variable or the keys file is wrong, 130 stopped by a second signal before the fi
 /// setting: nobody else should need it.
 pub(super) const PARENT: &str = "THREADCAST_PARENT";
 
+/// How many arenas glibc's allocator may have. Read by it before the program runs.
+const ARENAS: &str = "MALLOC_ARENA_MAX";
+const FEW_ARENAS: &str = "2";
+
 /// Serves until a signal. The signals come first: one that arrives during the start is not lost, and
 /// no thread is older than the mask that keeps hangups from it.
 pub(super) fn run(settings: Settings, matches: &ArgMatches) -> Result<(), Failure> {
+    bound_arenas();
     if let Some(parent) = env::var(PARENT).ok().and_then(|pid| pid.parse().ok()) {
         set_pdeathsig(Signal::SIGTERM).map_err(Failure::failed)?;
         if getppid() != Pid::from_raw(parent) {
@@ -45,6 +53,24 @@ pub(super) fn run(settings: Settings, matches: &ArgMatches) -> Result<(), Failur
     let outcome = serve(settings, matches, &signals, &log);
     log.finish();
     outcome
+}
+
+/// glibc reserves 64 MiB of address space for each of up to eight arenas per processor. Where that space is limited they
+/// would leave none to the stacks of connections, so the program begins anew, as the same process, with few of them.
+fn bound_arenas() {
+    let is_limited = getrlimit(Resource::RLIMIT_AS).is_ok_and(|(soft, _)| soft != RLIM_INFINITY);
+    if !is_limited || env::var_os(ARENAS).is_some() {
+        return;
+    }
+    let mut arguments = env::args_os();
+    if let (Ok(program), Some(name)) = (env::current_exe(), arguments.next()) {
+        // Returns only if it fails: then it serves with less room.
+        let _failed = Command::new(program)
+            .arg0(name)
+            .args(arguments)
+            .env(ARENAS, FEW_ARENAS)
+            .exec();
+    }
 }
 
 fn serve(

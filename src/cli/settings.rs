@@ -178,7 +178,7 @@ pub(super) struct Times {
     #[arg(value_parser = value::seconds(ranges::REQUEST_TIMEOUT))]
     request_timeout_secs: Seconds,
 
-    /// Time for one blocked write to finish
+    /// How long a client may take no byte, or less than 1 KiB a second, of what is sent
     #[arg(long, env = "PUBSUB_WRITE_TIMEOUT_SECS", value_name = "SECONDS")]
     #[arg(default_value_t = Seconds(defaults().write_timeout))]
     #[arg(value_parser = value::seconds(ranges::WRITE_TIMEOUT))]

@@ -13,6 +13,13 @@ use super::failure::Failure;
 /// What a shell reports for a program that was interrupted.
 pub(super) const INTERRUPTED: i32 = 130;
 
+/// Keeps SIGXFSZ from the process, which it would end: a write beyond the largest size that files may have (`ulimit -f`)
+/// fails instead, like one to a full disk. Must run before any other thread is started.
+pub(super) fn survive_file_limit() {
+    // Without it that signal ends the process as ever.
+    let _ = SigSet::from(Signal::SIGXFSZ).thread_block();
+}
+
 /// The signals, from the moment of [`Signals::install`].
 pub(super) struct Signals {
     first: Receiver<()>,

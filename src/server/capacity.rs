@@ -1,5 +1,5 @@
 //! How many connections this machine carries. Past the memory-map limit a new thread does not fail,
-//! it aborts the process, so the cap is computed before the first connection and never exceeded.
+//! it aborts the process, and so it does when no more memory may be mapped: so the cap is computed before the first connection and never exceeded.
 //! Reads nothing itself: the figures come from [`machine`].
 
 use tracing::warn;

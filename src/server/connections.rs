@@ -7,6 +7,7 @@ use std::io;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Instant;
 
+use super::machine;
 use super::panics::Panics;
 use super::presence::Presence;
 use super::websocket::{Connection, EndReason};
@@ -125,6 +126,12 @@ impl Connections {
         if self.open.fetch_add(1, Ordering::Relaxed) >= self.cap {
             self.open.fetch_sub(1, Ordering::Relaxed);
             self.metrics.rejected.count("full");
+            return Err(socket);
+        }
+        if !machine::has_room_for_a_thread() {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            tracing::warn!(%peer, "no memory for a new connection's thread");
+            self.metrics.rejected.count("no_thread");
             return Err(socket);
         }
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! What the machine allows this process: memory maps, descriptors, threads. Reads `/proc`, the control
+//! What the machine allows this process: memory maps, mapped bytes, descriptors, threads. Reads `/proc`, the control
 //! group and the resource limits; what cannot be read (another system, a closed `/proc`) is no limit.
 //! Never decides anything.
 
@@ -12,6 +12,12 @@ use super::limit::{Limit, cost};
 
 /// Where version 2 of the control groups is mounted.
 const CGROUP_ROOT: &str = "/sys/fs/cgroup";
+
+/// The limits of how much memory a process may map, each with the field of `/proc/self/status` that counts it.
+const MAPPED_BYTES: [(Resource, &str, &str); 2] = [
+    (Resource::RLIMIT_AS, "RLIMIT_AS", "VmSize:"),
+    (Resource::RLIMIT_DATA, "RLIMIT_DATA", "VmData:"),
+];
 
 /// Every limit that bounds the number of connections.
 pub(super) fn limits() -> Vec<Limit> {
@@ -39,7 +45,35 @@ pub(super) fn limits() -> Vec<Limit> {
     ]
     .into_iter()
     .flatten()
+    .chain(mapped_bytes())
     .collect()
+}
+
+/// Whether as much memory can still be mapped as a new thread takes, with a margin for others that start meanwhile. A
+/// thread that finds none for its signal stack, and an allocation, do not fail but end the process.
+pub(super) fn has_room_for_a_thread() -> bool {
+    mapped_bytes().all(|limit| limit.max.saturating_sub(limit.used) >= cost::MAPPED_BYTES_MARGIN)
+}
+
+fn mapped_bytes() -> impl Iterator<Item = Limit> {
+    MAPPED_BYTES
+        .into_iter()
+        .filter_map(|(resource, name, field)| {
+            Some(Limit {
+                name,
+                max: soft_limit(resource)?,
+                used: status_kib(field)? << 10,
+                reserve: cost::MAPPED_BYTES_RESERVE,
+                per_connection: cost::MAPPED_BYTES_PER_CONNECTION,
+            })
+        })
+}
+
+/// A field of `/proc/self/status` that is a size, such as `VmSize:    379360 kB`.
+fn status_kib(field: &str) -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let size = status.lines().find_map(|line| line.strip_prefix(field))?;
+    size.trim().strip_suffix(" kB")?.parse().ok()
 }
 
 /// Raises the descriptor limit as far as this process may. A refusal leaves it as it is.
@@ -154,6 +188,16 @@ mod tests {
     fn what_cannot_be_read_is_no_limit() {
         assert_eq!(number::<u64>("/nonexistent"), None);
         assert_eq!(threads("any", None, 7), None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn linux_tells_what_is_mapped() {
+        for (_, name, field) in MAPPED_BYTES {
+            assert!(status_kib(field).is_some_and(|kib| kib > 0), "{name}");
+        }
+        assert_eq!(status_kib("Name:"), None);
+        assert!(has_room_for_a_thread());
     }
 
     #[cfg(target_os = "linux")]

@@ -23,6 +23,7 @@ mod rest;
 mod semaphore;
 mod serving;
 mod websocket;
+mod write_deadline;
 
 use std::net::{Shutdown, SocketAddr};
 use std::time::{Duration, Instant};

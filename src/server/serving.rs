@@ -1,5 +1,6 @@
 //! What every connection shares, and what a new connection's thread does with it.
 
+use std::fmt::Display;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 
@@ -12,6 +13,7 @@ use super::http::large_answers::LargeAnswers;
 use super::http::serve::{Edge, Ended, Permit, refuse, serve};
 use super::http::stream::RequestLimits;
 use super::http::{Problem, Request};
+use super::machine;
 use super::panics::Panics;
 use super::permit;
 use super::presence::Presence;
@@ -151,6 +153,17 @@ impl Serving {
             Ok(judged) => judged,
             Err(problem) => return refuse(&problem),
         };
+        let no_thread = |reason: &dyn Display| {
+            let log = &self.logs.no_thread;
+            limited!(log, warn, "no thread for a new WebSocket", connection = id, %reason);
+            metrics.rejected.count("no_thread");
+            refuse(&Problem::unavailable(
+                "The server cannot hold another connection",
+            ));
+        };
+        if !machine::has_room_for_a_thread() {
+            return no_thread(&"no memory");
+        }
         presence.belongs_to(principal.clone());
         let opening = Opening::new(
             Arc::clone(presence),
@@ -179,12 +192,7 @@ impl Serving {
             websocket::read(connection, socket, received, &self.broker, &self.config)
         };
         if let Err(error) = opening.run(answer, read) {
-            let log = &self.logs.no_thread;
-            limited!(log, warn, "no thread for a new WebSocket", connection = id, %error);
-            metrics.rejected.count("no_thread");
-            refuse(&Problem::unavailable(
-                "The server cannot hold another connection",
-            ));
+            no_thread(&error);
         }
     }
 }

@@ -5,7 +5,7 @@ mod trial;
 
 use std::time::Duration;
 
-use trial::{Plan, Verdict};
+use trial::{Plan, Shape, Verdict};
 
 /// On a busy machine a trial may pass in which nobody was slow enough to be disconnected: then there is another.
 const MAX_TRIALS: u64 = 6;
@@ -21,6 +21,7 @@ fn every_history_is_exact_with_every_kind_of_client_at_once() {
             seed,
             history_size: 500,
             max_queue_size: 1000,
+            shape: Shape::Mixed,
         })
         .unwrap();
         assert_eq!(verdict.violations, 0, "{:#?}", verdict.texts);
@@ -41,4 +42,21 @@ fn saw_everything(verdicts: &[Verdict]) -> bool {
         && sum(|verdict| verdict.tally.takeovers) > 0
         && sum(|verdict| verdict.tally.disconnects) > 0
         && sum(|verdict| verdict.tally.cuts) > 0
+}
+
+/// Gaps, evictions and closings are many then; none may be wrong, and the budget holds.
+#[test]
+fn every_history_is_exact_where_memory_is_short() {
+    let verdict = trial::run(&Plan {
+        duration: Duration::from_secs(3),
+        publishers: 6,
+        topics: 30,
+        seed: 1,
+        history_size: 500,
+        max_queue_size: 1000,
+        shape: Shape::Budget,
+    })
+    .unwrap();
+    assert_eq!(verdict.violations, 0, "{:#?}", verdict.texts);
+    assert!(verdict.tally.told > 0, "{verdict:?}");
 }

@@ -119,7 +119,9 @@ fn churn(subscriber: &mut Subscriber<'_>, random: &mut Random) {
             return subscriber.unsubscribe(topic);
         }
         0 | 1 => Start::Live,
-        2 => Start::LastN(random.within(0..2 * subscriber.world.plan.history_size as u64)),
+        2 if subscriber.world.plan.shape.keeps_whole_history() => {
+            Start::LastN(random.within(0..2 * subscriber.world.plan.history_size as u64))
+        }
         _ => return subscriber.resume(topic),
     };
     subscriber.subscribe(topic, start);

@@ -96,10 +96,13 @@ impl Subscriber<'_> {
                 let count = gap["count"].as_u64()?;
                 self.tally.gaps += 1;
                 self.tally.told += count;
-                account.gap(gap["from_seq"].as_u64()?, gap["to_seq"].as_u64()?, count)
+                let result = account.gap(gap["from_seq"].as_u64()?, gap["to_seq"].as_u64()?, count);
+                let missed = format!("{count} events missed by one that reads all the time");
+                result.and((!self.identity.misses_nothing).then_some(()).ok_or(missed))
             }
             ("error", None) => {
-                return (policy_of(topic) != OverflowPolicy::DropOldest).then_some(());
+                let ends = policy_of(topic) != OverflowPolicy::DropOldest;
+                return (ends && !self.identity.misses_nothing).then_some(());
             }
             _ => return None,
         };

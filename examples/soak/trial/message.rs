@@ -5,7 +5,7 @@ use std::io::Write;
 use serde_json::Value;
 
 /// Who published a message and its number, counted from 1, in one word; never 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct MessageId(pub(crate) u64);
 
 const NUMBER_BITS: u32 = 40;

@@ -6,12 +6,15 @@
 mod account;
 mod habit;
 mod hearing;
+mod keys;
 mod message;
 mod publisher;
 mod random;
+mod shape;
 mod subscriber;
 mod tally;
 mod truth;
+mod warden;
 mod wire;
 mod world;
 
@@ -26,6 +29,7 @@ use habit::Habit;
 use message::topic_name;
 use publisher::Publisher;
 use random::Random;
+pub(crate) use shape::Shape;
 use subscriber::Identity;
 use tally::Tally;
 use world::{World, policy_of};
@@ -45,6 +49,7 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) history_size: usize,
     pub(crate) max_queue_size: usize,
+    pub(crate) shape: Shape,
 }
 
 /// What a trial came to.
@@ -59,15 +64,16 @@ pub(crate) struct Verdict {
 
 /// Runs a trial. `Err` is a trial that could not be run to its end.
 pub(crate) fn run(plan: &Plan) -> Result<Verdict, Failure> {
+    let keys = plan.shape.withdraws().then(keys::Keys::new).transpose()?;
     let server = Server::bind(Config {
-        port: 0,
-        history_size: plan.history_size,
-        max_queue_size: plan.max_queue_size,
-        block_timeout: Duration::from_millis(200),
-        send_buffer_bytes: 32 << 10,
-        ..Config::default()
+        keys_file: keys.as_ref().map(|keys| keys.path().to_owned()),
+        ..plan.shape.config(plan)
     })?;
-    let client = Client::connect(&format!("ws://{}/ws", server.local_addr()))?;
+    let mut client = Client::builder(&format!("ws://{}/ws", server.local_addr()));
+    if let Some(keys) = &keys {
+        client = client.key(keys.house());
+    }
+    let client = client.connect()?;
     for topic in 0..plan.topics {
         let options = TopicOptions {
             overflow: Some(policy_of(topic)),
@@ -75,9 +81,11 @@ pub(crate) fn run(plan: &Plan) -> Result<Verdict, Failure> {
         };
         client.create_topic_with(&topic_name(topic), &options)?;
     }
-    let world = World::new(server.local_addr(), plan);
-    let tally = clients(&world, &client)?;
+    let world = World::new(server.local_addr(), plan, keys);
+    let tally = clients(&world, &server, &client)?;
+    check_unacked(&world, &client)?;
     check_counts(&world, &client)?;
+    check_retained(&world, &client)?;
     server.shutdown();
     let (violations, texts) = world.violations();
     Ok(Verdict {
@@ -89,7 +97,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Verdict, Failure> {
 }
 
 /// Lets all clients live, and tells the subscribers when all is published.
-fn clients(world: &World, client: &Client) -> Result<Tally, Failure> {
+fn clients(world: &World, server: &Server, client: &Client) -> Result<Tally, Failure> {
     thread::scope(|scope| {
         let subscribers = identities(world)
             .into_iter()
@@ -101,13 +109,20 @@ fn clients(world: &World, client: &Client) -> Result<Tally, Failure> {
             .collect::<Vec<_>>();
         let publishers = (0..world.plan.publishers)
             .map(|index| {
-                scope.spawn(move || tell(Publisher::new(world, index).and_then(Publisher::run)))
+                scope.spawn(move || {
+                    tell(Publisher::new(world, client, index).and_then(Publisher::run))
+                })
             })
             .collect::<Vec<_>>();
+        let warden = world
+            .keys
+            .as_ref()
+            .map(|keys| scope.spawn(move || tell(warden::run(world, keys, server, client))));
         let published = publishers
             .into_iter()
             .map(join)
             .collect::<Result<Vec<_>, _>>();
+        let watched = warden.map_or(Ok(()), join);
         let heads = heads(world, client);
         // Also after a failure: they must end.
         world.finish(heads.as_ref().cloned().unwrap_or_default());
@@ -115,7 +130,7 @@ fn clients(world: &World, client: &Client) -> Result<Tally, Failure> {
         for tally in subscribers.into_iter().map(join) {
             sum += tally?;
         }
-        heads.and(published).map(|_| sum)
+        heads.and(published).and(watched).map(|()| sum)
     })
 }
 
@@ -131,23 +146,24 @@ fn join<T>(thread: ScopedJoinHandle<'_, Result<T, String>>) -> Result<T, Failure
 /// For each policy one subscriber of each habit, and one of each to everything that needs no rival.
 fn identities(world: &World) -> Vec<(Identity, Habit)> {
     let mut all = Vec::new();
-    for habit in Habit::ALL {
+    for (number, &habit) in world.plan.shape.habits().iter().enumerate() {
         for class in 0..OverflowPolicy::ALL.len() {
             let rivals = if habit == Habit::Replaced { 2 } else { 1 };
             for rival in 0..rivals {
-                let client_id = format!("{habit:?}-{class}");
+                let client_id = format!("{habit:?}-{number}-{class}");
                 let identity = Identity {
                     name: format!("{client_id}-{rival}"),
                     client_id,
                     topics: world.topics_of_class(class),
                     receive_buffer_bytes: habit.receive_buffer_bytes(),
                     has_rival: rivals > 1,
+                    misses_nothing: misses_nothing(world, habit),
                 };
                 all.push((identity, habit));
             }
         }
     }
-    for number in 0..2 {
+    for (number, habit) in [Habit::Fast, Habit::Churning].into_iter().enumerate() {
         let name = format!("everything-{number}");
         let identity = Identity {
             client_id: name.clone(),
@@ -155,20 +171,57 @@ fn identities(world: &World) -> Vec<(Identity, Habit)> {
             topics: (0..world.plan.topics).collect(),
             receive_buffer_bytes: None,
             has_rival: false,
+            misses_nothing: misses_nothing(world, habit),
         };
-        all.push((identity, [Habit::Fast, Habit::Churning][number]));
+        all.push((identity, habit));
     }
     all
+}
+
+fn misses_nothing(world: &World, habit: Habit) -> bool {
+    habit == Habit::Fast && world.plan.shape.spares_fast_readers()
 }
 
 /// The newest seq of each topic, which must be what its publishers were told.
 fn heads(world: &World, client: &Client) -> Result<Vec<u64>, Failure> {
     let head = |(topic, truth): (usize, &truth::Truth)| {
         let head = client.topic(&topic_name(topic))?.seq;
-        world.check("publishers", topic, truth.check_complete(head));
+        if !world.plan.shape.withdraws() {
+            world.check("publishers", topic, truth.check_complete(head));
+        }
         Ok(head)
     };
     world.truths.iter().enumerate().map(head).collect()
+}
+
+/// What was published without an ack must have been published before its publisher was closed.
+fn check_unacked(world: &World, client: &Client) -> Result<(), Failure> {
+    if !world.plan.shape.withdraws() {
+        return Ok(());
+    }
+    let unanswered = world.unanswered();
+    for (topic, truth) in world.truths.iter().enumerate() {
+        let head = client.topic(&topic_name(topic))?.seq;
+        world.check("publishers", topic, truth.check_unacked(head, &unanswered));
+    }
+    Ok(())
+}
+
+/// What all topics retain must be within the budget.
+fn check_retained(world: &World, client: &Client) -> Result<(), Failure> {
+    let Some(most) = world.plan.shape.max_retained_bytes() else {
+        return Ok(());
+    };
+    let bytes = |topic| {
+        client
+            .topic(&topic_name(topic))
+            .map(|state| state.history.bytes)
+    };
+    let retained = (0..world.plan.topics).map(bytes).sum::<Result<u64, _>>()?;
+    if retained > most || retained < most / 2 {
+        world.violation(format!("{retained} bytes are retained of {most}"));
+    }
+    Ok(())
 }
 
 /// With all clients gone, the counts must soon be the topics, and the connection that asks.

@@ -24,6 +24,8 @@ pub(crate) struct Identity {
     pub(crate) receive_buffer_bytes: Option<usize>,
     /// Another subscriber has the same client id.
     pub(crate) has_rival: bool,
+    /// It is never told a gap, nor ended.
+    pub(crate) misses_nothing: bool,
 }
 
 #[derive(Debug)]
@@ -41,7 +43,7 @@ pub(crate) struct Subscriber<'a> {
 impl<'a> Subscriber<'a> {
     /// Connects and asks for live events of all its topics.
     pub(crate) fn start(world: &'a World, identity: Identity) -> Result<Self, Failure> {
-        let connection = Connection::open(world.server, identity.receive_buffer_bytes)?;
+        let connection = open(world, &identity)?;
         let account = |topic| identity.topics.contains(&topic).then(Account::default);
         let mut subscriber = Subscriber {
             accounts: (0..world.plan.topics).map(account).collect(),
@@ -96,7 +98,7 @@ impl<'a> Subscriber<'a> {
     }
 
     fn reconnect(&mut self, cut_by_client: bool) -> Result<(), Failure> {
-        self.connection = Connection::open(self.world.server, self.identity.receive_buffer_bytes)?;
+        self.connection = open(self.world, &self.identity)?;
         for topic in self.identity.topics.clone() {
             let Some(account) = &mut self.accounts[topic] else {
                 continue;
@@ -194,7 +196,7 @@ impl<'a> Subscriber<'a> {
     /// Whether one of its topics has a policy that ends connections.
     pub(super) fn may_be_ended(&self) -> bool {
         let ends = |topic: &usize| policy_of(*topic) != OverflowPolicy::DropOldest;
-        self.identity.topics.iter().any(ends)
+        !self.identity.misses_nothing && self.identity.topics.iter().any(ends)
     }
 
     pub(super) fn check(&self, topic: usize, result: Result<(), String>) {
@@ -205,4 +207,9 @@ impl<'a> Subscriber<'a> {
         self.world
             .violation(format!("{} {what}", self.identity.name));
     }
+}
+
+fn open(world: &World, identity: &Identity) -> Result<Connection, Failure> {
+    let key = world.keys.as_ref().map(|keys| keys.house());
+    Connection::open(world.server, identity.receive_buffer_bytes, key)
 }

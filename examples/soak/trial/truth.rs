@@ -1,7 +1,7 @@
 //! What one topic's log must hold: the message at each seq. Whoever sees it first, the publisher by its ack or a
 //! subscriber by the event, sets it; everyone later must agree. Eight bytes per message, of the newest few millions.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
@@ -107,6 +107,47 @@ impl Truth {
         match (chunks.unacked + unacked(kept.take(left)), self.acks()) {
             (0, acks) if acks == head => Ok(()),
             (never, acks) => Err(format!("{acks} acks for {head}, {never} were never acked")),
+        }
+    }
+
+    /// Each seq up to `head` was acked, or is that of a message whose publisher was closed before its answer, and no
+    /// newer than the topic was then.
+    pub(crate) fn check_unacked(
+        &self,
+        head: u64,
+        unanswered: &HashMap<MessageId, u64>,
+    ) -> Result<(), String> {
+        let chunks = self.chunks.read().unwrap_or_else(PoisonError::into_inner);
+        let first = chunks.gone as u64 * CHUNK + 1;
+        let mut unacked = chunks.unacked as u64;
+        let slots = chunks.kept.iter().flat_map(|chunk| chunk.iter());
+        for (seq, slot) in (first..=head).zip(slots) {
+            let id = MessageId(slot.load(Ordering::SeqCst));
+            if id.0 & ACKED != 0 {
+                continue;
+            }
+            unacked += 1;
+            // Nobody was sent it: told as a gap to all.
+            if id == MessageId(0) {
+                continue;
+            }
+            match unanswered.get(&id) {
+                Some(newest) if seq <= *newest => {}
+                Some(newest) => {
+                    let text = format!(
+                        "{id:x?} is {seq}, published after its publisher was closed at {newest}"
+                    );
+                    return Err(text);
+                }
+                None => return Err(format!("{id:x?} is {seq}, and was never acked")),
+            }
+        }
+        match self.acks() + unacked == head {
+            true => Ok(()),
+            false => Err(format!(
+                "{} acks for {head}, {unacked} were never acked",
+                self.acks()
+            )),
         }
     }
 

@@ -46,6 +46,7 @@ impl Connection {
     pub(crate) fn open(
         server: SocketAddr,
         receive_buffer_bytes: Option<usize>,
+        key: Option<&str>,
     ) -> Result<Connection, Failure> {
         let socket = Socket::new(Domain::for_address(server), Type::STREAM, None)?;
         if let Some(bytes) = receive_buffer_bytes {
@@ -62,16 +63,17 @@ impl Connection {
             taken: 0,
             output: Vec::new(),
         };
-        connection.upgrade(server)?;
+        connection.upgrade(server, key)?;
         connection.stream.set_read_timeout(Some(IDLE))?;
         Ok(connection)
     }
 
-    fn upgrade(&mut self, server: SocketAddr) -> Result<(), Failure> {
+    fn upgrade(&mut self, server: SocketAddr, key: Option<&str>) -> Result<(), Failure> {
+        let key = key.map_or(String::new(), |key| format!("X-API-Key: {key}\r\n"));
         write!(
             self.stream,
             "GET /ws HTTP/1.1\r\nHost: {server}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{key}\r\n"
         )?;
         loop {
             if let Some(at) = self.input.windows(4).position(|four| four == b"\r\n\r\n") {

@@ -1,5 +1,6 @@
 //! What all clients of a trial share: where the server is, what is true of each topic, and what went wrong.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -8,6 +9,8 @@ use std::time::Instant;
 use threadcast::config::OverflowPolicy;
 
 use super::Plan;
+use super::keys::Keys;
+use super::message::MessageId;
 use super::truth::Truth;
 
 /// Violations kept as text; the rest is only counted.
@@ -18,20 +21,28 @@ pub(crate) struct World {
     pub(crate) server: SocketAddr,
     pub(crate) plan: Plan,
     pub(crate) truths: Vec<Truth>,
+    /// Where the server asks for any.
+    pub(crate) keys: Option<Keys>,
+    pub(crate) started: Instant,
     /// When the publishers stop.
     pub(crate) publish_until: Instant,
     /// The newest seq of each topic, once nothing is published any more.
     heads: OnceLock<Vec<u64>>,
+    /// Messages whose publisher was closed before they were answered, and the newest seq of their topic then.
+    unanswered: Mutex<HashMap<MessageId, u64>>,
     violations: AtomicU64,
     texts: Mutex<Vec<String>>,
 }
 
 impl World {
-    pub(crate) fn new(server: SocketAddr, plan: &Plan) -> World {
+    pub(crate) fn new(server: SocketAddr, plan: &Plan, keys: Option<Keys>) -> World {
         World {
             server,
             plan: plan.clone(),
             truths: (0..plan.topics).map(|_| Truth::default()).collect(),
+            keys,
+            unanswered: Mutex::default(),
+            started: Instant::now(),
             publish_until: Instant::now() + plan.duration,
             heads: OnceLock::new(),
             violations: AtomicU64::new(0),
@@ -58,6 +69,18 @@ impl World {
 
     pub(crate) fn is_over(&self) -> bool {
         self.heads.get().is_some()
+    }
+
+    /// The publisher of these messages was closed, and after that the newest seq of their topic was `head`.
+    pub(crate) fn leave_unanswered(&self, ids: impl Iterator<Item = MessageId>, head: u64) {
+        let unanswered = self.unanswered.lock();
+        let mut unanswered = unanswered.unwrap_or_else(PoisonError::into_inner);
+        unanswered.extend(ids.map(|id| (id, head)));
+    }
+
+    pub(crate) fn unanswered(&self) -> HashMap<MessageId, u64> {
+        let unanswered = self.unanswered.lock();
+        unanswered.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Writes a violation down.

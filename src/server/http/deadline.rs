@@ -1,4 +1,5 @@
-//! Blocking reads and writes that end at an absolute time, however the peer spreads its bytes.
+//! Blocking reads and writes that end at an absolute time, however the peer spreads its bytes; and writes of answers,
+//! which end when the peer takes too little.
 //!
 //! The timeouts of a socket begin anew with every call, so what is left is set before each of them.
 
@@ -10,6 +11,8 @@ use std::time::{Duration, Instant};
 use nix::libc::POLLRDHUP;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::SockRef;
+
+use crate::server::write_deadline::WriteDeadline;
 
 /// What a peer may still send after the last answer, in bytes and in time, so that this answer reaches it.
 const MAX_DRAIN_BYTES: usize = 4 << 20;
@@ -68,16 +71,45 @@ where
     for<'a> &'a S: Write,
 {
     while !bytes.is_empty() {
-        SockRef::from(stream).set_write_timeout(Some(deadline.remaining()?))?;
-        let mut writer = stream;
-        match writer.write(bytes) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
-            Err(error) if is_transient(&error) => {}
-            Err(error) => return Err(error),
-        }
+        let written = write_within(stream, bytes, deadline.remaining()?)?;
+        bytes = bytes.get(written..).unwrap_or_default();
     }
     Ok(())
+}
+
+/// Writes everything to a peer that takes some of it all the time, or fails.
+pub(crate) fn write_while_taken<S>(
+    stream: &S,
+    mut bytes: &[u8],
+    timeout: Duration,
+) -> io::Result<()>
+where
+    S: AsFd,
+    for<'a> &'a S: Write,
+{
+    let mut deadline = WriteDeadline::new(timeout, Instant::now());
+    while !bytes.is_empty() {
+        let wait = deadline.next_wait(Instant::now())?;
+        let written = write_within(stream, bytes, wait)?;
+        deadline.taken(written, Instant::now());
+        bytes = bytes.get(written..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// One write that waits at most this long; how much was taken, which may be nothing.
+fn write_within<S>(stream: &S, bytes: &[u8], wait: Duration) -> io::Result<usize>
+where
+    S: AsFd,
+    for<'a> &'a S: Write,
+{
+    SockRef::from(stream).set_write_timeout(Some(wait))?;
+    let mut writer = stream;
+    match writer.write(bytes) {
+        Ok(0) => Err(ErrorKind::WriteZero.into()),
+        Err(error) if is_transient(&error) => Ok(0),
+        written => written,
+    }
 }
 
 /// A timeout of the socket is transient: whether time is over is for the deadline to say.
@@ -149,6 +181,29 @@ mod tests {
         let error = write_by(&ours, &vec![0; 8 << 20], Deadline::after(SHORT)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         assert!(started.elapsed() >= SHORT);
+    }
+
+    #[test]
+    fn a_write_while_taken_outlives_its_timeout_and_ends_with_the_reading() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let timeout = SHORT * 4;
+        let (pause, paused) = std::sync::mpsc::channel::<()>();
+        let reader = thread::spawn(move || {
+            let started = Instant::now();
+            let mut sink = vec![0; 16 << 10];
+            while started.elapsed() < timeout * 3 {
+                (&theirs).read_exact(&mut sink).unwrap();
+                assert!(paused.recv_timeout(SHORT / 10).is_err());
+            }
+            (theirs, Instant::now())
+        });
+        let error = write_while_taken(&ours, &vec![0; 256 << 20], timeout).unwrap_err();
+        let ended = Instant::now();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        let (_theirs, stopped) = reader.join().unwrap();
+        assert!(ended >= stopped, "given up while it read");
+        assert!(ended < stopped + timeout * 3);
+        drop(pause);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::answer::{Answer, Delivery};
-use super::deadline::{Deadline, close_gently, has_peer_left, write_by};
+use super::deadline::{Deadline, close_gently, has_peer_left, write_by, write_while_taken};
 use super::fields::BodyLength;
 use super::gateway::Gateway;
 use super::head::Head;
@@ -242,10 +242,10 @@ impl Connection<'_> {
 
     /// The room of a large answer is given back once its client has taken it.
     fn deliver(&mut self, answer: Answer, delivery: Delivery) -> Result<(), Stop> {
-        let deadline = Deadline::after(self.edge.write_timeout);
         let (start, rest) = answer.encode_in_parts(delivery);
-        let written = write_by(&**self.stream, &start, deadline)
-            .and_then(|()| write_by(&**self.stream, rest, deadline));
+        let timeout = self.edge.write_timeout;
+        let write = |bytes: &[u8]| write_while_taken(&**self.stream, bytes, timeout);
+        let written = write(&start).and_then(|()| write(rest));
         if written.is_err() {
             return Err(Stop::closed("an answer was not taken in time"));
         }

@@ -1,4 +1,5 @@
-//! Peers that send or take a byte now and then: a deadline is absolute, so each of them ends.
+//! Peers that send or take a byte now and then: a request's deadline is absolute, and an answer must be taken at more
+//! than a floor, so each of them ends.
 
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,8 @@
 //! The server held under attack: each attack is refused or bounded, and whoever behaves is served meanwhile.
 //!
 //! In reading order: what is wrong with single requests ([`heads`], [`lengths`], [`chunks`], [`origins`]), with single
-//! peers ([`peers`], [`drips`], [`readers`]), and with many at once ([`bounds`], [`memory`], [`crowds`], [`storm`], [`farewell`]).
+//! peers ([`peers`], [`drips`], [`readers`], [`steady`]), and with many at once ([`bounds`], [`memory`], [`crowds`], [`storm`],
+//! [`farewell`]).
 
 mod bounds;
 mod chunks;
@@ -14,6 +15,7 @@ mod memory;
 mod origins;
 mod peers;
 mod readers;
+mod steady;
 mod storm;
 
 use crate::harness::{HttpClient, Reply, TestServer};

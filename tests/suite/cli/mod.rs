@@ -14,5 +14,6 @@ mod pty;
 mod publish;
 mod settings;
 mod subscribe;
+mod system_limits;
 mod top;
 mod topics;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::contract::{Sent, check_reply};
-use super::{DEADLINE, Reply};
+use super::{DEADLINE, Pace, Reply, WsClient};
 
 /// One connection.
 pub(crate) struct HttpClient {
@@ -17,6 +17,7 @@ pub(crate) struct HttpClient {
     input: Vec<u8>,
     /// What was sent and not answered yet.
     sent: Sent,
+    pace: Option<Pace>,
 }
 
 impl HttpClient {
@@ -45,6 +46,7 @@ impl HttpClient {
             addr,
             input: Vec::new(),
             sent: Sent::default(),
+            pace: None,
         }
     }
 
@@ -129,6 +131,16 @@ impl HttpClient {
         sent
     }
 
+    /// The connection after it has been answered 101.
+    pub(crate) fn into_websocket(self) -> WsClient {
+        WsClient::new(self.stream, self.input)
+    }
+
+    /// From now on it reads at this rate.
+    pub(crate) fn read_at(&mut self, pace: Pace) {
+        self.pace = Some(pace);
+    }
+
     pub(crate) fn read_reply(&mut self) -> Reply {
         self.read_reply_to("GET")
     }
@@ -202,9 +214,12 @@ impl HttpClient {
             .set_read_timeout(Some(timeout))
             .expect("a read timeout");
         let mut piece = [0; 16 << 10];
-        match self.stream.read(&mut piece) {
+        let most = self.pace.map_or(piece.len(), |pace| pace.next());
+        let most = most.min(piece.len());
+        match self.stream.read(&mut piece[..most]) {
             Ok(count) => {
                 self.input.extend(&piece[..count]);
+                self.pace.iter_mut().for_each(|pace| pace.taken(count));
                 count
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => self.fill(deadline),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use socket2::SockRef;
 
 use super::contract::{Requests, check_frame, is_close_code};
-use super::{DEADLINE, Frame, Opcode};
+use super::{DEADLINE, Frame, Opcode, Pace};
 
 const READ_BYTES: usize = 16 << 10;
 const REMEMBERED_BYTES: usize = 1 << 10;
@@ -41,6 +41,7 @@ pub(crate) struct WsClient {
     /// Bytes received behind the handshake, and sent.
     pub(crate) bytes_received: usize,
     pub(crate) bytes_sent: usize,
+    pace: Option<Pace>,
 }
 
 impl WsClient {
@@ -48,6 +49,7 @@ impl WsClient {
         WsClient {
             bytes_received: input.len(),
             bytes_sent: 0,
+            pace: None,
             stream,
             input,
             parsed: 0,
@@ -127,11 +129,17 @@ impl WsClient {
     /// Whatever comes next off the socket, or `None` after `patience`.
     pub(crate) fn receive_within(&mut self, patience: Duration) -> Option<Incoming> {
         let deadline = Instant::now() + patience;
+        let mut is_first_look = true;
         let incoming = loop {
             if let Some((frame, length)) = Frame::parse(&self.input[self.parsed..]) {
                 self.parsed += length;
                 break incoming(&frame);
             }
+            // A frame of which a piece comes again and again has a deadline too.
+            if !is_first_look && Instant::now() >= deadline {
+                return None;
+            }
+            is_first_look = false;
             match self.fill(deadline)? {
                 0 => break Incoming::End,
                 _ => continue,
@@ -203,6 +211,11 @@ impl WsClient {
             .expect("linger can be set");
     }
 
+    /// From now on it reads at this rate, or as fast as it can.
+    pub(crate) fn read_at(&mut self, pace: Option<Pace>) {
+        self.pace = pace;
+    }
+
     /// Bytes read, 0 at the end of the stream, `None` at the deadline.
     fn fill(&mut self, deadline: Instant) -> Option<usize> {
         self.input.drain(..self.parsed);
@@ -213,10 +226,12 @@ impl WsClient {
             .set_read_timeout(Some(timeout))
             .expect("a read timeout");
         let mut piece = [0; READ_BYTES];
-        match self.stream.read(&mut piece) {
+        let most = self.pace.map_or(READ_BYTES, |pace| pace.next());
+        match self.stream.read(&mut piece[..most.min(READ_BYTES)]) {
             Ok(count) => {
                 self.input.extend(&piece[..count]);
                 self.bytes_received += count;
+                self.pace.iter_mut().for_each(|pace| pace.taken(count));
                 Some(count)
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {

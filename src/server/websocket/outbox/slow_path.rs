@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::{Offered, Outbox, PIECE_BYTES, Phase, Unsent};
 use crate::broker::{Piece, Subscription};
+use crate::server::write_deadline::WriteDeadline;
 use crate::sync::{Arc, Mutation, mutated};
 
 impl Outbox {
@@ -103,17 +104,17 @@ impl Outbox {
         self.give_up(&mut sending);
     }
 
-    /// Writes with blocking sends under one absolute deadline. The socket's own timeout restarts with each partial
-    /// write, so it is set anew to what is left.
+    /// Writes with blocking sends, each of a bounded wait, until the peer takes too little ([`WriteDeadline`]).
     fn write_in_time(&self, unsent: &mut Unsent) -> io::Result<()> {
-        let deadline = Instant::now() + self.write_timeout;
+        let mut deadline = WriteDeadline::new(self.write_timeout, Instant::now());
         while !unsent.rest().is_empty() {
             tracing::trace!(bytes = unsent.len(), "writing");
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            let sent = self.socket.send_within(unsent.rest(), left)?;
+            let wait = deadline.next_wait(Instant::now())?;
+            let sent = match self.socket.send_within(unsent.rest(), wait) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                sent => sent?,
+            };
+            deadline.taken(sent, Instant::now());
             if sent > 0 {
                 self.metrics.written(sent);
                 self.last_written.is_now();

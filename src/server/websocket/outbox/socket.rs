@@ -33,7 +33,7 @@ impl Socket {
         }
     }
 
-    /// One send that waits for the peer, at most this long; how much the kernel took.
+    /// One send that waits for the peer, at most this long; how much the kernel took. `WouldBlock` if nothing in that time.
     pub(super) fn send_within(&self, bytes: &[u8], timeout: Duration) -> io::Result<usize> {
         self.0.set_write_timeout(Some(timeout))?;
         match SockRef::from(&*self.0).send_with_flags(bytes, MSG_NOSIGNAL) {
