@@ -130,7 +130,7 @@ impl Connections {
         }
         if !machine::has_room_for_a_thread() {
             self.open.fetch_sub(1, Ordering::Relaxed);
-            tracing::warn!(%peer, "no memory for a new connection's thread");
+            limited!(self.no_thread_log, warn, "no memory for a new connection's thread", %peer);
             self.metrics.rejected.count("no_thread");
             return Err(socket);
         }

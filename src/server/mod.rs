@@ -275,7 +275,7 @@ impl Running {
         serving.broker.drain();
         door.close();
         let report = end_connections(&connections, serving.config.drain_timeout, || {
-            serving.edge.cut()
+            serving.edge.cut();
         });
         serving.edge.gateway.shutdown(REST_GRACE);
         reaper.join();
