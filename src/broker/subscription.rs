@@ -65,6 +65,8 @@ pub(crate) struct Subscription {
     superseded_at: AtomicU64,
     /// Whether the writer thread has been told of this subscription and has not yet looked.
     token: AtomicBool,
+    /// Its socket has refused something since it last had everything. Written under the lock of its connection's outbox.
+    lags: AtomicBool,
     /// How many publishers had come to the topic's gate when the cursor last moved. Only kept under the `block` policy.
     moved_at: AtomicU64,
     /// Events skipped for slowness, for observers.
@@ -109,6 +111,7 @@ impl Subscription {
             position: AtomicU64::new(live_from),
             superseded_at: AtomicU64::new(u64::MAX),
             token: AtomicBool::new(false),
+            lags: AtomicBool::new(false),
             dropped: AtomicU64::new(0),
         }
     }
@@ -257,6 +260,17 @@ impl Subscription {
     pub(crate) fn release_token(&self) {
         if !mutated(Mutation::ReleaseTokenLate) {
             self.token.swap(false, Ordering::SeqCst);
+        }
+    }
+
+    /// Whether its socket has refused something since it last had everything: nobody need hurry to offer it more.
+    pub(crate) fn lags(&self) -> bool {
+        self.lags.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_lags(&self, lags: bool) {
+        if self.lags() != lags {
+            self.lags.store(lags, Ordering::Release);
         }
     }
 

@@ -122,13 +122,20 @@ impl Outbox {
         batch: &mut Batch,
         meeting: Meeting,
     ) -> Option<Offered> {
-        let mut sending = match meeting {
-            Meeting::Pass => self.sending.try_lock()?,
-            Meeting::Wait => self.sending.lock(),
+        let mut sending = match (self.sending.try_lock(), meeting) {
+            (Some(sending), _) => sending,
+            // Its writer has the rest, and is at it.
+            (None, _) if subscription.lags() => {
+                self.call_writer(subscription);
+                return Some(Offered::default());
+            }
+            (None, Meeting::Pass) => return None,
+            (None, Meeting::Wait) => self.sending.lock(),
         };
         if !sending.is_idle() {
-            drop(sending);
             // The socket has refused bytes that stand before these events.
+            subscription.set_lags(true);
+            drop(sending);
             self.call_writer(subscription);
             return Some(Offered::default());
         }
@@ -139,6 +146,9 @@ impl Outbox {
         let Piece { bytes, large } = &batch.piece;
         self.send_now(&mut sending, bytes, large.as_ref(), progress.events);
         let is_refused = !sending.is_idle();
+        if is_refused || !progress.more {
+            subscription.set_lags(is_refused);
+        }
         drop(sending);
         if progress.ended {
             self.changed.notify_all();

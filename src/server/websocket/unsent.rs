@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::broker::SharedFrame;
+use crate::broker::{Piece, SharedFrame};
 use crate::protocol::whole_events;
 use crate::sync::{Mutation, mutated};
 
@@ -59,6 +59,17 @@ impl Unsent {
         match self.segments.back_mut() {
             Some(Segment::Own(own)) => own.extend_from_slice(frames),
             _ => self.segments.push_back(Segment::Own(frames.to_vec())),
+        }
+    }
+
+    /// Adds a piece of a topic's log.
+    pub(super) fn append_piece(&mut self, piece: Piece, events: u64) {
+        self.events += events;
+        if !piece.bytes.is_empty() {
+            self.push(Segment::Own(piece.bytes));
+        }
+        if let Some(frame) = piece.large {
+            self.push(Segment::Shared(frame));
         }
     }
 

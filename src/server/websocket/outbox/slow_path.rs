@@ -6,7 +6,7 @@ use std::net::Shutdown;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
-use super::{Offered, Outbox, PIECE_BYTES, Phase, Unsent};
+use super::{Offered, Outbox, PIECE_BYTES, Phase, Sending, Unsent};
 use crate::broker::{Piece, Subscription};
 use crate::server::write_deadline::WriteDeadline;
 use crate::sync::{Arc, Mutation, mutated};
@@ -34,16 +34,17 @@ impl Outbox {
             return Offered::default();
         }
         let (piece, progress) = subscription.gather(PIECE_BYTES);
-        // Without waiting, at first: a socket counts as full only when it has refused something.
-        let Piece { bytes, large } = &piece;
-        let sent = self.try_send(&mut sending, bytes, large.as_ref(), progress.events);
+        if subscription.lags() {
+            let before = sending.unsent.len();
+            sending.unsent.append_piece(piece, progress.events);
+            self.pending.add(sending.unsent.len() - before);
+        } else {
+            // Without waiting, at first: a socket counts as full only when it has refused something.
+            self.try_piece(&mut sending, subscription, &piece, progress.events);
+        }
         drop(sending);
         if progress.ended {
             self.changed.notify_all();
-        }
-        if sent.bytes > 0 {
-            self.metrics.written(sent.bytes);
-            self.metrics.delivered(sent.events);
         }
         if progress.more {
             // Behind the others that wait.
@@ -54,6 +55,22 @@ impl Outbox {
             latency.observe_since(progress.oldest_micros);
         }
         progress.into()
+    }
+
+    fn try_piece(
+        &self,
+        sending: &mut Sending,
+        subscription: &Subscription,
+        piece: &Piece,
+        events: u64,
+    ) {
+        let Piece { bytes, large } = piece;
+        let sent = self.try_send(sending, bytes, large.as_ref(), events);
+        subscription.set_lags(!sending.is_idle());
+        if sent.bytes > 0 {
+            self.metrics.written(sent.bytes);
+            self.metrics.delivered(sent.events);
+        }
     }
 
     /// Writes what is unsent, on the writer thread; `false` once the socket is of no more use.
