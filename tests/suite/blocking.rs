@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Account, Config, Dial, HttpClient, Incoming, KeysFile, OverflowPolicy, TestServer, WsClient,
-    code_of, entry, eventually, seq_of, settled, uuid_of,
+    Account, Config, Dial, Frame, HttpClient, Incoming, KeysFile, OverflowPolicy, TestServer,
+    WsClient, code_of, entry, eventually, seq_of, settled, uuid_of,
 };
 
 const PAD_BYTES: usize = 4 << 10;
@@ -122,6 +122,28 @@ fn a_publisher_whose_client_has_gone_leaves_every_count_at_once() {
     in_no_time("the publisher is gone", || {
         server.health()["connections"] == 2
     });
+    let mut account = Account::starting_after("orders", 0);
+    account.read_until(&mut slow, before);
+    assert_eq!(published(&server), before, "published after its end");
+}
+
+/// The close frame stands behind messages that have arrived, and that the server has not read yet.
+#[test]
+fn a_publisher_whose_client_says_goodbye_leaves_every_count_at_once() {
+    let server = blocking(|_| {});
+    server.create_topic("orders");
+    server.create_topic("own");
+    let mut slow = server.narrow_subscriber("orders", "slow");
+    let mut publisher = server.ws();
+    publisher.subscribe("own", "p");
+    publisher.send_texts(&vec![publish_text(&"x".repeat(700)); 130]);
+    let before = published(&server);
+    assert!(before < 130, "the publisher has to wait");
+    publisher.send_frame(&Frame::close(1000));
+    in_no_time("its subscription is gone", || {
+        server.topic("own")["subscribers"] == 0
+    });
+    expect_close(&mut publisher, 1000, before);
     let mut account = Account::starting_after("orders", 0);
     account.read_until(&mut slow, before);
     assert_eq!(published(&server), before, "published after its end");

@@ -87,11 +87,6 @@ impl Connection {
         self.end_reason.get().is_none() && self.outbox.phase() == Phase::Open
     }
 
-    /// Whether nobody is there any more to be answered.
-    pub(super) fn is_deserted(&self) -> bool {
-        !self.is_open() || self.outbox.has_peer_left()
-    }
-
     /// Why the connection ends, once it does.
     pub(super) fn end_reason(&self) -> Option<&EndReason> {
         self.end_reason.get()

@@ -13,12 +13,15 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::scanner::FrameScanner;
 use crate::metrics::{Protocol, SharedMetrics};
+use crate::server::http::deadline::has_peer_left;
 use crate::sync::Arc;
 
 /// Enough for what a subscriber says; of many thousands of them it is a good part of the memory.
 const SMALL_BYTES: usize = 1 << 10;
 /// What the buffer of a busy publisher grows to.
 const LARGE_BYTES: usize = 64 << 10;
+/// How far a publisher that waits looks ahead for a close frame. Only what has arrived is touched.
+const LOOK_AHEAD_BYTES: usize = 256 << 10;
 
 pub(super) struct Inbound {
     metrics: SharedMetrics,
@@ -70,6 +73,23 @@ impl Inbound {
     pub(super) fn has_arrived(&self) -> bool {
         let mut polled = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
         poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+    }
+
+    /// Whether the peer has gone, or has said that it goes: its close frame is among what it has sent, as far as that can be
+    /// seen without reading on.
+    pub(super) fn is_peer_leaving(&self) -> bool {
+        if self.scanner.saw_close() || has_peer_left(&self.socket) {
+            return true;
+        }
+        let mut sent = vec![0; LOOK_AHEAD_BYTES];
+        let arrived = if self.has_arrived() {
+            self.socket.peek(&mut sent).unwrap_or(0)
+        } else {
+            0
+        };
+        let mut ahead = self.scanner.clone();
+        ahead.scan(&sent[..arrived]);
+        ahead.saw_close()
     }
 
     /// Waits for bytes, at most `silence`, and at most until a begun message is `message_timeout` old.

@@ -263,11 +263,6 @@ impl Outbox {
         }
     }
 
-    /// Whether the peer has closed its side, or is gone.
-    pub(super) fn has_peer_left(&self) -> bool {
-        self.socket.has_peer_left()
-    }
-
     /// Whether the writer has sent anything since this moment.
     pub(super) fn has_written_since(&self, moment: Instant) -> bool {
         self.last_written.is_after(moment)

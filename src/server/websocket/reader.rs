@@ -88,7 +88,11 @@ impl Reader {
     fn message(&mut self, message: Message) -> Option<EndReason> {
         self.messages += 1;
         match message {
-            Message::Text(text) => self.session.text(text.as_str()),
+            Message::Text(text) => {
+                let inbound = self.socket.get_ref();
+                self.session
+                    .text(text.as_str(), &|| inbound.is_peer_leaving());
+            }
             Message::Binary(_) => self.session.binary(),
             Message::Ping(payload) => {
                 self.session.reply(&pong_frame(&payload));

@@ -5,7 +5,7 @@
 const MAX_FRAGMENTS: u32 = 1024;
 const LONGEST_HEADER: usize = 14;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct FrameScanner {
     header: [u8; LONGEST_HEADER],
     header_have: usize,
@@ -18,6 +18,7 @@ pub(super) struct FrameScanner {
     control_frame: bool,
     finished_one: bool,
     too_many: bool,
+    saw_close: bool,
 }
 
 impl FrameScanner {
@@ -54,6 +55,11 @@ impl FrameScanner {
         self.too_many
     }
 
+    /// Whether a close frame has begun.
+    pub(super) fn saw_close(&self) -> bool {
+        self.saw_close
+    }
+
     /// Whether no frame and no message is on its way.
     pub(super) fn between_messages(&self) -> bool {
         self.header_have == 0 && self.fragments == 0
@@ -86,6 +92,7 @@ impl FrameScanner {
         };
         self.control_frame = self.header[0] & 0x08 != 0;
         self.final_frame = self.header[0] & 0x80 != 0;
+        self.saw_close |= self.header[0] & 0x0f == 0x08;
         if !self.control_frame {
             self.fragments += 1;
             self.too_many = self.fragments > MAX_FRAGMENTS;

@@ -56,11 +56,14 @@ impl Session {
         }
     }
 
-    /// Does what a text message asks. Its reply waits for [`Session::flush`].
-    pub(super) fn text(&mut self, text: &str) {
+    /// Does what a text message asks. Its reply waits for [`Session::flush`]. While it waits for others it looks whether its
+    /// peer `is_leaving`.
+    pub(super) fn text(&mut self, text: &str, is_leaving: &dyn Fn() -> bool) {
         let (request_id, request) = parse_request(text);
         let request_id = request_id.as_ref().map(RequestId::as_str);
-        if let Err(fault) = request.and_then(|request| self.carry_out(request, request_id)) {
+        if let Err(fault) =
+            request.and_then(|request| self.carry_out(request, request_id, is_leaving))
+        {
             push_error(&mut self.replies, request_id, &fault);
         }
         self.bound_replies();
@@ -134,11 +137,16 @@ impl Session {
         self.batch.shrink();
     }
 
-    fn carry_out(&mut self, request: Request<'_>, request_id: Option<&str>) -> Result<(), Fault> {
+    fn carry_out(
+        &mut self,
+        request: Request<'_>,
+        request_id: Option<&str>,
+        is_leaving: &dyn Fn() -> bool,
+    ) -> Result<(), Fault> {
         match request {
             Request::Ping => push_pong(&mut self.replies, request_id),
             Request::Publish { topic, message } => {
-                let Published { seq, ts, .. } = self.publish(&topic, &message)?;
+                let Published { seq, ts, .. } = self.publish(&topic, &message, is_leaving)?;
                 push_ack(
                     &mut self.replies,
                     &Ack {
@@ -171,7 +179,12 @@ impl Session {
         Ok(())
     }
 
-    fn publish(&mut self, name: &str, message: &Message<'_>) -> Result<Published, Fault> {
+    fn publish(
+        &mut self,
+        name: &str,
+        message: &Message<'_>,
+        is_leaving: &dyn Fn() -> bool,
+    ) -> Result<Published, Fault> {
         if !self.connection.principal.may_publish(name) {
             return Err(Fault::may_not_publish(name));
         }
@@ -195,7 +208,7 @@ impl Session {
                 Err(PublishError::Deleted) => self.unflushed.remove(at),
                 Err(PublishError::Full { event_bytes }) => {
                     let topic = Arc::clone(topic);
-                    self.wait_for_room(&topic, event_bytes)?;
+                    self.wait_for_room(&topic, event_bytes, is_leaving)?;
                 }
             }
             // It may have been deleted, or created anew; the look-up says so.
@@ -214,7 +227,12 @@ impl Session {
 
     /// Waits in the topic's line until there is room for an event of this size. Everything is flushed before, so that
     /// nobody waits for this thread meanwhile.
-    fn wait_for_room(&mut self, topic: &Arc<Topic>, event_bytes: usize) -> Result<(), Fault> {
+    fn wait_for_room(
+        &mut self,
+        topic: &Arc<Topic>,
+        event_bytes: usize,
+        is_leaving: &dyn Fn() -> bool,
+    ) -> Result<(), Fault> {
         let place = match self.place.take().filter(|place| place.is_of(topic)) {
             Some(place) => place,
             None => {
@@ -222,7 +240,7 @@ impl Session {
                 topic.join_line()
             }
         };
-        let is_deserted = || self.connection.is_deserted();
+        let is_deserted = || !self.connection.is_open() || is_leaving();
         let waited = place.wait(event_bytes, &mut self.batch, is_deserted);
         self.place = Some(place);
         waited.map_err(|error| {

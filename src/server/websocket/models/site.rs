@@ -167,7 +167,7 @@ pub(super) fn session(connection: &Arc<Connection>, broker: &Arc<Broker>) -> Ses
 }
 
 pub(super) fn ask(session: &mut Session, text: &str) {
-    session.text(text);
+    session.text(text, &|| false);
     session.flush();
 }
 

@@ -95,10 +95,6 @@ impl Socket {
         Ok(taken)
     }
 
-    pub(in crate::server::websocket) fn has_peer_left(&self) -> bool {
-        self.line.state.lock().closed
-    }
-
     pub(in crate::server::websocket) fn shutdown(&self, how: Shutdown) {
         let mut state = self.line.state.lock();
         state.closed |= matches!(how, Shutdown::Both | Shutdown::Write);

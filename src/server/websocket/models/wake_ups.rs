@@ -74,7 +74,7 @@ fn a_fan_out_put_off() {
     let publishers = [2, 3].map(|id| {
         let mut publisher = Client::connect(&broker, id, Takes::Everything);
         thread::spawn(move || {
-            publisher.session.text(&publish_text("first"));
+            publisher.session.text(&publish_text("first"), &|| false);
             publisher.session.flush_until(|| true);
             publisher.ask(&publish_text("second"));
             publisher

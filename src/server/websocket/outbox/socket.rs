@@ -7,7 +7,6 @@ use std::time::Duration;
 use nix::libc::{MSG_DONTWAIT, MSG_NOSIGNAL};
 use socket2::SockRef;
 
-use crate::server::http::deadline::has_peer_left;
 use crate::sync::Arc;
 
 /// The sending half of a connection's socket, and the end of both.
@@ -40,11 +39,6 @@ impl Socket {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
             sent => sent,
         }
-    }
-
-    /// Whether the peer has closed its side, or is gone.
-    pub(super) fn has_peer_left(&self) -> bool {
-        has_peer_left(&self.0)
     }
 
     pub(super) fn shutdown(&self, how: Shutdown) {
