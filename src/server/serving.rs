@@ -83,7 +83,7 @@ impl Serving {
             large_answers: LargeAnswers::new(config.rest_workers, config.request_timeout),
             permit: permit(Arc::clone(&guard), SharedMetrics::clone(metrics)),
             allowed_origins: config.allowed_origins.clone(),
-            is_publish: |head| rest::is_publish(&head.method, &head.path),
+            is_publish: |head| rest::published_topic(&head.method, &head.path).is_some(),
             max_publish_rate: config.max_publish_rate,
             draining: broker.draining(),
             broker: Arc::clone(&broker),

@@ -7,6 +7,11 @@ use super::problem::Problem;
 pub(crate) const JSON: &str = "application/json";
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
 
+/// The header in which a handler says how large an event is that finds no room. It never leaves the server.
+pub(crate) const WAIT_HEADER: &str = "x-threadcast-wait";
+/// The header with the ticket of the place in the topic's line, when the request is asked again.
+pub(crate) const PLACE_HEADER: &str = "x-threadcast-place";
+
 /// A request that was read whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Request {

@@ -13,7 +13,7 @@ use super::gateway::Gateway;
 use super::head::Head;
 use super::large_answers::LargeAnswers;
 use super::media;
-use super::message::Request;
+use super::message::{Request, WAIT_HEADER};
 use super::origin;
 use super::problem::Problem;
 use super::stream::{ReadEnd, RequestLimits, RequestStream};
@@ -23,7 +23,7 @@ use crate::metrics::SharedMetrics;
 use crate::server::panics::Panics;
 use crate::server::presence::Presence;
 use crate::server::publish_rate::PublishRate;
-use crate::server::rest::waiting::{PublishWait, WAIT_HEADER};
+use crate::server::rest::waiting::PublishWait;
 use crate::sync::{Arc, AtomicBool, Ordering};
 
 /// What all connections share.

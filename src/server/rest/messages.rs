@@ -7,11 +7,10 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::body::read_object;
-use super::router::{Route, route};
-use super::waiting::PLACE_HEADER;
 use super::{Api, problems};
 use crate::broker::Batch;
 use crate::protocol::{InvalidMessage, Message, Timestamp, TopicName, as_string, is_null};
+use crate::server::http::message::PLACE_HEADER;
 use crate::server::http::{Problem, Request, Response};
 
 const FIELDS: [&str; 2] = ["id", "payload"];
@@ -25,7 +24,7 @@ struct Published<'a> {
 }
 
 impl Api {
-    /// Publishes without waiting; where there is no room, the answer says so in [`WAIT_HEADER`](super::waiting::WAIT_HEADER).
+    /// Publishes without waiting; where there is no room, the answer says so in [`WAIT_HEADER`](crate::server::http::message::WAIT_HEADER).
     pub(super) fn publish_message(
         &self,
         name: &TopicName,
@@ -51,14 +50,6 @@ impl Api {
             seq,
         };
         Ok(Response::json(201, &body))
-    }
-}
-
-/// The topic that a request with this path publishes to.
-pub(super) fn published_topic(path: &str) -> Option<TopicName> {
-    match route("POST", path) {
-        Ok(Route::PublishMessage(name)) => Some(name),
-        _ => None,
     }
 }
 
@@ -88,6 +79,7 @@ mod tests {
     use super::super::fixture::{Server, get, post, problem};
     use super::*;
     use crate::broker::PublishError;
+    use crate::server::http::message::WAIT_HEADER;
 
     const ID: &str = "550e8400-e29b-41d4-a716-446655440000";
 
@@ -212,11 +204,7 @@ mod tests {
         server.subscribe_idle("t");
         server.publish("t", "1");
         let full = server.respond(&post("/topics/t/messages", br#"{"payload":2}"#));
-        assert!(
-            full.headers
-                .iter()
-                .any(|(name, _)| *name == super::super::waiting::WAIT_HEADER)
-        );
+        assert!(full.headers.iter().any(|(name, _)| *name == WAIT_HEADER));
         let detail = "Topic 't' waits for a slow subscriber";
         let body = problem(503, "UNAVAILABLE", "Service Unavailable", detail);
         assert_eq!((full.status, full.body), (503, body.into_bytes()));

@@ -31,7 +31,7 @@ pub(crate) use connections::{Connected, ConnectionLine};
 pub(crate) use metrics::Vitals;
 pub(crate) use permission::{Need, need};
 use router::Route;
-pub(crate) use router::is_publish;
+pub(crate) use router::published_topic;
 
 use super::dashboard;
 use super::http::{Problem, Request, Response};

@@ -2,10 +2,10 @@
 
 use std::fmt::Display;
 
-use super::waiting::WAIT_HEADER;
 use crate::broker::{CreateError, HistoryError, PublishError};
 use crate::protocol::{Fault, TopicName};
 use crate::server::http::Problem;
+use crate::server::http::message::WAIT_HEADER;
 use crate::server::http::target::MalformedTarget;
 
 /// When to come back to a server that drains: by then it is down, or up again.

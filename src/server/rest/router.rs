@@ -81,9 +81,12 @@ pub(super) fn route(method: &str, path: &str) -> Result<Route, Problem> {
     }
 }
 
-/// Whether a request publishes a message to a topic, by its method (as sent) and path (still percent-encoded).
-pub(crate) fn is_publish(method: &str, path: &str) -> bool {
-    matches!(route(method, path), Ok(Route::PublishMessage(_)))
+/// The topic to which a request publishes a message, by its method (as sent) and path (still percent-encoded).
+pub(crate) fn published_topic(method: &str, path: &str) -> Option<TopicName> {
+    match route(method, path) {
+        Ok(Route::PublishMessage(topic)) => Some(topic),
+        _ => None,
+    }
 }
 
 impl Resource {

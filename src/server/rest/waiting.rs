@@ -3,14 +3,10 @@
 //! The handler says in a header how large the event is; the connection's thread waits in the line of the topic, and asks
 //! again with the ticket of its place.
 
-use super::messages::published_topic;
+use super::router::published_topic;
 use crate::broker::{Batch, Broker, Place, WaitError};
 use crate::server::http::Request;
-
-/// The header in which a handler says how large an event is that finds no room. It never leaves the server.
-pub(crate) const WAIT_HEADER: &str = "x-threadcast-wait";
-/// The header with the ticket of the place in the topic's line, when the request is asked again.
-pub(crate) const PLACE_HEADER: &str = "x-threadcast-place";
+use crate::server::http::message::PLACE_HEADER;
 
 /// The wait of one request.
 #[derive(Default)]
@@ -29,7 +25,8 @@ impl PublishWait {
         is_cancelled: impl Fn() -> bool,
     ) -> Result<(), WaitError> {
         // One that is gone meanwhile is not found when the request is asked again.
-        let topic = published_topic(&request.path).and_then(|name| broker.topic(name.as_str()));
+        let topic = published_topic(&request.method, &request.path);
+        let topic = topic.and_then(|name| broker.topic(name.as_str()));
         let (Some(topic), Ok(event_bytes)) = (topic, event_bytes.parse()) else {
             return Ok(());
         };

@@ -11,10 +11,9 @@ use super::super::answer::Answer;
 use super::super::deadline::{Deadline, read_by, write_by};
 use super::super::large_answers::ROOM_HEADER;
 use super::super::media::{BODY_TYPE_HEADER, PREFERENCE_HEADER};
-use super::super::message::Request;
+use super::super::message::{PLACE_HEADER, Request};
 use super::backend::Backend;
 use super::bodies::{TICKET_HEADER, Ticket};
-use crate::server::rest::waiting::PLACE_HEADER;
 
 /// Marks the request that a new connection makes for itself.
 pub(super) const PROBE_HEADER: &str = "x-threadcast-probe";
