@@ -81,12 +81,11 @@ impl Inbound {
         if self.scanner.saw_close() || has_peer_left(&self.socket) {
             return true;
         }
+        if !self.has_arrived() {
+            return false;
+        }
         let mut sent = vec![0; LOOK_AHEAD_BYTES];
-        let arrived = if self.has_arrived() {
-            self.socket.peek(&mut sent).unwrap_or(0)
-        } else {
-            0
-        };
+        let arrived = self.socket.peek(&mut sent).unwrap_or(0);
         let mut ahead = self.scanner.clone();
         ahead.scan(&sent[..arrived]);
         ahead.saw_close()
