@@ -70,6 +70,13 @@ fn expect_close(client: &mut WsClient, code: u16, published: u64) {
     assert_eq!(acked, published, "acks");
 }
 
+/// Makes room, and sees that nothing is published though.
+fn nothing_follows(server: &TestServer, slow: &mut WsClient, before: u64) {
+    let mut account = Account::starting_after("orders", 0);
+    account.read_until(slow, before);
+    assert_eq!(published(server), before, "published after its end");
+}
+
 fn in_no_time(what: &str, condition: impl FnMut() -> bool) {
     let began = Instant::now();
     eventually(what, condition);
@@ -107,9 +114,7 @@ fn a_publisher_that_was_closed_by_an_administrator_publishes_no_more() {
     in_no_time("the publisher is gone", || {
         server.health()["connections"] == 2
     });
-    let mut account = Account::starting_after("orders", 0);
-    account.read_until(&mut slow, before);
-    assert_eq!(published(&server), before, "published after its end");
+    nothing_follows(&server, &mut slow, before);
 }
 
 #[test]
@@ -122,9 +127,7 @@ fn a_publisher_whose_client_has_gone_leaves_every_count_at_once() {
     in_no_time("the publisher is gone", || {
         server.health()["connections"] == 2
     });
-    let mut account = Account::starting_after("orders", 0);
-    account.read_until(&mut slow, before);
-    assert_eq!(published(&server), before, "published after its end");
+    nothing_follows(&server, &mut slow, before);
 }
 
 /// The close frame stands behind messages that have arrived, and that the server has not read yet.
@@ -144,9 +147,7 @@ fn a_publisher_whose_client_says_goodbye_leaves_every_count_at_once() {
         server.topic("own")["subscribers"] == 0
     });
     expect_close(&mut publisher, 1000, before);
-    let mut account = Account::starting_after("orders", 0);
-    account.read_until(&mut slow, before);
-    assert_eq!(published(&server), before, "published after its end");
+    nothing_follows(&server, &mut slow, before);
 }
 
 #[test]
