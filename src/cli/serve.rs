@@ -56,7 +56,7 @@ pub(super) fn run(settings: Settings, matches: &ArgMatches) -> Result<(), Failur
 }
 
 /// glibc reserves 64 MiB of address space for each of up to eight arenas per processor. Where that space is limited they
-/// would leave none to the stacks of connections, so the program begins anew, as the same process, with few of them.
+/// would leave none to the stacks of connections, so the program re-executes itself, as the same process, with few of them.
 fn bound_arenas() {
     let is_limited = getrlimit(Resource::RLIMIT_AS).is_ok_and(|(soft, _)| soft != RLIM_INFINITY);
     if !is_limited || env::var_os(ARENAS).is_some() {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 /// What a peer must take on average, judged once in each `write_timeout`. Low enough for any client that reads at all,
 /// also where the kernel reports in one piece what was read in many seconds.
 const MIN_BYTES_PER_SEC: u64 = 1 << 10;
-/// A blocked send is woken only when a third of the kernel's send buffer is free. It is made anew this many times in
+/// A blocked send is woken only when a third of the kernel's send buffer is free. It is repeated this many times in
 /// each timeout, and at least once a second, so that less is noticed too.
 const SENDS_PER_TIMEOUT: u32 = 8;
 const MAX_WAIT: Duration = Duration::from_secs(1);

@@ -45,7 +45,7 @@ pub(super) struct Rates {
 }
 
 impl Movement {
-    /// What was made anew in between has no rates: its numbers began again.
+    /// What was created again in between has no rates: its numbers began again.
     pub(super) fn between(before: &Sample, after: &Sample) -> Movement {
         let seconds = after.at.duration_since(before.at).as_secs_f64();
         let rate = |before: u64, after: u64| {
@@ -73,7 +73,7 @@ impl Movement {
     }
 }
 
-/// A server that names no instance is told by its uptime, which goes back when it is started anew.
+/// A server that names no instance is known by its uptime, which goes back when it is restarted.
 fn is_same_server(before: &Health, after: &Health) -> bool {
     after.instance == before.instance && after.uptime_sec >= before.uptime_sec
 }

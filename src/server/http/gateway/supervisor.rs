@@ -153,7 +153,7 @@ impl Supervisor {
         }
         match self.start_backend(duty) {
             Ok(backend) => {
-                tracing::warn!("tiny_http was started anew");
+                tracing::warn!("tiny_http was restarted");
                 let mut state = self.state.lock();
                 // Closed in between: it ends with this function.
                 if state.duty.is_some() {
