@@ -91,6 +91,18 @@ impl Inbound {
         ahead.saw_close()
     }
 
+    /// Whether tungstenite has taken everything, and nothing of it is the start of a frame or of a message.
+    pub(super) fn is_between_messages(&self) -> bool {
+        self.unread.is_empty() && self.scanner.between_messages()
+    }
+
+    /// Lets the buffer go, of which nothing is unread. The next bytes get a small one.
+    pub(super) fn release_buffer(&mut self) {
+        debug_assert!(self.unread.is_empty());
+        self.unread = 0..0;
+        self.buffer = Vec::new();
+    }
+
     /// Waits for bytes, at most `silence`, and at most until a begun message is `message_timeout` old.
     pub(super) fn fill(&mut self, silence: Duration, message_timeout: Duration) -> Filled {
         if self.scanner.too_many_fragments() {

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use tungstenite::protocol::{Role, WebSocket, WebSocketConfig};
+use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message};
 
 use super::connection::Connection;
@@ -14,8 +14,11 @@ use super::session::Session;
 use crate::protocol::{Notice, ping_frame, pong_frame, push_notice};
 use crate::sync::Arc;
 
-/// What tungstenite reads at a time; larger messages make it grow for as long as they last.
+/// What tungstenite reads at a time. A larger frame makes its buffer grow to the size of the frame, and the buffer never
+/// shrinks by itself.
 const READ_BUFFER_BYTES: usize = 1 << 10;
+/// A larger message does not leave its buffer behind while the reader waits for the next one.
+const LARGE_MESSAGE_BYTES: usize = 64 << 10;
 
 /// The limits a reader keeps.
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +32,10 @@ pub(super) struct ReaderLimits {
 pub(super) struct Reader {
     connection: Arc<Connection>,
     session: Session,
-    socket: WebSocket<Inbound>,
+    inbound: Inbound,
+    frames: WebSocketContext,
+    /// Length of the largest message since `frames` was made.
+    largest_bytes: usize,
     limits: ReaderLimits,
     control_rate: ControlRate,
     pinged: bool,
@@ -52,7 +58,9 @@ impl Reader {
         Reader {
             connection,
             session,
-            socket: WebSocket::from_raw_socket(inbound, Role::Server, Some(config)),
+            inbound,
+            frames: WebSocketContext::new(Role::Server, Some(config)),
+            largest_bytes: 0,
             limits,
             control_rate: ControlRate::new(Instant::now()),
             pinged: false,
@@ -65,7 +73,7 @@ impl Reader {
     pub(super) fn run(&mut self) -> Option<EndReason> {
         let mut end = None;
         while end.is_none() && self.connection.is_open() {
-            end = match self.socket.read() {
+            end = match self.frames.read(&mut self.inbound) {
                 Ok(message) => self.message(message),
                 Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => self.wait(),
                 Err(error) => Some(end_of(error)),
@@ -82,16 +90,16 @@ impl Reader {
 
     /// Reads and discards until the peer closes its side, or the writer gives the socket up, which it does in time.
     pub(super) fn discard(&mut self) {
-        self.socket.get_mut().discard();
+        self.inbound.discard();
     }
 
     fn message(&mut self, message: Message) -> Option<EndReason> {
         self.messages += 1;
+        self.largest_bytes = self.largest_bytes.max(message.len());
         match message {
             Message::Text(text) => {
-                let inbound = self.socket.get_ref();
-                self.session
-                    .text(text.as_str(), &|| inbound.is_peer_leaving());
+                let is_peer_leaving = || self.inbound.is_peer_leaving();
+                self.session.text(text.as_str(), &is_peer_leaving);
             }
             Message::Binary(_) => self.session.binary(),
             Message::Ping(payload) => {
@@ -114,16 +122,13 @@ impl Reader {
 
     /// All that was received has been done: flush, then wait for more.
     fn wait(&mut self) -> Option<EndReason> {
-        let inbound = self.socket.get_ref();
-        self.session.flush_until(|| inbound.has_arrived());
+        self.session.flush_until(|| self.inbound.has_arrived());
         if !self.connection.is_open() {
             return None;
         }
-        match self
-            .socket
-            .get_mut()
-            .fill(self.limits.heartbeat, self.limits.message_timeout)
-        {
+        self.release_buffers(LARGE_MESSAGE_BYTES);
+        let limits = &self.limits;
+        match self.inbound.fill(limits.heartbeat, limits.message_timeout) {
             Filled::Bytes => {
                 self.pinged = false;
                 self.connection.presence.heard();
@@ -133,12 +138,24 @@ impl Reader {
             Filled::Silence if self.pinged => Some(EndReason::Heartbeat),
             Filled::Silence => {
                 self.session.rest();
+                self.release_buffers(READ_BUFFER_BYTES);
                 self.ping();
                 None
             }
             Filled::Eof | Filled::Failed => Some(EndReason::PeerGone),
             Filled::Unfinished => Some(EndReason::Policy("a message was not finished in time")),
             Filled::TooManyFragments => Some(EndReason::Policy("too many fragments")),
+        }
+    }
+
+    /// Gives back the memory of both buffers if a message was larger than this. That of tungstenite goes with its state,
+    /// which holds nothing else between messages: what it would write is discarded, and a close frame has ended the reading.
+    fn release_buffers(&mut self, above_bytes: usize) {
+        if self.largest_bytes > above_bytes && self.inbound.is_between_messages() {
+            let config = *self.frames.get_config();
+            self.frames = WebSocketContext::new(Role::Server, Some(config));
+            self.largest_bytes = 0;
+            self.inbound.release_buffer();
         }
     }
 

@@ -1,4 +1,5 @@
-//! Resident memory: it follows what is retained, whoever published it, in whatever sizes.
+//! Resident memory: it follows what is retained, whoever published it, in whatever sizes, and large messages leave nothing
+//! behind.
 
 use serde_json::json;
 
@@ -51,4 +52,35 @@ fn publishers_in_turn_take_no_more_than_the_budget_and_give_it_back() {
     eventually("the memory is given back", || grown() <= rest);
     println!("{} KiB after all topics are deleted", grown());
     drop(publishers);
+}
+
+const LARGE_BYTES: usize = 1 << 20;
+const TALKERS: u64 = 48;
+/// What the allocator keeps of large messages that were received at the same time, by its arenas and not by connection.
+const ARENAS_KIB: u64 = 16 << 10;
+
+/// Each connection receives into a buffer of its own, and none keeps it: 48 of them would hold 48 MiB.
+#[test]
+fn connections_that_once_sent_a_large_message_do_not_keep_its_memory() {
+    let server = ChildServer::start(&[
+        ("PUBSUB_HISTORY_SIZE", "0"),
+        ("PUBSUB_MAX_QUEUE_SIZE", "1"),
+        ("PUBSUB_MAX_MESSAGE_BYTES", "2MiB"),
+    ]);
+    HttpClient::connect(server.addr())
+        .post("/topics", &json!({"name": "t"}))
+        .expect(201);
+    let before = server.resident_kib();
+    let talkers: Vec<WsClient> = (0..TALKERS)
+        .map(|_| {
+            let mut client = Dial::to(server.addr()).connect();
+            client.publish_padded("t", 1, 1, LARGE_BYTES);
+            client
+        })
+        .collect();
+    let most = TALKERS * CONNECTION_KIB + REST_KIB + ARENAS_KIB;
+    let grown = || server.resident_kib().saturating_sub(before);
+    eventually("the memory is given back", || grown() <= most);
+    println!("{} KiB for {TALKERS} idle connections", grown());
+    drop(talkers);
 }

@@ -1,6 +1,6 @@
 //! Fragmentation (group 5).
 
-use super::{Back, Closed, Pong, Refused, Reply, check, frame, ping, text, unfinished};
+use super::{Back, Closed, Pong, Refused, Reply, check, expect, frame, ping, text, unfinished};
 use crate::harness::{Opcode, TestServer};
 use Opcode::{Binary, Close, Continuation, Ping, Text};
 
@@ -144,4 +144,28 @@ fn a_close_among_fragments_is_answered_and_the_message_forgotten() {
         ],
         &[Closed(1000)],
     );
+}
+
+/// The server gives the memory of the large message back before it waits, and must not lose what has begun.
+#[test]
+fn a_message_begun_behind_a_large_one_arrives_whole() {
+    let server = TestServer::start();
+    let mut client = server.ws();
+    let mut large = ping("large").into_bytes();
+    large.resize(100 << 10, b' ');
+    let large = frame(Text, &large);
+    let [one, two, three] = thirds("next");
+    let next = [
+        unfinished(Text, &one),
+        unfinished(Continuation, &two),
+        frame(Continuation, &three),
+    ]
+    .concat();
+    for cut in 0..=next.len() {
+        let case = format!("cut at {cut}");
+        client.send_bytes(&[&large, &next[..cut]].concat());
+        expect(&mut client, &Reply("large"), &case);
+        client.send_bytes(&next[cut..]);
+        expect(&mut client, &Reply("next"), &case);
+    }
 }
