@@ -90,6 +90,8 @@ fn print(verdict: &Verdict) -> ExitCode {
     let tally = &verdict.tally;
     for (what, count) in [
         ("published", verdict.published),
+        ("refused", tally.refused),
+        ("withdrawals", tally.withdrawals),
         ("delivered", tally.received),
         ("told as gaps", tally.told),
         ("gap notices", tally.gaps),

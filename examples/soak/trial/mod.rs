@@ -130,7 +130,10 @@ fn clients(world: &World, server: &Server, client: &Client) -> Result<Tally, Fai
         for tally in subscribers.into_iter().map(join) {
             sum += tally?;
         }
-        heads.and(published).and(watched).map(|()| sum)
+        for tally in heads.and(published)? {
+            sum += tally;
+        }
+        watched.map(|()| sum)
     })
 }
 

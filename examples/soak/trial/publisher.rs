@@ -5,13 +5,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use threadcast::client::Client;
+use threadcast::config::OverflowPolicy;
 
 use super::Failure;
 use super::keys::Keys;
 use super::message::{MessageId, Said, topic_name, write_publish};
 use super::random::Random;
+use super::tally::Tally;
 use super::wire::{Connection, Incoming};
-use super::world::World;
+use super::world::{World, policy_of};
 
 const MOST_IN_FLIGHT: u64 = 256;
 const MOST_AT_ONCE: u64 = 96;
@@ -39,6 +41,7 @@ pub(crate) struct Publisher<'a> {
     in_flight: VecDeque<(usize, u64)>,
     /// The newest seq acked, by topic.
     newest: Vec<u64>,
+    tally: Tally,
 }
 
 impl<'a> Publisher<'a> {
@@ -57,11 +60,12 @@ impl<'a> Publisher<'a> {
             published: 0,
             in_flight: VecDeque::new(),
             newest: vec![0; world.plan.topics],
+            tally: Tally::default(),
         })
     }
 
     /// Publishes until it is time to stop, then waits for every ack.
-    pub(crate) fn run(mut self) -> Result<(), Failure> {
+    pub(crate) fn run(mut self) -> Result<Tally, Failure> {
         while Instant::now() < self.world.publish_until {
             if let Some(round) = self.world.plan.shape.next_round(self.world.started) {
                 thread::sleep(round.saturating_duration_since(Instant::now()));
@@ -74,7 +78,8 @@ impl<'a> Publisher<'a> {
             let left = self.random.within(0..MOST_IN_FLIGHT);
             self.await_acks(left)?;
         }
-        self.await_acks(0)
+        self.await_acks(0)?;
+        Ok(self.tally)
     }
 
     fn publish(&mut self, most: u64) -> Result<(), Failure> {
@@ -121,6 +126,7 @@ impl<'a> Publisher<'a> {
             let text = format!("publisher {} was closed with {code:?}", self.index);
             self.world.violation(text);
         }
+        self.tally.withdrawals += 1;
         thread::sleep(UNDER_WAY);
         for &topic in &self.topics {
             let head = self.client.topic(&topic_name(topic))?.seq;
@@ -141,11 +147,27 @@ impl<'a> Publisher<'a> {
         self.world.plan.shape.withdraws() && said["error"]["code"] == "UNAUTHORIZED"
     }
 
+    /// Under `block` a message is refused if a slow subscriber left no room for it in time. That it is not published is for
+    /// the books of the topic to show: there it would be one that was never acked.
+    fn is_refusal(&self, said: &Said, next: Option<(usize, u64)>) -> bool {
+        let (Said::Other(said), Some((topic, number))) = (said, next) else {
+            return false;
+        };
+        policy_of(topic) == OverflowPolicy::Block
+            && !self.world.plan.shape.spares_fast_readers()
+            && said["error"]["code"] == "UNAVAILABLE"
+            && said["request_id"].as_str() == Some(&number.to_string())
+    }
+
     fn ack(&mut self, said: &Said) {
         if self.is_farewell(said) {
             return;
         }
         let next = self.in_flight.pop_front();
+        if self.is_refusal(said, next) {
+            self.tally.refused += 1;
+            return;
+        }
         let who = format_args!("publisher {}", self.index);
         let Said::PublishAck { topic, number, seq } = *said else {
             let text = format!("{who} got {said:?} for {next:?}");

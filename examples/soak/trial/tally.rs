@@ -1,4 +1,4 @@
-//! What the subscribers went through, counted.
+//! What subscribers and publishers went through, counted.
 
 use std::ops::AddAssign;
 
@@ -18,6 +18,10 @@ pub(crate) struct Tally {
     pub(crate) cuts: u64,
     /// Subscriptions changed by the churning.
     pub(crate) churns: u64,
+    /// Messages that found no room in time and were not published.
+    pub(crate) refused: u64,
+    /// Connections of publishers that an administrator closed, or the change of their key.
+    pub(crate) withdrawals: u64,
 }
 
 impl AddAssign for Tally {
@@ -30,5 +34,7 @@ impl AddAssign for Tally {
         self.disconnects += other.disconnects;
         self.cuts += other.cuts;
         self.churns += other.churns;
+        self.refused += other.refused;
+        self.withdrawals += other.withdrawals;
     }
 }
