@@ -117,6 +117,50 @@ fn a_publisher_that_was_closed_by_an_administrator_publishes_no_more() {
     nothing_follows(&server, &mut slow, before);
 }
 
+/// The room comes while the publisher has not looked yet whether its connection is still there.
+#[test]
+fn a_publisher_that_was_closed_publishes_no_more_though_there_is_room_at_that_moment() {
+    for _ in 0..5 {
+        let (server, mut slow, mut publisher, before) = with_a_waiting_publisher();
+        let path = format!("/connections/{}", connection_of(&server, "own"));
+        let mut http = server.http();
+        assert_eq!(http.delete(&path).status, 200);
+        nothing_follows(&server, &mut slow, before);
+        expect_close(&mut publisher, 4101, before);
+    }
+}
+
+#[test]
+fn a_rest_publisher_that_was_closed_publishes_no_more_though_there_is_room_at_that_moment() {
+    for _ in 0..5 {
+        // The first one waits before it, and is closed as well.
+        let (server, mut slow, first, before) = with_a_waiting_publisher();
+        let body = r#"{"payload":1}"#;
+        let mut publisher = server.http();
+        publisher.send_raw(
+            format!(
+                "POST /topics/orders/messages HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\r\n{body}",
+                server.addr(),
+                body.len()
+            )
+            .as_bytes(),
+        );
+        assert_eq!(published(&server), before);
+        let mut http = server.http();
+        let list = http.get("/connections").expect(200);
+        let ids = list["connections"].as_array().unwrap().iter();
+        // The subscriber is the first connection, and the one that asks the last.
+        let mut ids: Vec<u64> = ids.map(|one| one["id"].as_u64().unwrap()).collect();
+        ids.sort_unstable();
+        for id in &ids[1..ids.len() - 1] {
+            http.delete(&format!("/connections/{id}"));
+        }
+        nothing_follows(&server, &mut slow, before);
+        assert_eq!(publisher.read_reply().status, 503);
+        drop(first);
+    }
+}
+
 #[test]
 fn a_publisher_whose_client_has_gone_leaves_every_count_at_once() {
     let (server, mut slow, publisher, before) = with_a_waiting_publisher();

@@ -218,8 +218,8 @@ impl Connection<'_> {
                 self.has_left() || self.refuse_further().is_some()
             });
             match (waited, self.refuse_further()) {
-                (Ok(()), _) => {}
-                (Err(_), Some(problem)) => return Answer::from(&problem),
+                (_, Some(problem)) => return Answer::from(&problem),
+                (Ok(()), None) => {}
                 // It says that the topic waits for a slow subscriber.
                 (Err(_), None) => return answer,
             }

@@ -242,6 +242,11 @@ impl Session {
         };
         let is_deserted = || !self.connection.is_open() || is_leaving();
         let waited = place.wait(event_bytes, &mut self.batch, is_deserted);
+        // Room may have come since it last looked whether the connection is still there.
+        let waited = waited.and_then(|()| match self.connection.is_open() {
+            true => Ok(()),
+            false => Err(WaitError::Cancelled),
+        });
         self.place = Some(place);
         waited.map_err(|error| {
             self.place = None;
