@@ -135,9 +135,22 @@ impl Client {
         }
         Ok(())
     }
+
+    /// Reads once, as a publisher; returns how many messages were acknowledged. Anything else is a failure.
+    pub(crate) fn read_acks(&mut self, scratch: &mut [u8]) -> Result<usize, Failure> {
+        let mut acks = 0;
+        self.read_frames(scratch, &mut |frame| {
+            if !frame.starts_with(br#"{"type":"ack""#) {
+                return Err(format!("no ack: {}", String::from_utf8_lossy(frame)).into());
+            }
+            acks += 1;
+            Ok(())
+        })?;
+        Ok(acks)
+    }
 }
 
-fn would_block(error: &io::Error) -> bool {
+pub(crate) fn would_block(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
 

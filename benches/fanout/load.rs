@@ -95,10 +95,7 @@ impl Load {
         while !run.is_complete(self.acked) {
             self.publish_due(&mut run);
             self.flush()?;
-            let ready = match self.epoll.wait(&mut events, TICK_MILLIS) {
-                Err(Errno::EINTR) => 0,
-                ready => ready?,
-            };
+            let ready = wait(&self.epoll, &mut events)?;
             for event in &events[..ready] {
                 match (event.data(), &timer) {
                     // Read, or it would not go on.
@@ -166,15 +163,9 @@ impl Load {
     }
 
     fn read_acks(&mut self, publisher: usize) -> Result<(), Failure> {
-        let acked = &mut self.acked;
         let client = &mut self.publishers[publisher].client;
-        client.read_frames(&mut self.scratch, &mut |frame| {
-            if !frame.starts_with(br#"{"type":"ack""#) {
-                return Err(format!("no ack: {}", String::from_utf8_lossy(frame)).into());
-            }
-            *acked += 1;
-            Ok(())
-        })
+        self.acked += client.read_acks(&mut self.scratch)? as u64;
+        Ok(())
     }
 }
 
@@ -193,6 +184,14 @@ impl Publisher {
             epoll.modify(&self.client, &mut EpollEvent::new(wanted, token))?;
         }
         Ok(())
+    }
+}
+
+/// Waits for something to be ready, for a moment; returns how many events there are.
+pub(crate) fn wait(epoll: &Epoll, events: &mut [EpollEvent]) -> Result<usize, Failure> {
+    match epoll.wait(events, TICK_MILLIS) {
+        Err(Errno::EINTR) => Ok(0),
+        ready => Ok(ready?),
     }
 }
 

@@ -2,9 +2,11 @@
 //! of fan-out work after the other on it, and prints throughput, server CPU per delivery and latency.
 //! Checks while it measures that no event is lost, doubled or out of order; it judges no speed.
 //!
-//! One thread on one epoll carries all clients, so that the load costs little and uses one clock.
+//! One thread on one epoll carries all clients, so that the load costs little and uses one clock; in the scene `crowd`, a
+//! few threads do.
 
 mod client;
+mod crowd;
 #[path = "../../src/cli/bench/histogram.rs"]
 mod histogram;
 #[path = "../../src/cli/bench/ledger.rs"]
@@ -13,6 +15,7 @@ mod load;
 mod options;
 mod plan;
 mod report;
+mod rest;
 mod run;
 mod scenes;
 mod server;

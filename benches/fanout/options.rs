@@ -37,4 +37,6 @@ pub(crate) enum SceneName {
     Held,
     /// 100 subscribers that read, without and with 1000 that never do
     Stalled,
+    /// 1000 publishers, 50 of them over REST, that all send at the same moment; 500 subscribers; every overflow policy
+    Crowd,
 }

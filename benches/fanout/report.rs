@@ -3,8 +3,6 @@
 use std::time::Duration;
 
 use super::Failure;
-use super::load::Load;
-use super::plan::Plan;
 use super::run::Outcome;
 use super::server::{ServerProcess, own_cpu};
 
@@ -17,14 +15,13 @@ pub(crate) struct Measured {
 }
 
 impl Measured {
-    /// Runs a plan between two readings of both CPU clocks.
+    /// Runs a load between two readings of both CPU clocks.
     pub(crate) fn take(
         server: &ServerProcess,
-        load: &mut Load,
-        plan: &Plan,
+        run: impl FnOnce() -> Result<Outcome, Failure>,
     ) -> Result<Measured, Failure> {
         let (server_before, load_before) = (server.cpu()?, own_cpu()?);
-        let outcome = load.run(plan)?;
+        let outcome = run()?;
         Ok(Measured {
             outcome,
             server_cpu: server.cpu()?.saturating_sub(server_before),

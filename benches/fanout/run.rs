@@ -9,7 +9,7 @@ use super::template::Template;
 use super::verify::Entry;
 
 /// Without any delivery or ack for so long, a run has failed.
-const STALL_DEADLINE: Duration = Duration::from_secs(15);
+pub(crate) const STALL_DEADLINE: Duration = Duration::from_secs(15);
 
 /// What a run measured on the side of the clients.
 #[derive(Debug)]
@@ -17,6 +17,30 @@ pub(crate) struct Outcome {
     pub(crate) deliveries: u64,
     pub(crate) wall: Duration,
     pub(crate) latency: Histogram,
+}
+
+impl Outcome {
+    pub(crate) fn new() -> Outcome {
+        Outcome {
+            deliveries: 0,
+            wall: Duration::ZERO,
+            latency: Histogram::new(),
+        }
+    }
+
+    /// Adds what others measured at the same time.
+    pub(crate) fn add_parallel(&mut self, other: &Outcome) {
+        self.deliveries += other.deliveries;
+        self.wall = self.wall.max(other.wall);
+        self.latency += &other.latency;
+    }
+
+    /// Adds what was measured afterwards.
+    pub(crate) fn add_later(&mut self, other: &Outcome) {
+        self.deliveries += other.deliveries;
+        self.wall += other.wall;
+        self.latency += &other.latency;
+    }
 }
 
 /// A run under way.
@@ -49,11 +73,7 @@ impl Run {
             last: published + plan.messages,
             slowest: published,
             expected: plan.messages * subscribers as u64,
-            outcome: Outcome {
-                deliveries: 0,
-                wall: Duration::ZERO,
-                latency: Histogram::new(),
-            },
+            outcome: Outcome::new(),
             seen: 0,
             progress: started,
         }

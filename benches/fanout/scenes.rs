@@ -3,6 +3,7 @@
 use clap::ValueEnum;
 
 use super::Failure;
+use super::crowd;
 use super::options::{Options, SceneName};
 use super::plan::{Pace, Plan};
 use super::report::{self, Measured};
@@ -38,6 +39,7 @@ pub(crate) fn run(scene: SceneName, options: &Options) -> Result<(), Failure> {
             options.held
         }),
         SceneName::Stalled => stalled::run(quick),
+        SceneName::Crowd => crowd::run(quick),
     }
 }
 
@@ -54,7 +56,7 @@ fn fan_out(
         payload_bytes: PAYLOAD_BYTES,
         pace,
     };
-    let measured = Measured::take(&server, &mut load, &plan)?;
+    let measured = Measured::take(&server, || load.run(&plan))?;
     let what = format!("{publishers} → {subscribers}, {pace}");
     report::print_line(&what, &measured);
     drop(load);
@@ -84,7 +86,7 @@ fn held(wanted: u32) -> Result<(), Failure> {
         payload_bytes: PAYLOAD_BYTES,
         pace: Pace::PerSecond(5),
     };
-    let measured = Measured::take(&server, &mut load, &plan)?;
+    let measured = Measured::take(&server, || load.run(&plan))?;
     report::print_line(&format!("1 → {subscribers} held, 5 broadcasts"), &measured);
     report::print_fact(&format!(
         "resident per connection: {:.1} KiB when open, {:.1} KiB after the broadcasts",

@@ -7,7 +7,7 @@ use super::server::ServerProcess;
 use super::verify::Reading;
 
 /// The topic of every scene.
-const TOPIC: &str = "bench";
+pub(crate) const TOPIC: &str = "bench";
 /// The payload of every figure.
 pub(crate) const PAYLOAD_BYTES: usize = 128;
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent};
 
 use super::Failure;
-use super::load::{Load, Subscriber, watch};
+use super::load::{Load, Subscriber, wait, watch};
 use super::plan::{Pace, Plan};
 use super::report::{self, Measured};
 use super::server::ServerProcess;
@@ -60,7 +60,7 @@ fn beside(readers: usize, stalled: usize, plan: &Plan) -> Result<f64, Failure> {
         .collect::<Result<Vec<_>, _>>()?;
     load.run(&FILL)?;
     let filled = server.resident_bytes()?;
-    let measured = Measured::take(&server, &mut load, plan)?;
+    let measured = Measured::take(&server, || load.run(plan))?;
     report::print_line(
         &format!("1 → {readers} at 500/s, {stalled} never read"),
         &measured,
@@ -95,7 +95,7 @@ fn catch_up(stalled: &mut [Subscriber], load: &Load) -> Result<String, Failure> 
             let missing = total - received - told_as_gaps;
             return Err(format!("{missing} events are neither delivered nor told").into());
         }
-        let ready = epoll.wait(&mut events, 250u16)?;
+        let ready = wait(&epoll, &mut events)?;
         for event in &events[..ready] {
             let Subscriber { client, reading } = &mut stalled[event.data() as usize];
             client.read_frames(&mut scratch, &mut |frame| {

@@ -1,4 +1,4 @@
-//! The publish frames: everything that stays the same is written once, only numbers are put in.
+//! The publish requests, as WebSocket frames or for REST: everything that stays the same is written once, only numbers are put in.
 
 const MASK: [u8; 4] = [0x11, 0x22, 0x33, 0x44];
 
@@ -9,41 +9,63 @@ pub(crate) const DIGITS: usize = 16;
 /// Between the time of sending and the number of the message.
 pub(crate) const BETWEEN: &[u8] = br#"","n":""#;
 
-/// Makes publish frames of one topic and one payload size.
+/// Makes publish requests of one topic and one payload size.
 #[derive(Debug)]
 pub(crate) struct Template {
     text: Vec<u8>,
+    is_frame: bool,
     id_at: usize,
     sent_at: usize,
     number_at: usize,
 }
 
 impl Template {
-    /// `payload_bytes` is the size of the payload, which cannot be below some 60 bytes.
+    /// Frames for a WebSocket. `payload_bytes` is the size of the payload, which cannot be below some 60 bytes.
     pub(crate) fn new(topic: &str, payload_bytes: usize) -> Template {
+        let before = format!(r#"{{"type":"publish","topic":"{topic}","message":"#);
+        Template {
+            is_frame: true,
+            ..Template::between(&before, "}", payload_bytes)
+        }
+    }
+
+    /// The same messages as requests for REST.
+    pub(crate) fn rest(topic: &str, payload_bytes: usize) -> Template {
+        let body_bytes = Template::between("", "", payload_bytes).text.len();
+        let head = format!(
+            "POST /topics/{topic}/messages HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n\
+             Content-Length: {body_bytes}\r\n\r\n"
+        );
+        Template::between(&head, "", payload_bytes)
+    }
+
+    fn between(before: &str, after: &str, payload_bytes: usize) -> Template {
         let zeros = "0".repeat(DIGITS);
         let start = format!(r#"{{"t":"{zeros}","n":"{zeros}","pad":""#);
         let pad = "x".repeat(payload_bytes.saturating_sub(start.len() + 2));
-        let head = format!(
-            r#"{{"type":"publish","topic":"{topic}","message":{{"id":"00000000-0000-4000-8000-"#
-        );
+        let head = format!(r#"{before}{{"id":"00000000-0000-4000-8000-"#);
         let id_at = head.len();
         let before_payload = format!(r#"{head}000000000000","payload":"#);
         let sent_at = before_payload.len() + MARK.len();
         Template {
-            text: format!(r#"{before_payload}{start}{pad}"}}}}}}"#).into_bytes(),
+            text: format!(r#"{before_payload}{start}{pad}"}}}}{after}"#).into_bytes(),
+            is_frame: false,
             id_at,
             sent_at,
             number_at: sent_at + DIGITS + BETWEEN.len(),
         }
     }
 
-    /// Appends the frame of message `number`, sent at `sent_nanos`, to `out`.
+    /// Appends the request with message `number`, sent at `sent_nanos`, to `out`.
     pub(crate) fn append(&mut self, number: u64, sent_nanos: u64, out: &mut Vec<u8>) {
         write_hex(number, &mut self.text[self.id_at..][..12]);
         write_hex(sent_nanos, &mut self.text[self.sent_at..][..DIGITS]);
         write_hex(number, &mut self.text[self.number_at..][..DIGITS]);
-        append_frame(&self.text, out);
+        if self.is_frame {
+            append_frame(&self.text, out);
+        } else {
+            out.extend_from_slice(&self.text);
+        }
     }
 }
 
