@@ -29,11 +29,6 @@ impl Waiter {
 }
 
 impl Gate {
-    /// How many publishers have come to the gate so far.
-    pub(super) fn tickets(&self) -> u64 {
-        self.tickets.load(Ordering::SeqCst)
-    }
-
     /// Whether a publisher may append now, as far as the line is concerned: nobody waits, or it is first with this ticket.
     pub(super) fn lets_through(&self, ticket: Option<u64>) -> bool {
         if self.waiting.load(Ordering::SeqCst) == 0 {

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::gathering::{Progress, gather};
+use super::last_time::LastTime;
 use super::piece::{Batch, Piece};
 use super::topic::Topic;
 use crate::config::OverflowPolicy;
@@ -67,8 +68,8 @@ pub(crate) struct Subscription {
     token: AtomicBool,
     /// Its socket has refused something since it last had everything. Written under the lock of its connection's outbox.
     lags: AtomicBool,
-    /// How many publishers had come to the topic's gate when the cursor last moved. Only kept under the `block` policy.
-    moved_at: AtomicU64,
+    /// When the cursor last moved. Only kept under the `block` policy.
+    moved: LastTime,
     /// Events skipped for slowness, for observers.
     dropped: AtomicU64,
 }
@@ -104,7 +105,7 @@ impl Subscription {
                 live_from,
                 ended: false,
             }),
-            moved_at: AtomicU64::new(topic.gate.tickets()),
+            moved: LastTime::default(),
             topic,
             client_id,
             outlet,
@@ -186,13 +187,10 @@ impl Subscription {
         head.min(self.superseded_at.load(Ordering::Acquire))
     }
 
-    /// Whether anything of it was taken since this moment, at which a publisher came to the gate with this ticket.
-    pub(super) fn has_progressed(&self, ticket: u64, moment: Instant) -> bool {
-        self.moved_at.load(Ordering::SeqCst) >= ticket
-            || self
-                .outlet
-                .upgrade()
-                .is_some_and(|outlet| outlet.has_taken_since(moment))
+    /// Whether its socket has taken anything since this moment.
+    pub(super) fn has_progressed_since(&self, moment: Instant) -> bool {
+        let outlet = self.outlet.upgrade();
+        self.moved.is_after(moment) || outlet.is_some_and(|outlet| outlet.has_taken_since(moment))
     }
 
     /// Ends the subscription and says where; `None` if it had ended already. Nothing is gathered after.
@@ -334,8 +332,7 @@ impl Subscription {
         self.position
             .store(upto.max(cursor.live_from), Ordering::SeqCst);
         if self.topic.overflow() == OverflowPolicy::Block {
-            let tickets = self.topic.gate.tickets();
-            self.moved_at.store(tickets, Ordering::SeqCst);
+            self.moved.is_now();
         }
         self.topic.moved();
     }

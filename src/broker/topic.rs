@@ -131,6 +131,12 @@ impl Topic {
         self.settings.overflow
     }
 
+    /// How long a subscriber may take nothing while a publisher waits for it; `None` if none ever does.
+    pub(crate) fn block_timeout(&self) -> Option<Duration> {
+        let blocks = self.settings.overflow == OverflowPolicy::Block;
+        blocks.then_some(self.settings.block_timeout)
+    }
+
     pub(crate) fn max_queue_size(&self) -> usize {
         self.settings.bounds.max_queue_size
     }

@@ -52,7 +52,6 @@ pub(crate) enum WaitError {
 pub(crate) struct Place {
     topic: Arc<Topic>,
     waiter: Arc<Waiter>,
-    since: Instant,
     /// When a publish that began to wait with this place must come to an end; only under the `block` policy.
     deadline: Option<Instant>,
 }
@@ -101,13 +100,10 @@ impl Topic {
 
     /// Joins the line of those who wait for room. Called with nothing left to fan out.
     pub(crate) fn join_line(self: &Arc<Topic>) -> Place {
-        let blocks = self.settings.overflow == OverflowPolicy::Block;
-        let since = Instant::now();
         Place {
             topic: Arc::clone(self),
             waiter: self.gate.join(),
-            since,
-            deadline: blocks.then(|| since + self.settings.block_timeout),
+            deadline: self.block_timeout().map(|timeout| Instant::now() + timeout),
         }
     }
 
@@ -184,14 +180,16 @@ impl Topic {
             || self.has_room(&mut state, event_bytes)
     }
 
-    /// Ends the subscribers in the way of an event of this size that have taken nothing since this place was taken;
-    /// `false` if there are none.
-    fn end_those_without_progress(&self, event_bytes: usize, place: &Place) -> bool {
+    /// Ends the subscribers in the way of an event of this size that have taken nothing in the second half of the time
+    /// that a publish may wait, which is over; `false` if there are none. In the first half a socket may still take
+    /// something though its peer reads nothing any more: what the kernels had room for.
+    fn end_those_without_progress(&self, event_bytes: usize, deadline: Instant) -> bool {
+        let half = self.settings.block_timeout / 2;
+        let since = deadline.checked_sub(half).unwrap_or(deadline);
         let required = self.required_position(&self.state.read(), event_bytes);
         let subscribers = self.subscribers();
         let stalled = subscribers.iter().filter(|subscription| {
-            subscription.position() < required
-                && !subscription.has_progressed(place.ticket(), place.since)
+            subscription.position() < required && !subscription.has_progressed_since(since)
         });
         let ended = stalled.inspect(|subscription| subscription.too_slow());
         ended.count() > 0
@@ -242,7 +240,7 @@ impl Place {
             match topic.gate.wait(&self.waiter, until, has_room) {
                 Waited::HasRoom => return Ok(()),
                 Waited::TimedOut if Some(until) == self.deadline => {
-                    if !topic.end_those_without_progress(event_bytes, self) {
+                    if !topic.end_those_without_progress(event_bytes, until) {
                         return Err(WaitError::TimedOut);
                     }
                     return Ok(());

@@ -17,11 +17,11 @@ use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use super::unsent::Unsent;
-use crate::broker::{Batch, Meeting, Piece, SharedFrame, Subscription};
+use crate::broker::{Batch, LastTime, Meeting, Piece, SharedFrame, Subscription};
 use crate::metrics::SharedMetrics;
 use crate::sync::channel::{Receiver, Sender, TrySendError, bounded};
 use crate::sync::{Arc, Condvar, Mutation, Mutex, mutated};
-use pending::{LastWritten, PendingBytes};
+use pending::{MaxWait, PendingBytes};
 use sending::Sending;
 pub(super) use sending::{Offered, Phase};
 pub(crate) use socket::Socket;
@@ -60,7 +60,8 @@ pub(super) struct Outbox {
     /// For observers.
     pending: PendingBytes,
     /// When the writer last sent something.
-    last_written: LastWritten,
+    last_written: LastTime,
+    max_wait: MaxWait,
     /// Subscriptions whose token found the channel full.
     ready: Mutex<VecDeque<Arc<Subscription>>>,
 }
@@ -84,7 +85,8 @@ impl Outbox {
             changed: Condvar::new(),
             work,
             pending: PendingBytes::default(),
-            last_written: LastWritten::default(),
+            last_written: LastTime::default(),
+            max_wait: MaxWait::default(),
             ready: Mutex::default(),
         };
         (outbox, receiver)
@@ -261,6 +263,11 @@ impl Outbox {
         while sending.phase == Phase::Open && !subscription.has_ended() {
             self.changed.wait(&mut sending);
         }
+    }
+
+    /// A topic is subscribed to whose publishers wait this long, at most, for the peer to take something.
+    pub(super) fn may_hold_publishers(&self, block_timeout: Duration) {
+        self.max_wait.fit(block_timeout);
     }
 
     /// Whether the writer has sent anything since this moment.

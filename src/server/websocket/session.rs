@@ -293,7 +293,11 @@ impl Session {
         self.flush();
         let connection: Weak<Connection> = Arc::downgrade(&self.connection);
         let outlet: Weak<dyn Outlet> = connection;
-        let opened = self.connection.outbox.reply_with(|frames| {
+        let outbox = &self.connection.outbox;
+        if let Some(block_timeout) = topic.block_timeout() {
+            outbox.may_hold_publishers(block_timeout);
+        }
+        let opened = outbox.reply_with(|frames| {
             let opened = topic.subscribe(key.1.clone(), &start_at, Weak::clone(&outlet))?;
             let own_older = self
                 .connection

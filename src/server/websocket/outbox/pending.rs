@@ -1,9 +1,12 @@
 //! What observers see of an outbox without its lock.
 
 use std::sync::atomic::AtomicU64;
-use std::time::Instant;
+use std::time::Duration;
 
 use crate::sync::{AtomicUsize, Ordering};
+
+/// How often, within the time that a publisher waits, a blocked send is repeated.
+const SENDS_PER_TIMEOUT: u32 = 8;
 
 /// Bytes that wait for the kernel to take them, those in the writer's hands among them. Written by the one that sends,
 /// read by anyone at any time.
@@ -24,30 +27,24 @@ impl PendingBytes {
     }
 }
 
-/// When the writer last sent something. Read by publishers that wait for this connection.
-pub(super) struct LastWritten {
-    opened: Instant,
-    /// Microseconds from the opening to then, rounded up; 0 if never. No model checker looks at a clock.
-    micros: AtomicU64,
-}
+/// How long one blocked send of the writer may take: it is repeated so often that publishers that wait for this
+/// connection see that its peer takes something.
+pub(super) struct MaxWait(AtomicU64);
 
-impl Default for LastWritten {
-    fn default() -> LastWritten {
-        LastWritten {
-            opened: Instant::now(),
-            micros: AtomicU64::new(0),
-        }
+impl Default for MaxWait {
+    fn default() -> MaxWait {
+        MaxWait(AtomicU64::new(u64::MAX))
     }
 }
 
-impl LastWritten {
-    pub(super) fn is_now(&self) {
-        let micros = self.opened.elapsed().as_micros() as u64 + 1;
-        self.micros.store(micros, Ordering::Relaxed);
+impl MaxWait {
+    /// Publishers wait this long, at most.
+    pub(super) fn fit(&self, block_timeout: Duration) {
+        let slice = (block_timeout / SENDS_PER_TIMEOUT).as_micros() as u64;
+        self.0.fetch_min(slice.max(1), Ordering::Relaxed);
     }
 
-    pub(super) fn is_after(&self, moment: Instant) -> bool {
-        let moment = moment.saturating_duration_since(self.opened).as_micros() as u64;
-        self.micros.load(Ordering::Relaxed) > moment
+    pub(super) fn get(&self) -> Duration {
+        Duration::from_micros(self.0.load(Ordering::Relaxed))
     }
 }

@@ -127,6 +127,7 @@ impl Outbox {
         while !unsent.rest().is_empty() {
             tracing::trace!(bytes = unsent.len(), "writing");
             let wait = deadline.next_wait(Instant::now())?;
+            let wait = wait.min(self.max_wait.get());
             let sent = match self.socket.send_within(unsent.rest(), wait) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 sent => sent?,
