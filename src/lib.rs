@@ -1,27 +1,45 @@
 //! An in-memory Pub/Sub server on plain threads: WebSocket and REST on one port, no async runtime.
 //!
-//! [`Server`] is all it takes to embed one; [`Config`] holds every limit. [`client`] is how a Rust program talks to one. The wire protocol is described for client
-//! authors in `docs/protocol.md`.
+//! [`Server`] is all it takes to embed one; [`Config`] holds every limit. [`client`] is how a Rust program talks to one. The wire
+//! protocol is described for client authors in `docs/protocol.md`.
+//!
+//! **Features.** `server` and `client` are the two halves of this library; each can be had without the other. `cli` is the program
+//! `threadcast` and needs both. All are on by default.
 //!
 //! The modules, from the outside in: `server` owns sockets and threads; `broker` owns topics, their logs and their
 //! subscribers, and knows no socket; `access` knows keys and what each may do; `metrics` counts; `protocol` is what goes
 //! over the wire, as types. Imports run one way: server → broker, access → protocol; [`config`] is below the server and
-//! the broker. [`client`] imports `config` and `protocol` only.
+//! the broker. [`client`] imports `protocol` only.
 
+#[cfg(feature = "client")]
 pub mod client;
-pub mod config;
+#[cfg(any(feature = "client", feature = "server"))]
+mod protocol;
 
+#[cfg(feature = "server")]
 mod access;
+#[cfg(feature = "server")]
 mod broker;
-#[cfg(fuzzing)]
+#[cfg(feature = "server")]
+pub mod config;
+#[cfg(all(fuzzing, feature = "server"))]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(feature = "server")]
 mod limited_log;
+#[cfg(feature = "server")]
 mod metrics;
-mod protocol;
+#[cfg(feature = "server")]
 mod server;
+#[cfg(feature = "server")]
 mod sync;
 
-pub use access::{ApiKey, InvalidApiKey, InvalidKeysFile, NewKey, NewKeyError};
-pub use config::{Config, OverflowPolicy};
-pub use server::{ConnectionCap, Server, ShutdownReport, StartError};
+#[cfg(any(feature = "client", feature = "server"))]
+pub use protocol::{OverflowPolicy, UnknownOverflowPolicy};
+
+#[cfg(feature = "server")]
+pub use self::{
+    access::{ApiKey, InvalidApiKey, InvalidKeysFile, NewKey, NewKeyError},
+    config::Config,
+    server::{ConnectionCap, Server, ShutdownReport, StartError},
+};

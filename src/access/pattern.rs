@@ -1,6 +1,6 @@
 //! Which topics a right is for: a topic's name, or the beginning of names.
 
-use crate::protocol::TopicName;
+use crate::protocol::check_topic_name;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Pattern {
@@ -12,7 +12,7 @@ pub(super) enum Pattern {
 impl Pattern {
     /// A topic's name, or the beginning of one and a `*`; `None` for anything else.
     pub(super) fn parse(text: &str) -> Option<Pattern> {
-        let is_name = |text: &str| TopicName::check(text).is_ok();
+        let is_name = |text: &str| check_topic_name(text).is_ok();
         match text.strip_suffix('*') {
             Some(prefix) if prefix.is_empty() || is_name(prefix) => {
                 Some(Pattern::Prefix(prefix.to_owned()))

@@ -225,12 +225,16 @@ impl Log {
         let seq = self.first_seq;
         let small = self.segments.front()?.bytes_of(seq);
         self.bytes -= small;
-        if let Some(large) = self.large.pop_front_if(|large| large.seq == seq) {
+        let is_large = self.large.front().is_some_and(|large| large.seq == seq);
+        if is_large && let Some(large) = self.large.pop_front() {
             self.bytes -= large.frame.len();
             self.held_bytes -= large.held_bytes();
         }
         self.first_seq += 1;
-        let segment = self.segments.pop_front_if(|s| s.end_seq() == seq + 1)?;
+        if self.segments.front()?.end_seq() != seq + 1 {
+            return None;
+        }
+        let segment = self.segments.pop_front()?;
         self.held_bytes -= segment.held_bytes();
         Some(segment)
     }

@@ -84,7 +84,7 @@ pub use rest::{
 pub use subscriber::Subscriber;
 pub use subscription::Subscription;
 
-use crate::protocol::TopicName;
+use crate::protocol::check_topic_name;
 use publisher::Publisher;
 use rest::Rest;
 use settings::Settings;
@@ -284,7 +284,7 @@ impl Client {
 }
 
 fn checked(topic: &str) -> Result<&str, Error> {
-    TopicName::check(topic).map_err(|invalid| Error::invalid(invalid.to_string()))?;
+    check_topic_name(topic).map_err(|invalid| Error::invalid(invalid.to_string()))?;
     Ok(topic)
 }
 

@@ -17,7 +17,7 @@ use super::link::{Answer, Link, NotSent, Ticket};
 use super::reconnect::Recovery;
 use super::settings::Settings;
 use super::wire::{Message, Publish};
-use crate::protocol::TopicName;
+use crate::protocol::check_topic_name;
 
 /// The receipt for a message: it is in the topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +84,7 @@ impl Publisher {
         id: Option<&str>,
         payload: &T,
     ) -> Result<Outgoing, Error> {
-        TopicName::check(topic).map_err(|invalid| Error::invalid(invalid.to_string()))?;
+        check_topic_name(topic).map_err(|invalid| Error::invalid(invalid.to_string()))?;
         let id = match id {
             Some(id) if Uuid::try_parse(id).is_err() => {
                 return Err(Error::invalid("id: must be a UUID"));

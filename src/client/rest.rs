@@ -13,7 +13,7 @@ use ureq::http::{Method, Request, header};
 use super::settings::Settings;
 use super::wire::{self, Frame, GapFields};
 use super::{Connections, Error, Event, Gap, Start};
-use crate::config::OverflowPolicy;
+use crate::protocol::OverflowPolicy;
 
 /// The largest answer that is read.
 const ANSWER_BYTES: u64 = 256 << 20;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::followed::Followed;
 use super::settings::Settings;
 use super::{Error, Start, Subscription};
-use crate::protocol::{ClientId, TopicName};
+use crate::protocol::{check_client_id, check_topic_name};
 
 /// A subscription to be; made by [`Client::subscriber`](super::Client::subscriber).
 #[derive(Debug, Clone)]
@@ -50,14 +50,14 @@ impl Subscriber {
         }
         let mut topics: Vec<Followed> = Vec::new();
         for (name, start) in self.topics {
-            TopicName::check(&name).map_err(|invalid| Error::invalid(invalid.to_string()))?;
+            check_topic_name(&name).map_err(|invalid| Error::invalid(invalid.to_string()))?;
             if topics.iter().any(|topic| *topic.name == *name) {
                 return Err(Error::invalid(format!("topic: '{name}' stands twice")));
             }
             topics.push(Followed::new(&name, start));
         }
         if let Some(id) = &self.client_id {
-            ClientId::new(id).map_err(|invalid| Error::invalid(invalid.to_string()))?;
+            check_client_id(id).map_err(|invalid| Error::invalid(invalid.to_string()))?;
         }
         Subscription::open(self.settings, self.client_id, topics)
     }

@@ -124,31 +124,6 @@ impl Fault {
     }
 }
 
-/// A name that breaks its rule; the text says the rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum InvalidName {
-    /// Not a [`TopicName`](super::TopicName).
-    Topic,
-    /// Not a [`ClientId`](super::ClientId).
-    Client,
-    /// Not a request id.
-    Request,
-}
-
-impl fmt::Display for InvalidName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            InvalidName::Topic => {
-                "topic must be 1 to 128 characters out of A-Z a-z 0-9 . _ : - and begin with a letter, a digit or _"
-            }
-            InvalidName::Client => "client_id must be a string of 1 to 128 characters",
-            InvalidName::Request => "request_id must be a string of at most 128 characters",
-        })
-    }
-}
-
-impl std::error::Error for InvalidName {}
-
 /// A message that cannot be published; the text says why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum InvalidMessage {

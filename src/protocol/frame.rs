@@ -90,7 +90,10 @@ fn control_frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
 /// A close frame; a reason that would not fit is cut at a character.
 pub(crate) fn close_frame(code: CloseCode, reason: &str) -> Vec<u8> {
     let mut payload = code.0.to_be_bytes().to_vec();
-    let end = reason.floor_char_boundary(MAX_CONTROL_BYTES - 2);
+    let mut end = reason.len().min(MAX_CONTROL_BYTES - 2);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
     payload.extend_from_slice(&reason.as_bytes()[..end]);
     control_frame(0x8, &payload)
 }

@@ -3,27 +3,7 @@
 use serde::Serialize;
 use serde::ser::{SerializeStruct, Serializer};
 
-/// Why events are missing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum GapReason {
-    /// The subscriber read too slowly.
-    SlowConsumer,
-    /// The events have left the history.
-    HistoryEvicted,
-    /// The topic is another incarnation than the one the position was taken in.
-    EpochChanged,
-}
-
-impl GapReason {
-    /// The reason as it stands on the wire.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            GapReason::SlowConsumer => "slow_consumer",
-            GapReason::HistoryEvicted => "history_evicted",
-            GapReason::EpochChanged => "epoch_changed",
-        }
-    }
-}
+use super::GapReason;
 
 /// A range of events that will not come, or (after a change of epoch) an unknown one.
 ///

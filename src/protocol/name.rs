@@ -4,10 +4,7 @@ use std::borrow::{Borrow, Cow};
 use std::fmt;
 use std::sync::Arc;
 
-use super::InvalidName;
-
-/// Longest name of any kind, in characters.
-const MAX_NAME_CHARS: usize = 128;
+use super::name_rule::{InvalidName, check_client_id, check_topic_name, fits};
 
 /// The name of a topic: 1–128 characters out of `A–Z a–z 0–9 . _ : -`, beginning with a letter, a digit or `_`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,19 +16,7 @@ impl TopicName {
     /// # Errors
     /// [`InvalidName`], whose text tells the rule.
     pub(crate) fn new(name: &str) -> Result<TopicName, InvalidName> {
-        TopicName::check(name).map(|()| TopicName(name.into()))
-    }
-
-    /// The rule alone, for a name that is only looked up.
-    pub(crate) fn check(name: &str) -> Result<(), InvalidName> {
-        let begins = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-        let goes_on = |b: u8| begins(b) || matches!(b, b'.' | b':' | b'-');
-        let fits = name.len() <= MAX_NAME_CHARS && name.bytes().next().is_some_and(begins);
-        if fits && name.bytes().all(goes_on) {
-            Ok(())
-        } else {
-            Err(InvalidName::Topic)
-        }
+        check_topic_name(name).map(|()| TopicName(name.into()))
     }
 
     /// The name as text.
@@ -68,11 +53,7 @@ impl ClientId {
     /// # Errors
     /// [`InvalidName`], whose text tells the rule.
     pub(crate) fn new(id: &str) -> Result<ClientId, InvalidName> {
-        if !id.is_empty() && fits(id) {
-            Ok(ClientId(id.into()))
-        } else {
-            Err(InvalidName::Client)
-        }
+        check_client_id(id).map(|()| ClientId(id.into()))
     }
 
     /// The id as text.
@@ -92,11 +73,15 @@ impl fmt::Display for ClientId {
 pub(crate) struct RequestId<'a>(Cow<'a, str>);
 
 impl<'a> RequestId<'a> {
-    pub(crate) fn new(id: Cow<'a, str>) -> Result<RequestId<'a>, InvalidName> {
+    /// Takes an id of at most 128 characters.
+    ///
+    /// # Errors
+    /// [`InvalidRequestId`], whose text tells the rule.
+    pub(crate) fn new(id: Cow<'a, str>) -> Result<RequestId<'a>, InvalidRequestId> {
         if fits(&id) {
             Ok(RequestId(id))
         } else {
-            Err(InvalidName::Request)
+            Err(InvalidRequestId)
         }
     }
 
@@ -105,9 +90,17 @@ impl<'a> RequestId<'a> {
     }
 }
 
-fn fits(name: &str) -> bool {
-    name.len() <= MAX_NAME_CHARS || name.chars().nth(MAX_NAME_CHARS).is_none()
+/// A request id that breaks its rule; the text says the rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct InvalidRequestId;
+
+impl fmt::Display for InvalidRequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("request_id must be a string of at most 128 characters")
+    }
 }
+
+impl std::error::Error for InvalidRequestId {}
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use super::json::{self, StrictObject};
-use super::{ClientId, Fault, InvalidName, Message, RequestId, TopicName};
+use super::{
+    ClientId, Fault, InvalidName, InvalidRequestId, Message, RequestId, TopicName, check_topic_name,
+};
 
 mod plain;
 
@@ -78,7 +80,7 @@ pub(crate) fn read_any(text: &str) -> (Option<RequestId<'_>>, Result<Request<'_>
         request_id,
     ] = fields.map(present);
     let request_id = request_id.map(|raw| {
-        let id = json::as_string(raw).ok_or(InvalidName::Request)?;
+        let id = json::as_string(raw).ok_or(InvalidRequestId)?;
         RequestId::new(id)
     });
     let (request_id, bad_request_id) = match request_id {
@@ -119,7 +121,7 @@ struct Envelope<'a> {
     last_n: Option<&'a RawValue>,
     after_seq: Option<&'a RawValue>,
     epoch: Option<&'a RawValue>,
-    bad_request_id: Option<InvalidName>,
+    bad_request_id: Option<InvalidRequestId>,
 }
 
 impl<'a> Envelope<'a> {
@@ -155,7 +157,7 @@ impl<'a> Envelope<'a> {
         let topic = required(filled(self.topic), "topic is required")?;
         let message = required(self.message, "message is required")?;
         let topic = topic_text(topic)?;
-        TopicName::check(&topic).map_err(invalid)?;
+        check_topic_name(&topic).map_err(invalid)?;
         let message = read_message(message)?;
         self.checked(Request::Publish { topic, message })
     }
@@ -200,8 +202,9 @@ impl<'a> Envelope<'a> {
 
     /// The request, unless its id was wrong: that comes last in the order of checks.
     fn checked(self, request: Request<'a>) -> Result<Request<'a>, Fault> {
-        self.bad_request_id
-            .map_or(Ok(request), |error| Err(invalid(error)))
+        self.bad_request_id.map_or(Ok(request), |error| {
+            Err(Fault::bad_request(error.to_string()))
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 
 use super::Request;
-use crate::protocol::{Message, Named, RequestId, TopicName};
+use crate::protocol::{Message, Named, RequestId, check_topic_name};
 
 /// A publish as nearly every client writes it: every field once, no escapes, nothing unknown. Whatever does not fit is
 /// read by [`read_any`](super::read_any), which knows what is wrong; so this must accept nothing that `read_any` would not.
@@ -35,7 +35,7 @@ pub(crate) fn read_publish(text: &str) -> Option<(Option<RequestId<'_>>, Request
     } = serde_json::from_str::<Named<PlainPublish<'_>>>(text)
         .ok()?
         .0;
-    if kind != "publish" || TopicName::check(topic).is_err() {
+    if kind != "publish" || check_topic_name(topic).is_err() {
         return None;
     }
     let message = Message::new(message.0.id, message.0.payload).ok()?;
