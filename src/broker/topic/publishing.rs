@@ -212,7 +212,12 @@ impl Place {
     /// Whether the place may be kept for further messages. Where a slow subscriber makes publishers wait, each message
     /// waits its turn.
     pub(crate) fn is_for_many(&self) -> bool {
-        self.deadline.is_none()
+        !self.waits_for_subscribers()
+    }
+
+    /// Whether this may be a wait for a slow subscriber, and not only for a fan-out, which waits for no peer.
+    pub(crate) fn waits_for_subscribers(&self) -> bool {
+        self.deadline.is_some()
     }
 
     /// Waits until this publisher is the first in the line and there is room for an event of this size, or nothing to
