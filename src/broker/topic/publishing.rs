@@ -263,9 +263,17 @@ impl Place {
     /// Makes a round if that is what the first in the line waits for and nobody else is at it.
     fn fans_out(&self, event_bytes: usize, batch: &mut Batch) -> bool {
         let topic = &self.topic;
-        topic.gate.is_first(self.ticket())
-            && topic.is_window_full(&topic.state.read(), event_bytes)
-            && topic.attempt_round(batch) != Round::Busy
+        if !topic.gate.is_first(self.ticket())
+            || !topic.is_window_full(&topic.state.read(), event_bytes)
+        {
+            return false;
+        }
+        let round = topic.attempt_round(batch);
+        if round == (Round::Made { more: true }) {
+            // Somebody else has left it to this round, and it may have come too late for it.
+            topic.fan_out(batch);
+        }
+        round != Round::Busy
     }
 }
 
