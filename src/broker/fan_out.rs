@@ -31,7 +31,7 @@ pub(super) struct FanOut {
     offered: AtomicU64,
     /// The bytes of all events up to there.
     offered_bytes: AtomicU64,
-    /// Everything up to here is counted as published. Written by the one that makes a round.
+    /// Everything up to here is counted as published.
     counted: AtomicU64,
     /// When the oldest event was published that no round has begun with, in microseconds since 1970; 0 when none.
     /// For the metrics alone, so no model checker looks at it.
@@ -122,9 +122,18 @@ impl Topic {
 
     /// Ends a fan-out: whatever is not offered is left to the writers.
     pub(crate) fn leave_to_writers(&self) {
+        // There may be no further round for long.
+        self.fan_out.unoffered_since.store(0, Ordering::Relaxed);
+        self.count_published(self.head());
         for subscription in self.subscribers().iter() {
             subscription.leave_to_writer();
         }
+    }
+
+    /// Counts what was published up to here and is not counted yet.
+    pub(super) fn count_published(&self, head: u64) {
+        let counted = self.fan_out.counted.fetch_max(head, Ordering::Relaxed);
+        self.metrics().published(head.saturating_sub(counted));
     }
 
     /// A round over everything published so far.
@@ -167,8 +176,7 @@ impl Topic {
             behind.retain(|subscription| subscription.offer_waiting(batch) != Offer::Done);
         }
         let reached = self.leave_behind(&behind).min(head);
-        let metrics = self.metrics();
-        metrics.published(head - self.fan_out.counted.swap(head, Ordering::Relaxed));
+        self.count_published(head);
         if reached > self.fan_out.offered() {
             let bytes = bytes - self.bytes_between(reached, head);
             self.fan_out.reached(reached, bytes);
@@ -179,7 +187,7 @@ impl Topic {
             }
         }
         if since > 0 && !subscribers.is_empty() {
-            metrics.fan_out_latency.observe_since(since);
+            self.metrics().fan_out_latency.observe_since(since);
         }
     }
 
@@ -209,6 +217,7 @@ mod tests {
     use super::*;
     use crate::broker::{Broker, Meeting, Outlet, TopicOptions};
     use crate::config::Config;
+    use crate::metrics::{Families, Format};
     use crate::protocol::{ClientId, Message, StartAt, Timestamp, TopicName};
 
     use crate::sync::Weak;
@@ -258,5 +267,37 @@ mod tests {
             assert!(catch_unwind(AssertUnwindSafe(fan_out)).is_err());
             assert_eq!(outlet.left_to_writer.load(Ordering::Relaxed), 3 * round);
         }
+    }
+
+    fn published(broker: &Broker) -> u64 {
+        let mut page = Families::default();
+        broker.metrics().push(&mut page);
+        let text = Format::OpenMetrics.write(page).unwrap();
+        let name = "pubsub_messages_published_total ";
+        let total = text.lines().find_map(|line| line.strip_prefix(name));
+        total.unwrap().parse().unwrap()
+    }
+
+    #[test]
+    fn what_is_left_to_the_writers_or_goes_with_its_topic_counts_as_published() {
+        let broker = Broker::new(&Config::default());
+        let name = TopicName::new("t").unwrap();
+        let options = TopicOptions::default();
+        let topic = broker.create_topic(name.clone(), &options).unwrap();
+        let payload: Box<RawValue> = serde_json::from_str("1").unwrap();
+        let message = Message::new("550e8400-e29b-41d4-a716-446655440000", &payload).unwrap();
+        let publish = || topic.try_publish(&message, Timestamp::now(), None).unwrap();
+        for _ in 0..3 {
+            publish();
+        }
+        topic.leave_to_writers();
+        assert_eq!(published(&broker), 3);
+        let since = &topic.fan_out.unoffered_since;
+        assert_eq!(since.load(Ordering::Relaxed), 0, "the next round is late");
+        publish();
+        broker.delete_topic(&name);
+        assert_eq!(published(&broker), 4);
+        topic.fan_out(&mut Batch::default());
+        assert_eq!(published(&broker), 4);
     }
 }

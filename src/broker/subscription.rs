@@ -66,7 +66,8 @@ pub(crate) struct Subscription {
     superseded_at: AtomicU64,
     /// Whether the writer thread has been told of this subscription and has not yet looked.
     token: AtomicBool,
-    /// Its socket has refused something since it last had everything. Written under the lock of its connection's outbox.
+    /// Its writer has to catch up: events are left that the socket had no room for. Written under the lock of its
+    /// connection's outbox.
     lags: AtomicBool,
     /// When the cursor last moved. Only kept under the `block` policy.
     moved: LastTime,
@@ -261,7 +262,7 @@ impl Subscription {
         }
     }
 
-    /// Whether its socket has refused something since it last had everything: nobody need hurry to offer it more.
+    /// Whether its writer catches up with events that the socket had no room for: nobody need hurry to offer it more.
     pub(crate) fn lags(&self) -> bool {
         self.lags.load(Ordering::Acquire)
     }

@@ -277,6 +277,7 @@ impl Topic {
         };
         self.ledger.unsubscribed(roster.len());
         self.gate.notify();
+        self.count_published(self.head());
         let mut batch = Batch::default();
         for subscription in roster.iter() {
             subscription.offer_one(&mut batch);

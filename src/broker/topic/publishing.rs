@@ -15,7 +15,7 @@ use crate::sync::{Arc, Mutation, Ordering, mutated};
 const MAX_UNOFFERED_BYTES: u64 = 128 << 10;
 const MAX_UNOFFERED_EVENTS: u64 = if cfg!(shuttle) { 4 } else { 1024 };
 /// Under the `block` policy a subscriber may hold what is in flight beyond its queue, so that is kept smaller.
-const MIN_UNOFFERED_BLOCK_EVENTS: u64 = if cfg!(shuttle) { 1 } else { 64 };
+const MIN_UNOFFERED_BLOCK_EVENTS: u64 = if cfg!(shuttle) { 2 } else { 64 };
 
 /// How often a publisher that waits looks whether its connection is still there.
 const LOOK_INTERVAL: Duration = Duration::from_millis(if cfg!(shuttle) { 3_600_000 } else { 50 });
@@ -79,10 +79,12 @@ impl Topic {
         let ts = arrived.max(state.newest);
         let event = NewEvent::new(&self.name, message, seq, ts);
         let event_bytes = event.frame_len();
-        if !is_let_through || !self.has_room(&mut state, event_bytes) {
+        // Read once: a round that ends just now must not let the append evict what the look for room did not ask for.
+        let offered = self.fan_out.offered();
+        if !is_let_through || !self.has_room(&mut state, event_bytes, offered) {
             return Err(PublishError::Full { event_bytes });
         }
-        state.log.append(&event, self.fan_out.offered());
+        state.log.append(&event, offered);
         state.newest = ts;
         self.fan_out.published_at(ts.micros());
         self.head.store(seq, Ordering::Release);
@@ -130,10 +132,10 @@ impl Topic {
 
     /// Whether an event of this size may be appended: the fan-out keeps up, and under the `block` policy no event that a
     /// subscriber has still to get would be pushed out.
-    fn has_room(&self, state: &mut State, event_bytes: usize) -> bool {
+    fn has_room(&self, state: &mut State, event_bytes: usize, offered: u64) -> bool {
         !self.is_window_full(state, event_bytes)
             && (self.settings.overflow != OverflowPolicy::Block
-                || self.subscribers_leave_room(state, event_bytes))
+                || self.subscribers_leave_room(state, event_bytes, offered))
     }
 
     /// Whether too much is published that was not offered yet.
@@ -152,8 +154,8 @@ impl Topic {
         }
     }
 
-    fn subscribers_leave_room(&self, state: &mut State, event_bytes: usize) -> bool {
-        let required = self.required_position(state, event_bytes);
+    fn subscribers_leave_room(&self, state: &mut State, event_bytes: usize, offered: u64) -> bool {
+        let required = self.required_position(state, event_bytes, offered);
         if state.slowest < required {
             let head = state.log.head();
             let positions = state.roster.iter().map(|s| s.position());
@@ -164,12 +166,12 @@ impl Topic {
 
     /// The position every subscriber must have reached before an event of this size may be appended, under the `block`
     /// policy. What was not offered yet is in nobody's queue.
-    fn required_position(&self, state: &State, event_bytes: usize) -> u64 {
+    fn required_position(&self, state: &State, event_bytes: usize, offered: u64) -> u64 {
         let queue = self.max_queue_size() as u64;
         (state.log.head() + 1)
             .saturating_sub(queue)
             .max(state.log.eviction_horizon(event_bytes))
-            .min(self.fan_out.offered())
+            .min(offered)
     }
 
     /// Whether a publisher has nothing to wait for: there is room, or there never will be.
@@ -177,7 +179,7 @@ impl Topic {
         let mut state = self.state.write();
         self.draining.load(Ordering::SeqCst)
             || state.deleted
-            || self.has_room(&mut state, event_bytes)
+            || self.has_room(&mut state, event_bytes, self.fan_out.offered())
     }
 
     /// Ends the subscribers in the way of an event of this size that have taken nothing in the second half of the time
@@ -186,7 +188,8 @@ impl Topic {
     fn end_those_without_progress(&self, event_bytes: usize, deadline: Instant) -> bool {
         let half = self.settings.block_timeout / 2;
         let since = deadline.checked_sub(half).unwrap_or(deadline);
-        let required = self.required_position(&self.state.read(), event_bytes);
+        let offered = self.fan_out.offered();
+        let required = self.required_position(&self.state.read(), event_bytes, offered);
         let subscribers = self.subscribers();
         let stalled = subscribers.iter().filter(|subscription| {
             subscription.position() < required && !subscription.has_progressed_since(since)
@@ -210,7 +213,12 @@ impl Place {
     /// Whether the place may be kept for further messages. Where a slow subscriber makes publishers wait, each message
     /// waits its turn.
     pub(crate) fn is_for_many(&self) -> bool {
-        self.deadline.is_none()
+        !self.waits_for_subscribers()
+    }
+
+    /// Whether this may be a wait for a slow subscriber, and not only for a fan-out, which waits for no peer.
+    pub(crate) fn waits_for_subscribers(&self) -> bool {
+        self.deadline.is_some()
     }
 
     /// Waits until this publisher is the first in the line and there is room for an event of this size, or nothing to
@@ -253,9 +261,17 @@ impl Place {
     /// Makes a round if that is what the first in the line waits for and nobody else is at it.
     fn fans_out(&self, event_bytes: usize, batch: &mut Batch) -> bool {
         let topic = &self.topic;
-        topic.gate.is_first(self.ticket())
-            && topic.is_window_full(&topic.state.read(), event_bytes)
-            && topic.attempt_round(batch) != Round::Busy
+        if !topic.gate.is_first(self.ticket())
+            || !topic.is_window_full(&topic.state.read(), event_bytes)
+        {
+            return false;
+        }
+        let round = topic.attempt_round(batch);
+        if round == (Round::Made { more: true }) {
+            // Somebody else has left it to this round, and it may have come too late for it.
+            topic.fan_out(batch);
+        }
+        round != Round::Busy
     }
 }
 

@@ -214,9 +214,13 @@ impl Connection<'_> {
             let Some(event_bytes) = answer.take_header(WAIT_HEADER) else {
                 return answer;
             };
-            let waited = publish.wait(&self.edge.broker, &mut request, &event_bytes, || {
-                self.has_left() || self.refuse_further().is_some()
-            });
+            let waited = publish.wait(
+                &self.edge.broker,
+                &mut request,
+                &event_bytes,
+                || self.has_left(),
+                || self.refuse_further().is_some(),
+            );
             match (waited, self.refuse_further()) {
                 (_, Some(problem)) => return Answer::from(&problem),
                 (Ok(()), None) => {}

@@ -16,13 +16,15 @@ pub(crate) struct PublishWait {
 }
 
 impl PublishWait {
-    /// Waits until asking the request again makes sense, and puts the ticket into it.
+    /// Waits until asking the request again makes sense, and puts the ticket into it. A client that leaves calls off only
+    /// the wait for a slow subscriber: one that closes its side behind the request may still read the answer.
     pub(crate) fn wait(
         &mut self,
         broker: &Broker,
         request: &mut Request,
         event_bytes: &str,
-        is_cancelled: impl Fn() -> bool,
+        has_left: impl Fn() -> bool,
+        is_refused: impl Fn() -> bool,
     ) -> Result<(), WaitError> {
         // One that is gone meanwhile is not found when the request is asked again.
         let topic = published_topic(&request.method, &request.path);
@@ -34,6 +36,8 @@ impl PublishWait {
         let place = self
             .place
             .insert(place.unwrap_or_else(|| topic.join_line()));
+        let may_take_long = place.waits_for_subscribers();
+        let is_cancelled = || is_refused() || (may_take_long && has_left());
         place.wait(event_bytes, &mut self.batch, is_cancelled)?;
         request.headers.retain(|(name, _)| name != PLACE_HEADER);
         let ticket = place.ticket().to_string();

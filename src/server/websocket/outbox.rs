@@ -149,7 +149,7 @@ impl Outbox {
         self.send_now(&mut sending, bytes, large.as_ref(), progress.events);
         let is_refused = !sending.is_idle();
         if is_refused || !progress.more {
-            subscription.set_lags(is_refused);
+            subscription.set_lags(is_refused && progress.more);
         }
         drop(sending);
         if progress.ended {

@@ -240,7 +240,9 @@ impl Session {
                 topic.join_line()
             }
         };
-        let is_deserted = || !self.connection.is_open() || is_leaving();
+        // What others publish is offered in a moment: one that leaves is not kept by that, and has asked before it left.
+        let may_take_long = place.waits_for_subscribers();
+        let is_deserted = || !self.connection.is_open() || (may_take_long && is_leaving());
         let waited = place.wait(event_bytes, &mut self.batch, is_deserted);
         // Room may have come since it last looked whether the connection is still there.
         let waited = waited.and_then(|()| match self.connection.is_open() {

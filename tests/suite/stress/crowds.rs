@@ -5,7 +5,9 @@ use std::thread;
 
 use serde_json::json;
 
-use crate::harness::{Account, Config, OverflowPolicy, TestServer, WsClient};
+use crate::harness::{
+    Account, Config, Frame, Incoming, OverflowPolicy, TestServer, WsClient, uuid_of,
+};
 
 const PUBLISHERS: u64 = 120;
 const REST_PUBLISHERS: u64 = 8;
@@ -112,6 +114,46 @@ fn a_reader_with_other_things_to_hear_misses_nothing_with_a_queue_of_one() {
         }
         for account in accounts {
             assert_eq!(account.told, 0, "{account:?}");
+        }
+    });
+}
+
+/// The end of the requests is in sight while they wait for the fan-out; that is a moment, and each of them is done.
+#[test]
+fn a_crowd_that_says_goodbye_behind_its_messages_has_all_of_them_published() {
+    let server = TestServer::with(|_| {});
+    server.create_topic("room");
+    let each = 400;
+    let mut readers: Vec<WsClient> = (0..4).map(|_| server.ws()).collect();
+    for (at, reader) in readers.iter_mut().enumerate() {
+        reader.subscribe("room", &format!("reader{at}"));
+    }
+    let moment = Barrier::new(PUBLISHERS as usize);
+    let total = PUBLISHERS * each;
+    thread::scope(|scope| {
+        for reader in &mut readers {
+            scope.spawn(move || Account::starting_after("room", 0).read_until(reader, total));
+        }
+        for _ in 0..PUBLISHERS {
+            scope.spawn(|| {
+                let mut client = server.ws();
+                let message = json!({"id": uuid_of(1), "payload": 1});
+                let text = json!({"type": "publish", "topic": "room", "message": message});
+                moment.wait();
+                client.send_texts(&vec![text.to_string(); each as usize]);
+                client.send_frame(&Frame::close(1000));
+                let mut acked = 0;
+                loop {
+                    match client.receive("acks, and a close frame") {
+                        Incoming::Text(text) => {
+                            assert!(text.contains(r#""type":"ack""#), "{text}");
+                            acked += 1;
+                        }
+                        Incoming::Close(_) => break assert_eq!(acked, each),
+                        _ => {}
+                    }
+                }
+            });
         }
     });
 }

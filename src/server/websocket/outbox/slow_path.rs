@@ -34,13 +34,15 @@ impl Outbox {
             return Offered::default();
         }
         let (piece, progress) = subscription.gather(PIECE_BYTES);
-        if subscription.lags() {
+        let lagged = subscription.lags();
+        if lagged {
             let before = sending.unsent.len();
             sending.unsent.append_piece(piece, progress.events);
             self.pending.add(sending.unsent.len() - before);
         } else {
             // Without waiting, at first: a socket counts as full only when it has refused something.
-            self.try_piece(&mut sending, subscription, &piece, progress.events);
+            self.try_piece(&mut sending, &piece, progress.events);
+            subscription.set_lags(progress.more && !sending.is_idle());
         }
         drop(sending);
         if progress.ended {
@@ -50,23 +52,21 @@ impl Outbox {
             // Behind the others that wait.
             self.call_writer(subscription);
         }
-        if self.write_unsent() && progress.oldest_micros > 0 {
+        let is_written = self.write_unsent();
+        if is_written && lagged && !progress.more {
+            let _sending = self.sending.lock();
+            subscription.set_lags(false);
+        }
+        if is_written && progress.oldest_micros > 0 {
             let latency = &self.metrics.writer_latency;
             latency.observe_since(progress.oldest_micros);
         }
         progress.into()
     }
 
-    fn try_piece(
-        &self,
-        sending: &mut Sending,
-        subscription: &Subscription,
-        piece: &Piece,
-        events: u64,
-    ) {
+    fn try_piece(&self, sending: &mut Sending, piece: &Piece, events: u64) {
         let Piece { bytes, large } = piece;
         let sent = self.try_send(sending, bytes, large.as_ref(), events);
-        subscription.set_lags(!sending.is_idle());
         if sent.bytes > 0 {
             self.metrics.written(sent.bytes);
             self.metrics.delivered(sent.events);
