@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Publishes to a topic and prints the sequence number of each message the server took.
 //!
 //! ```text

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Subscribes to a topic: every event on standard output, one JSON text per line, as it comes;
 //! every gap and notice on standard error. Comes back by itself when the connection is lost.
 //!

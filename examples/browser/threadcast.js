@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 // A client of threadcast for browsers, and for node from 22 on: subscribing with resume, publishing with ack.
 // An ES module without dependencies: copy it next to your page.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
 """A client of threadcast on asyncio: subscribing with resume, publishing with ack.
 
 To use it, copy this file next to your program. Needs Python 3.11 or newer and the package websockets, 14.2 or newer.
