@@ -139,10 +139,10 @@ mod tests {
 
     #[test]
     fn what_the_machine_carries_is_never_exceeded() {
-        assert_eq!(
-            admit(Some(1_000_000_000)).connections,
-            admit(None).connections
-        );
+        // What is used changes from moment to moment, so two of them cannot be compared.
+        let cap = admit(Some(usize::MAX));
+        assert_ne!(cap.bound_by, "configured");
+        assert!(cap.connections <= 1_000_000, "{cap:?}");
     }
 
     proptest! {
