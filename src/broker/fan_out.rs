@@ -219,7 +219,6 @@ mod tests {
     use crate::config::Config;
     use crate::metrics::{Families, Format};
     use crate::protocol::{ClientId, Message, StartAt, Timestamp, TopicName};
-
     use crate::sync::Weak;
     use serde_json::value::RawValue;
     use std::time::Instant;

@@ -4,7 +4,7 @@
 //! out, says so (`writing`), and writes them with the lock free. So a frame is never split by another, and nobody ever
 //! waits for a lock while the peer is slow.
 //!
-//! Lock order: sending → subscription cursor → topic. `ready` is taken alone.
+//! Lock order: sending → list of subscriptions; sending → subscription cursor → gate → topic. `ready` is taken alone.
 
 mod pending;
 mod sending;
@@ -190,10 +190,7 @@ impl Outbox {
 
     /// Waits until the peer has read enough to be sent replies again, or never will.
     pub(super) fn wait_until_read(&self) {
-        let mut sending = self.sending.lock();
-        while sending.holds_too_much() {
-            self.changed.wait(&mut sending);
-        }
+        self.reply_with(|_| ());
     }
 
     /// Puts the notice that `write` appends behind what is unsent. Never waits; `write` may take a cursor's lock.
@@ -276,6 +273,9 @@ impl Outbox {
     }
 
     fn append(&self, sending: &mut Sending, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
         if sending.is_idle() {
             self.send_now(sending, bytes, None, 0);
         } else if sending.phase == Phase::Open || mutated(Mutation::SendBehindClose) {
