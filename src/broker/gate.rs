@@ -3,16 +3,22 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use crate::sync::{Arc, AtomicU64, AtomicUsize, Condvar, Mutation, Mutex, Ordering, mutated};
+use crate::sync::{Arc, AtomicUsize, Condvar, Mutation, Mutex, Ordering, mutated};
 
 #[derive(Default)]
 pub(super) struct Gate {
     /// Publishers in the line; whoever makes room looks here before it takes the lock.
     waiting: AtomicUsize,
-    /// Numbers the publishers that came to the gate, from 1.
-    tickets: AtomicU64,
-    /// Guards who waits, in order. The topic's lock may be taken under it, to look for room.
-    line: Mutex<VecDeque<Arc<Waiter>>>,
+    /// The topic's lock may be taken under it, to look for room.
+    line: Mutex<Line>,
+}
+
+#[derive(Default)]
+struct Line {
+    /// How many publishers have come to the gate so far.
+    tickets: u64,
+    /// Those that wait, in the order in which they came.
+    waiters: VecDeque<Arc<Waiter>>,
 }
 
 /// A publisher in the line.
@@ -39,17 +45,20 @@ impl Gate {
 
     pub(super) fn is_first(&self, ticket: u64) -> bool {
         let line = self.line.lock();
-        line.front().is_some_and(|first| first.ticket == ticket)
+        line.waiters
+            .front()
+            .is_some_and(|first| first.ticket == ticket)
     }
 
     /// Joins the line at its end.
     pub(super) fn join(&self) -> Arc<Waiter> {
         let mut line = self.line.lock();
+        line.tickets += 1;
         let waiter = Arc::new(Waiter {
-            ticket: self.tickets.fetch_add(1, Ordering::SeqCst) + 1,
+            ticket: line.tickets,
             called: Condvar::new(),
         });
-        line.push_back(Arc::clone(&waiter));
+        line.waiters.push_back(Arc::clone(&waiter));
         self.waiting.fetch_add(1, Ordering::SeqCst);
         waiter
     }
@@ -57,13 +66,17 @@ impl Gate {
     /// Leaves the line; if that makes another one the first, it is called.
     pub(super) fn leave(&self, waiter: &Arc<Waiter>) {
         let mut line = self.line.lock();
-        let Some(at) = line.iter().position(|held| Arc::ptr_eq(held, waiter)) else {
+        let Some(at) = line
+            .waiters
+            .iter()
+            .position(|held| Arc::ptr_eq(held, waiter))
+        else {
             return;
         };
-        line.remove(at);
+        line.waiters.remove(at);
         self.waiting.fetch_sub(1, Ordering::SeqCst);
         if at == 0
-            && let Some(first) = line.front()
+            && let Some(first) = line.waiters.front()
         {
             first.called.notify_all();
         }
@@ -74,7 +87,7 @@ impl Gate {
         if self.waiting.load(Ordering::SeqCst) == 0 || mutated(Mutation::MoveUnnoticed) {
             return;
         }
-        if let Some(first) = self.line.lock().front() {
+        if let Some(first) = self.line.lock().waiters.front() {
             first.called.notify_all();
         }
     }
@@ -88,7 +101,10 @@ impl Gate {
         has_room: impl Fn() -> bool,
     ) -> Waited {
         let mut line = self.line.lock();
-        let is_first = line.front().is_some_and(|first| Arc::ptr_eq(first, waiter));
+        let is_first = line
+            .waiters
+            .front()
+            .is_some_and(|first| Arc::ptr_eq(first, waiter));
         if is_first && has_room() {
             Waited::HasRoom
         } else if waiter.called.wait_until(&mut line, until).timed_out() {
