@@ -44,20 +44,26 @@ fn saw_everything(verdicts: &[Verdict]) -> bool {
         && sum(|verdict| verdict.tally.cuts) > 0
 }
 
-/// More publishers than the queue of 10 holds, all at the same moment; the readers read all the time.
-#[test]
-fn readers_that_keep_up_miss_nothing_of_a_crowd() {
+/// A short run of this shape, in which every client heard what it should.
+fn without_violations(shape: Shape, publishers: usize, topics: usize) -> Verdict {
     let verdict = trial::run(&Plan {
         duration: Duration::from_secs(3),
-        publishers: 60,
-        topics: 3,
+        publishers,
+        topics,
         seed: 1,
         history_size: 500,
         max_queue_size: 1000,
-        shape: Shape::Crowd,
+        shape,
     })
     .unwrap();
     assert_eq!(verdict.violations, 0, "{:#?}", verdict.texts);
+    verdict
+}
+
+/// More publishers than the queue of 10 holds, all at the same moment; the readers read all the time.
+#[test]
+fn readers_that_keep_up_miss_nothing_of_a_crowd() {
+    let verdict = without_violations(Shape::Crowd, 60, 3);
     assert!(verdict.published > 300, "{verdict:?}");
     assert!(verdict.tally.received > 3000, "{verdict:?}");
 }
@@ -65,17 +71,7 @@ fn readers_that_keep_up_miss_nothing_of_a_crowd() {
 /// Their connections are closed and their key is changed ten times a second, also while they wait under `block`.
 #[test]
 fn publishers_that_are_withdrawn_publish_nothing_afterwards() {
-    let verdict = trial::run(&Plan {
-        duration: Duration::from_secs(3),
-        publishers: 6,
-        topics: 6,
-        seed: 1,
-        history_size: 500,
-        max_queue_size: 1000,
-        shape: Shape::Withdrawn,
-    })
-    .unwrap();
-    assert_eq!(verdict.violations, 0, "{:#?}", verdict.texts);
+    let verdict = without_violations(Shape::Withdrawn, 6, 6);
     assert!(verdict.published > 1000, "{verdict:?}");
     assert!(verdict.tally.withdrawals > 5, "{verdict:?}");
 }
@@ -83,16 +79,6 @@ fn publishers_that_are_withdrawn_publish_nothing_afterwards() {
 /// Gaps, evictions and closings are many then; none may be wrong, and the budget holds.
 #[test]
 fn every_history_is_exact_where_memory_is_short() {
-    let verdict = trial::run(&Plan {
-        duration: Duration::from_secs(3),
-        publishers: 6,
-        topics: 30,
-        seed: 1,
-        history_size: 500,
-        max_queue_size: 1000,
-        shape: Shape::Budget,
-    })
-    .unwrap();
-    assert_eq!(verdict.violations, 0, "{:#?}", verdict.texts);
+    let verdict = without_violations(Shape::Budget, 6, 30);
     assert!(verdict.tally.told > 0, "{verdict:?}");
 }
