@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::sync::Mutex;
+use crate::sync::{Lock, Mutex, mutex};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
@@ -27,7 +27,7 @@ impl LimitedLog {
     pub(crate) fn new(kind: &'static str) -> LimitedLog {
         LimitedLog {
             kind,
-            pace: Mutex::new(Pace::default()),
+            pace: mutex(Lock::LimitedLog, Pace::default()),
         }
     }
 

@@ -1,7 +1,7 @@
-//! The one door to synchronisation: every lock, atomic, channel and thread of the broker, the outbox and the list of
-//! connections comes from here, so that a model checker can put its own in their place (`--cfg shuttle`; see
-//! `docs/verification.md`).
+//! Synchronisation: every lock, atomic, channel and thread of the broker, the outbox and the list of connections comes from
+//! here, so that a model checker can replace it with its own (`--cfg shuttle`; see `docs/verification.md`).
 
+mod lock_order;
 mod mutation;
 
 #[cfg(shuttle)]
@@ -13,23 +13,34 @@ pub(crate) use std::sync::{Arc, Weak};
 mod plain {
     pub(crate) use std::collections::HashMap;
     pub(crate) use std::sync::OnceLock;
-    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
     pub(crate) use std::thread;
 
     pub(crate) use crossbeam_channel as channel;
     pub(crate) use parking_lot::{Condvar, Mutex, RwLock};
+
+    use super::Lock;
+
+    pub(crate) fn mutex<T>(_: Lock, value: T) -> Mutex<T> {
+        Mutex::new(value)
+    }
+
+    pub(crate) fn rw_lock<T>(_: Lock, value: T) -> RwLock<T> {
+        RwLock::new(value)
+    }
 }
 
 #[cfg(shuttle)]
 pub(crate) use self::checked::{
     AtomicBool, AtomicU64, AtomicUsize, Condvar, HashMap, Mutex, OnceLock, Ordering, RwLock,
-    channel, fence, thread,
+    channel, mutex, rw_lock, thread,
 };
+pub(crate) use self::lock_order::Lock;
 pub(crate) use self::mutation::{Mutation, mutated};
 #[cfg(not(shuttle))]
 pub(crate) use self::plain::{
     AtomicBool, AtomicU64, AtomicUsize, Condvar, HashMap, Mutex, OnceLock, Ordering, RwLock,
-    channel, fence, thread,
+    channel, mutex, rw_lock, thread,
 };
 #[cfg(all(test, shuttle))]
 pub(crate) use self::{

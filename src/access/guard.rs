@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::file::{self, InvalidKeysFile};
 use super::key::{Key, KeySet};
 use super::{ApiKey, Digest, Principal};
-use crate::sync::{Arc, Mutex, RwLock};
+use crate::sync::{Arc, Lock, Mutex, RwLock, mutex, rw_lock};
 
 pub(crate) struct Guard {
     api_key: Option<ApiKey>,
@@ -28,8 +28,8 @@ impl Guard {
         let guard = Guard {
             api_key,
             keys_file,
-            keys: RwLock::default(),
-            reloading: Mutex::default(),
+            keys: rw_lock(Lock::Keys, Arc::default()),
+            reloading: mutex(Lock::KeyReload, ()),
         };
         *guard.keys.write() = Arc::new(guard.read()?);
         Ok(guard)
@@ -41,8 +41,8 @@ impl Guard {
         Ok(Guard {
             api_key: None,
             keys_file: Some(PathBuf::new()),
-            keys: RwLock::new(Arc::new(KeySet::new(file::parse(text)?))),
-            reloading: Mutex::default(),
+            keys: rw_lock(Lock::Keys, Arc::new(KeySet::new(file::parse(text)?))),
+            reloading: mutex(Lock::KeyReload, ()),
         })
     }
 

@@ -3,14 +3,22 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use crate::sync::{Arc, AtomicUsize, Condvar, Mutation, Mutex, Ordering, mutated};
+use crate::sync::{Arc, AtomicUsize, Condvar, Lock, Mutation, Mutex, Ordering, mutated, mutex};
 
-#[derive(Default)]
 pub(super) struct Gate {
     /// Publishers in the line; whoever makes room looks here before it takes the lock.
     waiting: AtomicUsize,
     /// The topic's lock may be taken under it, to look for room.
     line: Mutex<Line>,
+}
+
+impl Default for Gate {
+    fn default() -> Gate {
+        Gate {
+            waiting: AtomicUsize::new(0),
+            line: mutex(Lock::Gate, Line::default()),
+        }
+    }
 }
 
 #[derive(Default)]

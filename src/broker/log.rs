@@ -119,8 +119,8 @@ impl Log {
         (self.total_bytes() - self.end_of(seq.max(self.first_seq - 1))) as usize
     }
 
-    /// Appends the event numbered `head + 1` and evicts what is over the bounds, but nothing newer than `evictable`. The
-    /// log exceeds its bounds by that.
+    /// Appends the event numbered `head + 1` and evicts what is over the bounds, but nothing newer than `evictable`. What
+    /// is not evictable may exceed the bounds.
     pub(super) fn append(&mut self, event: &NewEvent<'_>, evictable: u64) {
         let len = event.frame_len();
         if len < LARGE_FRAME_BYTES {

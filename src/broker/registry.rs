@@ -3,14 +3,14 @@
 use std::collections::hash_map::Entry;
 
 use super::Topic;
-use super::ledger::Ledger;
 use super::log::LogBounds;
+use super::memory_budget::MemoryBudget;
 use super::topic::TopicSettings;
 use crate::config::{Config, OverflowPolicy};
 use crate::limited_log::{LimitedLog, limited};
 use crate::metrics::SharedMetrics;
 use crate::protocol::TopicName;
-use crate::sync::{Arc, AtomicBool, HashMap, Ordering, RwLock};
+use crate::sync::{Arc, AtomicBool, HashMap, Lock, Ordering, RwLock, rw_lock};
 
 /// All topics of a server.
 pub(crate) struct Broker {
@@ -19,7 +19,7 @@ pub(crate) struct Broker {
     topics: RwLock<Topics>,
     max_topics: usize,
     defaults: TopicSettings,
-    ledger: Arc<Ledger>,
+    memory_budget: Arc<MemoryBudget>,
     draining: Arc<AtomicBool>,
     created_log: LimitedLog,
     deleted_log: LimitedLog,
@@ -70,7 +70,7 @@ impl Broker {
     /// No topics yet; what happens to them is counted in `metrics`.
     pub(crate) fn counted(config: &Config, metrics: SharedMetrics) -> Broker {
         Broker {
-            topics: RwLock::default(),
+            topics: rw_lock(Lock::Registry, Topics::default()),
             max_topics: config.max_topics,
             defaults: TopicSettings {
                 bounds: LogBounds {
@@ -81,7 +81,7 @@ impl Broker {
                 overflow: config.overflow,
                 block_timeout: config.block_timeout,
             },
-            ledger: Arc::new(Ledger::new(config.max_memory_bytes, metrics)),
+            memory_budget: Arc::new(MemoryBudget::new(config.max_memory_bytes, metrics)),
             draining: Arc::new(AtomicBool::new(false)),
             created_log: LimitedLog::new("created topics"),
             deleted_log: LimitedLog::new("deleted topics"),
@@ -102,7 +102,12 @@ impl Broker {
             Entry::Occupied(_) => return Err(CreateError::Exists),
             Entry::Vacant(_) if is_full => return Err(CreateError::LimitReached),
             Entry::Vacant(vacant) => {
-                let topic = Topic::new(name, self.settings(options), &self.ledger, &self.draining);
+                let topic = Topic::new(
+                    name,
+                    self.settings(options),
+                    &self.memory_budget,
+                    &self.draining,
+                );
                 limited!(self.created_log, info, "topic created", topic = %topic.name(), epoch = topic.epoch());
                 Arc::clone(vacant.insert(topic))
             }
@@ -155,22 +160,22 @@ impl Broker {
     }
 
     pub(crate) fn subscription_count(&self) -> usize {
-        self.ledger.subscriptions()
+        self.memory_budget.subscriptions()
     }
 
     /// What was counted.
     pub(crate) fn metrics(&self) -> &SharedMetrics {
-        &self.ledger.metrics
+        &self.memory_budget.metrics
     }
 
     /// Bytes of all retained events.
     pub(crate) fn retained_bytes(&self) -> usize {
-        self.ledger.retained.bytes()
+        self.memory_budget.retained.bytes()
     }
 
     /// Memory that all retained events take: what the budget bounds.
     pub(crate) fn held_bytes(&self) -> usize {
-        self.ledger.held.bytes()
+        self.memory_budget.held.bytes()
     }
 
     /// From now on nothing is created, published or subscribed: what a topic has when this returns is all it will have.
@@ -206,7 +211,7 @@ impl Broker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::{Batch, PublishError};
+    use crate::broker::{PublishError, ReadBatch};
     use crate::protocol::{Message, Timestamp};
     use serde_json::value::RawValue;
     use std::thread;
@@ -225,7 +230,7 @@ mod tests {
                     scope.spawn(|| {
                         let mut published = topic.try_publish(&message, Timestamp::now(), None);
                         while !matches!(published, Err(PublishError::ShuttingDown)) {
-                            topic.fan_out(&mut Batch::default());
+                            topic.fan_out(&mut ReadBatch::default());
                             published = topic.try_publish(&message, Timestamp::now(), None);
                         }
                     });

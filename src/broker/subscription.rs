@@ -1,53 +1,59 @@
-//! A subscription: a cursor into a topic's log, and the connection that wants the events.
+//! A subscription: one client's interest in a topic, and the connection that gets the events.
 
 use std::time::Instant;
 
-use super::gathering::{Progress, gather};
+use super::chunk::{Chunk, ReadBatch};
+use super::cursor::{Cursor, LogView, Progress};
+use super::cursors::CursorKey;
 use super::last_time::LastTime;
-use super::piece::{Batch, Piece};
+use super::takeover::{Takeover, Tenure};
 use super::topic::Topic;
 use crate::config::OverflowPolicy;
-use crate::protocol::ClientId;
-use crate::sync::{Arc, AtomicBool, AtomicU64, Mutation, Mutex, Ordering, Weak, mutated};
+use crate::protocol::{ClientId, Gap, GapReason};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutation, Ordering, Weak, mutated};
 
 /// What a subscription needs of its connection. The broker calls it with no lock held.
-pub(crate) trait Outlet: Send + Sync {
-    /// Events are waiting: deliver a piece of them now, as far as the socket takes it; what it refuses is left to another
-    /// thread. Never waits for the peer.
-    fn offer(&self, subscription: &Arc<Subscription>, batch: &mut Batch, meeting: Meeting)
-    -> Offer;
+pub(crate) trait SubscriberSink: Send + Sync {
+    /// Sends a chunk of the subscription's next events as far as the socket takes it, and leaves what it refuses to the
+    /// writer. Never waits for the peer.
+    fn deliver(
+        &self,
+        subscription: &Arc<Subscription>,
+        batch: &mut ReadBatch,
+        if_busy: IfBusy,
+    ) -> Delivery;
 
-    /// Events are waiting that this thread will not deliver: see to it that another one does.
-    fn leave_to_writer(&self, subscription: &Arc<Subscription>);
+    /// Schedules the connection's writer to deliver the subscription's next events.
+    fn schedule_writer(&self, subscription: &Arc<Subscription>);
 
-    /// Another connection took the client id over: end the subscription and say so.
+    /// Ends a subscription whose client id another connection took over, and tells the client.
     fn replaced(&self, subscription: &Arc<Subscription>);
 
-    /// The overflow policy ends the connection.
+    /// Ends the connection because of the topic's overflow policy.
     fn too_slow(&self, subscription: &Arc<Subscription>);
 
-    /// The connection ends, or has ended. Takes no lock: it is asked under a topic's.
+    /// Whether the connection ends, or has ended. Takes no lock: it is asked under a topic's.
     fn is_over(&self) -> bool;
 
-    /// Whether the peer has taken anything of what the socket had refused at first since this moment.
+    /// Whether the peer has taken anything since this moment of what the socket had refused at first.
     fn has_taken_since(&self, moment: Instant) -> bool;
 }
 
-/// What to do where another thread sends on the same connection just now, which takes a moment.
+/// What [`SubscriberSink::deliver`] does while another thread sends on the connection, which takes a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Meeting {
-    Pass,
+pub(crate) enum IfBusy {
+    Return,
     Wait,
 }
 
-/// What came of offering a subscription's events.
+/// What came of trying to deliver a subscription's next events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Offer {
-    /// The socket took everything, or refused to take more, and the rest is with the writer; or the connection ends.
+pub(crate) enum Delivery {
+    /// The socket took everything; or it refused some, and the writer has the rest; or the connection ends.
     Done,
-    /// There is more, and the socket takes it: the caller must offer it or leave it to the writer.
+    /// The socket takes more, and there is more. The caller must deliver again or schedule the writer.
     More,
-    /// Another thread sends on the connection just now: the caller must offer again or leave it to the writer.
+    /// Another thread sends on the connection. The caller must deliver again or schedule the writer.
     Busy,
 }
 
@@ -55,19 +61,16 @@ pub(crate) enum Offer {
 pub(crate) struct Subscription {
     topic: Arc<Topic>,
     client_id: ClientId,
-    /// Weak, because the connection holds its subscriptions, in its list and in what it asked its writer to do.
-    outlet: Weak<dyn Outlet>,
-    /// Guards the position in the log. Held for copying a bounded piece at most; the topic's lock may be taken under it.
-    cursor: Mutex<Cursor>,
-    /// How far the cursor has come, for observers; `u64::MAX` once ended. Written under the cursor lock only.
+    /// Weak, because the connection holds its subscriptions, in its list and in what its writer has to do.
+    sink: Weak<dyn SubscriberSink>,
+    /// Its cursor, among those of its connection.
+    cursor: CursorKey,
+    /// How far the cursor has come, for observers; `u64::MAX` once ended. Written under the outbox lock.
     position: AtomicU64,
-    /// Nothing behind this seq is for it: where a newer subscription of the same client id took its place. Written under
-    /// the topic's lock.
-    superseded_at: AtomicU64,
-    /// Whether the writer thread has been told of this subscription and has not yet looked.
-    token: AtomicBool,
-    /// Its writer has to catch up: events are left that the socket had no room for. Written under the lock of its
-    /// connection's outbox.
+    tenure: Tenure,
+    /// The connection's writer is scheduled to deliver events, and has not begun to.
+    scheduled: AtomicBool,
+    /// The writer delivers events that the socket had no room for. Written under the outbox lock.
     lags: AtomicBool,
     /// When the cursor last moved. Only kept under the `block` policy.
     moved: LastTime,
@@ -75,20 +78,32 @@ pub(crate) struct Subscription {
     dropped: AtomicU64,
 }
 
-struct Cursor {
-    /// The last seq that was sent or told as a gap.
-    after: u64,
-    /// The topic's head when the subscription began: up to here it is a replay, which no queue bound cuts.
-    live_from: u64,
-    ended: bool,
+/// A subscription that was opened just now.
+pub(crate) struct Opened {
+    pub(crate) subscription: Arc<Subscription>,
+    /// The newest seq at the moment of subscribing.
+    pub(crate) seq: u64,
+    pub(crate) recovered: Option<bool>,
+    pub(crate) gap: Option<Gap>,
+    /// The subscription of the same client id whose place it took.
+    pub(crate) takeover: Option<Takeover>,
+}
+
+/// Why a subscription cannot be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SubscribeError {
+    Deleted,
+    AheadOfTopic,
+    /// Its connection ends: whoever has the client id by now keeps it.
+    ConnectionOver,
 }
 
 /// Where a subscription ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct End {
-    /// The last seq that was sent or told as a gap.
+    /// The last seq that was sent or reported as a gap.
     pub(crate) seq: u64,
-    /// Events of the topic that it had neither sent nor told.
+    /// Events of the topic that were neither sent nor reported.
     pub(crate) pending: u64,
 }
 
@@ -96,24 +111,20 @@ impl Subscription {
     pub(super) fn new(
         topic: Arc<Topic>,
         client_id: ClientId,
-        outlet: Weak<dyn Outlet>,
-        after: u64,
-        live_from: u64,
-    ) -> Self {
+        sink: Weak<dyn SubscriberSink>,
+        cursor: CursorKey,
+        position: u64,
+    ) -> Subscription {
         Subscription {
-            cursor: Mutex::new(Cursor {
-                after,
-                live_from,
-                ended: false,
-            }),
-            moved: LastTime::default(),
             topic,
             client_id,
-            outlet,
-            position: AtomicU64::new(live_from),
-            superseded_at: AtomicU64::new(u64::MAX),
-            token: AtomicBool::new(false),
+            sink,
+            cursor,
+            position: AtomicU64::new(position),
+            tenure: Tenure::default(),
+            scheduled: AtomicBool::new(false),
             lags: AtomicBool::new(false),
+            moved: LastTime::default(),
             dropped: AtomicU64::new(0),
         }
     }
@@ -126,86 +137,136 @@ impl Subscription {
         &self.client_id
     }
 
-    /// See [`Outlet::offer`]. Meets nobody: passes by where another thread sends.
-    pub(super) fn offer(self: &Arc<Self>, batch: &mut Batch) -> Offer {
-        self.offer_or(batch, Meeting::Pass)
+    pub(super) fn sink(&self) -> &Weak<dyn SubscriberSink> {
+        &self.sink
     }
 
-    /// See [`Outlet::offer`]. Waits for another thread that sends.
-    pub(super) fn offer_waiting(self: &Arc<Self>, batch: &mut Batch) -> Offer {
-        self.offer_or(batch, Meeting::Wait)
+    pub(super) fn cursor_key(&self) -> CursorKey {
+        self.cursor
     }
 
-    fn offer_or(self: &Arc<Self>, batch: &mut Batch, meeting: Meeting) -> Offer {
-        let outlet = self.outlet.upgrade();
-        outlet.map_or(Offer::Done, |outlet| outlet.offer(self, batch, meeting))
+    pub(super) fn tenure(&self) -> &Tenure {
+        &self.tenure
     }
 
-    /// Offers one piece, and leaves what is behind it to the writer.
-    pub(crate) fn offer_one(self: &Arc<Self>, batch: &mut Batch) {
-        if self.offer(batch) != Offer::Done {
-            self.leave_to_writer();
+    /// See [`SubscriberSink::deliver`].
+    pub(super) fn deliver(self: &Arc<Self>, batch: &mut ReadBatch, if_busy: IfBusy) -> Delivery {
+        let sink = self.sink.upgrade();
+        sink.map_or(Delivery::Done, |sink| sink.deliver(self, batch, if_busy))
+    }
+
+    /// Delivers one chunk, and leaves what is behind it to the writer.
+    pub(crate) fn deliver_one(self: &Arc<Self>, batch: &mut ReadBatch) {
+        if self.deliver(batch, IfBusy::Return) != Delivery::Done {
+            self.schedule_writer();
         }
     }
 
-    /// See [`Outlet::leave_to_writer`].
-    pub(super) fn leave_to_writer(self: &Arc<Self>) {
-        if let Some(outlet) = self.outlet.upgrade() {
-            outlet.leave_to_writer(self);
+    /// See [`SubscriberSink::schedule_writer`].
+    pub(super) fn schedule_writer(self: &Arc<Self>) {
+        if let Some(sink) = self.sink.upgrade() {
+            sink.schedule_writer(self);
         }
     }
 
-    /// See [`Outlet::too_slow`].
+    /// See [`SubscriberSink::too_slow`].
     pub(super) fn too_slow(self: &Arc<Self>) {
-        if let Some(outlet) = self.outlet.upgrade() {
-            outlet.too_slow(self);
+        if let Some(sink) = self.sink.upgrade() {
+            sink.too_slow(self);
         }
     }
 
-    /// A newer subscription of the same client id has its place: ends it, with a notice unless both are one outlet's.
-    pub(crate) fn give_way(self: &Arc<Self>, to: &Weak<dyn Outlet>) {
-        match self.outlet.upgrade() {
-            Some(outlet) if !self.outlet.ptr_eq(to) => outlet.replaced(self),
-            _ => {
-                self.end();
-            }
+    /// Sets the scheduled flag; `true` for the caller that must hand the subscription to the writer.
+    pub(crate) fn schedule(&self) -> bool {
+        !self.scheduled.swap(true, Ordering::SeqCst)
+    }
+
+    /// Clears the scheduled flag, before the log is read. A read-modify-write: an append whose publisher saw the flag set
+    /// is visible to the read that follows.
+    pub(crate) fn unschedule(&self) {
+        if !mutated(Mutation::ReleaseTokenLate) {
+            self.scheduled.swap(false, Ordering::SeqCst);
         }
     }
 
-    /// A newer subscription of the same client id begins behind this seq: this one ends there. Called under the topic's
-    /// lock, so that whoever reads the log of later events sees it.
-    pub(super) fn supersede_at(&self, seq: u64) {
-        self.superseded_at.store(seq, Ordering::Release);
+    /// Whether the writer delivers events that the socket had no room for: no publisher need wait for the outbox.
+    pub(crate) fn lags(&self) -> bool {
+        self.lags.load(Ordering::Acquire)
     }
 
-    /// Whether a newer subscription of the same client id has its place.
-    pub(super) fn is_superseded(&self) -> bool {
-        self.superseded_at.load(Ordering::Acquire) != u64::MAX
-    }
-
-    /// The newest seq of the topic that is for this subscription.
-    pub(super) fn end_of(&self, head: u64) -> u64 {
-        head.min(self.superseded_at.load(Ordering::Acquire))
-    }
-
-    /// Whether its socket has taken anything since this moment.
-    pub(super) fn has_progressed_since(&self, moment: Instant) -> bool {
-        let outlet = self.outlet.upgrade();
-        self.moved.is_after(moment) || outlet.is_some_and(|outlet| outlet.has_taken_since(moment))
-    }
-
-    /// Ends the subscription and says where; `None` if it had ended already. Nothing is gathered after.
-    pub(crate) fn end(&self) -> Option<End> {
-        let mut cursor = self.cursor.lock();
-        if cursor.ended {
-            return None;
+    pub(crate) fn set_lags(&self, lags: bool) {
+        if self.lags() != lags {
+            self.lags.store(lags, Ordering::Release);
         }
-        let pending = self.pending_behind(&cursor);
-        self.finish(&mut cursor);
-        Some(End {
+    }
+
+    /// See [`Cursor::take`].
+    pub(super) fn take(&self, cursor: &mut Cursor, batch: &ReadBatch) -> Option<Progress> {
+        let progress = cursor.take(batch, self.tenure.end_of(u64::MAX))?;
+        self.moved_to(cursor);
+        Some(progress)
+    }
+
+    /// See [`Cursor::gather`]. Counts what was skipped.
+    pub(super) fn gather(
+        &self,
+        cursor: &mut Cursor,
+        chunk: &mut Chunk,
+        limit_bytes: usize,
+    ) -> Progress {
+        let topic = &self.topic;
+        let progress = topic.read(|log, deleted| {
+            let view = LogView {
+                topic: topic.name(),
+                log,
+                end: self.tenure.end_of(log.head()),
+                queue_start: topic.queue_start(),
+                overflow: topic.overflow(),
+                // The newer subscription of its client is told; this one has ended before the deletion.
+                deleted: deleted && !self.tenure.is_over(),
+            };
+            cursor.gather(&view, chunk, limit_bytes)
+        });
+        if mutated(Mutation::ReleaseTokenLate) {
+            self.scheduled.swap(false, Ordering::SeqCst);
+        }
+        self.count_skipped(progress);
+        self.moved_to(cursor);
+        progress
+    }
+
+    fn count_skipped(&self, progress: Progress) {
+        let gaps = &self.topic.metrics().gaps;
+        if progress.evicted > 0 {
+            gaps.count(GapReason::HistoryEvicted.as_str());
+        }
+        if progress.dropped > 0 {
+            gaps.count(GapReason::SlowConsumer.as_str());
+            self.dropped.fetch_add(progress.dropped, Ordering::Relaxed);
+            self.topic.count_dropped(progress.dropped);
+        }
+    }
+
+    fn moved_to(&self, cursor: &Cursor) {
+        self.position.store(cursor.position(), Ordering::SeqCst);
+        if self.topic.overflow() == OverflowPolicy::Block {
+            self.moved.is_now();
+        }
+    }
+
+    /// The cursor is gone: nothing is read for the subscription any more.
+    pub(super) fn end(&self, cursor: &Cursor) -> End {
+        let pending = self.pending_behind(cursor);
+        self.position.store(u64::MAX, Ordering::SeqCst);
+        End {
             seq: cursor.after,
             pending,
-        })
+        }
+    }
+
+    pub(super) fn pending_behind(&self, cursor: &Cursor) -> u64 {
+        let end = self.tenure.end_of(self.topic.head());
+        end.saturating_sub(cursor.after)
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -217,131 +278,26 @@ impl Subscription {
         self.position.load(Ordering::SeqCst)
     }
 
-    /// Live events that it has neither sent nor told, for observers; `None` once ended. Takes no lock: what is published
-    /// meanwhile may or may not be counted.
+    /// Whether its socket has taken anything since this moment.
+    pub(super) fn has_progressed_since(&self, moment: Instant) -> bool {
+        let sink = self.sink.upgrade();
+        self.moved.is_after(moment) || sink.is_some_and(|sink| sink.has_taken_since(moment))
+    }
+
+    /// Live events neither sent nor reported, for observers; `None` once ended. Takes no lock: what is published meanwhile
+    /// may or may not be counted.
     pub(crate) fn lag(&self) -> Option<u64> {
         let position = self.position();
-        let lag = self.end_of(self.topic.head()).saturating_sub(position);
+        let lag = self
+            .tenure
+            .end_of(self.topic.head())
+            .saturating_sub(position);
         (position != u64::MAX).then_some(lag)
     }
 
     /// Events skipped for slowness since it began.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
-    }
-
-    /// Events are skipped for slowness: this subscription's figures, the topic's and the server's say so.
-    pub(super) fn count_dropped(&self, events: u64) {
-        self.dropped.fetch_add(events, Ordering::Relaxed);
-        self.topic.count_dropped(events);
-    }
-
-    /// Events of the topic it has neither sent nor told.
-    pub(crate) fn pending(&self) -> u64 {
-        self.pending_behind(&self.cursor.lock())
-    }
-
-    fn pending_behind(&self, cursor: &Cursor) -> u64 {
-        if cursor.ended {
-            0
-        } else {
-            self.end_of(self.topic.head()).saturating_sub(cursor.after)
-        }
-    }
-
-    /// Claims the one token; `true` for the caller that must hand it to the writer thread.
-    pub(crate) fn claim_token(&self) -> bool {
-        !self.token.swap(true, Ordering::SeqCst)
-    }
-
-    /// Gives the token back. A read-modify-write, before the log is read: an append that still saw the token
-    /// claimed is then visible to the gathering that follows.
-    pub(crate) fn release_token(&self) {
-        if !mutated(Mutation::ReleaseTokenLate) {
-            self.token.swap(false, Ordering::SeqCst);
-        }
-    }
-
-    /// Whether its writer catches up with events that the socket had no room for: nobody need hurry to offer it more.
-    pub(crate) fn lags(&self) -> bool {
-        self.lags.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn set_lags(&self, lags: bool) {
-        if self.lags() != lags {
-            self.lags.store(lags, Ordering::Release);
-        }
-    }
-
-    /// Takes the events of a batch if it goes on exactly where this subscription stands.
-    pub(crate) fn take(&self, batch: &Batch) -> Option<Progress> {
-        let mut cursor = self.cursor.lock();
-        let fits = !cursor.ended
-            && batch.after < batch.upto
-            && (cursor.after == batch.after || mutated(Mutation::TakeAnyBatch))
-            && batch.upto <= self.end_of(batch.upto)
-            && cursor.after >= cursor.live_from;
-        fits.then(|| {
-            self.advance(&mut cursor, batch.upto);
-            Progress {
-                events: batch.upto - batch.after,
-                more: batch.more,
-                ..Progress::default()
-            }
-        })
-    }
-
-    /// Gathers a new batch from where this subscription stands.
-    pub(crate) fn fill(&self, batch: &mut Batch, limit_bytes: usize) -> Progress {
-        batch.reset();
-        let (progress, after, upto) = self.gather_between(&mut batch.piece, limit_bytes);
-        let only_events = upto - after == progress.events && !progress.ended;
-        if only_events {
-            (batch.after, batch.upto, batch.more) = (after, upto, progress.more);
-        }
-        progress
-    }
-
-    /// Gathers what comes next, gaps included, up to about `limit_bytes` (at least one event).
-    pub(crate) fn gather(&self, limit_bytes: usize) -> (Piece, Progress) {
-        let mut piece = Piece::default();
-        let (progress, ..) = self.gather_between(&mut piece, limit_bytes);
-        if mutated(Mutation::ReleaseTokenLate) {
-            self.token.swap(false, Ordering::SeqCst);
-        }
-        (piece, progress)
-    }
-
-    fn gather_between(&self, piece: &mut Piece, limit_bytes: usize) -> (Progress, u64, u64) {
-        let mut cursor = self.cursor.lock();
-        let from = cursor.after;
-        if cursor.ended && !mutated(Mutation::GatherUnlessLive) {
-            return (Progress::default(), from, from);
-        }
-        let (progress, upto) = gather(self, from, cursor.live_from, piece, limit_bytes);
-        if progress.ended {
-            cursor.after = upto;
-            self.finish(&mut cursor);
-        } else if upto > from {
-            self.advance(&mut cursor, upto);
-        }
-        (progress, from, upto)
-    }
-
-    fn advance(&self, cursor: &mut Cursor, upto: u64) {
-        cursor.after = upto;
-        self.position
-            .store(upto.max(cursor.live_from), Ordering::SeqCst);
-        if self.topic.overflow() == OverflowPolicy::Block {
-            self.moved.is_now();
-        }
-        self.topic.moved();
-    }
-
-    fn finish(&self, cursor: &mut Cursor) {
-        cursor.ended = true;
-        self.position.store(u64::MAX, Ordering::SeqCst);
-        self.topic.moved();
     }
 }
 
@@ -350,11 +306,11 @@ impl Subscription {
 pub(crate) struct Nobody;
 
 #[cfg(test)]
-impl Outlet for Nobody {
-    fn offer(&self, _: &Arc<Subscription>, _: &mut Batch, _: Meeting) -> Offer {
-        Offer::Done
+impl SubscriberSink for Nobody {
+    fn deliver(&self, _: &Arc<Subscription>, _: &mut ReadBatch, _: IfBusy) -> Delivery {
+        Delivery::Done
     }
-    fn leave_to_writer(&self, _: &Arc<Subscription>) {}
+    fn schedule_writer(&self, _: &Arc<Subscription>) {}
     fn replaced(&self, _: &Arc<Subscription>) {}
     fn too_slow(&self, _: &Arc<Subscription>) {}
     fn is_over(&self) -> bool {

@@ -7,18 +7,23 @@ mod view;
 
 use std::time::Duration;
 
-use super::fan_out::FanOut;
+use super::cursor::Cursor;
+use super::cursors::CursorKey;
+use super::fan_out::FanOutState;
 use super::gate::Gate;
 use super::history::{Start, find_start};
-use super::ledger::Ledger;
 use super::log::{Log, LogBounds};
-use super::roster::Roster;
-use super::{Batch, Outlet, Subscription};
+use super::memory_budget::MemoryBudget;
+use super::subscribers::Subscribers;
+use super::subscription::Opened;
+use super::takeover::Takeover;
+use super::{ReadBatch, SubscribeError, SubscriberSink, Subscription};
 use crate::config::OverflowPolicy;
 use crate::metrics::Metrics;
-use crate::protocol::{ClientId, Gap, StartAt, Timestamp, TopicName};
+use crate::protocol::{ClientId, StartAt, Timestamp, TopicName};
 use crate::sync::{
-    Arc, AtomicBool, AtomicU64, AtomicUsize, Mutation, Ordering, RwLock, Weak, mutated,
+    Arc, AtomicBool, AtomicU64, AtomicUsize, Lock, Mutation, Ordering, RwLock, Weak, mutated,
+    rw_lock,
 };
 
 pub(crate) use publishing::{Place, PublishError, Published, WaitError};
@@ -38,7 +43,7 @@ pub(crate) struct Topic {
     name: TopicName,
     epoch: Box<str>,
     settings: TopicSettings,
-    /// Guards the log and the roster. Held for one append or one bounded copy; nothing is taken while it is held, and
+    /// Guards the log and the list of subscribers. Held for one append or one bounded copy; nothing is taken while it is held, and
     /// no socket is touched.
     pub(super) state: RwLock<State>,
     /// The newest seq, the bytes of the retained events, and the memory they take, for observers. Written under the lock.
@@ -46,15 +51,15 @@ pub(crate) struct Topic {
     retained_bytes: AtomicUsize,
     held_bytes: AtomicUsize,
     dropped: AtomicU64,
-    pub(super) fan_out: FanOut,
+    pub(super) fan_out: FanOutState,
     pub(super) gate: Gate,
-    ledger: Arc<Ledger>,
+    memory_budget: Arc<MemoryBudget>,
     draining: Arc<AtomicBool>,
 }
 
 pub(super) struct State {
     log: Log,
-    roster: Roster,
+    subscribers: Subscribers,
     deleted: bool,
     /// The time of the newest event.
     newest: Timestamp,
@@ -62,55 +67,38 @@ pub(super) struct State {
     slowest: u64,
 }
 
-/// A new subscription, not yet live.
-pub(crate) struct Opened {
-    pub(crate) subscription: Arc<Subscription>,
-    /// The newest seq at the moment of subscribing.
-    pub(crate) seq: u64,
-    pub(crate) recovered: Option<bool>,
-    pub(crate) gap: Option<Gap>,
-    /// The subscription of the same client id that this one takes the place of. It must be ended.
-    pub(crate) replaced: Option<Arc<Subscription>>,
-}
-
-/// Why a subscription cannot be opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SubscribeError {
-    Deleted,
-    AheadOfTopic,
-    /// Its connection ends: whoever has the client id by now keeps it.
-    ConnectionOver,
-}
-
 impl Topic {
     pub(super) fn new(
         name: TopicName,
         settings: TopicSettings,
-        ledger: &Arc<Ledger>,
+        memory_budget: &Arc<MemoryBudget>,
         draining: &Arc<AtomicBool>,
     ) -> Arc<Topic> {
         let topic = Arc::new(Topic {
-            key: ledger.next_key(),
+            key: memory_budget.next_key(),
             name,
             epoch: format!("{:016x}", uuid::Uuid::new_v4().as_u64_pair().0).into(),
             settings,
-            state: RwLock::new(State {
-                log: Log::new(settings.bounds),
-                roster: Roster::default(),
-                deleted: false,
-                newest: Timestamp::EARLIEST,
-                slowest: 0,
-            }),
+            state: rw_lock(
+                Lock::Topic,
+                State {
+                    log: Log::new(settings.bounds),
+                    subscribers: Subscribers::default(),
+                    deleted: false,
+                    newest: Timestamp::EARLIEST,
+                    slowest: 0,
+                },
+            ),
             head: AtomicU64::new(0),
             retained_bytes: AtomicUsize::new(0),
             held_bytes: AtomicUsize::new(0),
             dropped: AtomicU64::new(0),
-            fan_out: FanOut::default(),
+            fan_out: FanOutState::default(),
             gate: Gate::default(),
-            ledger: Arc::clone(ledger),
+            memory_budget: Arc::clone(memory_budget),
             draining: Arc::clone(draining),
         });
-        ledger.enter(&topic);
+        memory_budget.add(&topic);
         topic
     }
 
@@ -155,7 +143,7 @@ impl Topic {
             }
             _ => {
                 let queue = self.max_queue_size() as u64;
-                self.fan_out.offered().saturating_sub(queue)
+                self.fan_out.seq().saturating_sub(queue)
             }
         }
     }
@@ -170,7 +158,7 @@ impl Topic {
     }
 
     pub(super) fn metrics(&self) -> &Metrics {
-        &self.ledger.metrics
+        &self.memory_budget.metrics
     }
 
     pub(super) fn count_dropped(&self, events: u64) {
@@ -179,7 +167,7 @@ impl Topic {
     }
 
     pub(crate) fn subscriber_count(&self) -> usize {
-        self.state.read().roster.len()
+        self.state.read().subscribers.len()
     }
 
     /// Reads the log under the lock; the second argument says whether the topic was deleted.
@@ -203,19 +191,20 @@ impl Topic {
         (state.log.bytes_after(after) - state.log.bytes_after(upto)) as u64
     }
 
-    /// Opens a subscription at its place in the log. Called under the lock of its connection's outbox: its ack is on its
-    /// way before anyone can send it an event.
-    pub(crate) fn subscribe(
+    /// Opens a subscription at its place in the log. Called under the lock of its connection's outbox, which guards the
+    /// cursor: its ack is on its way before anyone can send it an event.
+    pub(super) fn subscribe(
         self: &Arc<Self>,
         client_id: ClientId,
         start_at: &StartAt,
-        outlet: Weak<dyn Outlet>,
-    ) -> Result<Opened, SubscribeError> {
+        sink: &Weak<dyn SubscriberSink>,
+        key: CursorKey,
+    ) -> Result<(Opened, Cursor), SubscribeError> {
         let mut state = self.state.write();
         if state.deleted {
             return Err(SubscribeError::Deleted);
         }
-        let is_over = outlet.upgrade().is_some_and(|outlet| outlet.is_over());
+        let is_over = sink.upgrade().is_some_and(|sink| sink.is_over());
         if is_over && !mutated(Mutation::TakeOverWhenOver) {
             return Err(SubscribeError::ConnectionOver);
         }
@@ -223,26 +212,25 @@ impl Topic {
         self.count_resume(start_at, start.as_ref().ok());
         let start = start.map_err(|_| SubscribeError::AheadOfTopic)?;
         let seq = state.log.head();
-        let subscription = Arc::new(Subscription::new(
-            Arc::clone(self),
-            client_id,
-            outlet,
-            start.after,
-            seq,
-        ));
-        let replaced = state.roster.insert(Arc::clone(&subscription));
-        match &replaced {
-            Some(_) if mutated(Mutation::OutliveTakeover) => {}
-            Some(older) => older.supersede_at(seq),
-            None => self.ledger.subscribed(),
+        let subscription =
+            Subscription::new(Arc::clone(self), client_id, Weak::clone(sink), key, seq);
+        let subscription = Arc::new(subscription);
+        let older = state.subscribers.insert(Arc::clone(&subscription));
+        if older.is_none() {
+            self.memory_budget.subscribed();
         }
-        Ok(Opened {
+        let cursor = Cursor {
+            after: start.after,
+            live_from: seq,
+        };
+        let opened = Opened {
             subscription,
             seq,
             recovered: start.recovered,
             gap: start.gap,
-            replaced,
-        })
+            takeover: older.map(|older| Takeover::begin(older, seq, sink)),
+        };
+        Ok((opened, cursor))
     }
 
     /// Counts how a subscription that goes on behind a position begins; `None`: it does not.
@@ -250,7 +238,7 @@ impl Topic {
         if matches!(start_at, StartAt::Last(_)) {
             return;
         }
-        let metrics = &self.ledger.metrics;
+        let metrics = &self.memory_budget.metrics;
         let gap = start.map(|start| start.gap.map(|gap| gap.reason.as_str()));
         metrics.resumes.count(match gap {
             None => "refused",
@@ -261,60 +249,62 @@ impl Topic {
         }
     }
 
-    /// Takes a subscription off the roster; does nothing if it is not there.
+    /// Removes a subscription; does nothing if it is not there.
     pub(crate) fn unsubscribe(&self, subscription: &Subscription) {
-        if self.state.write().roster.remove(subscription) {
-            self.ledger.unsubscribed(1);
+        if self.state.write().subscribers.remove(subscription) {
+            self.memory_budget.unsubscribed(1);
         }
     }
 
     /// Takes no more publishes and subscribes, and lets every subscriber read to the end; returns how many there are.
     pub(super) fn delete(&self) -> usize {
-        let roster = {
+        let subscribers = {
             let mut state = self.state.write();
             state.deleted = true;
-            std::mem::take(&mut state.roster).snapshot()
+            std::mem::take(&mut state.subscribers).snapshot()
         };
-        self.ledger.unsubscribed(roster.len());
+        self.memory_budget.unsubscribed(subscribers.len());
         self.gate.notify();
         self.count_published(self.head());
-        let mut batch = Batch::default();
-        for subscription in roster.iter() {
-            subscription.offer_one(&mut batch);
+        let mut batch = ReadBatch::default();
+        for subscription in subscribers.iter() {
+            subscription.deliver_one(&mut batch);
         }
-        roster.len()
+        subscribers.len()
     }
 
     /// Evicts oldest events until the others take at most `keep_bytes` of memory or `excess` bytes are freed; returns what
     /// the others take.
     pub(super) fn evict(&self, keep_bytes: usize, excess: usize) -> usize {
         let mut state = self.state.write();
-        let evictable = self.fan_out.offered();
+        let evictable = self.fan_out.seq();
         let log = &mut state.log;
         let enough = keep_bytes.max(log.held_bytes().saturating_sub(excess));
         while log.held_bytes() > enough && log.evict_oldest(evictable) {}
-        self.book(&state.log);
+        self.update_figures(&state.log);
         state.log.held_bytes()
     }
 
     pub(super) fn subscribers(&self) -> Arc<[Arc<Subscription>]> {
-        let cached = self.state.read().roster.cached_snapshot();
-        cached.unwrap_or_else(|| self.state.write().roster.snapshot())
+        let cached = self.state.read().subscribers.cached_snapshot();
+        cached.unwrap_or_else(|| self.state.write().subscribers.snapshot())
     }
 
     /// Brings the observers' figures in line with the log. Called under the lock.
-    fn book(&self, log: &Log) {
+    fn update_figures(&self, log: &Log) {
         let before = self.retained_bytes.swap(log.bytes(), Ordering::Relaxed);
-        self.ledger.retained.changed(before, log.bytes());
+        self.memory_budget.retained.changed(before, log.bytes());
         let before = self.held_bytes.swap(log.held_bytes(), Ordering::Relaxed);
-        self.ledger.held.changed(before, log.held_bytes());
+        self.memory_budget.held.changed(before, log.held_bytes());
     }
 }
 
 impl Drop for Topic {
     fn drop(&mut self) {
-        self.ledger.leave(self.key);
-        self.ledger.retained.changed(self.retained_bytes(), 0);
-        self.ledger.held.changed(self.held_bytes(), 0);
+        self.memory_budget.remove(self.key);
+        self.memory_budget
+            .retained
+            .changed(self.retained_bytes(), 0);
+        self.memory_budget.held.changed(self.held_bytes(), 0);
     }
 }

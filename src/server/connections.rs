@@ -16,7 +16,8 @@ use crate::metrics::SharedMetrics;
 use crate::sync::channel::{Receiver, Sender, unbounded};
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{
-    Arc, AtomicBool, AtomicU64, AtomicUsize, Condvar, Mutation, Mutex, Ordering, mutated,
+    Arc, AtomicBool, AtomicU64, AtomicUsize, Condvar, Lock, Mutation, Mutex, Ordering, mutated,
+    mutex,
 };
 
 /// A connection's thread parses heads and JSON; nothing on it recurses.
@@ -82,7 +83,7 @@ impl Connections {
             cap,
             open: Arc::default(),
             next_id: AtomicU64::new(1),
-            live: Mutex::default(),
+            live: mutex(Lock::Connections, BTreeMap::new()),
             closed: AtomicBool::new(false),
             left: Condvar::new(),
             ended: sender,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::access::{Guard, Principal};
-use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, Lock, Mutex, Ordering, mutex};
 
 /// A connection as an administrator sees it. Its own threads write it, anyone reads it.
 pub(crate) struct Presence {
@@ -27,7 +27,7 @@ impl Presence {
             peer,
             opened: Instant::now(),
             heard_ms: AtomicU64::new(0),
-            principal: Mutex::default(),
+            principal: mutex(Lock::ConnectionInfo, None),
             closing: AtomicBool::new(false),
         }
     }

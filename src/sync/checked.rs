@@ -2,18 +2,18 @@
 
 pub(crate) mod channel;
 mod condvar;
+mod held_locks;
 mod lock;
-mod lock_order;
 mod once_lock;
 
-pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 pub(crate) use shuttle::thread;
 
 pub(crate) use self::condvar::Condvar;
-pub(crate) use self::lock::{Mutex, RwLock};
+pub(crate) use self::lock::{Mutex, RwLock, mutex, rw_lock};
 pub(crate) use self::once_lock::OnceLock;
 #[cfg(test)]
-pub(crate) use self::{condvar::Time, lock_order::held as held_locks};
+pub(crate) use self::{condvar::Time, held_locks::held_locks};
 
 /// Maps are walked in the same order each time, so that a failing schedule can be replayed.
 pub(crate) type HashMap<K, V> = std::collections::HashMap<
@@ -25,6 +25,6 @@ pub(crate) type HashMap<K, V> = std::collections::HashMap<
 /// Forgets what an earlier execution left behind.
 #[cfg(test)]
 pub(crate) fn begin_execution(time: Time) {
-    lock_order::forget_held();
+    held_locks::clear();
     condvar::set_time(time);
 }

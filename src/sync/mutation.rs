@@ -21,6 +21,8 @@ pub(crate) enum Mutation {
     LeaveWhatCameLate,
     /// A publisher that has its own work to do forgets what others left to it.
     ForgetUnfinished,
+    /// A fan-out that ends early does not leave its events to the writers.
+    DropUnfinished,
     /// A publisher waits for its own peer with the events of others in its hands.
     WaitUnfinished,
     /// A round passes by a connection on which another thread sends, as if its socket had refused.

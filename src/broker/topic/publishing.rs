@@ -3,19 +3,18 @@
 use std::time::{Duration, Instant};
 
 use super::{State, Topic};
-use crate::broker::Batch;
-use crate::broker::fan_out::Round;
+use crate::broker::ReadBatch;
 use crate::broker::gate::{Waited, Waiter};
 use crate::config::OverflowPolicy;
 use crate::protocol::{Message, NewEvent, Timestamp};
 use crate::sync::{Arc, Mutation, Ordering, mutated};
 
-/// Events and bytes that may be published and not offered yet: publishers wait for the fan-out above that. As much as a
-/// round gathers for a subscriber, so that one that keeps up gets everything in it. One event is let in, however large.
-const MAX_UNOFFERED_BYTES: u64 = 128 << 10;
-const MAX_UNOFFERED_EVENTS: u64 = if cfg!(shuttle) { 4 } else { 1024 };
-/// Under the `block` policy a subscriber may hold what is in flight beyond its queue, so that is kept smaller.
-const MIN_UNOFFERED_BLOCK_EVENTS: u64 = if cfg!(shuttle) { 2 } else { 64 };
+/// Events and bytes that may be published and not fanned out yet: above that, publishers wait for the fan-out. A round reads
+/// as much for a subscriber, so that one that keeps up gets everything in it. One event is let in, however large.
+const MAX_WAITING_BYTES: u64 = 128 << 10;
+const MAX_WAITING_EVENTS: u64 = if cfg!(shuttle) { 4 } else { 1024 };
+/// Under the `block` policy a subscriber may hold what is in flight beyond its queue, so the bound is smaller.
+const MIN_WAITING_BLOCK_EVENTS: u64 = if cfg!(shuttle) { 2 } else { 64 };
 
 /// How often a publisher that waits looks whether its connection is still there.
 const LOOK_INTERVAL: Duration = Duration::from_millis(if cfg!(shuttle) { 3_600_000 } else { 50 });
@@ -79,19 +78,19 @@ impl Topic {
         let ts = arrived.max(state.newest);
         let event = NewEvent::new(&self.name, message, seq, ts);
         let event_bytes = event.frame_len();
-        // Read once: a round that ends just now must not let the append evict what the look for room did not ask for.
-        let offered = self.fan_out.offered();
-        if !is_let_through || !self.has_room(&mut state, event_bytes, offered) {
+        // Read once: a round that ends now must not let the append evict more than the check for room considered.
+        let fanned_out = self.fan_out.seq();
+        if !is_let_through || !self.has_room(&mut state, event_bytes, fanned_out) {
             return Err(PublishError::Full { event_bytes });
         }
-        state.log.append(&event, offered);
+        state.log.append(&event, fanned_out);
         state.newest = ts;
         self.fan_out.published_at(ts.micros());
         self.head.store(seq, Ordering::Release);
-        self.book(&state.log);
+        self.update_figures(&state.log);
         drop(state);
-        if self.ledger.is_exceeded() {
-            self.ledger.relieve();
+        if self.memory_budget.is_exceeded() {
+            self.memory_budget.evict_to_budget();
         }
         Ok(Published {
             seq,
@@ -109,14 +108,14 @@ impl Topic {
         }
     }
 
-    /// Whether so much is not offered yet that a publisher had better see to it before it goes on.
+    /// Whether so much waits for the fan-out that a publisher should fan out before it goes on.
     pub(crate) fn is_behind(&self) -> bool {
-        let unoffered = self.head().saturating_sub(self.fan_out.offered());
-        unoffered >= self.max_unoffered_events() / 2
+        let waiting = self.head().saturating_sub(self.fan_out.seq());
+        waiting >= self.max_waiting_events() / 2
     }
 
-    /// A cursor moved, or a subscription ended.
-    pub(in crate::broker) fn moved(&self) {
+    /// A cursor moved, or a subscription ended: publishers may have room. Called with no lock held.
+    pub(crate) fn cursor_moved(&self) {
         if self.settings.overflow == OverflowPolicy::Block {
             self.gate.notify();
         }
@@ -132,46 +131,51 @@ impl Topic {
 
     /// Whether an event of this size may be appended: the fan-out keeps up, and under the `block` policy no event that a
     /// subscriber has still to get would be pushed out.
-    fn has_room(&self, state: &mut State, event_bytes: usize, offered: u64) -> bool {
+    fn has_room(&self, state: &mut State, event_bytes: usize, fanned_out: u64) -> bool {
         !self.is_window_full(state, event_bytes)
             && (self.settings.overflow != OverflowPolicy::Block
-                || self.subscribers_leave_room(state, event_bytes, offered))
+                || self.subscribers_leave_room(state, event_bytes, fanned_out))
     }
 
-    /// Whether too much is published that was not offered yet.
+    /// Whether too much is published and not fanned out yet.
     fn is_window_full(&self, state: &State, event_bytes: usize) -> bool {
-        let events = state.log.head().saturating_sub(self.fan_out.offered());
-        let offered_bytes = self.fan_out.offered_bytes();
-        let bytes = state.log.total_bytes().saturating_sub(offered_bytes) + event_bytes as u64;
-        events > 0 && (events >= self.max_unoffered_events() || bytes > MAX_UNOFFERED_BYTES)
+        let events = state.log.head().saturating_sub(self.fan_out.seq());
+        let fanned_out_bytes = self.fan_out.bytes();
+        let bytes = state.log.total_bytes().saturating_sub(fanned_out_bytes) + event_bytes as u64;
+        events > 0 && (events >= self.max_waiting_events() || bytes > MAX_WAITING_BYTES)
     }
 
-    fn max_unoffered_events(&self) -> u64 {
+    fn max_waiting_events(&self) -> u64 {
         let queue = self.max_queue_size() as u64;
         match self.settings.overflow {
-            OverflowPolicy::Block => queue.clamp(MIN_UNOFFERED_BLOCK_EVENTS, MAX_UNOFFERED_EVENTS),
-            _ => MAX_UNOFFERED_EVENTS,
+            OverflowPolicy::Block => queue.clamp(MIN_WAITING_BLOCK_EVENTS, MAX_WAITING_EVENTS),
+            _ => MAX_WAITING_EVENTS,
         }
     }
 
-    fn subscribers_leave_room(&self, state: &mut State, event_bytes: usize, offered: u64) -> bool {
-        let required = self.required_position(state, event_bytes, offered);
+    fn subscribers_leave_room(
+        &self,
+        state: &mut State,
+        event_bytes: usize,
+        fanned_out: u64,
+    ) -> bool {
+        let required = self.required_position(state, event_bytes, fanned_out);
         if state.slowest < required {
             let head = state.log.head();
-            let positions = state.roster.iter().map(|s| s.position());
+            let positions = state.subscribers.iter().map(|s| s.position());
             state.slowest = positions.min().unwrap_or(head).min(head);
         }
         state.slowest >= required
     }
 
     /// The position every subscriber must have reached before an event of this size may be appended, under the `block`
-    /// policy. What was not offered yet is in nobody's queue.
-    fn required_position(&self, state: &State, event_bytes: usize, offered: u64) -> u64 {
+    /// policy. What is not fanned out yet is in nobody's queue.
+    fn required_position(&self, state: &State, event_bytes: usize, fanned_out: u64) -> u64 {
         let queue = self.max_queue_size() as u64;
         (state.log.head() + 1)
             .saturating_sub(queue)
             .max(state.log.eviction_horizon(event_bytes))
-            .min(offered)
+            .min(fanned_out)
     }
 
     /// Whether a publisher has nothing to wait for: there is room, or there never will be.
@@ -179,7 +183,7 @@ impl Topic {
         let mut state = self.state.write();
         self.draining.load(Ordering::SeqCst)
             || state.deleted
-            || self.has_room(&mut state, event_bytes, self.fan_out.offered())
+            || self.has_room(&mut state, event_bytes, self.fan_out.seq())
     }
 
     /// Ends the subscribers in the way of an event of this size that have taken nothing in the second half of the time
@@ -188,8 +192,8 @@ impl Topic {
     fn end_those_without_progress(&self, event_bytes: usize, deadline: Instant) -> bool {
         let half = self.settings.block_timeout / 2;
         let since = deadline.checked_sub(half).unwrap_or(deadline);
-        let offered = self.fan_out.offered();
-        let required = self.required_position(&self.state.read(), event_bytes, offered);
+        let fanned_out = self.fan_out.seq();
+        let required = self.required_position(&self.state.read(), event_bytes, fanned_out);
         let subscribers = self.subscribers();
         let stalled = subscribers.iter().filter(|subscription| {
             subscription.position() < required && !subscription.has_progressed_since(since)
@@ -227,7 +231,7 @@ impl Place {
     pub(crate) fn wait(
         &self,
         event_bytes: usize,
-        batch: &mut Batch,
+        batch: &mut ReadBatch,
         is_cancelled: impl Fn() -> bool,
     ) -> Result<(), WaitError> {
         let topic = &self.topic;
@@ -258,20 +262,12 @@ impl Place {
         }
     }
 
-    /// Makes a round if that is what the first in the line waits for and nobody else is at it.
-    fn fans_out(&self, event_bytes: usize, batch: &mut Batch) -> bool {
+    /// Fans out if the first in the line waits for that and no other thread does it.
+    fn fans_out(&self, event_bytes: usize, batch: &mut ReadBatch) -> bool {
         let topic = &self.topic;
-        if !topic.gate.is_first(self.ticket())
-            || !topic.is_window_full(&topic.state.read(), event_bytes)
-        {
-            return false;
-        }
-        let round = topic.attempt_round(batch);
-        if round == (Round::Made { more: true }) {
-            // Somebody else has left it to this round, and it may have come too late for it.
-            topic.fan_out(batch);
-        }
-        round != Round::Busy
+        topic.gate.is_first(self.ticket())
+            && topic.is_window_full(&topic.state.read(), event_bytes)
+            && topic.fan_out(batch)
     }
 }
 

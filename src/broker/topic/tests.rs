@@ -4,8 +4,10 @@ use proptest::prelude::*;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{PublishError, SubscribeError, Topic};
-use crate::broker::{Batch, Broker, Nobody, Subscription, TopicOptions};
+use super::{PublishError, Topic};
+use crate::broker::{
+    Broker, Cursors, Nobody, ReadBatch, SubscribeError, SubscriberSink, Subscription, TopicOptions,
+};
 use crate::config::{Config, OverflowPolicy};
 use crate::protocol::{ClientId, Gap, GapReason, Message, StartAt, Timestamp, TopicName};
 use crate::sync::{Arc, Weak};
@@ -18,7 +20,7 @@ enum Step {
         pad: usize,
     },
     /// A fan-out in which no socket takes anything.
-    Offer,
+    FanOut,
     SubscribeLast {
         client: usize,
         n: u64,
@@ -47,7 +49,7 @@ fn step() -> impl Strategy<Value = Step> {
     let client = 0..CLIENTS;
     prop_oneof![
         8 => (0usize..300).prop_map(|pad| Step::Publish { pad }),
-        6 => Just(Step::Offer),
+        6 => Just(Step::FanOut),
         2 => (client.clone(), 0u64..8).prop_map(|(client, n)| Step::SubscribeLast { client, n }),
         2 => (client.clone(), 0u64..12, prop::bool::weighted(0.2))
             .prop_map(|(client, seq, foreign)| Step::Resume { client, seq, foreign }),
@@ -59,9 +61,9 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What a reader is told.
+/// What a reader is heard.
 #[derive(Debug, Clone, PartialEq)]
-enum Told {
+enum Heard {
     Event(u64),
     Gap(u64, u64, &'static str),
     Deleted,
@@ -84,8 +86,8 @@ struct NaiveTopic {
     sizes: Vec<usize>,
     /// How many of the oldest are gone.
     gone: usize,
-    /// How many were offered to all subscribers: only these are evicted or skipped.
-    offered: usize,
+    /// How many were fanned out: only these are evicted or skipped.
+    fanned_out: usize,
     deleted: bool,
 }
 
@@ -105,7 +107,7 @@ impl NaiveTopic {
             let bytes: usize = sizes[gone..].iter().sum();
             sizes.len() - gone <= kept && (bytes <= self.bounds.bytes || sizes.len() - gone == 1)
         };
-        let limit = self.offered.max(self.gone);
+        let limit = self.fanned_out.max(self.gone);
         (self.gone..limit).find(|gone| fits(*gone)).unwrap_or(limit)
     }
 
@@ -136,8 +138,8 @@ impl NaiveReader {
     }
 
     /// One event, with all there is to tell before and behind it.
-    fn read_one(&mut self, topic: &NaiveTopic) -> Vec<Told> {
-        let mut told = Vec::new();
+    fn read_one(&mut self, topic: &NaiveTopic) -> Vec<Heard> {
+        let mut heard = Vec::new();
         let mut has_event = false;
         while !self.ended {
             let is_replay = self.after < self.live_from;
@@ -148,7 +150,7 @@ impl NaiveReader {
             };
             let lag = match topic.bounds.overflow {
                 OverflowPolicy::Block => 0,
-                _ => topic.offered.saturating_sub(topic.bounds.queue) as u64,
+                _ => topic.fanned_out.saturating_sub(topic.bounds.queue) as u64,
             };
             let (kept, reason) = match is_replay {
                 true => (topic.gone as u64, "history_evicted"),
@@ -157,10 +159,10 @@ impl NaiveReader {
             let kept = kept.min(end);
             if self.after < kept {
                 if !is_replay && topic.bounds.overflow != OverflowPolicy::DropOldest {
-                    told.push(Told::TooSlow);
+                    heard.push(Heard::TooSlow);
                     break;
                 }
-                told.push(Told::Gap(self.after + 1, kept, reason));
+                heard.push(Heard::Gap(self.after + 1, kept, reason));
                 self.after = kept;
             } else if self.after < end {
                 if has_event {
@@ -168,16 +170,16 @@ impl NaiveReader {
                 }
                 has_event = true;
                 self.after += 1;
-                told.push(Told::Event(self.after));
+                heard.push(Heard::Event(self.after));
             } else {
                 if topic.deleted && self.until.is_none() {
-                    told.push(Told::Deleted);
+                    heard.push(Heard::Deleted);
                     self.ended = true;
                 }
                 break;
             }
         }
-        told
+        heard
     }
 }
 
@@ -195,6 +197,7 @@ struct Pair {
     /// All lives of the topic; the last may be deleted.
     lives: Vec<(Arc<Topic>, NaiveTopic)>,
     readers: [Option<Reader>; CLIENTS],
+    cursors: Cursors,
 }
 
 fn name() -> TopicName {
@@ -215,6 +218,7 @@ impl Pair {
             bounds,
             lives: Vec::new(),
             readers: [None, None, None],
+            cursors: Cursors::default(),
         };
         pair.create();
         pair
@@ -226,7 +230,7 @@ impl Pair {
             bounds: self.bounds,
             sizes: Vec::new(),
             gone: 0,
-            offered: 0,
+            fanned_out: 0,
             deleted: false,
         };
         self.lives.push((topic.unwrap(), naive));
@@ -235,7 +239,7 @@ impl Pair {
     fn take(&mut self, step: &Step) {
         match *step {
             Step::Publish { pad } => self.publish(pad),
-            Step::Offer => self.offer(),
+            Step::FanOut => self.fan_out(),
             Step::SubscribeLast { client, n } => self.subscribe(client, &StartAt::Last(n)),
             Step::Resume {
                 client,
@@ -281,7 +285,7 @@ impl Pair {
         let pushed_out = (sizes.len() as u64)
             .saturating_sub(queue)
             .max(naive.pushed_out(size))
-            .min(naive.offered as u64);
+            .min(naive.fanned_out as u64);
         let blocked = naive.bounds.overflow == OverflowPolicy::Block
             && self.readers.iter().flatten().any(|reader| {
                 let is_on =
@@ -295,17 +299,18 @@ impl Pair {
         }
     }
 
-    fn offer(&mut self) {
+    fn fan_out(&mut self) {
         let (topic, naive) = self.lives.last_mut().unwrap();
-        topic.fan_out(&mut Batch::default());
-        naive.offered = naive.sizes.len();
+        topic.fan_out(&mut ReadBatch::default());
+        naive.fanned_out = naive.sizes.len();
     }
 
     fn subscribe(&mut self, client: usize, start_at: &StartAt) {
         let life = self.lives.len() - 1;
         let (topic, naive) = &self.lives[life];
         let client_id = ClientId::new(&client.to_string()).unwrap();
-        let opened = topic.subscribe(client_id, start_at, Weak::<Nobody>::new());
+        let sink: Weak<dyn SubscriberSink> = Weak::<Nobody>::new();
+        let opened = self.cursors.open(topic, client_id, start_at, &sink);
         let (oldest, head) = (naive.before_history(), naive.head());
         let (after, gap, recovered) = match *start_at {
             _ if naive.deleted => return assert_eq!(opened.err(), Some(SubscribeError::Deleted)),
@@ -327,18 +332,18 @@ impl Pair {
             StartAt::After { seq, .. } => (seq, None, Some(true)),
         };
         let opened = opened.ok().unwrap();
-        let told = |gap: Gap| (gap.range, gap.reason);
+        let heard = |gap: Gap| (gap.range, gap.reason);
         assert_eq!((opened.seq, opened.recovered), (head, recovered));
-        assert_eq!(opened.gap.map(told), gap);
+        assert_eq!(opened.gap.map(heard), gap);
         if let Some(mut older) = self.readers[client].take() {
-            let is_replaced = opened.replaced.is_some();
+            let is_replaced = opened.takeover.is_some();
             assert_eq!(is_replaced, older.life == life && !older.naive.ended);
             // It is not ended yet: all it may still read is what came before.
             if is_replaced {
                 older.naive.until = Some(head);
             }
-            compare(&mut older, &self.lives);
-            end(&older, &self.lives);
+            compare(&mut older, &self.lives, &mut self.cursors);
+            end(&older, &self.lives, &mut self.cursors);
         }
         self.readers[client] = Some(Reader {
             subscription: opened.subscription,
@@ -356,7 +361,7 @@ impl Pair {
         let Some(reader) = &mut self.readers[client] else {
             return;
         };
-        if compare(reader, &self.lives).contains(&Told::TooSlow) {
+        if compare(reader, &self.lives, &mut self.cursors).contains(&Heard::TooSlow) {
             // What its connection does then.
             self.unsubscribe(client);
         }
@@ -364,7 +369,7 @@ impl Pair {
 
     fn unsubscribe(&mut self, client: usize) {
         if let Some(reader) = self.readers[client].take() {
-            end(&reader, &self.lives);
+            end(&reader, &self.lives, &mut self.cursors);
         }
     }
 
@@ -375,9 +380,12 @@ impl Pair {
         // How many events that takes is the log's business.
         while naive.retained_bytes() > topic.retained_bytes() {
             naive.gone += 1;
-            assert!(naive.gone <= naive.offered, "evicted before it was offered");
+            assert!(
+                naive.gone <= naive.fanned_out,
+                "evicted before it was fanned out"
+            );
         }
-        assert!(left <= keep_bytes || naive.gone >= naive.offered);
+        assert!(left <= keep_bytes || naive.gone >= naive.fanned_out);
     }
 
     fn compare_figures(&self) {
@@ -411,20 +419,24 @@ impl NaiveTopic {
 }
 
 /// Reads one event from both and compares.
-fn compare(reader: &mut Reader, lives: &[(Arc<Topic>, NaiveTopic)]) -> Vec<Told> {
-    let (piece, progress) = reader.subscription.gather(1);
-    let mut told = read_back(&piece.bytes);
+fn compare(
+    reader: &mut Reader,
+    lives: &[(Arc<Topic>, NaiveTopic)],
+    cursors: &mut Cursors,
+) -> Vec<Heard> {
+    let (chunk, progress) = cursors.read_chunk(&reader.subscription, 1);
+    let mut heard = read_back(&chunk.bytes);
     if progress.overflowed {
-        told.push(Told::TooSlow);
+        heard.push(Heard::TooSlow);
     }
-    assert_eq!(told, reader.naive.read_one(&lives[reader.life].1));
-    assert_eq!(progress.ended, told.contains(&Told::Deleted));
-    told
+    assert_eq!(heard, reader.naive.read_one(&lives[reader.life].1));
+    assert_eq!(progress.ended, heard.contains(&Heard::Deleted));
+    heard
 }
 
 /// Ends a reader in both; it must have come as far.
-fn end(reader: &Reader, lives: &[(Arc<Topic>, NaiveTopic)]) {
-    let end = reader.subscription.end();
+fn end(reader: &Reader, lives: &[(Arc<Topic>, NaiveTopic)], cursors: &mut Cursors) {
+    let end = cursors.end(&reader.subscription);
     reader
         .subscription
         .topic()
@@ -439,9 +451,9 @@ fn end(reader: &Reader, lives: &[(Arc<Topic>, NaiveTopic)]) {
     assert_eq!(end.map(|end| (end.seq, end.pending)), expected);
 }
 
-/// The frames of a piece; none of them is large.
-fn read_back(mut bytes: &[u8]) -> Vec<Told> {
-    let mut told = Vec::new();
+/// The frames of a chunk; none of them is large.
+fn read_back(mut bytes: &[u8]) -> Vec<Heard> {
+    let mut heard = Vec::new();
     while let [_, length, rest @ ..] = bytes {
         let (length, rest) = match *length {
             126 => (usize::from(rest[0]) << 8 | usize::from(rest[1]), &rest[2..]),
@@ -451,19 +463,19 @@ fn read_back(mut bytes: &[u8]) -> Vec<Told> {
         bytes = &rest[length..];
         let number = |value: &Value| value.as_u64().unwrap();
         let gap = &json["gap"];
-        told.push(match json["type"].as_str() {
-            Some("event") => Told::Event(number(&json["seq"])),
-            _ if json["msg"] == "topic_deleted" => Told::Deleted,
+        heard.push(match json["type"].as_str() {
+            Some("event") => Heard::Event(number(&json["seq"])),
+            _ if json["msg"] == "topic_deleted" => Heard::Deleted,
             _ => {
                 let (from, to) = (number(&gap["from_seq"]), number(&gap["to_seq"]));
                 assert_eq!(number(&gap["count"]), to - from + 1);
                 let reasons = ["slow_consumer", "history_evicted"];
                 let reason = reasons.into_iter().find(|reason| gap["reason"] == *reason);
-                Told::Gap(from, to, reason.unwrap())
+                Heard::Gap(from, to, reason.unwrap())
             }
         });
     }
-    told
+    heard
 }
 
 proptest! {

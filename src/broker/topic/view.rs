@@ -67,7 +67,7 @@ impl Topic {
         let history_bytes = state.log.bytes_after(first - 1);
         let bounds = self.settings.bounds;
         TopicStats {
-            subscribers: state.roster.len(),
+            subscribers: state.subscribers.len(),
             messages: head,
             seq: head,
             history_count: (head + 1 - first) as usize,

@@ -4,12 +4,12 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::{Api, Connected, ConnectionLine, Vitals};
-use crate::broker::{Broker, Nobody, Subscription};
+use crate::broker::{Broker, Cursors, Nobody, SubscriberSink, Subscription};
 use crate::config::Config;
 use crate::protocol::{ClientId, StartAt};
 use crate::server::http::media::BODY_TYPE_HEADER;
 use crate::server::http::{Request, Response};
-use crate::sync::Arc;
+use crate::sync::{Arc, Weak};
 
 pub(super) struct Server {
     api: Api,
@@ -116,11 +116,8 @@ impl Server {
     pub(super) fn subscribe_idle(&self, name: &str) -> Arc<Subscription> {
         let topic = self.api.broker.topic(name).unwrap();
         let client_id = ClientId::new("idle").unwrap();
-        let opened = topic.subscribe(
-            client_id,
-            &StartAt::Last(0),
-            crate::sync::Weak::<Nobody>::new(),
-        );
+        let sink: Weak<dyn SubscriberSink> = Weak::<Nobody>::new();
+        let opened = Cursors::default().open(&topic, client_id, &StartAt::Last(0), &sink);
         let Ok(opened) = opened else {
             panic!("refused")
         };

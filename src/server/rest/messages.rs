@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::body::read_object;
 use super::{Api, problems};
-use crate::broker::Batch;
+use crate::broker::ReadBatch;
 use crate::protocol::{InvalidMessage, Message, Timestamp, TopicName, as_string, is_null};
 use crate::server::http::message::PLACE_HEADER;
 use crate::server::http::{Problem, Request, Response};
@@ -40,7 +40,7 @@ impl Api {
             .try_publish(&message, arrived, ticket)
             .map_err(|error| problems::publish_refused(name, &error))?
             .seq;
-        topic.fan_out(&mut Batch::default());
+        topic.fan_out(&mut ReadBatch::default());
         let latency = &self.broker.metrics().publish_latency;
         latency.observe_since(arrived.micros());
         let body = Published {

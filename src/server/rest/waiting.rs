@@ -4,7 +4,7 @@
 //! again with the ticket of its place.
 
 use super::router::published_topic;
-use crate::broker::{Batch, Broker, Place, WaitError};
+use crate::broker::{Broker, Place, ReadBatch, WaitError};
 use crate::server::http::Request;
 use crate::server::http::message::PLACE_HEADER;
 
@@ -12,7 +12,7 @@ use crate::server::http::message::PLACE_HEADER;
 #[derive(Default)]
 pub(crate) struct PublishWait {
     place: Option<Place>,
-    batch: Batch,
+    batch: ReadBatch,
 }
 
 impl PublishWait {

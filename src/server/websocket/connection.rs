@@ -3,16 +3,16 @@
 use std::time::Instant;
 
 use super::end::EndReason;
-use super::outbox::{Offered, Outbox, Phase};
+use super::outbox::{Outbox, Phase};
 use super::slow_log::SlowConsumerLog;
 use crate::access::Principal;
-use crate::broker::{Batch, Meeting, Offer, Outlet, Subscription};
+use crate::broker::{Delivery, End, IfBusy, Progress, ReadBatch, SubscriberSink, Subscription};
 use crate::protocol::{
     ClientId, Fault, Notice, TopicName, close_frame, push_error, push_notice, push_slow_consumer,
 };
 use crate::server::panics::Panics;
 use crate::server::presence::Presence;
-use crate::sync::{Arc, AtomicU64, HashMap, Mutex, OnceLock, Ordering};
+use crate::sync::{Arc, AtomicU64, HashMap, Lock, Mutex, OnceLock, Ordering, mutex};
 
 /// What names a subscription on its connection.
 pub(super) type SubscriptionKey = (TopicName, ClientId);
@@ -43,7 +43,7 @@ impl Connection {
             presence,
             principal,
             outbox,
-            subscriptions: Mutex::default(),
+            subscriptions: mutex(Lock::Subscriptions, HashMap::default()),
             end_reason: OnceLock::new(),
             pending_at_end: AtomicU64::new(0),
             slow_log,
@@ -98,7 +98,7 @@ impl Connection {
         if self.end_reason.set(self.true_reason(reason)).is_err() {
             return;
         }
-        self.release_subscriptions();
+        self.end_subscriptions();
         if let Some(reason) = self.end_reason.get() {
             self.outbox.close(&last_frames(reason));
         }
@@ -107,8 +107,8 @@ impl Connection {
     /// Ends the connection at once: there is nobody to tell.
     pub(crate) fn abort(&self, reason: EndReason) {
         let _ = self.end_reason.set(self.true_reason(reason));
-        self.outbox.fail();
-        self.release_subscriptions();
+        self.outbox.abort();
+        self.end_subscriptions();
     }
 
     /// A socket that was given up looks to the reader like a peer that went away.
@@ -122,7 +122,7 @@ impl Connection {
     /// Tells the peer that the server goes down, and lets the writer send what is queued.
     pub(crate) fn drain(&self) {
         self.outbox
-            .notify(|frames| push_notice(frames, Notice::ServerShutdown));
+            .notify(|_, frames| push_notice(frames, Notice::ServerShutdown));
         self.outbox.order_drain();
     }
 
@@ -151,97 +151,106 @@ impl Connection {
     }
 
     /// Ends every subscription, so that every count shows it.
-    pub(super) fn release_subscriptions(&self) {
+    pub(super) fn end_subscriptions(&self) {
         let subscriptions = std::mem::take(&mut *self.subscriptions.lock());
         for subscription in subscriptions.values() {
-            let pending = subscription.end().map_or(0, |end| end.pending);
+            let end = self.end_cursor(subscription);
+            let pending = end.map_or(0, |end| end.pending);
             self.pending_at_end.fetch_add(pending, Ordering::Relaxed);
             subscription.topic().unsubscribe(subscription);
         }
     }
 
-    /// Ends a subscription that another connection took over, and says so. Both are one step, so that no reply can come
-    /// between.
-    fn tell_replaced(&self, subscription: &Arc<Subscription>) {
-        let topic = subscription.topic().name();
-        self.outbox.notify(|frames| {
-            if let Some(end) = subscription.end() {
-                let seq = end.seq;
-                push_notice(frames, Notice::SubscriptionReplaced { topic, seq });
-            }
-        });
-        self.forget(subscription);
+    /// Nothing is sent for the subscription after this; `None` if it had ended before.
+    pub(super) fn end_cursor(&self, subscription: &Subscription) -> Option<End> {
+        let end = self
+            .outbox
+            .with_cursors(|cursors| cursors.end(subscription));
+        subscription.topic().cursor_moved();
+        end
     }
 
-    /// On the writer thread: the slow path of one subscription.
-    pub(super) fn serve(&self, subscription: &Arc<Subscription>) {
-        let offered = self.outbox.serve(subscription);
-        self.follow_up(subscription, offered);
+    /// On the writer thread: delivers a chunk of a subscription's events, waiting for the peer.
+    pub(super) fn write_events(&self, subscription: &Arc<Subscription>) {
+        let progress = self.outbox.write_events(subscription);
+        self.follow_up(subscription, progress);
     }
 
     /// On the writer thread: sends all that is queued, then closes.
     pub(super) fn finish_drain(&self) {
         let subscriptions: Vec<_> = self.subscriptions.lock().values().cloned().collect();
         for subscription in subscriptions {
-            while subscription.pending() > 0 && self.is_open() {
-                self.serve(&subscription);
+            let pending = || {
+                self.outbox
+                    .with_cursors(|cursors| cursors.pending(&subscription))
+            };
+            while pending() > 0 && self.is_open() {
+                self.write_events(&subscription);
             }
         }
         self.end(EndReason::Shutdown);
     }
 
-    fn follow_up(&self, subscription: &Arc<Subscription>, offered: Offered) {
-        if offered.dropped > 0 {
+    fn follow_up(&self, subscription: &Arc<Subscription>, progress: Progress) {
+        if progress.dropped > 0 {
             self.slow_log
-                .dropped(self.presence.id, subscription, offered.dropped);
+                .dropped(self.presence.id, subscription, progress.dropped);
         }
-        if offered.ended {
+        if progress.ended {
             self.forget(subscription);
         }
-        if offered.overflowed {
+        if progress.overflowed {
             self.too_slow(subscription);
         }
     }
 }
 
-impl Outlet for Connection {
-    fn offer(
+impl SubscriberSink for Connection {
+    fn deliver(
         &self,
         subscription: &Arc<Subscription>,
-        batch: &mut Batch,
-        meeting: Meeting,
-    ) -> Offer {
-        // This is a publisher's thread, and its connection is not the one to end.
-        let offer = self.panics.catch(|| {
-            let Some(offered) = self.outbox.offer(subscription, batch, meeting) else {
-                return Offer::Busy;
+        batch: &mut ReadBatch,
+        if_busy: IfBusy,
+    ) -> Delivery {
+        // A panic on a publisher's thread ends this connection, not the publisher's.
+        let delivery = self.panics.catch(|| {
+            let Some(progress) = self.outbox.deliver(subscription, batch, if_busy) else {
+                return Delivery::Busy;
             };
-            self.follow_up(subscription, offered);
-            if offered.more {
-                Offer::More
-            } else {
-                Offer::Done
+            self.follow_up(subscription, progress);
+            match progress.more {
+                true => Delivery::More,
+                false => Delivery::Done,
             }
         });
-        offer.unwrap_or_else(|| {
-            batch.reset();
+        delivery.unwrap_or_else(|| {
+            batch.clear();
             self.end(EndReason::Internal);
-            Offer::Done
+            Delivery::Done
         })
     }
 
-    fn leave_to_writer(&self, subscription: &Arc<Subscription>) {
-        self.outbox.call_writer(subscription);
+    fn schedule_writer(&self, subscription: &Arc<Subscription>) {
+        self.outbox.schedule_writer(subscription);
     }
 
+    /// The end and the notice of it are one step, so that no reply can come between.
     fn replaced(&self, subscription: &Arc<Subscription>) {
-        self.tell_replaced(subscription);
+        let topic = subscription.topic();
+        self.outbox.notify(|cursors, frames| {
+            if let Some(End { seq, .. }) = cursors.end(subscription) {
+                let topic = topic.name();
+                push_notice(frames, Notice::SubscriptionReplaced { topic, seq });
+            }
+        });
+        topic.cursor_moved();
+        self.forget(subscription);
     }
 
     fn too_slow(&self, subscription: &Arc<Subscription>) {
         let topic = subscription.topic();
         let reason = EndReason::SlowConsumer(topic.name().clone(), topic.overflow());
-        // This may be a publisher's thread, and its connection is not the one to end.
+        // A panic on a publisher's thread ends this connection, not the publisher's.
         let logged = self.panics.catch(|| {
             self.slow_log.disconnected(self.presence.id, subscription);
         });

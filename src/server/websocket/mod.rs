@@ -1,11 +1,12 @@
 //! WebSocket connections (RFC 6455): a reader thread, a writer thread, and the outbox between them.
 //!
 //! In reading order: the [`reader`] takes messages out of the [`inbound`] bytes (which a [`scanner`] watches), the
-//! [`session`] does what they ask and offers what is [`unflushed`], the [`outbox`] sends, the [`writer`] sends what has
+//! [`session`] does what they ask and fans out its [`dirty_topics`], the [`outbox`] sends, the [`writer`] sends what has
 //! to wait, and a [`connection`] is what publishers and takers-over see of it all. Nothing here parses JSON or knows
 //! what a log is.
 
 mod connection;
+mod dirty_topics;
 mod end;
 mod handshake;
 mod inbound;
@@ -18,7 +19,7 @@ mod scanner;
 mod session;
 mod slow_log;
 pub(crate) mod subprotocol;
-mod unflushed;
+
 mod unsent;
 mod writer;
 
@@ -123,7 +124,7 @@ impl Opening {
         connection.outbox.reader_left();
         // The writer catches its panics.
         let _ = writer.join();
-        connection.release_subscriptions();
+        connection.end_subscriptions();
         count_closed(&connection, metrics);
         log_closed(&connection, messages.unwrap_or(0));
         Ok(())

@@ -1,43 +1,45 @@
-//! The outbox: all a connection still has to send, and the only way to its socket.
+//! The outbox: everything a connection still has to send, and the only way to its socket.
 //!
 //! Only the holder of the outbox lock writes to the socket, except for the writer thread, which takes the unsent bytes
 //! out, says so (`writing`), and writes them with the lock free. So a frame is never split by another, and nobody ever
 //! waits for a lock while the peer is slow.
 //!
-//! Lock order: sending → list of subscriptions; sending → subscription cursor → gate → topic. `ready` is taken alone.
+//! Lock order: outbox → list of subscriptions; outbox → topic. The overflow list is locked alone.
 
-mod pending;
-mod sending;
 mod slow_path;
 #[cfg_attr(all(test, shuttle), path = "models/socket.rs")]
 pub(super) mod socket;
+mod state;
 
 use std::collections::VecDeque;
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use super::unsent::Unsent;
-use crate::broker::{Batch, LastTime, Meeting, Piece, SharedFrame, Subscription};
+use crate::broker::{
+    Chunk, Cursors, IfBusy, LastTime, Progress, ReadBatch, SharedFrame, Subscription,
+};
 use crate::metrics::SharedMetrics;
 use crate::sync::channel::{Receiver, Sender, TrySendError, bounded};
-use crate::sync::{Arc, Condvar, Mutation, Mutex, mutated};
-use pending::{MaxWait, PendingBytes};
-use sending::Sending;
-pub(super) use sending::{Offered, Phase};
+use crate::sync::{
+    Arc, AtomicU64, AtomicUsize, Condvar, Lock, Mutation, Mutex, Ordering, mutated, mutex,
+};
 pub(crate) use socket::Socket;
+pub(super) use state::Phase;
+use state::{SharedPhase, State};
 
-/// The most a thread gathers at a time, whatever the backlog.
-const PIECE_BYTES: usize = 64 << 10;
+/// The most a thread reads from a log at a time, whatever the backlog.
+const CHUNK_BYTES: usize = 64 << 10;
 /// Unsent bytes above which the connection's own reader waits instead of adding replies.
 const MAX_UNSENT_REPLIES_BYTES: usize = if cfg!(shuttle) { 64 } else { 64 << 10 };
-/// Tokens the channel to the writer holds; more wait in the ready list.
+/// Items the channel to the writer holds; subscriptions that find it full wait in the overflow list.
 const CHANNEL_ITEMS: usize = if cfg!(shuttle) { 1 } else { 8 };
 
 /// What the writer thread is asked to do.
 pub(super) enum Work {
-    /// This subscription has events that the fast path did not deliver.
-    Events(Arc<Subscription>),
-    /// Something changed that is told elsewhere: unsent bytes, the ready list, an order, the phase.
+    /// Deliver the next events of this subscription.
+    Deliver(Arc<Subscription>),
+    /// Look: there are unsent bytes, the overflow list is not empty, a drain was ordered, or the phase has changed.
     Look,
 }
 
@@ -52,219 +54,220 @@ pub(super) struct Outbox {
     socket: Socket,
     write_timeout: Duration,
     pub(super) metrics: SharedMetrics,
-    /// Guards what is unsent and who writes. Held for one gathering and one non-blocking send at most.
-    sending: Mutex<Sending>,
-    /// Unsent bytes were written, or the phase changed.
+    phase: SharedPhase,
+    state: Mutex<State>,
+    /// Unsent bytes were written, the phase changed, or a subscription ended.
     changed: Condvar,
     work: Sender<Work>,
-    /// For observers.
-    pending: PendingBytes,
+    /// Subscriptions that found the channel full.
+    overflow: Mutex<VecDeque<Arc<Subscription>>>,
+    /// Bytes that the kernel has not taken yet, those in the writer's hands among them. For observers.
+    pending_bytes: AtomicUsize,
     /// When the writer last sent something.
     last_written: LastTime,
-    max_wait: MaxWait,
-    /// Subscriptions whose token found the channel full.
-    ready: Mutex<VecDeque<Arc<Subscription>>>,
+    /// How long one blocking send of the writer may take, in microseconds.
+    max_send_micros: AtomicU64,
 }
 
 impl Outbox {
-    /// An outbox for a socket, and the channel its writer thread must read.
+    /// An outbox for a socket, and the channel that its writer thread must read.
     pub(super) fn new(
         socket: Socket,
         write_timeout: Duration,
         metrics: SharedMetrics,
     ) -> (Outbox, Receiver<Work>) {
         let (work, receiver) = bounded(CHANNEL_ITEMS);
+        let state = State {
+            writing: true,
+            ..State::default()
+        };
         let outbox = Outbox {
             socket,
             write_timeout,
             metrics,
-            sending: Mutex::new(Sending {
-                writing: true,
-                ..Sending::default()
-            }),
+            phase: SharedPhase::default(),
+            state: mutex(Lock::Outbox, state),
             changed: Condvar::new(),
             work,
-            pending: PendingBytes::default(),
+            overflow: mutex(Lock::Overflow, VecDeque::new()),
+            pending_bytes: AtomicUsize::new(0),
             last_written: LastTime::default(),
-            max_wait: MaxWait::default(),
-            ready: Mutex::default(),
+            max_send_micros: AtomicU64::new(u64::MAX),
         };
         (outbox, receiver)
     }
 
     /// The handshake is answered: frames may follow. The writer thread must not work before.
     pub(super) fn open(&self) {
-        self.sending.lock().writing = false;
-        self.nudge();
+        self.state.lock().writing = false;
+        self.wake_writer();
     }
 
+    /// Takes no lock.
     pub(super) fn phase(&self) -> Phase {
-        self.sending.lock().phase
+        self.phase.get()
     }
 
     /// Bytes that the kernel has not taken yet. Takes no lock.
     pub(super) fn pending_bytes(&self) -> usize {
-        self.pending.get()
+        self.pending_bytes.load(Ordering::Relaxed)
     }
 
     /// Events given to the kernel, and events that never could be.
     pub(super) fn tally(&self) -> (u64, u64) {
-        let sending = self.sending.lock();
-        (
-            sending.delivered,
-            sending.undelivered + sending.unsent.tally().1,
-        )
+        let state = self.state.lock();
+        let undelivered = state.undelivered + state.unsent.tally().1;
+        (state.delivered, undelivered)
     }
 
-    /// The fast path of a fan-out: sends a piece of a subscription's events, as much as the socket takes, and leaves the
-    /// rest to the writer. `None` when another thread sends just now and the caller does not wait for it.
-    pub(super) fn offer(
+    /// The fast path, on any thread: sends the subscription's next chunk as far as the socket takes it, and leaves what it
+    /// refuses to the writer. `None` if another thread sends and the caller does not wait for it.
+    pub(super) fn deliver(
         &self,
         subscription: &Arc<Subscription>,
-        batch: &mut Batch,
-        meeting: Meeting,
-    ) -> Option<Offered> {
-        let mut sending = match (self.sending.try_lock(), meeting) {
-            (Some(sending), _) => sending,
-            // Its writer has the rest, and is at it.
+        batch: &mut ReadBatch,
+        if_busy: IfBusy,
+    ) -> Option<Progress> {
+        let mut state = match (self.state.try_lock(), if_busy) {
+            (Some(state), _) => state,
+            // Its writer delivers the rest already.
             (None, _) if subscription.lags() => {
-                self.call_writer(subscription);
-                return Some(Offered::default());
+                self.schedule_writer(subscription);
+                return Some(Progress::default());
             }
-            (None, Meeting::Pass) => return None,
-            (None, Meeting::Wait) => self.sending.lock(),
+            (None, IfBusy::Return) => return None,
+            (None, IfBusy::Wait) => self.state.lock(),
         };
-        if !sending.is_idle() {
-            // The socket has refused bytes that stand before these events.
+        if !self.is_idle(&state) {
+            // The socket has refused bytes that go before these events.
             subscription.set_lags(true);
-            drop(sending);
-            self.call_writer(subscription);
-            return Some(Offered::default());
+            drop(state);
+            self.schedule_writer(subscription);
+            return Some(Progress::default());
         }
-        let progress = match subscription.take(batch) {
-            Some(progress) => progress,
-            None => subscription.fill(batch, PIECE_BYTES),
-        };
-        let Piece { bytes, large } = &batch.piece;
-        self.send_now(&mut sending, bytes, large.as_ref(), progress.events);
-        let is_refused = !sending.is_idle();
+        let mut progress = state.cursors.read(subscription, batch, CHUNK_BYTES);
+        let Chunk { bytes, large } = &batch.chunk;
+        self.send_now(&mut state, bytes, large.as_ref(), progress.events);
+        let is_refused = !self.is_idle(&state);
         if is_refused || !progress.more {
             subscription.set_lags(is_refused && progress.more);
         }
-        drop(sending);
-        if progress.ended {
-            self.changed.notify_all();
+        drop(state);
+        self.cursor_moved(subscription, progress);
+        if is_refused && progress.more {
+            self.schedule_writer(subscription);
+            progress.more = false;
         }
-        let mut offered = Offered::from(progress);
-        if is_refused && offered.more {
-            self.call_writer(subscription);
-            offered.more = false;
-        }
-        Some(offered)
+        Some(progress)
     }
 
     /// Sends the reader's replies, unless the peer leaves too many unread: `false`, and the reader must wait.
     pub(super) fn reply(&self, replies: &mut Vec<u8>) -> bool {
-        let mut sending = self.sending.lock();
-        if sending.holds_too_much() {
+        let mut state = self.state.lock();
+        if self.must_wait(&state) {
             return false;
         }
-        self.append(&mut sending, replies);
+        self.append(&mut state, replies);
         replies.clear();
         true
     }
 
     /// Waits until the peer takes replies; then does what `write` does, and sends the frames that it appends, as one step:
-    /// nothing that comes of it can be sent before them. `write` may take the locks of a topic, a cursor and the list of
+    /// nothing that comes of it can be sent before them. `write` may take the locks of a topic and of the list of
     /// subscriptions.
-    pub(super) fn reply_with<R>(&self, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
-        let mut sending = self.sending.lock();
-        while sending.holds_too_much() {
-            self.changed.wait(&mut sending);
+    pub(super) fn reply_with<R>(&self, write: impl FnOnce(&mut Cursors, &mut Vec<u8>) -> R) -> R {
+        let mut state = self.state.lock();
+        while self.must_wait(&state) {
+            self.changed.wait(&mut state);
         }
         let mut frames = Vec::new();
-        let done = write(&mut frames);
-        self.append(&mut sending, &frames);
+        let done = write(&mut state.cursors, &mut frames);
+        self.append(&mut state, &frames);
         done
     }
 
     /// Waits until the peer has read enough to be sent replies again, or never will.
     pub(super) fn wait_until_read(&self) {
-        self.reply_with(|_| ());
+        self.reply_with(|_, _| ());
     }
 
-    /// Puts the notice that `write` appends behind what is unsent. Never waits; `write` may take a cursor's lock.
-    pub(super) fn notify(&self, write: impl FnOnce(&mut Vec<u8>)) {
-        let mut sending = self.sending.lock();
+    /// Puts the notice that `write` appends behind what is unsent. Never waits.
+    pub(super) fn notify<R>(&self, write: impl FnOnce(&mut Cursors, &mut Vec<u8>) -> R) -> R {
+        let mut state = self.state.lock();
         let mut notice = Vec::new();
-        write(&mut notice);
-        self.append(&mut sending, &notice);
-        drop(sending);
+        let done = write(&mut state.cursors, &mut notice);
+        self.append(&mut state, &notice);
+        drop(state);
         // A notice may be of an end that the reader waits for.
         self.changed.notify_all();
+        done
     }
 
-    /// Queues the last frames; nothing follows them. `false` if the connection was ending already.
-    pub(super) fn close(&self, last_frames: &[u8]) -> bool {
-        let mut sending = self.sending.lock();
-        if sending.phase != Phase::Open {
-            return false;
+    /// Looks at, or changes, how far the subscriptions have read.
+    pub(super) fn with_cursors<R>(&self, look: impl FnOnce(&mut Cursors) -> R) -> R {
+        look(&mut self.state.lock().cursors)
+    }
+
+    /// Queues the last frames; nothing follows them.
+    pub(super) fn close(&self, last_frames: &[u8]) {
+        let mut state = self.state.lock();
+        if self.phase() != Phase::Open {
+            return;
         }
-        self.append(&mut sending, last_frames);
-        if sending.phase == Phase::Open {
-            sending.phase = Phase::Closing;
+        self.append(&mut state, last_frames);
+        if self.phase() == Phase::Open {
+            self.phase.set(Phase::Closing);
         }
-        drop(sending);
+        drop(state);
         self.changed.notify_all();
-        self.nudge();
-        true
+        self.wake_writer();
     }
 
-    /// Gives the socket up: wakes its reader and its writer.
-    pub(super) fn fail(&self) {
-        self.give_up(&mut self.sending.lock());
+    /// Makes the socket useless: wakes its reader and its writer.
+    pub(super) fn abort(&self) {
+        self.abort_locked(&mut self.state.lock());
     }
 
     /// Asks the writer to send what is queued and close. Never waits.
     pub(super) fn order_drain(&self) {
-        self.sending.lock().drain_ordered = true;
-        self.nudge();
+        self.state.lock().drain_ordered = true;
+        self.wake_writer();
     }
 
     /// Whether a drain was ordered since last asked.
     pub(super) fn take_drain_order(&self) -> bool {
-        std::mem::take(&mut self.sending.lock().drain_ordered)
+        std::mem::take(&mut self.state.lock().drain_ordered)
     }
 
     /// The reader has left: nobody waits for the peer any more, and the writer may stop.
     pub(super) fn reader_left(&self) {
-        self.sending.lock().reader_gone = true;
+        self.state.lock().reader_gone = true;
         self.changed.notify_all();
-        self.nudge();
+        self.wake_writer();
     }
 
     /// Whether the writer has nothing more to do.
     pub(super) fn is_over(&self) -> bool {
-        let sending = self.sending.lock();
-        sending.phase == Phase::Failed || (sending.reader_gone && sending.phase == Phase::Open)
+        // Locked before the phase is read: a close may come just before the reader leaves.
+        let state = self.state.lock();
+        match self.phase() {
+            Phase::Open => state.reader_gone,
+            Phase::Closing => false,
+            Phase::Aborted => true,
+        }
     }
 
-    /// Whether it was given up because a write did not finish in time.
+    /// Whether it was aborted because a write did not finish in time.
     pub(super) fn timed_out(&self) -> bool {
-        self.sending.lock().timed_out
+        self.state.lock().timed_out
     }
 
     /// Waits until a subscription of a deleted topic has been told everything, or nothing more can be sent.
     pub(super) fn wait_until_ended(&self, subscription: &Subscription) {
-        let mut sending = self.sending.lock();
-        while sending.phase == Phase::Open && !subscription.has_ended() {
-            self.changed.wait(&mut sending);
+        let mut state = self.state.lock();
+        while self.phase() == Phase::Open && !subscription.has_ended() {
+            self.changed.wait(&mut state);
         }
-    }
-
-    /// A topic is subscribed to whose publishers wait this long, at most, for the peer to take something.
-    pub(super) fn may_hold_publishers(&self, block_timeout: Duration) {
-        self.max_wait.fit(block_timeout);
     }
 
     /// Whether the writer has sent anything since this moment.
@@ -272,28 +275,56 @@ impl Outbox {
         self.last_written.is_after(moment)
     }
 
-    fn append(&self, sending: &mut Sending, bytes: &[u8]) {
-        if bytes.is_empty() {
+    /// Schedules the writer to deliver the subscription's next events, unless it is scheduled already.
+    pub(super) fn schedule_writer(&self, subscription: &Arc<Subscription>) {
+        if !subscription.schedule() {
             return;
         }
-        if sending.is_idle() {
-            self.send_now(sending, bytes, None, 0);
-        } else if sending.phase == Phase::Open || mutated(Mutation::SendBehindClose) {
-            // The writer thread is at work, or has been called for what is unsent.
-            sending.unsent.append(bytes);
-            self.pending.add(bytes.len());
+        match self.work.try_send(Work::Deliver(Arc::clone(subscription))) {
+            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
+            Err(TrySendError::Full(_)) if mutated(Mutation::LoseTokenWhenFull) => {}
+            Err(TrySendError::Full(_)) => {
+                self.overflow.lock().push_back(Arc::clone(subscription));
+                // The writer may have emptied the channel, and the list, just before the push.
+                self.wake_writer();
+            }
         }
     }
 
-    /// Sends on whichever thread this is, as [`Outbox::try_send`] does, and counts it as such.
-    fn send_now(
-        &self,
-        sending: &mut Sending,
-        bytes: &[u8],
-        large: Option<&SharedFrame>,
-        events: u64,
-    ) {
-        let sent = self.try_send(sending, bytes, large, events);
+    /// Whether the socket may be sent to at once: nothing goes before, and nobody else writes.
+    fn is_idle(&self, state: &State) -> bool {
+        let writing = state.writing && !mutated(Mutation::SendBesideWriter);
+        state.unsent.is_empty() && !writing && self.phase() == Phase::Open
+    }
+
+    fn must_wait(&self, state: &State) -> bool {
+        self.phase() == Phase::Open && state.holds_too_much()
+    }
+
+    /// Called after the lock is let go.
+    fn cursor_moved(&self, subscription: &Subscription, progress: Progress) {
+        subscription.topic().cursor_moved();
+        if progress.ended {
+            self.changed.notify_all();
+        }
+    }
+
+    fn append(&self, state: &mut State, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        if self.is_idle(state) {
+            self.send_now(state, bytes, None, 0);
+        } else if self.phase() == Phase::Open || mutated(Mutation::SendBehindClose) {
+            // The writer thread is at work, or was woken for what is unsent.
+            state.unsent.append(bytes);
+            self.pending_bytes.fetch_add(bytes.len(), Ordering::Relaxed);
+        }
+    }
+
+    /// Like [`Outbox::try_send`], counted as a send of a thread other than the writer.
+    fn send_now(&self, state: &mut State, bytes: &[u8], large: Option<&SharedFrame>, events: u64) {
+        let sent = self.try_send(state, bytes, large, events);
         if sent.bytes > 0 {
             self.metrics.sent_at_once(sent.bytes, sent.events);
         }
@@ -302,7 +333,7 @@ impl Outbox {
     /// Sends without blocking; what the kernel does not take is left to the writer.
     fn try_send(
         &self,
-        sending: &mut Sending,
+        state: &mut State,
         bytes: &[u8],
         large: Option<&SharedFrame>,
         events: u64,
@@ -318,54 +349,40 @@ impl Outbox {
                     }
                 }
                 Err(_) => {
-                    sending.undelivered += events;
-                    self.give_up(sending);
+                    state.undelivered += events;
+                    self.abort_locked(state);
                     return sent;
                 }
             }
         }
         sent.events = events;
         if sent.bytes < parts[0].len() + parts[1].len() {
-            sent.events = sending.unsent.keep_rest(bytes, large, sent.bytes, events);
-            self.pending.add(sending.unsent.len());
-            self.nudge();
+            sent.events = state.unsent.keep_rest(bytes, large, sent.bytes, events);
+            self.pending_bytes
+                .fetch_add(state.unsent.len(), Ordering::Relaxed);
+            self.wake_writer();
         }
-        sending.delivered += sent.events;
+        state.delivered += sent.events;
         sent
     }
 
     /// Counts what became of bytes that were unsent.
-    fn settle(&self, sending: &mut Sending, unsent: &Unsent) {
-        self.metrics.delivered(sending.settle(unsent));
-        self.pending.remove(unsent.len());
+    fn settle(&self, state: &mut State, unsent: &Unsent) {
+        self.metrics.delivered(state.settle(unsent));
+        self.pending_bytes
+            .fetch_sub(unsent.len(), Ordering::Relaxed);
     }
 
-    fn give_up(&self, sending: &mut Sending) {
-        sending.phase = Phase::Failed;
-        let unsent = std::mem::take(&mut sending.unsent);
-        self.settle(sending, &unsent);
+    fn abort_locked(&self, state: &mut State) {
+        self.phase.set(Phase::Aborted);
+        let unsent = std::mem::take(&mut state.unsent);
+        self.settle(state, &unsent);
         self.socket.shutdown(Shutdown::Both);
         self.changed.notify_all();
     }
 
-    /// Wakes the writer. When the channel is full the writer is awake, and looks at everything after each item.
-    fn nudge(&self) {
+    /// When the channel is full the writer is awake, and looks at everything after each item.
+    fn wake_writer(&self) {
         let _ = self.work.try_send(Work::Look);
-    }
-
-    /// Hands the subscription's one token to the writer, unless the writer has it already.
-    pub(super) fn call_writer(&self, subscription: &Arc<Subscription>) {
-        if !subscription.claim_token() {
-            return;
-        }
-        match self.work.try_send(Work::Events(Arc::clone(subscription))) {
-            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
-            Err(TrySendError::Full(_)) if mutated(Mutation::LoseTokenWhenFull) => {}
-            Err(TrySendError::Full(_)) => {
-                self.ready.lock().push_back(Arc::clone(subscription));
-                // The writer may have emptied the channel, and the list, just before the push.
-                self.nudge();
-            }
-        }
     }
 }

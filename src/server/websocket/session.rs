@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use super::connection::Connection;
-use super::unflushed::Unflushed;
+use super::dirty_topics::DirtyTopics;
 use crate::broker::{
-    Batch, Broker, Opened, Outlet, Place, PublishError, Published, SubscribeError, Subscription,
-    Topic, WaitError,
+    Broker, Opened, Place, PublishError, Published, ReadBatch, SubscribeError, SubscriberSink,
+    Subscription, Topic, WaitError,
 };
 use crate::protocol::{
     Ack, ClientId, ErrorCode, Fault, Message, Request, RequestId, Subscribe, Timestamp, TopicName,
@@ -27,8 +27,8 @@ pub(super) struct Session {
     replies: Vec<u8>,
     /// How many bytes of the replies are of requests that are done.
     replied: usize,
-    unflushed: Unflushed,
-    batch: Batch,
+    dirty: DirtyTopics,
+    batch: ReadBatch,
     /// In the line of a topic that has no room. Left before anything is waited for but that room.
     place: Option<Place>,
     /// When the bytes that are being worked on arrived.
@@ -49,8 +49,8 @@ impl Session {
             publish_rate: PublishRate::new(rate, Instant::now()),
             replies: Vec::new(),
             replied: 0,
-            unflushed: Unflushed::default(),
-            batch: Batch::default(),
+            dirty: DirtyTopics::default(),
+            batch: ReadBatch::default(),
             place: None,
             arrived: Timestamp::now(),
         }
@@ -90,23 +90,23 @@ impl Session {
         self.bound_replies();
     }
 
-    /// Offers what was published to its subscribers, then sends the replies in one piece. The thread may wait after that.
+    /// Fans out what was published, then sends the replies in one piece. The thread may wait after that.
     pub(super) fn flush(&mut self) {
         self.flush_until(|| false);
     }
 
-    /// Like [`Session::flush`], but as soon as there `is_work`, what others publish meanwhile is left for the next flush:
+    /// Like [`Session::flush`], but as soon as there `is_work`, what others published meanwhile is left for the next flush:
     /// the thread must do that work, which may bring events for the same subscribers, and not wait.
     pub(super) fn flush_until(&mut self, is_work: impl Fn() -> bool) {
         self.place = None;
-        let has_published = self.unflushed.has_own();
-        self.unflushed.offer(&mut self.batch);
+        let has_published = self.dirty.has_events();
+        self.dirty.fan_out(&mut self.batch);
         self.send_replies();
         if has_published {
             let latency = &self.broker.metrics().publish_latency;
             latency.observe_since(self.arrived.micros());
         }
-        self.unflushed.offer_on(&mut self.batch, is_work);
+        self.dirty.finish(&mut self.batch, is_work);
     }
 
     fn send_replies(&mut self) {
@@ -116,7 +116,7 @@ impl Session {
         self.replied = 0;
         while !self.connection.outbox.reply(&mut self.replies) {
             if !mutated(Mutation::WaitUnfinished) {
-                self.unflushed.offer_on(&mut self.batch, || false);
+                self.dirty.finish(&mut self.batch, || false);
             }
             self.connection.outbox.wait_until_read();
         }
@@ -125,7 +125,7 @@ impl Session {
     /// After a panic: flushes what was done before the request in which it happened.
     pub(super) fn salvage(&mut self) {
         self.replies.truncate(self.replied);
-        self.unflushed.suspect_all();
+        self.dirty.suspect_all();
         self.flush();
     }
 
@@ -188,7 +188,7 @@ impl Session {
         if !self.connection.principal.may_publish(name) {
             return Err(Fault::may_not_publish(name));
         }
-        let mut at = self.enter(name)?;
+        self.dirty_topic(name)?;
         if self.publish_rate.is_limited() && !self.publish_rate.allow(Instant::now()) {
             return Err(Fault::new(
                 ErrorCode::RateLimited,
@@ -196,32 +196,31 @@ impl Session {
             ));
         }
         loop {
-            let topic = self.unflushed.topic(at);
+            let Some(dirty) = self.dirty.get(name) else {
+                // Flushed, or deleted; it may have been created anew.
+                self.dirty_topic(name)?;
+                continue;
+            };
+            let topic = &dirty.topic;
             let place = self.place.as_ref().filter(|place| place.is_of(topic));
             match topic.try_publish(message, self.arrived, place.map(Place::ticket)) {
                 Ok(published) => {
                     tracing::trace!(topic = name, seq = published.seq, "published");
-                    self.published(at, published.event_bytes);
+                    let is_due = dirty.published(published.event_bytes);
+                    self.place = self.place.take().filter(Place::is_for_many);
+                    if is_due {
+                        // There may be more in what was received.
+                        self.flush_until(|| true);
+                    }
                     return Ok(published);
                 }
                 Err(PublishError::ShuttingDown) => return Err(Fault::shutting_down()),
-                Err(PublishError::Deleted) => self.unflushed.remove(at),
+                Err(PublishError::Deleted) => self.dirty.remove(name),
                 Err(PublishError::Full { event_bytes }) => {
                     let topic = Arc::clone(topic);
                     self.wait_for_room(&topic, event_bytes, is_leaving)?;
                 }
             }
-            // It may have been deleted, or created anew; the look-up says so.
-            at = self.enter(name)?;
-        }
-    }
-
-    /// An event was appended to the topic that stands here.
-    fn published(&mut self, at: usize, event_bytes: usize) {
-        self.place = self.place.take().filter(Place::is_for_many);
-        if self.unflushed.add(at, event_bytes) {
-            // There may be more in what was received.
-            self.flush_until(|| true);
         }
     }
 
@@ -240,7 +239,7 @@ impl Session {
                 topic.join_line()
             }
         };
-        // What others publish is offered in a moment: one that leaves is not kept by that, and has asked before it left.
+        // A fan-out takes a moment: a client that leaves has asked for the publish before, and is not kept by that.
         let may_take_long = place.waits_for_subscribers();
         let is_deserted = || !self.connection.is_open() || (may_take_long && is_leaving());
         let waited = place.wait(event_bytes, &mut self.batch, is_deserted);
@@ -259,17 +258,16 @@ impl Session {
         })
     }
 
-    /// Where the topic stands among those with events to offer. One that this session has just published to is not
-    /// looked up again.
-    fn enter(&mut self, name: &str) -> Result<usize, Fault> {
-        if let Some(at) = self.unflushed.find(name) {
-            return Ok(at);
+    /// The topic, ready to be published to. One that this session has just published to is not looked up again.
+    fn dirty_topic(&mut self, name: &str) -> Result<(), Fault> {
+        if self.dirty.get(name).is_none() {
+            let topic = self.topic(name)?;
+            if self.dirty.is_full() {
+                self.flush();
+            }
+            self.dirty.add(topic);
         }
-        let topic = self.topic(name)?;
-        if self.unflushed.is_full() {
-            self.flush();
-        }
-        Ok(self.unflushed.enter(topic))
+        Ok(())
     }
 
     fn topic(&self, name: &str) -> Result<Arc<Topic>, Fault> {
@@ -291,22 +289,22 @@ impl Session {
         let topic = self.topic(name.as_str())?;
         let key = (name, client_id);
         self.admit(&key, &topic)?;
-        // What stands before the ack is sent first, and what this session has published is offered.
+        // Earlier replies go before the ack, and earlier events of this session are fanned out.
         self.flush();
         let connection: Weak<Connection> = Arc::downgrade(&self.connection);
-        let outlet: Weak<dyn Outlet> = connection;
+        let sink: Weak<dyn SubscriberSink> = connection;
         let outbox = &self.connection.outbox;
         if let Some(block_timeout) = topic.block_timeout() {
             outbox.may_hold_publishers(block_timeout);
         }
-        let opened = outbox.reply_with(|frames| {
-            let opened = topic.subscribe(key.1.clone(), &start_at, Weak::clone(&outlet))?;
+        let opened = outbox.reply_with(|cursors, frames| {
+            let opened = cursors.open(&topic, key.1.clone(), &start_at, &sink)?;
             let own_older = self
                 .connection
                 .remember(key.clone(), Arc::clone(&opened.subscription));
             if let Some(older) = own_older {
                 // Also if another connection is about to take it over: a notice of that would come behind the new ack.
-                older.end();
+                cursors.end(&older);
             }
             push_opened(frames, &topic, &opened, request_id);
             Ok(opened)
@@ -322,13 +320,15 @@ impl Session {
         };
         if !self.connection.is_open() {
             // It was ended just now, and this subscription may have come too late to end with it.
-            self.connection.release_subscriptions();
+            self.connection.end_subscriptions();
         }
-        if let Some(older) = &opened.replaced {
-            older.give_way(&outlet);
+        // An older subscription of this connection has ended.
+        topic.cursor_moved();
+        if let Some(takeover) = opened.takeover {
+            takeover.finish();
         }
-        self.batch.reset();
-        opened.subscription.offer_one(&mut self.batch);
+        self.batch.clear();
+        opened.subscription.deliver_one(&mut self.batch);
         Ok(())
     }
 
@@ -359,7 +359,8 @@ impl Session {
             .connection
             .subscription(&key)
             .ok_or_else(not_subscribed)?;
-        let seq = subscription.end().ok_or_else(not_subscribed)?.seq;
+        let end = self.connection.end_cursor(&subscription);
+        let seq = end.ok_or_else(not_subscribed)?.seq;
         subscription.topic().unsubscribe(&subscription);
         self.connection.forget(&subscription);
         Ok(seq)

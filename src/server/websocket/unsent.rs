@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::broker::{Piece, SharedFrame};
+use crate::broker::{Chunk, SharedFrame};
 use crate::protocol::whole_events;
 use crate::sync::{Mutation, mutated};
 
@@ -62,18 +62,18 @@ impl Unsent {
         }
     }
 
-    /// Adds a piece of a topic's log.
-    pub(super) fn append_piece(&mut self, piece: Piece, events: u64) {
+    /// Adds a chunk of a topic's log.
+    pub(super) fn append_chunk(&mut self, chunk: Chunk, events: u64) {
         self.events += events;
-        if !piece.bytes.is_empty() {
-            self.push(Segment::Own(piece.bytes));
+        if !chunk.bytes.is_empty() {
+            self.push(Segment::Own(chunk.bytes));
         }
-        if let Some(frame) = piece.large {
+        if let Some(frame) = chunk.large {
             self.push(Segment::Shared(frame));
         }
     }
 
-    /// Keeps what is left of a piece of which the first `sent` bytes went out; returns how many events went out whole.
+    /// Keeps what is left of a chunk of which the first `sent` bytes went out; returns how many events went out whole.
     pub(super) fn keep_rest(
         &mut self,
         bytes: &[u8],
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_back_goes_on_where_it_was_left() {
+    fn bytes_put_back_are_sent_from_where_sending_stopped() {
         let (first, second) = (event(100), event(200));
         let wire = [&first[..], &second].concat();
         let mut unsent = Unsent::default();
@@ -176,7 +176,7 @@ mod tests {
     }
 
     proptest! {
-        /// However a piece goes out, every event is counted once: in the fast path, in the rest, or as not delivered.
+        /// However a chunk goes out, every event is counted once: in the fast path, in the rest, or as not delivered.
         #[test]
         fn every_event_is_counted_once(
             small in 0u64..4, large: bool, first in 0usize..50_000, steps in proptest::collection::vec(1usize..40_000, 0..4),

@@ -14,19 +14,19 @@ const LINGER: Duration = Duration::from_secs(2);
 pub(super) fn run(connection: &Connection, work: &Receiver<Work>) {
     let outbox = &connection.outbox;
     for item in work {
-        if let Work::Events(subscription) = item {
-            connection.serve(&subscription);
+        if let Work::Deliver(subscription) = item {
+            connection.write_events(&subscription);
         }
         // One round: the next in the channel has waited as long.
-        for subscription in outbox.take_ready() {
-            connection.serve(&subscription);
+        for subscription in outbox.take_overflow() {
+            connection.write_events(&subscription);
         }
         outbox.write_unsent();
         if outbox.take_drain_order() {
             connection.finish_drain();
         }
         if outbox.phase() == Phase::Closing && outbox.write_unsent() {
-            outbox.finish(LINGER);
+            outbox.linger(LINGER);
         }
         if outbox.is_over() {
             break;

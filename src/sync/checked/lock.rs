@@ -1,14 +1,15 @@
-//! Locks with the interface of parking_lot, which know their place in the lock order.
+//! Locks with the interface of parking_lot, which know their names.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::PoisonError;
 
 use shuttle::sync as checked;
 
-use super::lock_order::{Held, Place};
+use super::held_locks::{self, Held};
+use crate::sync::Lock;
 
 pub(crate) struct Mutex<T> {
-    place: Place,
+    name: Lock,
     lock: checked::Mutex<T>,
 }
 
@@ -19,18 +20,24 @@ pub(crate) struct MutexGuard<'a, T> {
     held: Option<Held>,
 }
 
-impl<T> Mutex<T> {
-    #[track_caller]
-    pub(crate) fn new(value: T) -> Mutex<T> {
-        Mutex {
-            place: Place::here::<T>(),
-            lock: checked::Mutex::new(value),
-        }
+pub(crate) fn mutex<T>(name: Lock, value: T) -> Mutex<T> {
+    Mutex {
+        name,
+        lock: checked::Mutex::new(value),
     }
+}
 
+pub(crate) fn rw_lock<T>(name: Lock, value: T) -> RwLock<T> {
+    RwLock {
+        name,
+        lock: checked::RwLock::new(value),
+    }
+}
+
+impl<T> Mutex<T> {
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         // Looked at before, so that a wrong order shows even when nobody else holds the lock.
-        let held = self.place.take();
+        let held = held_locks::take(self.name);
         let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         MutexGuard {
             guard: Some(guard),
@@ -48,15 +55,8 @@ impl<T> Mutex<T> {
         Some(MutexGuard {
             guard: Some(guard),
             mutex: self,
-            held: Some(self.place.take()),
+            held: Some(held_locks::take(self.name)),
         })
-    }
-}
-
-impl<T: Default> Default for Mutex<T> {
-    #[track_caller]
-    fn default() -> Self {
-        Mutex::new(T::default())
     }
 }
 
@@ -70,7 +70,7 @@ impl<'a, T> MutexGuard<'a, T> {
         let guard = self.guard.take().expect("held outside of a wait");
         let (guard, result) = wait(guard);
         self.guard = Some(guard);
-        self.held = Some(self.mutex.place.take());
+        self.held = Some(held_locks::take(self.mutex.name));
         result
     }
 
@@ -100,7 +100,7 @@ impl<T> DerefMut for MutexGuard<'_, T> {
 }
 
 pub(crate) struct RwLock<T> {
-    place: Place,
+    name: Lock,
     lock: checked::RwLock<T>,
 }
 
@@ -111,31 +111,16 @@ pub(crate) struct RwLockGuard<G> {
 }
 
 impl<T> RwLock<T> {
-    #[track_caller]
-    pub(crate) fn new(value: T) -> RwLock<T> {
-        RwLock {
-            place: Place::here::<T>(),
-            lock: checked::RwLock::new(value),
-        }
-    }
-
     pub(crate) fn read(&self) -> RwLockGuard<checked::RwLockReadGuard<'_, T>> {
-        let held = self.place.take();
+        let held = held_locks::take(self.name);
         let guard = self.lock.read().unwrap_or_else(PoisonError::into_inner);
         RwLockGuard { guard, _held: held }
     }
 
     pub(crate) fn write(&self) -> RwLockGuard<checked::RwLockWriteGuard<'_, T>> {
-        let held = self.place.take();
+        let held = held_locks::take(self.name);
         let guard = self.lock.write().unwrap_or_else(PoisonError::into_inner);
         RwLockGuard { guard, _held: held }
-    }
-}
-
-impl<T: Default> Default for RwLock<T> {
-    #[track_caller]
-    fn default() -> Self {
-        RwLock::new(T::default())
     }
 }
 

@@ -68,7 +68,7 @@ fn end(takes: Takes, end: fn(&super::super::Connection)) {
     assert!(delivered + undelivered <= EVENTS, "an event counted twice");
     assert_eq!(reached(&heard, TOPIC), delivered);
     let closed = matches!(heard.last(), Some(Heard::Close(4102)));
-    assert!(closed || connection.outbox.phase() == super::super::outbox::Phase::Failed);
+    assert!(closed || connection.outbox.phase() == super::super::outbox::Phase::Aborted);
 }
 
 #[test]

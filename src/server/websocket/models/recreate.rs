@@ -7,7 +7,7 @@ use super::peer::{Heard, account, ack, answered, notice, reached};
 use super::site::{Client, TOPIC, append, broker, config, create, publish_text, topic};
 use super::socket::Takes;
 use super::{finds, holds};
-use crate::broker::Batch;
+use crate::broker::ReadBatch;
 use crate::protocol::TopicName;
 use crate::sync::thread;
 use crate::sync::{Arc, Mutation, Time};
@@ -23,7 +23,7 @@ fn recreate() {
         let first = Arc::clone(&first);
         move || {
             let published = (0..2).filter_map(|_| append(&first)).count() as u64;
-            first.fan_out(&mut Batch::default());
+            first.fan_out(&mut ReadBatch::default());
             published
         }
     });

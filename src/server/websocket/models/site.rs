@@ -11,7 +11,7 @@ use super::super::session::Session;
 use super::super::{Opening, Shared, Socket, writer};
 use super::socket::Takes;
 use crate::access::Principal;
-use crate::broker::{Batch, Broker, Place, PublishError, Topic, TopicOptions};
+use crate::broker::{Broker, Place, PublishError, ReadBatch, Topic, TopicOptions};
 use crate::config::{Config, OverflowPolicy};
 use crate::protocol::{Message, Timestamp, TopicName};
 use crate::server::presence::Presence;
@@ -60,7 +60,7 @@ pub(super) fn topic(broker: &Broker) -> Arc<Topic> {
 /// Publishes and fans out, as a REST publish does.
 pub(super) fn publish(topic: &Arc<Topic>) -> Option<u64> {
     let seq = append(topic);
-    topic.fan_out(&mut Batch::default());
+    topic.fan_out(&mut ReadBatch::default());
     seq
 }
 
@@ -75,7 +75,7 @@ pub(super) fn append(topic: &Arc<Topic>) -> Option<u64> {
         match topic.try_publish(&message, Timestamp::EARLIEST, ticket) {
             Ok(published) => return Some(published.seq),
             Err(PublishError::Full { event_bytes }) => {
-                let mut batch = Batch::default();
+                let mut batch = ReadBatch::default();
                 topic.fan_out(&mut batch);
                 let place = place.get_or_insert_with(|| topic.join_line());
                 place.wait(event_bytes, &mut batch, || false).ok()?;
@@ -139,7 +139,7 @@ impl Client {
     pub(super) fn leave(self) {
         self.connection.outbox.reader_left();
         self.writer.join().expect("the writer does not panic");
-        self.connection.release_subscriptions();
+        self.connection.end_subscriptions();
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use shuttle::rand::{Rng, thread_rng};
 
 use crate::server::websocket::models::peer::{Heard, Stream};
-use crate::sync::{Arc, Condvar, Mutex, held_locks};
+use crate::sync::{Arc, Condvar, Lock, Mutex, held_locks, mutex};
 
 /// What the kernel takes of a send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl Socket {
         };
         Socket {
             line: Arc::new(Line {
-                state: Mutex::new(state),
+                state: mutex(Lock::Model, state),
                 changed: Condvar::new(),
             }),
         }
@@ -59,7 +59,7 @@ impl Socket {
 
     pub(in crate::server::websocket) fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
         let held = held_locks();
-        assert!(!held.contains(&"topic"), "sent under a topic's lock");
+        assert!(!held.contains(&Lock::Topic), "sent under a topic's lock");
         let mut state = self.line.state.lock();
         let taken = match state.takes {
             _ if state.closed => return Err(io::ErrorKind::BrokenPipe.into()),
@@ -78,7 +78,7 @@ impl Socket {
         bytes: &[u8],
         _: Duration,
     ) -> io::Result<usize> {
-        assert_eq!(held_locks(), [""; 0], "waited for the peer under a lock");
+        assert_eq!(held_locks(), [], "waited for the peer under a lock");
         let mut state = self.line.state.lock();
         while state.takes == Takes::Nothing && !state.closed {
             self.line.changed.wait(&mut state);

@@ -11,6 +11,7 @@ use super::site::{
 };
 use super::socket::Takes;
 use super::{finds, holds};
+use crate::broker::FanOut;
 use crate::sync::thread;
 use crate::sync::{Mutation, Time};
 
@@ -84,6 +85,35 @@ fn a_fan_out_put_off() {
     client.socket.wait_until(|heard| reached(heard, TOPIC) == 4);
     publishers.into_iter().for_each(Client::close);
     client.close();
+}
+
+/// A fan-out that ends before its first round, as a panic would end it, while another thread publishes.
+fn a_fan_out_cut_short() {
+    let broker = broker(&config());
+    let topic = topic(&broker);
+    let mut client = Client::connect(&broker, 1, Takes::Everything);
+    client.subscribe("s");
+    let publisher = publisher(&topic, 2);
+    append(&topic);
+    drop(FanOut::begin(&topic));
+    publisher.join().unwrap();
+    client.socket.wait_until(|heard| reached(heard, TOPIC) == 3);
+    client.close();
+}
+
+#[test]
+fn no_event_is_lost_with_a_fan_out_that_ends_early() {
+    holds(Time::Stands, a_fan_out_cut_short);
+}
+
+#[test]
+fn events_lost_with_a_fan_out_that_ends_early_are_found() {
+    finds(
+        Mutation::DropUnfinished,
+        &["deadlock"],
+        Time::Stands,
+        a_fan_out_cut_short,
+    );
 }
 
 #[test]

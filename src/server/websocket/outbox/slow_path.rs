@@ -6,67 +6,80 @@ use std::net::Shutdown;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
-use super::{Offered, Outbox, PIECE_BYTES, Phase, Sending, Unsent};
-use crate::broker::{Piece, Subscription};
+use super::{CHUNK_BYTES, Outbox, Phase, State, Unsent};
+use crate::broker::{Chunk, Progress, Subscription};
 use crate::server::write_deadline::WriteDeadline;
-use crate::sync::{Arc, Mutation, mutated};
+use crate::sync::{Arc, Mutation, Ordering, mutated};
+
+/// How often, within the time that a publisher waits for this connection, a blocking send is repeated.
+const SENDS_PER_TIMEOUT: u32 = 8;
 
 impl Outbox {
-    /// The subscriptions that wait in the ready list.
-    pub(in crate::server::websocket) fn take_ready(&self) -> VecDeque<Arc<Subscription>> {
-        std::mem::take(&mut self.ready.lock())
+    /// The subscriptions that wait in the overflow list.
+    pub(in crate::server::websocket) fn take_overflow(&self) -> VecDeque<Arc<Subscription>> {
+        std::mem::take(&mut self.overflow.lock())
     }
 
-    /// The slow path, on the writer thread: gathers one piece of a subscription and writes it, waiting for the peer.
-    pub(in crate::server::websocket) fn serve(&self, subscription: &Arc<Subscription>) -> Offered {
-        subscription.release_token();
+    /// A topic is subscribed to whose publishers wait this long, at most, for the peer to take something: a blocking send
+    /// takes a part of that, so that they see whether it does.
+    pub(in crate::server::websocket) fn may_hold_publishers(&self, block_timeout: Duration) {
+        let micros = (block_timeout / SENDS_PER_TIMEOUT).as_micros() as u64;
+        self.max_send_micros
+            .fetch_min(micros.max(1), Ordering::Relaxed);
+    }
+
+    /// Reads one chunk of a subscription's events and writes it, waiting for the peer.
+    pub(in crate::server::websocket) fn write_events(
+        &self,
+        subscription: &Arc<Subscription>,
+    ) -> Progress {
+        subscription.unschedule();
         if !self.write_unsent() {
-            return Offered::default();
+            return Progress::default();
         }
-        let mut sending = self.sending.lock();
-        if sending.phase != Phase::Open {
-            return Offered::default();
+        let mut state = self.state.lock();
+        if self.phase() != Phase::Open {
+            return Progress::default();
         }
-        if !sending.is_idle() {
+        if !self.is_idle(&state) {
             // A publisher has found the socket full meanwhile.
-            drop(sending);
-            self.call_writer(subscription);
-            return Offered::default();
+            drop(state);
+            self.schedule_writer(subscription);
+            return Progress::default();
         }
-        let (piece, progress) = subscription.gather(PIECE_BYTES);
+        let (chunk, progress) = state.cursors.read_chunk(subscription, CHUNK_BYTES);
         let lagged = subscription.lags();
         if lagged {
-            let before = sending.unsent.len();
-            sending.unsent.append_piece(piece, progress.events);
-            self.pending.add(sending.unsent.len() - before);
+            let before = state.unsent.len();
+            state.unsent.append_chunk(chunk, progress.events);
+            self.pending_bytes
+                .fetch_add(state.unsent.len() - before, Ordering::Relaxed);
         } else {
             // Without waiting, at first: a socket counts as full only when it has refused something.
-            self.try_piece(&mut sending, &piece, progress.events);
-            subscription.set_lags(progress.more && !sending.is_idle());
+            self.try_chunk(&mut state, &chunk, progress.events);
+            subscription.set_lags(progress.more && !self.is_idle(&state));
         }
-        drop(sending);
-        if progress.ended {
-            self.changed.notify_all();
-        }
+        drop(state);
+        self.cursor_moved(subscription, progress);
         if progress.more {
             // Behind the others that wait.
-            self.call_writer(subscription);
+            self.schedule_writer(subscription);
         }
         let is_written = self.write_unsent();
         if is_written && lagged && !progress.more {
-            let _sending = self.sending.lock();
+            let _state = self.state.lock();
             subscription.set_lags(false);
         }
         if is_written && progress.oldest_micros > 0 {
             let latency = &self.metrics.writer_latency;
             latency.observe_since(progress.oldest_micros);
         }
-        progress.into()
+        progress
     }
 
-    fn try_piece(&self, sending: &mut Sending, piece: &Piece, events: u64) {
-        let Piece { bytes, large } = piece;
-        let sent = self.try_send(sending, bytes, large.as_ref(), events);
+    fn try_chunk(&self, state: &mut State, chunk: &Chunk, events: u64) {
+        let Chunk { bytes, large } = chunk;
+        let sent = self.try_send(state, bytes, large.as_ref(), events);
         if sent.bytes > 0 {
             self.metrics.written(sent.bytes);
             self.metrics.delivered(sent.events);
@@ -77,33 +90,33 @@ impl Outbox {
     pub(in crate::server::websocket) fn write_unsent(&self) -> bool {
         loop {
             let mut unsent = {
-                let mut sending = self.sending.lock();
-                if sending.unsent.is_empty() || sending.phase == Phase::Failed {
-                    return sending.phase != Phase::Failed;
+                let mut state = self.state.lock();
+                if state.unsent.is_empty() || self.phase() == Phase::Aborted {
+                    return self.phase() != Phase::Aborted;
                 }
-                sending.writing = true;
-                std::mem::take(&mut sending.unsent)
+                state.writing = true;
+                std::mem::take(&mut state.unsent)
             };
             let written = catch_unwind(AssertUnwindSafe(|| self.write_in_time(&mut unsent)));
-            let mut sending = self.sending.lock();
-            sending.writing = false;
+            let mut state = self.state.lock();
+            state.writing = false;
             let written = match written {
                 Ok(written) => written,
                 Err(panic) => {
                     // The close frame that will follow must not stand in the middle of another.
-                    sending.unsent.put_in_front(unsent);
-                    drop(sending);
+                    state.unsent.put_in_front(unsent);
+                    drop(state);
                     resume_unwind(panic);
                 }
             };
-            self.settle(&mut sending, &unsent);
+            self.settle(&mut state, &unsent);
             if let Err(error) = written {
                 let kind = error.kind();
-                sending.timed_out =
+                state.timed_out =
                     matches!(kind, io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
-                self.give_up(&mut sending);
+                self.abort_locked(&mut state);
             }
-            drop(sending);
+            drop(state);
             if !mutated(Mutation::WriteSilently) {
                 self.changed.notify_all();
             }
@@ -111,14 +124,13 @@ impl Outbox {
     }
 
     /// Once the close frame is written: says that nothing follows, and waits for the reader to see the peer's end, at
-    /// most `linger`; a socket dropped earlier could lose the close frame to a reset.
-    pub(in crate::server::websocket) fn finish(&self, linger: Duration) {
+    /// most this long: a socket dropped earlier could lose the close frame to a reset.
+    pub(in crate::server::websocket) fn linger(&self, time: Duration) {
         self.socket.shutdown(Shutdown::Write);
-        let deadline = Instant::now() + linger;
-        let mut sending = self.sending.lock();
-        while !sending.reader_gone && !self.changed.wait_until(&mut sending, deadline).timed_out() {
-        }
-        self.give_up(&mut sending);
+        let deadline = Instant::now() + time;
+        let mut state = self.state.lock();
+        while !state.reader_gone && !self.changed.wait_until(&mut state, deadline).timed_out() {}
+        self.abort_locked(&mut state);
     }
 
     /// Writes with blocking sends, each of a bounded wait, until the peer takes too little ([`WriteDeadline`]).
@@ -127,7 +139,9 @@ impl Outbox {
         while !unsent.rest().is_empty() {
             tracing::trace!(bytes = unsent.len(), "writing");
             let wait = deadline.next_wait(Instant::now())?;
-            let wait = wait.min(self.max_wait.get());
+            let wait = wait.min(Duration::from_micros(
+                self.max_send_micros.load(Ordering::Relaxed),
+            ));
             let sent = match self.socket.send_within(unsent.rest(), wait) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 sent => sent?,
@@ -138,7 +152,7 @@ impl Outbox {
                 self.last_written.is_now();
             }
             unsent.advance(sent);
-            self.pending.remove(sent);
+            self.pending_bytes.fetch_sub(sent, Ordering::Relaxed);
         }
         Ok(())
     }

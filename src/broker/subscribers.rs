@@ -1,17 +1,17 @@
-//! Who subscribes to a topic, and a snapshot of it that a fan-out can walk without holding the topic's lock.
+//! The subscribers of a topic, and a snapshot of them that a fan-out walks without holding the topic's lock.
 
 use super::Subscription;
 use crate::protocol::ClientId;
 use crate::sync::{Arc, HashMap};
 
 #[derive(Default)]
-pub(super) struct Roster {
+pub(super) struct Subscribers {
     by_client: HashMap<ClientId, Arc<Subscription>>,
     /// Made when first asked for after a change, so that a storm of subscribes does not copy it each time.
     snapshot: Option<Arc<[Arc<Subscription>]>>,
 }
 
-impl Roster {
+impl Subscribers {
     pub(super) fn len(&self) -> usize {
         self.by_client.len()
     }

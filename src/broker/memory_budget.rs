@@ -4,12 +4,12 @@ use std::collections::BinaryHeap;
 
 use super::Topic;
 use crate::metrics::SharedMetrics;
-use crate::sync::{Arc, AtomicU64, AtomicUsize, HashMap, Mutex, Ordering, Weak};
+use crate::sync::{Arc, AtomicU64, AtomicUsize, HashMap, Lock, Mutex, Ordering, Weak, mutex};
 
 /// When the budget is exceeded, this part of it is freed beyond need, so that it is not exceeded again at once.
 const SLACK: usize = 64;
 
-pub(super) struct Ledger {
+pub(super) struct MemoryBudget {
     /// Counts beyond topics and their lives.
     pub(super) metrics: SharedMetrics,
     max_bytes: usize,
@@ -42,31 +42,31 @@ impl Total {
     }
 }
 
-impl Ledger {
-    pub(super) fn new(max_bytes: usize, metrics: SharedMetrics) -> Ledger {
-        Ledger {
+impl MemoryBudget {
+    pub(super) fn new(max_bytes: usize, metrics: SharedMetrics) -> MemoryBudget {
+        MemoryBudget {
             metrics,
             max_bytes,
             retained: Total::default(),
             held: Total::default(),
             subscriptions: AtomicUsize::new(0),
             next_key: AtomicU64::new(0),
-            topics: Mutex::default(),
+            topics: mutex(Lock::MemoryBudget, HashMap::default()),
         }
     }
 
-    /// A key under which a new topic enters and leaves.
+    /// A key that names a new topic here.
     pub(super) fn next_key(&self) -> u64 {
         self.next_key.fetch_add(1, Ordering::Relaxed)
     }
 
-    pub(super) fn enter(&self, topic: &Arc<Topic>) {
+    pub(super) fn add(&self, topic: &Arc<Topic>) {
         self.topics
             .lock()
             .insert(topic.key(), Arc::downgrade(topic));
     }
 
-    pub(super) fn leave(&self, key: u64) {
+    pub(super) fn remove(&self, key: u64) {
         self.topics.lock().remove(&key);
     }
 
@@ -87,12 +87,12 @@ impl Ledger {
     }
 
     /// Evicts the oldest events of the largest topic, again and again, until the budget holds.
-    pub(super) fn relieve(&self) {
-        // While another thread relieves, this one need not.
+    pub(super) fn evict_to_budget(&self) {
+        // Another thread evicts already.
         let Some(topics) = self.topics.try_lock() else {
             return;
         };
-        // The topics are dropped after the lock: the last holder of one takes the lock in `leave`.
+        // The topics are dropped after the lock: the last holder of one takes the lock in `remove`.
         let alive: Vec<Arc<Topic>> = topics.values().filter_map(Weak::upgrade).collect();
         drop(topics);
         let mut by_size: BinaryHeap<(usize, usize)> = alive

@@ -1,0 +1,178 @@
+//! A cursor: how far a subscription has read its topic's log, and what it reads next. Pure: no lock, no clock, no I/O.
+
+use super::chunk::{Chunk, ReadBatch};
+use super::log::{Log, Run};
+use crate::config::OverflowPolicy;
+use crate::protocol::{Gap, Notice, TopicName, push_gap, push_notice};
+use crate::sync::{Mutation, mutated};
+
+/// A position in a log. Plain data, guarded by the outbox lock of the subscriber's connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cursor {
+    /// The last seq that was sent or reported as a gap.
+    pub(super) after: u64,
+    /// The topic's head when the subscription began. Up to here it is a replay, which no queue bound cuts.
+    pub(super) live_from: u64,
+}
+
+/// What a cursor reads from: a topic as one subscription sees it, under the topic's lock.
+pub(super) struct LogView<'a> {
+    pub(super) topic: &'a TopicName,
+    pub(super) log: &'a Log,
+    /// The newest event that is for this subscription.
+    pub(super) end: u64,
+    /// Live events up to here are beyond the subscription's queue.
+    pub(super) queue_start: u64,
+    pub(super) overflow: OverflowPolicy,
+    /// The topic was deleted, and this subscription is to be told.
+    pub(super) deleted: bool,
+}
+
+/// What a read brought.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// Events read.
+    pub(crate) events: u64,
+    /// When the oldest of them that is no replay was published, in microseconds since 1970; 0 when there is none.
+    pub(crate) oldest_micros: u64,
+    /// Events of the replay that were evicted, and are reported as a gap.
+    pub(crate) evicted: u64,
+    /// Events skipped because the subscriber is slow, and reported as a gap.
+    pub(crate) dropped: u64,
+    /// There is more to read.
+    pub(crate) more: bool,
+    /// The topic was deleted and everything is read: the subscription has ended.
+    pub(crate) ended: bool,
+    /// The overflow policy does not let this subscription go on: its connection must end.
+    pub(crate) overflowed: bool,
+}
+
+impl Cursor {
+    /// How far the subscription has come, counting live events only.
+    pub(super) fn position(&self) -> u64 {
+        self.after.max(self.live_from)
+    }
+
+    /// Takes a batch that another subscription read, if it begins where this cursor stands. `ends_at`: nothing behind this
+    /// seq is for the subscription.
+    pub(super) fn take(&mut self, batch: &ReadBatch, ends_at: u64) -> Option<Progress> {
+        let fits = batch.after < batch.upto
+            && (self.after == batch.after || mutated(Mutation::TakeAnyBatch))
+            && batch.upto <= ends_at
+            && self.after >= self.live_from;
+        fits.then(|| {
+            self.after = batch.upto;
+            Progress {
+                events: batch.upto - batch.after,
+                more: batch.more,
+                ..Progress::default()
+            }
+        })
+    }
+
+    /// Appends what comes next to the chunk, gaps included, up to about `limit_bytes` (at least one event).
+    pub(super) fn gather(
+        &mut self,
+        view: &LogView<'_>,
+        chunk: &mut Chunk,
+        limit_bytes: usize,
+    ) -> Progress {
+        let mut progress = Progress::default();
+        if self.after < self.live_from {
+            self.replay(view, chunk, limit_bytes, &mut progress);
+        }
+        if self.after >= self.live_from && !chunk.is_complete() {
+            self.live(view, chunk, limit_bytes, &mut progress);
+        }
+        let at_the_end = view.deleted && self.after == view.log.head();
+        if at_the_end && !chunk.is_complete() {
+            push_notice(&mut chunk.bytes, Notice::TopicDeleted { topic: view.topic });
+            progress.ended = true;
+        }
+        let has_more = self.after < view.end || (at_the_end && !progress.ended);
+        progress.more = has_more && !progress.overflowed;
+        progress
+    }
+
+    /// Up to the head at the moment of subscribing: only eviction leaves a gap.
+    fn replay(
+        &mut self,
+        view: &LogView<'_>,
+        chunk: &mut Chunk,
+        limit_bytes: usize,
+        progress: &mut Progress,
+    ) {
+        let evicted = (view.log.first_seq() - 1).min(self.live_from);
+        if self.after < evicted {
+            progress.evicted = evicted - self.after;
+            self.report(view, chunk, &Gap::history_evicted(self.after + 1, evicted));
+        }
+        self.copy(view.log, self.live_from, chunk, limit_bytes, progress);
+    }
+
+    /// Behind it: the newest events that fit the queue, and all that were not fanned out yet.
+    fn live(
+        &mut self,
+        view: &LogView<'_>,
+        chunk: &mut Chunk,
+        limit_bytes: usize,
+        progress: &mut Progress,
+    ) {
+        let kept = (view.log.first_seq() - 1)
+            .max(view.queue_start)
+            .min(view.end);
+        if self.after < kept {
+            if view.overflow != OverflowPolicy::DropOldest {
+                progress.overflowed = true;
+                return;
+            }
+            progress.dropped = kept - self.after;
+            self.report(view, chunk, &Gap::slow_consumer(self.after + 1, kept));
+        }
+        if let Some(event) = view.log.after(self.after).next() {
+            progress.oldest_micros = event.ts_micros();
+        }
+        self.copy(view.log, view.end, chunk, limit_bytes, progress);
+    }
+
+    fn report(&mut self, view: &LogView<'_>, chunk: &mut Chunk, gap: &Gap) {
+        if !mutated(Mutation::SkipUntold) {
+            push_gap(&mut chunk.bytes, view.topic, gap);
+        }
+        self.after += gap.count();
+    }
+
+    /// Copies runs of adjacent events. The first event is taken whatever its size.
+    fn copy(
+        &mut self,
+        log: &Log,
+        upto: u64,
+        chunk: &mut Chunk,
+        limit_bytes: usize,
+        progress: &mut Progress,
+    ) {
+        while !chunk.is_complete() {
+            let is_first = progress.events == 0;
+            let left = limit_bytes.saturating_sub(chunk.bytes.len());
+            let run = match log.run(self.after, upto, left) {
+                Some(Run::Small { events: 0, .. }) if is_first => {
+                    log.run(self.after, self.after + 1, usize::MAX)
+                }
+                run => run,
+            };
+            let events = match run {
+                None | Some(Run::Small { events: 0, .. }) => break,
+                Some(Run::Small { frames, events }) => {
+                    chunk.bytes.extend_from_slice(frames);
+                    events
+                }
+                Some(Run::Large(frame)) => {
+                    chunk.large = Some(frame.clone());
+                    1
+                }
+            };
+            self.after += events;
+            progress.events += events;
+        }
+    }
+}

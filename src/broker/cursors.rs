@@ -1,0 +1,98 @@
+//! The cursors of one connection. Plain data, guarded by the connection's outbox lock.
+
+use slotmap::{DefaultKey, SlotMap};
+
+use super::chunk::{Chunk, ReadBatch};
+use super::cursor::{Cursor, Progress};
+use super::subscription::{End, Opened, SubscribeError, SubscriberSink, Subscription};
+use super::topic::Topic;
+use crate::protocol::{ClientId, StartAt};
+use crate::sync::{Arc, Mutation, Weak, mutated};
+
+/// Names a cursor of a connection. It is never used again, so a subscription that has ended finds none.
+pub(crate) type CursorKey = DefaultKey;
+
+/// One cursor for each subscription that has not ended.
+#[derive(Default)]
+pub(crate) struct Cursors(SlotMap<CursorKey, Cursor>);
+
+impl Cursors {
+    /// Opens a subscription at its place in the topic's log.
+    pub(crate) fn open(
+        &mut self,
+        topic: &Arc<Topic>,
+        client_id: ClientId,
+        start_at: &StartAt,
+        sink: &Weak<dyn SubscriberSink>,
+    ) -> Result<Opened, SubscribeError> {
+        let mut opened = None;
+        self.0.try_insert_with_key(|key| {
+            let (subscription, cursor) = topic.subscribe(client_id, start_at, sink, key)?;
+            opened = Some(subscription);
+            Ok(cursor)
+        })?;
+        opened.ok_or(SubscribeError::Deleted)
+    }
+
+    /// Reads the subscription's next events, from the batch if it begins where the cursor stands, and into it otherwise.
+    pub(crate) fn read(
+        &mut self,
+        subscription: &Subscription,
+        batch: &mut ReadBatch,
+        limit_bytes: usize,
+    ) -> Progress {
+        let Some(cursor) = self.0.get_mut(subscription.cursor_key()) else {
+            batch.clear();
+            return Progress::default();
+        };
+        if let Some(progress) = subscription.take(cursor, batch) {
+            return progress;
+        }
+        batch.clear();
+        let after = cursor.after;
+        let progress = subscription.gather(cursor, &mut batch.chunk, limit_bytes);
+        let upto = cursor.after;
+        let only_events = upto - after == progress.events && !progress.ended;
+        if only_events {
+            (batch.after, batch.upto, batch.more) = (after, upto, progress.more);
+        }
+        self.remove_ended(subscription, progress);
+        progress
+    }
+
+    /// Reads the subscription's next events into a chunk of its own.
+    pub(crate) fn read_chunk(
+        &mut self,
+        subscription: &Subscription,
+        limit_bytes: usize,
+    ) -> (Chunk, Progress) {
+        let mut chunk = Chunk::default();
+        let Some(cursor) = self.0.get_mut(subscription.cursor_key()) else {
+            return (chunk, Progress::default());
+        };
+        let progress = subscription.gather(cursor, &mut chunk, limit_bytes);
+        self.remove_ended(subscription, progress);
+        (chunk, progress)
+    }
+
+    /// Ends the subscription and says where; `None` if it had ended already.
+    pub(crate) fn end(&mut self, subscription: &Subscription) -> Option<End> {
+        let key = subscription.cursor_key();
+        if mutated(Mutation::GatherUnlessLive) {
+            return Some(subscription.end(self.0.get(key)?));
+        }
+        Some(subscription.end(&self.0.remove(key)?))
+    }
+
+    /// Events of its topic that the subscription has neither sent nor reported.
+    pub(crate) fn pending(&self, subscription: &Subscription) -> u64 {
+        let cursor = self.0.get(subscription.cursor_key());
+        cursor.map_or(0, |cursor| subscription.pending_behind(cursor))
+    }
+
+    fn remove_ended(&mut self, subscription: &Subscription, progress: Progress) {
+        if progress.ended {
+            self.end(subscription);
+        }
+    }
+}

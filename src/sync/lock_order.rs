@@ -1,0 +1,117 @@
+//! The locks of the broker, the outbox and the list of connections, by name, and the order in which they are taken.
+//!
+//! ARCHITECTURE.md has the same table, and a test compares them. Under the model checker every lock that is taken is checked.
+
+/// A lock, named where it is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lock {
+    Registry,
+    MemoryBudget,
+    Topic,
+    Gate,
+    Outbox,
+    Overflow,
+    Subscriptions,
+    Connections,
+    ConnectionInfo,
+    KeyReload,
+    Keys,
+    LimitedLog,
+    /// A model's own, which may be taken under any.
+    #[cfg(all(test, shuttle))]
+    Model,
+}
+
+/// Which locks may be taken while one is held. Nothing may be taken under one that is not in the table.
+#[cfg(any(test, shuttle))]
+pub(crate) const LOCK_ORDER: &[(Lock, &[Lock])] = &[
+    (Lock::Registry, &[Lock::MemoryBudget, Lock::LimitedLog]),
+    (Lock::MemoryBudget, &[]),
+    (Lock::Connections, &[Lock::LimitedLog]),
+    (Lock::ConnectionInfo, &[]),
+    (Lock::KeyReload, &[Lock::Keys]),
+    (Lock::Keys, &[]),
+    (Lock::Outbox, &[Lock::Subscriptions, Lock::Topic]),
+    (Lock::Overflow, &[]),
+    (Lock::Subscriptions, &[]),
+    (Lock::Gate, &[Lock::Topic]),
+    (Lock::Topic, &[]),
+    (Lock::LimitedLog, &[]),
+];
+
+#[cfg(shuttle)]
+impl Lock {
+    /// Whether `other` may be taken while this one is held.
+    pub(crate) fn allows(self, other: Lock) -> bool {
+        #[cfg(test)]
+        if [self, other].contains(&Lock::Model) {
+            return true;
+        }
+        LOCK_ORDER
+            .iter()
+            .any(|(held, allowed)| *held == self && allowed.contains(&other))
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use super::*;
+
+    /// `MemoryBudget` as the document writes it: `memory budget`.
+    fn in_words(lock: Lock) -> String {
+        let mut words = String::new();
+        for letter in format!("{lock:?}").chars() {
+            if letter.is_uppercase() && !words.is_empty() {
+                words.push(' ');
+            }
+            words.push(letter.to_ascii_lowercase());
+        }
+        words
+    }
+
+    #[test]
+    fn architecture_md_has_the_same_lock_order() {
+        let document = include_str!("../../ARCHITECTURE.md");
+        let (_, section) = document.split_once("\n## Locks\n").unwrap();
+        let rows = section
+            .lines()
+            .skip_while(|line| !line.starts_with("| lock "))
+            .skip(2)
+            .take_while(|line| line.starts_with('|'));
+        let documented: Vec<(String, String)> = rows
+            .map(|row| {
+                let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+                let (name, _) = cells[1].split_once(" (").unwrap();
+                (name.to_owned(), cells[3].to_owned())
+            })
+            .collect();
+        let in_code: Vec<(String, String)> = LOCK_ORDER
+            .iter()
+            .map(|(lock, allowed)| {
+                let allowed: Vec<String> = allowed.iter().copied().map(in_words).collect();
+                let allowed = match allowed.is_empty() {
+                    true => "nothing".to_owned(),
+                    false => allowed.join(", "),
+                };
+                (in_words(*lock), allowed)
+            })
+            .collect();
+        assert_eq!(documented, in_code);
+    }
+
+    #[test]
+    fn the_order_has_no_cycle() {
+        fn visit(lock: Lock, path: &mut Vec<Lock>) {
+            assert!(!path.contains(&lock), "{path:?} → {lock:?}");
+            path.push(lock);
+            let under = LOCK_ORDER.iter().filter(|(held, _)| *held == lock);
+            under
+                .flat_map(|(_, allowed)| *allowed)
+                .for_each(|allowed| visit(*allowed, path));
+            path.pop();
+        }
+        for (lock, _) in LOCK_ORDER {
+            visit(*lock, &mut Vec::new());
+        }
+    }
+}
