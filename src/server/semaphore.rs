@@ -241,7 +241,7 @@ mod tests {
         let _held = semaphore.acquire(1, at_once()).unwrap();
         thread::scope(|scope| {
             let large =
-                scope.spawn(|| semaphore.acquire(2, Instant::now() + Duration::from_millis(50)));
+                scope.spawn(|| semaphore.acquire(2, Instant::now() + Duration::from_secs(1)));
             await_waiting(&semaphore, 1);
             let small = scope.spawn(|| semaphore.acquire(1, much_later()).is_ok());
             assert_eq!(large.join().unwrap().map(drop), Err(Denied::TimedOut));
