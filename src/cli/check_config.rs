@@ -39,10 +39,10 @@ pub(super) struct CheckConfig {
 }
 
 /// Prints every setting with where it came from; a secret is masked.
-pub(super) fn run(check: CheckConfig, matches: &ArgMatches) -> Result<(), Failure> {
-    let config = check.settings.config();
-    let settings = sources::settings(matches, &config);
-    let settings = Server::check(&config, settings).map_err(|wrong| {
+pub(super) fn run(check: &CheckConfig, matches: &ArgMatches) -> Result<(), Failure> {
+    let config = &check.settings.config;
+    let settings = sources::settings(matches, config);
+    let settings = Server::check(config, settings).map_err(|wrong| {
         let told = wrong.iter().map(|error| not_started(error, matches));
         Failure::usages(&told.map(|failure| failure.to_string()).collect::<Vec<_>>())
     })?;

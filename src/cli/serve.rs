@@ -11,7 +11,7 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getppid};
-use threadcast::{ConnectionCap, Server, StartError};
+use threadcast::{Config, ConnectionCap, Server, StartError};
 use tracing::{info, warn};
 
 use super::failure::{Failure, wrong_value};
@@ -50,7 +50,7 @@ pub(super) fn run(settings: Settings, matches: &ArgMatches) -> Result<(), Failur
     }
     let signals = Signals::install()?;
     let log = Log::start(settings.logs.log_level, settings.logs.log_format);
-    let outcome = serve(settings, matches, &signals, &log);
+    let outcome = serve(settings.config, matches, &signals, &log);
     log.finish();
     outcome
 }
@@ -74,17 +74,17 @@ fn bound_arenas() {
 }
 
 fn serve(
-    settings: Settings,
+    config: Config,
     matches: &ArgMatches,
     signals: &Signals,
     log: &Log,
 ) -> Result<(), Failure> {
-    let config = settings.config();
-    let told = sources::settings(matches, &config);
+    let settings = sources::settings(matches, &config);
+    let sources = Sources::of(matches, &settings);
     let asks_for_keys = config.api_key.is_some() || config.keys_file.is_some();
-    let server =
-        Server::bind_with_settings(config, told).map_err(|error| not_started(&error, matches))?;
-    log_limits(&Sources::of(matches), server.connection_cap());
+    let server = Server::bind_with_settings(config, settings)
+        .map_err(|error| not_started(&error, matches))?;
+    log_limits(&sources, server.connection_cap());
     announce(server.local_addr(), asks_for_keys);
     // The server logs what came of it.
     signals.wait(|| drop(server.reload_keys()));

@@ -1,5 +1,5 @@
-//! From the text of a setting to its value. Each parser says in one phrase what it allows; the text may
-//! come from a flag or a variable and need not be UTF-8.
+//! Parsers from the text of a flag or a variable to its value. Each parser says in one phrase what it allows. The text need
+//! not be UTF-8.
 
 use std::ffi::OsStr;
 use std::fmt::{self, Display};
@@ -14,7 +14,7 @@ use std::time::Duration;
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use threadcast::config::normalize_origin;
+use threadcast::config::{Config, Field, normalize_origin};
 use threadcast::{ApiKey, InvalidApiKey};
 
 use super::failure::{wrong_secret, wrong_value};
@@ -35,6 +35,16 @@ pub(super) struct Allowed<T> {
     is_secret: bool,
 }
 
+/// A new value for one setting.
+#[derive(Clone)]
+pub(super) struct Change(Arc<dyn Fn(&mut Config) + Send + Sync>);
+
+impl Change {
+    pub(super) fn apply(&self, config: &mut Config) {
+        (self.0)(config);
+    }
+}
+
 impl<T> Allowed<T> {
     fn new(phrase: String, parse: impl Fn(&str) -> Option<T> + Send + Sync + 'static) -> Self {
         Allowed {
@@ -49,6 +59,32 @@ impl<T> Allowed<T> {
         Allowed {
             names: names.to_vec(),
             ..self
+        }
+    }
+
+    /// The parser of a setting: what it parses goes into this field of the configuration.
+    pub(super) fn into_field<F>(self, field: &Field<F>) -> Allowed<Change>
+    where
+        T: Clone + Send + Sync + 'static,
+        F: From<T> + 'static,
+    {
+        let Allowed {
+            phrase,
+            parse,
+            names,
+            is_secret,
+        } = self;
+        let get_mut = field.get_mut;
+        let change = move |value: T| {
+            Change(Arc::new(move |config: &mut Config| {
+                *get_mut(config) = value.clone().into();
+            }))
+        };
+        Allowed {
+            phrase,
+            parse: Arc::new(move |text| parse(text).map(change)),
+            names,
+            is_secret,
         }
     }
 
@@ -189,6 +225,12 @@ fn one_of(names: &[&str]) -> String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 pub(super) struct Bytes(pub(super) usize);
 
+impl From<Bytes> for usize {
+    fn from(bytes: Bytes) -> usize {
+        bytes.0
+    }
+}
+
 /// The units, largest first. Only the binary ones: `k` and `KB` mean a thousand to some.
 const UNITS: [(&str, u32); 3] = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
 
@@ -233,6 +275,12 @@ impl Display for Seconds {
     }
 }
 
+impl From<Seconds> for Duration {
+    fn from(seconds: Seconds) -> Duration {
+        seconds.0
+    }
+}
+
 /// `10`, `0.25`: exact, where a float would not be; nanoseconds at most.
 fn parse_seconds(text: &str) -> Option<Seconds> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
@@ -251,36 +299,23 @@ pub(super) fn seconds(range: RangeInclusive<Duration>) -> Allowed<Seconds> {
 }
 
 /// Origins, separated by commas; none at all is allowed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Origins(pub(super) Vec<String>);
-
-impl Display for Origins {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join(","))
-    }
-}
-
-pub(super) fn origins() -> Allowed<Origins> {
+pub(super) fn origins() -> Allowed<Vec<String>> {
     let phrase = "origins like https://shop.example:8443, separated by commas, or *";
     Allowed::new(phrase.to_owned(), |text| {
         if text.is_empty() {
-            return Some(Origins::default());
+            return Some(Vec::new());
         }
         text.split(',')
             .map(|origin| normalize_origin(origin.trim()))
-            .collect::<Option<_>>()
-            .map(Origins)
+            .collect()
     })
 }
 
-/// A value that may be empty, which is none at all.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Maybe<T>(pub(super) Option<T>);
-
-pub(super) fn api_key() -> Allowed<Maybe<ApiKey>> {
+/// A key; an empty text is none.
+pub(super) fn api_key() -> Allowed<Option<ApiKey>> {
     Allowed::new(InvalidApiKey.to_string(), |text| match text {
-        "" => Some(Maybe(None)),
-        secret => ApiKey::new(secret).ok().map(|key| Maybe(Some(key))),
+        "" => Some(None),
+        secret => ApiKey::new(secret).ok().map(Some),
     })
     .secret()
 }
@@ -343,10 +378,10 @@ pub(super) fn after() -> Allowed<After> {
     )
 }
 
-/// Whether there is such a file, and what is in it, shows when it is read.
-pub(super) fn file() -> Allowed<Maybe<PathBuf>> {
+/// A path; an empty text is none. What is wrong with the file itself shows when it is read.
+pub(super) fn file() -> Allowed<Option<PathBuf>> {
     Allowed::new("a path".to_owned(), |text| {
-        Some(Maybe((!text.is_empty()).then(|| text.into())))
+        Some((!text.is_empty()).then(|| text.into()))
     })
 }
 
