@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use check::InvalidConfig;
+pub(crate) use check::within;
 pub use definition::{Field, Group, Kind, SettingDefinition};
 pub use origin::normalize_origin;
 pub use settings::{Setting, SettingValue, Source};

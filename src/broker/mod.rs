@@ -26,7 +26,8 @@ pub(crate) use history::{HistoryError, HistoryPage};
 pub(crate) use last_time::LastTime;
 pub(crate) use log::SharedFrame;
 pub(crate) use piece::{Batch, Piece};
-pub(crate) use registry::{Broker, CreateError, SortedTopics, TopicOptions};
+pub use registry::TopicOptions;
+pub(crate) use registry::{Broker, CreateError, SortedTopics};
 #[cfg(test)]
 pub(crate) use subscription::Nobody;
 pub(crate) use subscription::{Meeting, Offer, Outlet, Subscription};

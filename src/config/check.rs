@@ -46,7 +46,7 @@ impl Config {
     }
 }
 
-pub(super) fn within<T: PartialOrd + Debug>(
+pub(crate) fn within<T: PartialOrd + Debug>(
     setting: &'static str,
     value: &T,
     range: &RangeInclusive<T>,

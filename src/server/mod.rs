@@ -10,6 +10,7 @@ mod connections;
 mod credential;
 mod dashboard;
 mod door;
+mod embedding;
 mod error;
 mod http;
 mod limit;
@@ -26,11 +27,15 @@ mod websocket;
 mod write_deadline;
 
 use std::net::{Shutdown, SocketAddr};
+use std::ops::Deref;
 use std::time::{Duration, Instant};
 
 #[cfg(fuzzing)]
 pub(crate) use self::http::{body, fields, head, request_line, scan, target};
 pub use capacity::ConnectionCap;
+pub use embedding::{
+    CreateTopicError, DeleteTopicError, PublishError, Published, ServerHandle, Stats, TopicInfo,
+};
 pub use error::StartError;
 
 use self::connections::{Connections, Reaper};
@@ -74,6 +79,7 @@ pub struct Server {
     address: SocketAddr,
     cap: ConnectionCap,
     panics: Panics,
+    handle: ServerHandle,
     /// Taken when it stops.
     running: Option<Running>,
 }
@@ -144,10 +150,12 @@ impl Server {
                 return Err(StartError::Io(error));
             }
         };
+        let handle = ServerHandle::new(&serving.broker, connections.open_count(), &serving.config);
         Ok(Server {
             address,
             cap,
             panics,
+            handle,
             running: Some(Running {
                 serving,
                 connections,
@@ -204,6 +212,12 @@ impl Server {
         self.panics.count()
     }
 
+    /// The topics of this server, for another thread. It may outlive the server.
+    #[must_use]
+    pub fn handle(&self) -> ServerHandle {
+        self.handle.clone()
+    }
+
     /// Reads the file of keys again. What a key may do from now on counts for the next request; a WebSocket whose key is
     /// gone, or was changed in any way, is closed with 4001. Without such a file nothing happens.
     ///
@@ -223,6 +237,15 @@ impl Server {
     /// every connection and joins every thread.
     pub fn shutdown(mut self) -> ShutdownReport {
         self.running.take().map(Running::stop).unwrap_or_default()
+    }
+}
+
+/// A server is also a handle to itself: `server.publish(…)`.
+impl Deref for Server {
+    type Target = ServerHandle;
+
+    fn deref(&self) -> &ServerHandle {
+        &self.handle
     }
 }
 
