@@ -1,5 +1,5 @@
-//! Every setting of the server as a flag and an environment variable: a loop over [`SETTINGS`]. What only the program has, its
-//! logs, is added here.
+//! Flags and environment variables of all settings: a loop over [`SETTINGS`]. The settings of the logs are added here, because
+//! only the program writes logs.
 
 use clap::builder::{OsStr, Resettable};
 use clap::error::Result;

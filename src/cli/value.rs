@@ -20,8 +20,8 @@ use threadcast::{ApiKey, InvalidApiKey};
 use super::failure::{wrong_secret, wrong_value};
 use super::origin::origin_of;
 
-/// The longest part of a wrong value that is told.
-const TOLD_CHARS: usize = 100;
+/// A wrong value is shown up to this length.
+const MAX_SHOWN_CHARS: usize = 100;
 
 type Parse<T> = dyn Fn(&str) -> Option<T> + Send + Sync;
 
@@ -30,7 +30,7 @@ type Parse<T> = dyn Fn(&str) -> Option<T> + Send + Sync;
 pub(super) struct Allowed<T> {
     phrase: String,
     parse: Arc<Parse<T>>,
-    /// What a shell offers to choose from.
+    /// The names that shell completion offers.
     names: Vec<&'static str>,
     is_secret: bool,
 }
@@ -88,7 +88,7 @@ impl<T> Allowed<T> {
         }
     }
 
-    /// For a value that is never told, however wrong.
+    /// For a secret: errors never show the value.
     fn secret(self) -> Self {
         Allowed {
             is_secret: true,
@@ -123,7 +123,7 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for Allowed<T> {
                 let origin = arg.map(|arg| origin_of(arg, source)).unwrap_or_default();
                 let line = match self.is_secret {
                     true => wrong_secret(&origin, &self.phrase),
-                    false => wrong_value(&origin, &told(value), &self.phrase),
+                    false => wrong_value(&origin, &shown(value), &self.phrase),
                 };
                 let mut error = clap::Error::new(ErrorKind::ValueValidation).with_cmd(command);
                 error.insert(ContextKind::Custom, ContextValue::String(line));
@@ -131,7 +131,7 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for Allowed<T> {
             })
     }
 
-    /// The phrase, for the help, where it stands for the names; they are for completions.
+    /// The phrase is for the help, which shows it instead of the names; the names are for shell completion.
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
         let allowed = PossibleValue::new("").help(self.phrase.clone()).hide(true);
         let names = self.names.iter().map(PossibleValue::new);
@@ -139,13 +139,13 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for Allowed<T> {
     }
 }
 
-/// A wrong value as it is shown: printable, and not longer than a line can hold.
-fn told(value: &OsStr) -> String {
+/// A wrong value for an error text: printable, and cut to a length that fits a line.
+fn shown(value: &OsStr) -> String {
     let text = match value.to_str() {
         Some(text) => text.chars().flat_map(char::escape_debug).collect(),
         None => value.as_encoded_bytes().escape_ascii().to_string(),
     };
-    match text.char_indices().nth(TOLD_CHARS) {
+    match text.char_indices().nth(MAX_SHOWN_CHARS) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
     }
@@ -202,7 +202,7 @@ pub(super) fn switch() -> Allowed<bool> {
     .offering(["true", "false"])
 }
 
-/// One of these names, or what else `named` knows; case does not matter, nor whether the words are joined by `_` or `-`.
+/// One of these names, or another one that `named` accepts. Case does not matter; `-` is the same as `_`.
 pub(super) fn choice<T: 'static, const N: usize>(
     names: [&'static str; N],
     named: fn(&str) -> Option<T>,
@@ -320,7 +320,7 @@ pub(super) fn api_key() -> Allowed<Option<ApiKey>> {
     .secret()
 }
 
-/// A text that is never shown, not even when it is printed to find a fault.
+/// A text that is never shown, not even by `Debug`.
 #[derive(Clone)]
 pub(super) struct Secret(pub(super) String);
 
@@ -339,11 +339,11 @@ pub(super) fn secret() -> Allowed<Secret> {
     .secret()
 }
 
-/// How long a command may be told to wait.
+/// How long a user may let a command wait.
 pub(super) const WAIT: RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_secs(365 * 86_400);
 
-/// So many a second.
+/// A number of messages per second.
 pub(super) fn rate() -> Allowed<f64> {
     Allowed::new(
         "a number of messages a second, more than 0".to_owned(),
@@ -354,7 +354,7 @@ pub(super) fn rate() -> Allowed<f64> {
     )
 }
 
-/// A place in a topic.
+/// A position in a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct After {
     pub(super) seq: u64,
