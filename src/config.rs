@@ -1,14 +1,19 @@
-//! Every limit of the server, with its default. Pure data: reads no environment, opens nothing.
+//! The settings of a server. The table in this file is the one home of each: its documentation, type, default, group and range.
+//!
+//! [`Config`] and [`SETTINGS`] are generated from the table. Checks, `GET /config`, `--help`, `check-config` and the tables of
+//! `docs/configuration.md` are loops over [`SETTINGS`]. Pure data: reads no environment, opens nothing.
 
 mod check;
+mod definition;
 mod origin;
-pub mod ranges;
 pub(crate) mod settings;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub use check::InvalidConfig;
+pub(crate) use check::within;
+pub use definition::{Field, Group, Kind, SettingDefinition};
 pub use origin::normalize_origin;
 pub use settings::{Setting, SettingValue, Source};
 
@@ -16,88 +21,123 @@ pub use crate::protocol::{OverflowPolicy, UnknownOverflowPolicy};
 
 use crate::access::ApiKey;
 
-/// The settings of a server. `Config::default()` is what `threadcast` runs with when nothing is set.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Config {
-    /// Address or host name to listen on.
-    pub host: String,
-    /// Port to listen on; 0 takes any free one.
-    pub port: u16,
-    /// Undelivered live events a subscription may hold, at least 1.
-    pub max_queue_size: usize,
-    /// Events kept for replay, per topic; 0 keeps none.
-    pub history_size: usize,
-    /// Bytes of retained events, per topic.
-    pub history_bytes: usize,
-    /// Memory that retained events take, all topics together, in bytes.
-    pub max_memory_bytes: usize,
-    /// The overflow policy of topics that do not name their own.
-    pub overflow: OverflowPolicy,
-    /// How long a publisher waits under [`OverflowPolicy::Block`].
-    pub block_timeout: Duration,
-    /// Largest WebSocket message or request body, in bytes.
-    pub max_message_bytes: usize,
-    /// Most connections at once, REST too; `None` computes it from the machine's limits.
-    pub max_connections: Option<usize>,
-    /// Most topics.
-    pub max_topics: usize,
-    /// Most subscriptions of one connection.
-    pub max_subscriptions: usize,
-    /// Publishes per second and connection; 0 is unlimited.
-    pub max_publish_rate: u32,
-    /// Silence after which a WebSocket is pinged, and after as much again closed.
-    pub heartbeat: Duration,
-    /// Whether an `info`/`ping` frame goes with each ping.
-    pub heartbeat_json: bool,
-    /// Time to receive a whole request, head and body. A REST request waits as long for a worker, and for its answer.
-    pub request_timeout: Duration,
-    /// How long a peer may take nothing of a blocked write; in each such time it must also take 1 KiB a second on
-    /// average.
-    pub write_timeout: Duration,
-    /// Time to send what is queued at shutdown.
-    pub drain_timeout: Duration,
-    /// Kernel send buffer per connection, in bytes.
-    pub send_buffer_bytes: usize,
-    /// Threads that answer REST requests; at most half of them build large answers.
-    pub rest_workers: usize,
-    /// Topics that have series of their own in `/metrics`; 0 is none.
-    pub metrics_topics: usize,
-    /// Foreign origins that may connect; `*` is any.
-    pub allowed_origins: Vec<String>,
-    /// One key that may do everything. With neither a key nor a file of keys, everyone may.
-    pub api_key: Option<ApiKey>,
-    /// TOML file of named keys and what each may do, read at the start and by
-    /// [`Server::reload_keys`](crate::Server::reload_keys).
-    pub keys_file: Option<PathBuf>,
+/// Ranges that hold for more than the setting itself.
+pub mod ranges {
+    use std::ops::RangeInclusive;
+
+    /// [`Config::max_queue_size`](super::Config::max_queue_size), and the queue of a single topic. Events.
+    pub const MAX_QUEUE_SIZE: RangeInclusive<usize> = 1..=1_000_000;
+    /// [`Config::history_size`](super::Config::history_size), and the history of a single topic. Events.
+    pub const HISTORY_SIZE: RangeInclusive<usize> = 0..=1_000_000;
+    /// [`Config::max_connections`](super::Config::max_connections), and the computed number of connections.
+    pub const MAX_CONNECTIONS: RangeInclusive<usize> = 1..=1_000_000;
 }
 
-impl Default for Config {
-    fn default() -> Self {
-        Config {
-            host: "127.0.0.1".to_owned(),
-            port: 8080,
-            max_queue_size: 100,
-            history_size: 100,
-            history_bytes: 8 << 20,
-            max_memory_bytes: 1 << 30,
-            overflow: OverflowPolicy::DropOldest,
-            block_timeout: Duration::from_secs(5),
-            max_message_bytes: 1 << 20,
-            max_connections: None,
-            max_topics: 100_000,
-            max_subscriptions: 1000,
-            max_publish_rate: 0,
-            heartbeat: Duration::from_secs(30),
-            heartbeat_json: false,
-            request_timeout: Duration::from_secs(10),
-            write_timeout: Duration::from_secs(10),
-            drain_timeout: Duration::from_secs(5),
-            send_buffer_bytes: 128 << 10,
-            rest_workers: 4,
-            metrics_topics: 0,
-            allowed_origins: Vec::new(),
-            api_key: None,
-            keys_file: None,
-        }
-    }
+/// 1 TiB where memory can be that large: a bound that only stops a mistyped number.
+const MAX_MEMORY: usize = if usize::BITS < 64 {
+    usize::MAX / 2 + 1
+} else {
+    (1_u64 << 40) as usize
+};
+
+/// The shortest time a deadline may be set to.
+const MIN_TIME: Duration = Duration::from_millis(1);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+// An entry: the documentation, whose first line is the help of the command line; then
+// `field: type = default, group, placeholder of the value, kind(range);`. `GET /config` lists the settings in this order.
+definition::settings! {
+    /// Address or host name to listen on.
+    host: String = "127.0.0.1".to_owned(), Listening, "HOST", Host;
+
+    /// Port to listen on; 0 takes any free one, which is printed.
+    ///
+    /// An embedded server prints nothing: [`Server::local_addr`](crate::Server::local_addr) tells which.
+    port: u16 = 8080, Listening, "PORT", Port;
+
+    /// Undelivered live events a subscription may hold.
+    max_queue_size: usize = 100, Topics, "EVENTS", Number(ranges::MAX_QUEUE_SIZE);
+
+    /// Events kept for replay, per topic; 0 is none.
+    history_size: usize = 100, Topics, "EVENTS", Number(ranges::HISTORY_SIZE);
+
+    /// Bytes kept for replay, per topic; 0 is none.
+    history_bytes: usize = 8 << 20, Topics, "BYTES", Bytes(0..=MAX_MEMORY);
+
+    /// Memory that retained events take, all topics together.
+    ///
+    /// In bytes.
+    max_memory_bytes: usize = 1 << 30, Topics, "BYTES", Bytes(1..=MAX_MEMORY);
+
+    /// What happens to a subscription that would hold more than its queue.
+    ///
+    /// Holds for topics that do not name their own policy.
+    overflow: OverflowPolicy = OverflowPolicy::DropOldest, Topics, "POLICY", Overflow;
+
+    /// How long publishers wait under the block policy.
+    block_timeout: Duration = Duration::from_secs(5), Topics, "SECONDS", Time(Duration::ZERO..=HOUR);
+
+    /// Largest WebSocket message or request body.
+    ///
+    /// In bytes.
+    max_message_bytes: usize = 1 << 20, Limits, "BYTES", Bytes(1..=1 << 30);
+
+    /// Connections at once, REST too; not more than are computed from the machine's limits.
+    ///
+    /// `None` takes as many as those limits allow.
+    max_connections: Option<usize> = None, Limits, "CONNECTIONS", OptionalNumber(ranges::MAX_CONNECTIONS);
+
+    /// Topics, in all.
+    max_topics: usize = 100_000, Limits, "TOPICS", Number(1..=10_000_000);
+
+    /// Subscriptions of one connection.
+    max_subscriptions: usize = 1000, Limits, "SUBSCRIPTIONS", Number(1..=1_000_000);
+
+    /// Messages per second that one connection may publish; 0 is unlimited.
+    max_publish_rate: u32 = 0, Limits, "MESSAGES", Rate(0..=100_000_000);
+
+    /// Silence after which a WebSocket is pinged, and after as much again closed.
+    heartbeat: Duration = Duration::from_secs(30), Times, "SECONDS", Time(MIN_TIME..=DAY);
+
+    /// Whether an info/ping message goes with each ping.
+    heartbeat_json: bool = false, Times, "BOOL", Switch;
+
+    /// Time to receive a whole request, head and body.
+    ///
+    /// A REST request waits as long for a worker, and for its answer.
+    request_timeout: Duration = Duration::from_secs(10), Times, "SECONDS", Time(MIN_TIME..=HOUR);
+
+    /// How long a client may take no byte, or less than 1 KiB a second, of what is sent.
+    write_timeout: Duration = Duration::from_secs(10), Times, "SECONDS", Time(MIN_TIME..=HOUR);
+
+    /// Time to send what is queued at shutdown.
+    drain_timeout: Duration = Duration::from_secs(5), Times, "SECONDS", Time(Duration::ZERO..=HOUR);
+
+    /// Kernel send buffer of each connection.
+    ///
+    /// In bytes.
+    send_buffer_bytes: usize = 128 << 10, Limits, "BYTES", Bytes(1..=64 << 20);
+
+    /// Threads that answer REST requests.
+    ///
+    /// At most half of them build large answers.
+    rest_workers: usize = 4, Limits, "THREADS", Number(1..=256);
+
+    /// Topics with series of their own in /metrics, the busiest first; 0 is none.
+    metrics_topics: usize = 0, Limits, "TOPICS", Number(0..=10_000);
+
+    /// One key that may do everything.
+    ///
+    /// With neither a key nor a file of keys, everyone may do everything.
+    api_key: Option<ApiKey> = None, Access, "KEY", Secret;
+
+    /// TOML file of named keys and what each may do; read again on SIGHUP.
+    ///
+    /// An embedded server reads it at the start and in [`Server::reload_keys`](crate::Server::reload_keys); only the program
+    /// `threadcast` listens to signals.
+    keys_file: Option<PathBuf> = None, Access, "FILE", File;
+
+    /// Origins whose pages may connect besides the server's own; * is any.
+    allowed_origins: Vec<String> = Vec::new(), Limits, "ORIGINS", Origins;
 }

@@ -3,6 +3,18 @@
 //! [`Server`] is all it takes to embed one; [`Config`] holds every limit. [`client`] is how a Rust program talks to one. The wire
 //! protocol is described for client authors in `docs/protocol.md`.
 //!
+//! ```
+//! # #[cfg(feature = "server")] {
+//! use threadcast::{Config, Server, TopicOptions};
+//!
+//! let server = Server::bind(Config { port: 0, ..Config::default() })?;
+//! server.create_topic("orders", &TopicOptions::default())?;
+//! let published = server.publish("orders", &["any", "JSON"])?;
+//! assert_eq!(published.seq, 1);
+//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! **Features.** `server` and `client` are the two halves of this library; each can be had without the other. `cli` is the program
 //! `threadcast` and needs both. All are on by default.
 //!
@@ -34,12 +46,21 @@ mod server;
 #[cfg(feature = "server")]
 mod sync;
 
+/// The example of the page is compiled and run as a test.
+#[cfg(all(doctest, feature = "server"))]
+#[doc = include_str!("../docs/embedding.md")]
+mod embedding_page {}
+
 #[cfg(any(feature = "client", feature = "server"))]
 pub use protocol::{OverflowPolicy, UnknownOverflowPolicy};
 
 #[cfg(feature = "server")]
 pub use self::{
     access::{ApiKey, InvalidApiKey, InvalidKeysFile, NewKey, NewKeyError},
+    broker::TopicOptions,
     config::Config,
-    server::{ConnectionCap, Server, ShutdownReport, StartError},
+    server::{
+        ConnectionCap, CreateTopicError, DeleteTopicError, PublishError, Published, Server,
+        ServerHandle, ShutdownReport, StartError, Stats, TopicInfo,
+    },
 };

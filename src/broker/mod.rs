@@ -30,7 +30,8 @@ pub(crate) use fan_out::{FanOut, MAX_ROUNDS};
 pub(crate) use history::{HistoryError, HistoryPage};
 pub(crate) use last_time::LastTime;
 pub(crate) use log::SharedFrame;
-pub(crate) use registry::{Broker, CreateError, SortedTopics, TopicOptions};
+pub use registry::TopicOptions;
+pub(crate) use registry::{Broker, CreateError, SortedTopics};
 #[cfg(test)]
 pub(crate) use subscription::Nobody;
 pub(crate) use subscription::{

@@ -45,12 +45,15 @@ impl Topics {
     }
 }
 
-/// What a topic may choose for itself; the rest comes from the configuration.
+/// What a new topic has of its own; `None` is the server's setting.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct TopicOptions {
-    pub(crate) history_size: Option<usize>,
-    pub(crate) max_queue_size: Option<usize>,
-    pub(crate) overflow: Option<OverflowPolicy>,
+pub struct TopicOptions {
+    /// Events kept for replay; 0 is none. The range is that of [`Config::history_size`].
+    pub history_size: Option<usize>,
+    /// Undelivered events a subscription may hold. The range is that of [`Config::max_queue_size`].
+    pub max_queue_size: Option<usize>,
+    /// What happens to a subscription that would hold more than its queue.
+    pub overflow: Option<OverflowPolicy>,
 }
 
 /// Why a topic was not created.

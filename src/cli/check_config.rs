@@ -1,4 +1,4 @@
-//! `threadcast check-config`: the settings as the server would take them, without a server.
+//! `threadcast check-config`: prints the settings that a server would start with, or what is wrong with them.
 
 use std::ffi::{OsStr, OsString};
 
@@ -14,7 +14,7 @@ use super::serve::not_started;
 use super::settings::Settings;
 use super::sources;
 
-/// As clap calls it.
+/// The name of the command.
 const NAME: &str = "check-config";
 
 const EXAMPLES: &str = "Examples:
@@ -38,13 +38,15 @@ pub(super) struct CheckConfig {
     settings: Settings,
 }
 
-/// Prints every setting with where it came from; a secret is masked.
-pub(super) fn run(check: CheckConfig, matches: &ArgMatches) -> Result<(), Failure> {
-    let config = check.settings.config();
-    let settings = sources::settings(matches, &config);
-    let settings = Server::check(&config, settings).map_err(|wrong| {
-        let told = wrong.iter().map(|error| not_started(error, matches));
-        Failure::usages(&told.map(|failure| failure.to_string()).collect::<Vec<_>>())
+/// Prints every setting and where it came from. A secret is masked.
+pub(super) fn run(check: &CheckConfig, matches: &ArgMatches) -> Result<(), Failure> {
+    let config = &check.settings.config;
+    let settings = sources::settings(matches, config);
+    let settings = Server::check(config, settings).map_err(|wrong| {
+        let lines = wrong
+            .iter()
+            .map(|error| not_started(error, matches).to_string());
+        Failure::usages(&lines.collect::<Vec<_>>())
     })?;
     if check.json {
         let text = serde_json::to_string_pretty(&json!({ "settings": settings }));
@@ -67,13 +69,13 @@ fn line(setting: &Setting) -> String {
     format!("{:<32} {value:<24} {source}\n", setting.variable())
 }
 
-/// Everything that is wrong with the values of the settings, where clap itself stops at the first. `None` when this is not
-/// the command that tells it, or when something else is wrong.
+/// Every wrong value among the settings; clap itself stops at the first. `None` when the command is another one, or when
+/// something else is wrong.
 pub(super) fn all_wrong(command: &clap::Command, arguments: &[OsString]) -> Option<Vec<String>> {
     if arguments.get(1).map(OsString::as_os_str) != Some(OsStr::new(NAME)) {
         return None;
     }
-    // Once with any value allowed, to see where each comes from; then each alone.
+    // Parses once with any value allowed, to see where each comes from; then parses each alone.
     let lenient = command.clone().mut_subcommand(NAME, |own| {
         own.mut_args(|arg| match arg.get_action().takes_values() {
             true => arg.value_parser(clap::value_parser!(OsString)),

@@ -111,7 +111,7 @@ fn dispatch((cli, matches): (Cli, ArgMatches)) -> Result<(), Failure> {
         Some(Command::Healthcheck(check)) => healthcheck::run(&check),
         Some(Command::Top(top)) => top::run(&top),
         Some(Command::Bench(bench)) => bench::run(&bench),
-        Some(Command::CheckConfig(check)) => check_config::run(*check, own),
+        Some(Command::CheckConfig(check)) => check_config::run(&check, own),
         Some(Command::Completions(completions)) => describe::complete(&completions),
         Some(Command::Man(man)) => describe::man(&man),
         Some(Command::Key(KeyCommand::New { name })) => key::new(&name),
@@ -247,7 +247,7 @@ mod tests {
             panic!("must serve")
         };
         assert!(bare.command.is_none());
-        assert_eq!(bare.settings.config(), settings.config());
+        assert_eq!(bare.settings.config, settings.config);
     }
 
     #[test]
@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn nothing_set_is_the_default_config() {
         assert_eq!(
-            parsed(&[]).expect("must parse").settings.config(),
+            parsed(&[]).expect("must parse").settings.config,
             threadcast::Config::default()
         );
     }

@@ -1,4 +1,4 @@
-//! Runs the server from its settings until a signal: what is printed and logged at its start and end.
+//! Runs the server until a signal. Owns what is printed and logged at its start and end.
 
 use std::env;
 use std::io::{self, Write};
@@ -11,7 +11,7 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getppid};
-use threadcast::{ConnectionCap, Server, StartError};
+use threadcast::{Config, ConnectionCap, Server, StartError};
 use tracing::{info, warn};
 
 use super::failure::{Failure, wrong_value};
@@ -29,34 +29,34 @@ pub(super) const EXAMPLES: &str = "Examples:
 Exit codes: 0 stopped by a signal, 1 the port is in use or the system refused something, 2 the command line, a
 variable or the keys file is wrong, 130 stopped by a second signal before the first was done with.";
 
-/// The variable by which a process that starts a server for itself alone, its parent, has it stop when it ends itself. No
-/// setting: nobody else should need it.
+/// A process that starts a server for itself puts its own id into this variable: the server then ends with that process. Not a
+/// setting, because nobody else should need it.
 pub(super) const PARENT: &str = "THREADCAST_PARENT";
 
-/// How many arenas glibc's allocator may have. Read by it before the program runs.
+/// How many arenas glibc's allocator may have. glibc reads it before the program runs.
 const ARENAS: &str = "MALLOC_ARENA_MAX";
 const FEW_ARENAS: &str = "2";
 
-/// Serves until a signal. The signals come first: one that arrives during the start is not lost, and
-/// no thread is older than the mask that keeps hangups from it.
+/// Serves until a signal. Signals are installed first: one that arrives during the start is not lost, and every thread
+/// inherits the mask that keeps SIGHUP from it.
 pub(super) fn run(settings: Settings, matches: &ArgMatches) -> Result<(), Failure> {
     bound_arenas();
     if let Some(parent) = env::var(PARENT).ok().and_then(|pid| pid.parse().ok()) {
         set_pdeathsig(Signal::SIGTERM).map_err(Failure::failed)?;
         if getppid() != Pid::from_raw(parent) {
-            // It ended before it could be asked to tell.
+            // The parent ended before its end could be watched.
             return Ok(());
         }
     }
     let signals = Signals::install()?;
     let log = Log::start(settings.logs.log_level, settings.logs.log_format);
-    let outcome = serve(settings, matches, &signals, &log);
+    let outcome = serve(settings.config, matches, &signals, &log);
     log.finish();
     outcome
 }
 
-/// glibc reserves 64 MiB of address space for each of up to eight arenas per processor. Where that space is limited they
-/// would leave none to the stacks of connections, so the program re-executes itself, as the same process, with few of them.
+/// glibc reserves 64 MiB of address space for each of up to eight arenas per processor. Where address space is limited, the
+/// arenas would leave none for the stacks of connections: the process executes the program again with few arenas.
 fn bound_arenas() {
     let is_limited = getrlimit(Resource::RLIMIT_AS).is_ok_and(|(soft, _)| soft != RLIM_INFINITY);
     if !is_limited || env::var_os(ARENAS).is_some() {
@@ -64,7 +64,7 @@ fn bound_arenas() {
     }
     let mut arguments = env::args_os();
     if let (Ok(program), Some(name)) = (env::current_exe(), arguments.next()) {
-        // Returns only if it fails: then it serves with less room.
+        // Returns only if it fails; then the server has less address space for connections.
         let _failed = Command::new(program)
             .arg0(name)
             .args(arguments)
@@ -74,26 +74,26 @@ fn bound_arenas() {
 }
 
 fn serve(
-    settings: Settings,
+    config: Config,
     matches: &ArgMatches,
     signals: &Signals,
     log: &Log,
 ) -> Result<(), Failure> {
-    let config = settings.config();
-    let told = sources::settings(matches, &config);
+    let settings = sources::settings(matches, &config);
+    let sources = Sources::of(matches, &settings);
     let asks_for_keys = config.api_key.is_some() || config.keys_file.is_some();
-    let server =
-        Server::bind_with_settings(config, told).map_err(|error| not_started(&error, matches))?;
-    log_limits(&Sources::of(matches), server.connection_cap());
+    let server = Server::bind_with_settings(config, settings)
+        .map_err(|error| not_started(&error, matches))?;
+    log_limits(&sources, server.connection_cap());
     announce(server.local_addr(), asks_for_keys);
-    // The server logs what came of it.
+    // The server logs the result itself.
     signals.wait(|| drop(server.reload_keys()));
     info!("shutting down");
     stop(server, log);
     Ok(())
 }
 
-/// The name of the host and the file of keys are the settings that show to be wrong only when they are used.
+/// A wrong host or a wrong file of keys is found only when the server starts: names the setting as the user gave it.
 pub(super) fn not_started(error: &StartError, matches: &ArgMatches) -> Failure {
     match error {
         StartError::Host { host, source } => {
@@ -128,7 +128,7 @@ fn log_limits(sources: &Sources, cap: ConnectionCap) {
     info!(max_connections = connections, bound_by, "connection cap");
 }
 
-/// Tells the address, to people in the log, to scripts on standard output. Nobody has to read that.
+/// Prints the address: in the log for people, on standard output for scripts. Standard output may be closed.
 fn announce(addr: SocketAddr, asks_for_keys: bool) {
     if !asks_for_keys && !addr.ip().to_canonical().is_loopback() {
         warn!("listening beyond loopback without a key: whoever reaches {addr} may do everything");
@@ -138,7 +138,7 @@ fn announce(addr: SocketAddr, asks_for_keys: bool) {
     let _ = writeln!(out, "listening on http://{addr}").and_then(|()| out.flush());
 }
 
-/// The figures of the shutdown are the last line of the log.
+/// Stops the server. The last line of the log has the figures of the shutdown.
 fn stop(server: Server, log: &Log) {
     let report = server.shutdown();
     let lost_lines = log.lost_lines();

@@ -1,5 +1,5 @@
-//! From the text of a setting to its value. Each parser says in one phrase what it allows; the text may
-//! come from a flag or a variable and need not be UTF-8.
+//! Parsers from the text of a flag or a variable to its value. Each parser says in one phrase what it allows. The text need
+//! not be UTF-8.
 
 use std::ffi::OsStr;
 use std::fmt::{self, Display};
@@ -14,14 +14,14 @@ use std::time::Duration;
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use threadcast::config::normalize_origin;
+use threadcast::config::{Config, Field, normalize_origin};
 use threadcast::{ApiKey, InvalidApiKey};
 
 use super::failure::{wrong_secret, wrong_value};
 use super::origin::origin_of;
 
-/// The longest part of a wrong value that is told.
-const TOLD_CHARS: usize = 100;
+/// A wrong value is shown up to this length.
+const MAX_SHOWN_CHARS: usize = 100;
 
 type Parse<T> = dyn Fn(&str) -> Option<T> + Send + Sync;
 
@@ -30,9 +30,19 @@ type Parse<T> = dyn Fn(&str) -> Option<T> + Send + Sync;
 pub(super) struct Allowed<T> {
     phrase: String,
     parse: Arc<Parse<T>>,
-    /// What a shell offers to choose from.
+    /// The names that shell completion offers.
     names: Vec<&'static str>,
     is_secret: bool,
+}
+
+/// A new value for one setting.
+#[derive(Clone)]
+pub(super) struct Change(Arc<dyn Fn(&mut Config) + Send + Sync>);
+
+impl Change {
+    pub(super) fn apply(&self, config: &mut Config) {
+        (self.0)(config);
+    }
 }
 
 impl<T> Allowed<T> {
@@ -52,7 +62,33 @@ impl<T> Allowed<T> {
         }
     }
 
-    /// For a value that is never told, however wrong.
+    /// The parser of a setting: what it parses goes into this field of the configuration.
+    pub(super) fn into_field<F>(self, field: &Field<F>) -> Allowed<Change>
+    where
+        T: Clone + Send + Sync + 'static,
+        F: From<T> + 'static,
+    {
+        let Allowed {
+            phrase,
+            parse,
+            names,
+            is_secret,
+        } = self;
+        let get_mut = field.get_mut;
+        let change = move |value: T| {
+            Change(Arc::new(move |config: &mut Config| {
+                *get_mut(config) = value.clone().into();
+            }))
+        };
+        Allowed {
+            phrase,
+            parse: Arc::new(move |text| parse(text).map(change)),
+            names,
+            is_secret,
+        }
+    }
+
+    /// For a secret: errors never show the value.
     fn secret(self) -> Self {
         Allowed {
             is_secret: true,
@@ -87,7 +123,7 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for Allowed<T> {
                 let origin = arg.map(|arg| origin_of(arg, source)).unwrap_or_default();
                 let line = match self.is_secret {
                     true => wrong_secret(&origin, &self.phrase),
-                    false => wrong_value(&origin, &told(value), &self.phrase),
+                    false => wrong_value(&origin, &shown(value), &self.phrase),
                 };
                 let mut error = clap::Error::new(ErrorKind::ValueValidation).with_cmd(command);
                 error.insert(ContextKind::Custom, ContextValue::String(line));
@@ -95,7 +131,7 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for Allowed<T> {
             })
     }
 
-    /// The phrase, for the help, where it stands for the names; they are for completions.
+    /// The phrase is for the help, which shows it instead of the names; the names are for shell completion.
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
         let allowed = PossibleValue::new("").help(self.phrase.clone()).hide(true);
         let names = self.names.iter().map(PossibleValue::new);
@@ -103,13 +139,13 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for Allowed<T> {
     }
 }
 
-/// A wrong value as it is shown: printable, and not longer than a line can hold.
-fn told(value: &OsStr) -> String {
+/// A wrong value for an error text: printable, and cut to a length that fits a line.
+fn shown(value: &OsStr) -> String {
     let text = match value.to_str() {
         Some(text) => text.chars().flat_map(char::escape_debug).collect(),
         None => value.as_encoded_bytes().escape_ascii().to_string(),
     };
-    match text.char_indices().nth(TOLD_CHARS) {
+    match text.char_indices().nth(MAX_SHOWN_CHARS) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
     }
@@ -166,7 +202,7 @@ pub(super) fn switch() -> Allowed<bool> {
     .offering(["true", "false"])
 }
 
-/// One of these names, or what else `named` knows; case does not matter, nor whether the words are joined by `_` or `-`.
+/// One of these names, or another one that `named` accepts. Case does not matter; `-` is the same as `_`.
 pub(super) fn choice<T: 'static, const N: usize>(
     names: [&'static str; N],
     named: fn(&str) -> Option<T>,
@@ -188,6 +224,12 @@ fn one_of(names: &[&str]) -> String {
 /// A number of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 pub(super) struct Bytes(pub(super) usize);
+
+impl From<Bytes> for usize {
+    fn from(bytes: Bytes) -> usize {
+        bytes.0
+    }
+}
 
 /// The units, largest first. Only the binary ones: `k` and `KB` mean a thousand to some.
 const UNITS: [(&str, u32); 3] = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
@@ -233,6 +275,12 @@ impl Display for Seconds {
     }
 }
 
+impl From<Seconds> for Duration {
+    fn from(seconds: Seconds) -> Duration {
+        seconds.0
+    }
+}
+
 /// `10`, `0.25`: exact, where a float would not be; nanoseconds at most.
 fn parse_seconds(text: &str) -> Option<Seconds> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
@@ -251,41 +299,28 @@ pub(super) fn seconds(range: RangeInclusive<Duration>) -> Allowed<Seconds> {
 }
 
 /// Origins, separated by commas; none at all is allowed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Origins(pub(super) Vec<String>);
-
-impl Display for Origins {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join(","))
-    }
-}
-
-pub(super) fn origins() -> Allowed<Origins> {
+pub(super) fn origins() -> Allowed<Vec<String>> {
     let phrase = "origins like https://shop.example:8443, separated by commas, or *";
     Allowed::new(phrase.to_owned(), |text| {
         if text.is_empty() {
-            return Some(Origins::default());
+            return Some(Vec::new());
         }
         text.split(',')
             .map(|origin| normalize_origin(origin.trim()))
-            .collect::<Option<_>>()
-            .map(Origins)
+            .collect()
     })
 }
 
-/// A value that may be empty, which is none at all.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Maybe<T>(pub(super) Option<T>);
-
-pub(super) fn api_key() -> Allowed<Maybe<ApiKey>> {
+/// A key; an empty text is none.
+pub(super) fn api_key() -> Allowed<Option<ApiKey>> {
     Allowed::new(InvalidApiKey.to_string(), |text| match text {
-        "" => Some(Maybe(None)),
-        secret => ApiKey::new(secret).ok().map(|key| Maybe(Some(key))),
+        "" => Some(None),
+        secret => ApiKey::new(secret).ok().map(Some),
     })
     .secret()
 }
 
-/// A text that is never shown, not even when it is printed to find a fault.
+/// A text that is never shown, not even by `Debug`.
 #[derive(Clone)]
 pub(super) struct Secret(pub(super) String);
 
@@ -304,11 +339,11 @@ pub(super) fn secret() -> Allowed<Secret> {
     .secret()
 }
 
-/// How long a command may be told to wait.
+/// How long a user may let a command wait.
 pub(super) const WAIT: RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_secs(365 * 86_400);
 
-/// So many a second.
+/// A number of messages per second.
 pub(super) fn rate() -> Allowed<f64> {
     Allowed::new(
         "a number of messages a second, more than 0".to_owned(),
@@ -319,7 +354,7 @@ pub(super) fn rate() -> Allowed<f64> {
     )
 }
 
-/// A place in a topic.
+/// A position in a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct After {
     pub(super) seq: u64,
@@ -343,10 +378,10 @@ pub(super) fn after() -> Allowed<After> {
     )
 }
 
-/// Whether there is such a file, and what is in it, shows when it is read.
-pub(super) fn file() -> Allowed<Maybe<PathBuf>> {
+/// A path; an empty text is none. What is wrong with the file itself shows when it is read.
+pub(super) fn file() -> Allowed<Option<PathBuf>> {
     Allowed::new("a path".to_owned(), |text| {
-        Some(Maybe((!text.is_empty()).then(|| text.into())))
+        Some((!text.is_empty()).then(|| text.into()))
     })
 }
 

@@ -1,9 +1,9 @@
-//! The check of a whole [`Config`]: for those who fill one in by hand. Never changes a value.
+//! The check of a whole [`Config`] against the ranges of its settings. Never changes a value.
 
 use std::fmt::{self, Debug};
 use std::ops::RangeInclusive;
 
-use super::{Config, normalize_origin, ranges};
+use super::{Config, SETTINGS, normalize_origin};
 
 /// A setting outside of its range.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl fmt::Display for InvalidConfig {
 impl std::error::Error for InvalidConfig {}
 
 impl Config {
-    /// Checks every setting against [`ranges`].
+    /// Checks every setting against its range in [`SETTINGS`].
     ///
     /// # Errors
     /// The first setting that is outside of its range.
@@ -42,96 +42,30 @@ impl Config {
     /// assert_eq!(refused.to_string(), "max_queue_size: 0 is not allowed: from 1 to 1000000");
     /// ```
     pub fn validate(&self) -> Result<(), InvalidConfig> {
-        self.validate_counts()?;
-        self.validate_bytes()?;
-        self.validate_times()?;
-        self.allowed_origins
-            .iter()
-            .try_for_each(|origin| origin_is_valid(origin))
-    }
-
-    fn validate_counts(&self) -> Result<(), InvalidConfig> {
-        within(
-            "max_queue_size",
-            self.max_queue_size,
-            &ranges::MAX_QUEUE_SIZE,
-        )?;
-        within("history_size", self.history_size, &ranges::HISTORY_SIZE)?;
-        if let Some(connections) = self.max_connections {
-            within("max_connections", connections, &ranges::MAX_CONNECTIONS)?;
-        }
-        within("max_topics", self.max_topics, &ranges::MAX_TOPICS)?;
-        within(
-            "max_subscriptions",
-            self.max_subscriptions,
-            &ranges::MAX_SUBSCRIPTIONS,
-        )?;
-        within(
-            "max_publish_rate",
-            self.max_publish_rate,
-            &ranges::MAX_PUBLISH_RATE,
-        )?;
-        within("rest_workers", self.rest_workers, &ranges::REST_WORKERS)?;
-        within(
-            "metrics_topics",
-            self.metrics_topics,
-            &ranges::METRICS_TOPICS,
-        )
-    }
-
-    fn validate_bytes(&self) -> Result<(), InvalidConfig> {
-        within("history_bytes", self.history_bytes, &ranges::HISTORY_BYTES)?;
-        within(
-            "max_memory_bytes",
-            self.max_memory_bytes,
-            &ranges::MAX_MEMORY_BYTES,
-        )?;
-        within(
-            "max_message_bytes",
-            self.max_message_bytes,
-            &ranges::MAX_MESSAGE_BYTES,
-        )?;
-        within(
-            "send_buffer_bytes",
-            self.send_buffer_bytes,
-            &ranges::SEND_BUFFER_BYTES,
-        )
-    }
-
-    fn validate_times(&self) -> Result<(), InvalidConfig> {
-        within("block_timeout", self.block_timeout, &ranges::BLOCK_TIMEOUT)?;
-        within("heartbeat", self.heartbeat, &ranges::HEARTBEAT)?;
-        within(
-            "request_timeout",
-            self.request_timeout,
-            &ranges::REQUEST_TIMEOUT,
-        )?;
-        within("write_timeout", self.write_timeout, &ranges::WRITE_TIMEOUT)?;
-        within("drain_timeout", self.drain_timeout, &ranges::DRAIN_TIMEOUT)
+        SETTINGS.iter().try_for_each(|setting| setting.check(self))
     }
 }
 
-fn within<T: Copy + PartialOrd + Debug>(
+pub(crate) fn within<T: PartialOrd + Debug>(
     setting: &'static str,
-    value: T,
+    value: &T,
     range: &RangeInclusive<T>,
 ) -> Result<(), InvalidConfig> {
-    if range.contains(&value) {
+    if range.contains(value) {
         return Ok(());
     }
-    let allowed = format!("from {:?} to {:?}", range.start(), range.end());
     Err(InvalidConfig {
         setting,
         value: format!("{value:?}"),
-        allowed,
+        allowed: format!("from {:?} to {:?}", range.start(), range.end()),
     })
 }
 
-fn origin_is_valid(origin: &str) -> Result<(), InvalidConfig> {
+pub(super) fn check_origin(setting: &'static str, origin: &str) -> Result<(), InvalidConfig> {
     match normalize_origin(origin) {
         Some(_) => Ok(()),
         None => Err(InvalidConfig {
-            setting: "allowed_origins",
+            setting,
             value: format!("{origin:?}"),
             allowed: "* or scheme://host[:port]".to_owned(),
         }),

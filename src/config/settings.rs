@@ -1,11 +1,10 @@
-//! Every setting of a [`Config`] by its name, with its value and its default: for those who show them.
+//! A setting with its value, its default and its source, as `GET /config` and `check-config` show it.
 
-use std::path::Path;
 use std::time::Duration;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::Config;
+use super::{Config, SETTINGS};
 
 /// The setting whose value may come from the machine.
 pub(crate) const MAX_CONNECTIONS_ID: &str = "max_connections";
@@ -132,105 +131,8 @@ impl Config {
     /// Every setting of this configuration. What differs from the default, the program chose.
     #[must_use]
     pub fn settings(&self) -> Vec<Setting> {
-        let defaults = Config::default().values();
-        let settings = self.values().into_iter().zip(defaults);
-        settings
-            .map(|((id, value), (_, default))| {
-                let chosen = value != default;
-                Setting {
-                    id: id.to_owned(),
-                    value,
-                    default,
-                    source: if chosen {
-                        Source::Program
-                    } else {
-                        Source::Default
-                    },
-                }
-            })
-            .collect()
+        SETTINGS.iter().map(|setting| setting.of(self)).collect()
     }
-
-    /// Takes the configuration apart, so that a new field does not compile until it is shown.
-    fn values(&self) -> [(&'static str, Option<SettingValue>); 24] {
-        let Config {
-            host,
-            port,
-            max_queue_size,
-            history_size,
-            history_bytes,
-            max_memory_bytes,
-            overflow,
-            block_timeout,
-            max_message_bytes,
-            max_connections,
-            max_topics,
-            max_subscriptions,
-            max_publish_rate,
-            heartbeat,
-            heartbeat_json,
-            request_timeout,
-            write_timeout,
-            drain_timeout,
-            send_buffer_bytes,
-            rest_workers,
-            metrics_topics,
-            allowed_origins,
-            api_key,
-            keys_file,
-        } = self;
-        [
-            ("host", text(host)),
-            ("port", Some(SettingValue::Whole((*port).into()))),
-            ("max_queue_size", whole(*max_queue_size)),
-            ("history_size", whole(*history_size)),
-            ("history_bytes", whole(*history_bytes)),
-            ("max_memory_bytes", whole(*max_memory_bytes)),
-            ("overflow", text(overflow.as_str())),
-            ("block_timeout_secs", time(*block_timeout)),
-            ("max_message_bytes", whole(*max_message_bytes)),
-            (MAX_CONNECTIONS_ID, max_connections.and_then(whole)),
-            ("max_topics", whole(*max_topics)),
-            ("max_subscriptions", whole(*max_subscriptions)),
-            (
-                "max_publish_rate",
-                Some(SettingValue::Whole((*max_publish_rate).into())),
-            ),
-            ("heartbeat_secs", time(*heartbeat)),
-            (
-                "heartbeat_json",
-                Some(SettingValue::Switch(*heartbeat_json)),
-            ),
-            ("request_timeout_secs", time(*request_timeout)),
-            ("write_timeout_secs", time(*write_timeout)),
-            ("drain_timeout_secs", time(*drain_timeout)),
-            ("send_buffer_bytes", whole(*send_buffer_bytes)),
-            ("rest_workers", whole(*rest_workers)),
-            ("metrics_topics", whole(*metrics_topics)),
-            ("api_key", api_key.as_ref().map(|_| SettingValue::Secret)),
-            ("keys_file", keys_file.as_deref().and_then(path)),
-            (
-                "allowed_origins",
-                Some(SettingValue::List(allowed_origins.clone())),
-            ),
-        ]
-    }
-}
-
-fn whole(number: usize) -> Option<SettingValue> {
-    Some(SettingValue::Whole(number as u64))
-}
-
-fn time(time: Duration) -> Option<SettingValue> {
-    Some(SettingValue::Time(time))
-}
-
-fn text(text: &str) -> Option<SettingValue> {
-    Some(SettingValue::Text(text.to_owned()))
-}
-
-fn path(path: &Path) -> Option<SettingValue> {
-    text(&path.to_string_lossy())
 }
 
 #[cfg(test)]

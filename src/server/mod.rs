@@ -1,8 +1,9 @@
-//! The server: one port, a thread per connection, and everything that must end when it ends.
+//! The server: one port, a thread per connection, and their orderly end.
 //!
-//! In reading order: the [`door`] accepts, or has the [`refuser`] say why not, [`connections`] knows who is there, [`http`]
-//! reads requests, [`permit`] says whose are let in, the [`rest`] handlers answer them, [`websocket`] serves what was upgraded.
-//! Sockets, tungstenite and tiny_http are known only in here.
+//! In reading order: the [`door`] accepts connections, the [`refuser`] answers those beyond the cap, [`connections`] lists
+//! those that are open, [`http`] reads requests, [`permit`] checks credentials, the [`rest`] handlers answer, [`websocket`]
+//! serves upgraded connections, [`embedding`] is for the program around the server. Outside of this folder and of the client
+//! nothing knows sockets, tungstenite or tiny_http.
 
 mod acceptor;
 mod capacity;
@@ -10,6 +11,7 @@ mod connections;
 mod credential;
 mod dashboard;
 mod door;
+mod embedding;
 mod error;
 mod http;
 mod limit;
@@ -26,11 +28,15 @@ mod websocket;
 mod write_deadline;
 
 use std::net::{Shutdown, SocketAddr};
+use std::ops::Deref;
 use std::time::{Duration, Instant};
 
 #[cfg(fuzzing)]
 pub(crate) use self::http::{body, fields, head, request_line, scan, target};
 pub use capacity::ConnectionCap;
+pub use embedding::{
+    CreateTopicError, DeleteTopicError, PublishError, Published, ServerHandle, Stats, TopicInfo,
+};
 pub use error::StartError;
 
 use self::connections::{Connections, Reaper};
@@ -45,10 +51,10 @@ use crate::sync::{Arc, Ordering};
 
 /// How long an idle HTTP connection stays open after a shutdown began.
 const ASK_GRACE: Duration = Duration::from_millis(300);
-/// How long connections get, once cut, to see it and end.
+/// How long a connection may take to end after its socket was shut down.
 const CUT_GRACE: Duration = Duration::from_millis(250);
 const END_GRACE: Duration = Duration::from_secs(30);
-/// How long the REST workers get to end, once nobody waits for them any more.
+/// How long the REST workers may take to end when no connection waits for them any more.
 const REST_GRACE: Duration = Duration::from_millis(250);
 
 /// A running server. It serves on threads of its own until [`Server::shutdown`] or until it is dropped; both end every
@@ -74,6 +80,7 @@ pub struct Server {
     address: SocketAddr,
     cap: ConnectionCap,
     panics: Panics,
+    handle: ServerHandle,
     /// Taken when it stops.
     running: Option<Running>,
 }
@@ -85,7 +92,7 @@ struct Running {
     reaper: Reaper,
 }
 
-/// What a shutdown came to.
+/// The figures of a shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ShutdownReport {
     /// Connections that were open when it began.
@@ -107,7 +114,7 @@ impl Server {
         Server::bind_with_settings(config, settings)
     }
 
-    /// Like [`Server::bind`], for a program that knows where its settings came from: `GET /config` tells these in place of
+    /// Like [`Server::bind`], for a program that knows where its settings came from: `GET /config` shows these instead of
     /// [`Config::settings`].
     ///
     /// # Errors
@@ -144,10 +151,12 @@ impl Server {
                 return Err(StartError::Io(error));
             }
         };
+        let handle = ServerHandle::new(&serving.broker, connections.open_count(), &serving.config);
         Ok(Server {
             address,
             cap,
             panics,
+            handle,
             running: Some(Running {
                 serving,
                 connections,
@@ -204,8 +213,14 @@ impl Server {
         self.panics.count()
     }
 
-    /// Reads the file of keys again. What a key may do from now on counts for the next request; a WebSocket whose key is
-    /// gone, or was changed in any way, is closed with 4001. Without such a file nothing happens.
+    /// The topics of this server, for another thread. It may outlive the server.
+    #[must_use]
+    pub fn handle(&self) -> ServerHandle {
+        self.handle.clone()
+    }
+
+    /// Reads the file of keys again. The next request is judged by the new keys; a WebSocket whose key is gone, or was
+    /// changed in any way, is closed with 4001. Without such a file nothing happens.
     ///
     /// # Errors
     /// [`InvalidKeysFile`], also logged: then all keys stay as they are.
@@ -223,6 +238,15 @@ impl Server {
     /// every connection and joins every thread.
     pub fn shutdown(mut self) -> ShutdownReport {
         self.running.take().map(Running::stop).unwrap_or_default()
+    }
+}
+
+/// A server is also a handle to itself: `server.publish(…)`.
+impl Deref for Server {
+    type Target = ServerHandle;
+
+    fn deref(&self) -> &ServerHandle {
+        &self.handle
     }
 }
 
@@ -283,8 +307,8 @@ impl Running {
     }
 }
 
-/// Tells every WebSocket, waits until what is queued is sent, at most the drain timeout, and ends every connection. What
-/// still waits for an answer of a worker then is cut by `cut_exchanges`.
+/// Tells every WebSocket, waits until queued events are sent, at most the drain timeout, and ends every connection.
+/// `cut_exchanges` ends the requests that still wait for a worker then.
 fn end_connections(
     connections: &Connections,
     drain_timeout: Duration,
@@ -296,7 +320,7 @@ fn end_connections(
     websockets.iter().for_each(|websocket| websocket.drain());
     let began = Instant::now();
     connections.wait_for_websockets(began + drain_timeout);
-    // Whoever asks over an open connection is told that the server is not ready any more.
+    // A client that asks over an open connection still learns that the server is not ready any more.
     connections.wait_for_all(began + ASK_GRACE.min(drain_timeout));
     end_all(connections, cut_exchanges);
     let after = tally(&websockets);
@@ -307,7 +331,7 @@ fn end_connections(
     }
 }
 
-/// Answers under way are still sent, if their clients take them; then everything is cut.
+/// Sends the answers that are under way, as far as their clients take them; then shuts every socket down.
 fn end_all(connections: &Connections, cut_exchanges: impl FnOnce()) {
     connections.cut_websockets();
     connections.cut(Shutdown::Read);

@@ -20,6 +20,7 @@ mod connections;
 mod dashboard;
 mod deletion;
 mod documents;
+mod embedding;
 mod exhaustion;
 mod floods;
 mod handshake;

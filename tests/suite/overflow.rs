@@ -175,7 +175,7 @@ fn block_waits_for_a_subscriber_that_reads_in_bursts() {
 
 #[test]
 fn block_gives_up_on_a_stalled_subscriber_after_its_timeout() {
-    let server = tight_server(OverflowPolicy::Block, Duration::from_millis(200));
+    let server = tight_server(OverflowPolicy::Block, Duration::from_secs(1));
     let (mut stalled, mut client) = (server.narrow_subscriber("orders", "slow"), server.ws());
     client.subscribe("orders", "quick");
     thread::scope(|scope| {

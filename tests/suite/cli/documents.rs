@@ -13,10 +13,35 @@ const PLACES: [&str; 5] = ["README.md", "Dockerfile", "docs", "deploy", "example
 
 type Defaults = BTreeMap<String, String>;
 
+/// With this variable set, the tables are written and not compared.
+const UPDATE: &str = "UPDATE_DOCS";
+
 #[test]
-fn the_configuration_document_has_every_setting_with_its_default_and_no_other() {
-    let documented = defaults_of_tables("docs/configuration.md");
-    assert_eq!(documented, defaults_of_help());
+fn the_tables_of_the_configuration_document_repeat_the_help() {
+    let path = root("docs/configuration.md");
+    let (text, mut tables) = (read(&path), tables_of_help());
+    let mut parts = text.split("<!-- settings: ");
+    let mut expected = parts.next().expect("a beginning").to_owned();
+    for part in parts {
+        let (group, rest) = part.split_once(" -->\n").expect("the name of a group");
+        let (_, rest) = rest.split_once("<!-- end -->").expect("the end of a table");
+        let table = tables.remove(group);
+        let table =
+            table.unwrap_or_else(|| panic!("{group}: not in the help, or twice in the document"));
+        expected += &format!("<!-- settings: {group} -->\n{table}<!-- end -->{rest}");
+    }
+    assert!(tables.is_empty(), "not in the document: {tables:?}");
+    if std::env::var_os(UPDATE).is_some() {
+        fs::write(&path, &expected).expect("the document can be written");
+    }
+    assert!(
+        read(&path) == expected,
+        "docs/configuration.md differs from --help; to update it: {UPDATE}=1 cargo test --test suite configuration_document"
+    );
+    assert_eq!(
+        defaults_of_tables("docs/configuration.md"),
+        defaults_of_help()
+    );
 }
 
 #[test]
@@ -129,6 +154,36 @@ fn anchors(text: &str) -> impl Iterator<Item = String> {
             .filter(|c| c.is_alphanumeric() || "-_ ".contains(*c));
         kept.map(|c| if c == ' ' { '-' } else { c }).collect()
     })
+}
+
+/// The table of each group of settings in the help. An option begins with a line of its own, `      --port <PORT>`; the
+/// heading of the next group ends the last option of a group.
+fn tables_of_help() -> BTreeMap<String, String> {
+    let help = run(&mut threadcast(&["--help"])).out.join("\n");
+    let mut tables = BTreeMap::new();
+    let mut group = "";
+    for option in help.split("\n      --") {
+        if let Some(name) = between(option, "[env: ", "]") {
+            let default = between(option, "[default: ", "]").expect("a default");
+            let allowed = between(option, "[allowed: ", "]").expect("what is allowed");
+            // The document says once what units there are.
+            let allowed = allowed
+                .trim_end_matches(", as a whole number or with KiB, MiB or GiB")
+                .trim_end_matches(", decimals allowed");
+            let meaning = option.lines().nth(1).expect("a line of help").trim();
+            let meaning = meaning.split(" [default: ").next().unwrap_or_default();
+            let head = "| variable | default | allowed | meaning |\n|---|---|---|---|\n";
+            let table = tables.entry(group.to_owned());
+            *table.or_insert_with(|| head.to_owned()) +=
+                &format!("| `{name}` | `{default}` | {allowed} | {meaning} |\n");
+        }
+        let headings = option.lines().filter(|line| !line.starts_with(' '));
+        group = headings
+            .filter_map(|line| line.strip_suffix(':'))
+            .next_back()
+            .unwrap_or(group);
+    }
+    tables
 }
 
 /// Name and default of each setting, from lines such as `[env: PUBSUB_PORT]` and `[default: 8080]`.

@@ -38,6 +38,11 @@ impl TestServer {
         server
     }
 
+    /// What a program that embeds the server has.
+    pub(crate) fn embedded(&self) -> &Server {
+        &self.server
+    }
+
     pub(crate) fn addr(&self) -> SocketAddr {
         self.addr
     }
