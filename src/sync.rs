@@ -2,7 +2,6 @@
 //! here, so that a model checker can replace it with its own (`--cfg shuttle`; see `docs/verification.md`).
 
 mod lock_order;
-mod mutation;
 
 #[cfg(shuttle)]
 mod checked;
@@ -35,15 +34,11 @@ pub(crate) use self::checked::{
     AtomicBool, AtomicU64, AtomicUsize, Condvar, HashMap, Mutex, OnceLock, Ordering, RwLock,
     channel, mutex, rw_lock, thread,
 };
+#[cfg(all(test, shuttle))]
+pub(crate) use self::checked::{Time, begin_execution, held_locks};
 pub(crate) use self::lock_order::Lock;
-pub(crate) use self::mutation::{Mutation, mutated};
 #[cfg(not(shuttle))]
 pub(crate) use self::plain::{
     AtomicBool, AtomicU64, AtomicUsize, Condvar, HashMap, Mutex, OnceLock, Ordering, RwLock,
     channel, mutex, rw_lock, thread,
-};
-#[cfg(all(test, shuttle))]
-pub(crate) use self::{
-    checked::{Time, begin_execution, held_locks},
-    mutation::apply_mutation,
 };

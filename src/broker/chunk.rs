@@ -1,6 +1,7 @@
 //! A bounded run of a topic's events on its way to sockets.
 
 use super::SharedFrame;
+use crate::protocol::Encoding;
 
 /// Memory that an idle batch may keep.
 const IDLE_BYTES: usize = 32 << 10;
@@ -25,10 +26,11 @@ impl Chunk {
     }
 }
 
-/// A chunk that was read once and is sent to every subscriber whose cursor stands at its start.
+/// A chunk that was read once and is sent to every subscriber of the same encoding whose cursor stands at its start.
 #[derive(Default)]
 pub(crate) struct ReadBatch {
     pub(crate) chunk: Chunk,
+    pub(super) encoding: Encoding,
     /// The cursor before and after the chunk. Equal: nobody else may take it.
     pub(super) after: u64,
     pub(super) upto: u64,

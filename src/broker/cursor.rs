@@ -3,8 +3,7 @@
 use super::chunk::{Chunk, ReadBatch};
 use super::log::{Log, Run};
 use crate::config::OverflowPolicy;
-use crate::protocol::{Gap, Notice, TopicName, push_gap, push_notice};
-use crate::sync::{Mutation, mutated};
+use crate::protocol::{Encoding, Gap, Notice, TopicName};
 
 /// A position in a log. Plain data, guarded by the outbox lock of the subscriber's connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +18,7 @@ pub(crate) struct Cursor {
 pub(super) struct LogView<'a> {
     pub(super) topic: &'a TopicName,
     pub(super) log: &'a Log,
+    pub(super) encoding: Encoding,
     /// The newest event that is for this subscription.
     pub(super) end: u64,
     /// Live events up to here are beyond the subscription's queue.
@@ -57,7 +57,7 @@ impl Cursor {
     /// seq is for the subscription.
     pub(super) fn take(&mut self, batch: &ReadBatch, ends_at: u64) -> Option<Progress> {
         let fits = batch.after < batch.upto
-            && (self.after == batch.after || mutated(Mutation::TakeAnyBatch))
+            && self.after == batch.after
             && batch.upto <= ends_at
             && self.after >= self.live_from;
         fits.then(|| {
@@ -86,7 +86,8 @@ impl Cursor {
         }
         let at_the_end = view.deleted && self.after == view.log.head();
         if at_the_end && !chunk.is_complete() {
-            push_notice(&mut chunk.bytes, Notice::TopicDeleted { topic: view.topic });
+            let notice = Notice::TopicDeleted { topic: view.topic };
+            view.encoding.push_notice(&mut chunk.bytes, notice);
             progress.ended = true;
         }
         let has_more = self.after < view.end || (at_the_end && !progress.ended);
@@ -107,7 +108,7 @@ impl Cursor {
             progress.evicted = evicted - self.after;
             self.report(view, chunk, &Gap::history_evicted(self.after + 1, evicted));
         }
-        self.copy(view.log, self.live_from, chunk, limit_bytes, progress);
+        self.copy(view, self.live_from, chunk, limit_bytes, progress);
     }
 
     /// Behind it: the newest events that fit the queue, and all that were not fanned out yet.
@@ -132,20 +133,18 @@ impl Cursor {
         if let Some(event) = view.log.after(self.after).next() {
             progress.oldest_micros = event.ts_micros();
         }
-        self.copy(view.log, view.end, chunk, limit_bytes, progress);
+        self.copy(view, view.end, chunk, limit_bytes, progress);
     }
 
     fn report(&mut self, view: &LogView<'_>, chunk: &mut Chunk, gap: &Gap) {
-        if !mutated(Mutation::SkipUntold) {
-            push_gap(&mut chunk.bytes, view.topic, gap);
-        }
+        view.encoding.push_gap(&mut chunk.bytes, view.topic, gap);
         self.after += gap.count();
     }
 
     /// Copies runs of adjacent events. The first event is taken whatever its size.
     fn copy(
         &mut self,
-        log: &Log,
+        view: &LogView<'_>,
         upto: u64,
         chunk: &mut Chunk,
         limit_bytes: usize,
@@ -154,16 +153,16 @@ impl Cursor {
         while !chunk.is_complete() {
             let is_first = progress.events == 0;
             let left = limit_bytes.saturating_sub(chunk.bytes.len());
-            let run = match log.run(self.after, upto, left) {
+            let run = match view.log.run(self.after, upto, left) {
                 Some(Run::Small { events: 0, .. }) if is_first => {
-                    log.run(self.after, self.after + 1, usize::MAX)
+                    view.log.run(self.after, self.after + 1, usize::MAX)
                 }
                 run => run,
             };
             let events = match run {
                 None | Some(Run::Small { events: 0, .. }) => break,
                 Some(Run::Small { frames, events }) => {
-                    chunk.bytes.extend_from_slice(frames);
+                    view.encoding.push_events(&mut chunk.bytes, frames);
                     events
                 }
                 Some(Run::Large(frame)) => {

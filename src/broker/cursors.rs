@@ -6,15 +6,18 @@ use super::chunk::{Chunk, ReadBatch};
 use super::cursor::{Cursor, Progress};
 use super::subscription::{End, Opened, SubscribeError, SubscriberSink, Subscription};
 use super::topic::Topic;
-use crate::protocol::{ClientId, StartAt};
-use crate::sync::{Arc, Mutation, Weak, mutated};
+use crate::protocol::{ClientId, Encoding, StartAt};
+use crate::sync::{Arc, Weak};
 
 /// Names a cursor of a connection. It is never used again, so a subscription that has ended finds none.
 pub(crate) type CursorKey = DefaultKey;
 
-/// One cursor for each subscription that has not ended.
+/// One cursor for each subscription that has not ended, and how what they read is encoded.
 #[derive(Default)]
-pub(crate) struct Cursors(SlotMap<CursorKey, Cursor>);
+pub(crate) struct Cursors {
+    encoding: Encoding,
+    cursors: SlotMap<CursorKey, Cursor>,
+}
 
 impl Cursors {
     /// Opens a subscription at its place in the topic's log.
@@ -26,7 +29,7 @@ impl Cursors {
         sink: &Weak<dyn SubscriberSink>,
     ) -> Result<Opened, SubscribeError> {
         let mut opened = None;
-        self.0.try_insert_with_key(|key| {
+        self.cursors.try_insert_with_key(|key| {
             let (subscription, cursor) = topic.subscribe(client_id, start_at, sink, key)?;
             opened = Some(subscription);
             Ok(cursor)
@@ -41,16 +44,19 @@ impl Cursors {
         batch: &mut ReadBatch,
         limit_bytes: usize,
     ) -> Progress {
-        let Some(cursor) = self.0.get_mut(subscription.cursor_key()) else {
+        let Some(cursor) = self.cursors.get_mut(subscription.cursor_key()) else {
             batch.clear();
             return Progress::default();
         };
-        if let Some(progress) = subscription.take(cursor, batch) {
+        if batch.encoding == self.encoding
+            && let Some(progress) = subscription.take(cursor, batch)
+        {
             return progress;
         }
         batch.clear();
+        batch.encoding = self.encoding;
         let after = cursor.after;
-        let progress = subscription.gather(cursor, &mut batch.chunk, limit_bytes);
+        let progress = subscription.gather(cursor, self.encoding, &mut batch.chunk, limit_bytes);
         let upto = cursor.after;
         let only_events = upto - after == progress.events && !progress.ended;
         if only_events {
@@ -67,26 +73,23 @@ impl Cursors {
         limit_bytes: usize,
     ) -> (Chunk, Progress) {
         let mut chunk = Chunk::default();
-        let Some(cursor) = self.0.get_mut(subscription.cursor_key()) else {
+        let Some(cursor) = self.cursors.get_mut(subscription.cursor_key()) else {
             return (chunk, Progress::default());
         };
-        let progress = subscription.gather(cursor, &mut chunk, limit_bytes);
+        let progress = subscription.gather(cursor, self.encoding, &mut chunk, limit_bytes);
         self.remove_ended(subscription, progress);
         (chunk, progress)
     }
 
     /// Ends the subscription and says where; `None` if it had ended already.
     pub(crate) fn end(&mut self, subscription: &Subscription) -> Option<End> {
-        let key = subscription.cursor_key();
-        if mutated(Mutation::GatherUnlessLive) {
-            return Some(subscription.end(self.0.get(key)?));
-        }
-        Some(subscription.end(&self.0.remove(key)?))
+        let cursor = self.cursors.remove(subscription.cursor_key())?;
+        Some(subscription.end(&cursor))
     }
 
     /// Events of its topic that the subscription has neither sent nor reported.
     pub(crate) fn pending(&self, subscription: &Subscription) -> u64 {
-        let cursor = self.0.get(subscription.cursor_key());
+        let cursor = self.cursors.get(subscription.cursor_key());
         cursor.map_or(0, |cursor| subscription.pending_behind(cursor))
     }
 

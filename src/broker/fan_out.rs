@@ -12,7 +12,7 @@
 use super::topic::Topic;
 use super::{Delivery, IfBusy, ReadBatch, Subscription};
 use crate::config::OverflowPolicy;
-use crate::sync::{Arc, AtomicU64, Mutation, Ordering, mutated};
+use crate::sync::{Arc, AtomicU64, Ordering};
 
 /// Rounds after which a thread has done enough for the others that publish to a topic.
 pub(crate) const MAX_ROUNDS: usize = 8;
@@ -79,7 +79,7 @@ impl FanOut {
         let seen = self.requests().load(Ordering::SeqCst);
         self.topic.deliver_to_all(batch);
         let left = self.requests().fetch_sub(seen, Ordering::SeqCst) - seen;
-        self.is_done = left == 0 || mutated(Mutation::LeaveWhatCameLate);
+        self.is_done = left == 0;
         self.topic.gate.notify();
         self.is_done
     }
@@ -91,7 +91,7 @@ impl FanOut {
 
 impl Drop for FanOut {
     fn drop(&mut self) {
-        if !self.is_done && !mutated(Mutation::DropUnfinished) {
+        if !self.is_done {
             // Before the log is read: whoever comes after this has the fan-out.
             self.requests().swap(0, Ordering::SeqCst);
             self.topic.leave_to_writers();
@@ -133,17 +133,11 @@ impl Topic {
         let since = self.fan_out.waiting_since.swap(0, Ordering::Relaxed);
         let (head, bytes) = self.head_and_bytes();
         let subscribers = self.subscribers();
-        let _held = mutated(Mutation::SendUnderTopicLock).then(|| self.state.read());
         batch.clear();
         let mut behind: Vec<_> = subscribers
             .iter()
             .filter(|subscription| subscription.deliver(batch, IfBusy::Return) != Delivery::Done)
             .collect();
-        if mutated(Mutation::PassByBusy) {
-            behind
-                .drain(..)
-                .for_each(|subscription| subscription.schedule_writer());
-        }
         for _ in 1..MAX_CHUNKS {
             behind
                 .retain(|subscription| subscription.deliver(batch, IfBusy::Wait) != Delivery::Done);

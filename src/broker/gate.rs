@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use crate::sync::{Arc, AtomicUsize, Condvar, Lock, Mutation, Mutex, Ordering, mutated, mutex};
+use crate::sync::{Arc, AtomicUsize, Condvar, Lock, Mutex, Ordering, mutex};
 
 pub(super) struct Gate {
     /// Publishers in the line; whoever makes room looks here before it takes the lock.
@@ -92,7 +92,7 @@ impl Gate {
 
     /// There may be room: calls the first in the line.
     pub(super) fn notify(&self) {
-        if self.waiting.load(Ordering::SeqCst) == 0 || mutated(Mutation::MoveUnnoticed) {
+        if self.waiting.load(Ordering::SeqCst) == 0 {
             return;
         }
         if let Some(first) = self.line.lock().waiters.front() {

@@ -9,8 +9,8 @@ use super::last_time::LastTime;
 use super::takeover::{Takeover, Tenure};
 use super::topic::Topic;
 use crate::config::OverflowPolicy;
-use crate::protocol::{ClientId, Gap, GapReason};
-use crate::sync::{Arc, AtomicBool, AtomicU64, Mutation, Ordering, Weak, mutated};
+use crate::protocol::{ClientId, Encoding, Gap, GapReason};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering, Weak};
 
 /// What a subscription needs of its connection. The broker calls it with no lock held.
 pub(crate) trait SubscriberSink: Send + Sync {
@@ -184,9 +184,7 @@ impl Subscription {
     /// Clears the scheduled flag, before the log is read. A read-modify-write: an append whose publisher saw the flag set
     /// is visible to the read that follows.
     pub(crate) fn unschedule(&self) {
-        if !mutated(Mutation::ReleaseTokenLate) {
-            self.scheduled.swap(false, Ordering::SeqCst);
-        }
+        self.scheduled.swap(false, Ordering::SeqCst);
     }
 
     /// Whether the writer delivers events that the socket had no room for: no publisher need wait for the outbox.
@@ -211,6 +209,7 @@ impl Subscription {
     pub(super) fn gather(
         &self,
         cursor: &mut Cursor,
+        encoding: Encoding,
         chunk: &mut Chunk,
         limit_bytes: usize,
     ) -> Progress {
@@ -219,6 +218,7 @@ impl Subscription {
             let view = LogView {
                 topic: topic.name(),
                 log,
+                encoding,
                 end: self.tenure.end_of(log.head()),
                 queue_start: topic.queue_start(),
                 overflow: topic.overflow(),
@@ -227,9 +227,6 @@ impl Subscription {
             };
             cursor.gather(&view, chunk, limit_bytes)
         });
-        if mutated(Mutation::ReleaseTokenLate) {
-            self.scheduled.swap(false, Ordering::SeqCst);
-        }
         self.count_skipped(progress);
         self.moved_to(cursor);
         progress

@@ -6,7 +6,7 @@
 //! whatever ended it before.
 
 use super::subscription::{SubscriberSink, Subscription};
-use crate::sync::{Arc, AtomicU64, Mutation, Ordering, Weak, mutated};
+use crate::sync::{Arc, AtomicU64, Ordering, Weak};
 
 /// How long a subscription has its client id: up to a seq once it is superseded.
 pub(super) struct Tenure {
@@ -34,9 +34,7 @@ impl Tenure {
     }
 
     fn end_at(&self, seq: u64) {
-        if !mutated(Mutation::OutliveTakeover) {
-            self.ends_at.store(seq, Ordering::Release);
-        }
+        self.ends_at.store(seq, Ordering::Release);
     }
 }
 

@@ -21,10 +21,7 @@ use super::{ReadBatch, SubscribeError, SubscriberSink, Subscription};
 use crate::config::OverflowPolicy;
 use crate::metrics::Metrics;
 use crate::protocol::{ClientId, StartAt, Timestamp, TopicName};
-use crate::sync::{
-    Arc, AtomicBool, AtomicU64, AtomicUsize, Lock, Mutation, Ordering, RwLock, Weak, mutated,
-    rw_lock,
-};
+use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Lock, Ordering, RwLock, Weak, rw_lock};
 
 pub(crate) use publishing::{Place, PublishError, Published, WaitError};
 pub(crate) use view::TopicStats;
@@ -138,9 +135,6 @@ impl Topic {
     pub(super) fn queue_start(&self) -> u64 {
         match self.settings.overflow {
             OverflowPolicy::Block => 0,
-            _ if mutated(Mutation::SkipUnoffered) => {
-                self.head().saturating_sub(self.max_queue_size() as u64)
-            }
             _ => {
                 let queue = self.max_queue_size() as u64;
                 self.fan_out.seq().saturating_sub(queue)
@@ -205,7 +199,7 @@ impl Topic {
             return Err(SubscribeError::Deleted);
         }
         let is_over = sink.upgrade().is_some_and(|sink| sink.is_over());
-        if is_over && !mutated(Mutation::TakeOverWhenOver) {
+        if is_over {
             return Err(SubscribeError::ConnectionOver);
         }
         let start = find_start(&state.log, &self.epoch, start_at);

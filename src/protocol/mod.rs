@@ -9,6 +9,8 @@ mod name_rule;
 mod overflow;
 
 #[cfg(feature = "server")]
+mod encoding;
+#[cfg(feature = "server")]
 mod error;
 #[cfg(feature = "server")]
 mod event;
@@ -40,6 +42,7 @@ pub(crate) use name_rule::check_topic_name;
 
 #[cfg(feature = "server")]
 pub(crate) use self::{
+    encoding::Encoding,
     error::{ErrorCode, Fault, InvalidMessage},
     event::{EventFrame, NewEvent, whole_events},
     frame::{CloseCode, close_frame, ping_frame, pong_frame},

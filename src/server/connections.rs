@@ -15,10 +15,7 @@ use crate::limited_log::{LimitedLog, limited};
 use crate::metrics::SharedMetrics;
 use crate::sync::channel::{Receiver, Sender, unbounded};
 use crate::sync::thread::{self, JoinHandle};
-use crate::sync::{
-    Arc, AtomicBool, AtomicU64, AtomicUsize, Condvar, Lock, Mutation, Mutex, Ordering, mutated,
-    mutex,
-};
+use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Condvar, Lock, Mutex, Ordering, mutex};
 
 /// A connection's thread parses heads and JSON; nothing on it recurses.
 const CONNECTION_STACK_BYTES: usize = 256 << 10;
@@ -175,7 +172,7 @@ impl Connections {
     /// A connection becomes a WebSocket; `false` if it is too late for that, or an administrator has closed it.
     pub(crate) fn upgrade(&self, connection: &Arc<Connection>) -> bool {
         let mut live = self.live.lock();
-        if self.closed.load(Ordering::Relaxed) && !mutated(Mutation::UpgradeWhenClosed) {
+        if self.closed.load(Ordering::Relaxed) {
             return false;
         }
         let Some(live) = live.get_mut(&connection.presence.id) else {

@@ -7,7 +7,7 @@ use crate::broker::ReadBatch;
 use crate::broker::gate::{Waited, Waiter};
 use crate::config::OverflowPolicy;
 use crate::protocol::{Message, NewEvent, Timestamp};
-use crate::sync::{Arc, Mutation, Ordering, mutated};
+use crate::sync::{Arc, Ordering};
 
 /// Events and bytes that may be published and not fanned out yet: above that, publishers wait for the fan-out. A round reads
 /// as much for a subscriber, so that one that keeps up gets everything in it. One event is let in, however large.
@@ -25,6 +25,23 @@ pub(crate) struct Published {
     pub(crate) seq: u64,
     pub(crate) ts: Timestamp,
     pub(crate) event_bytes: usize,
+}
+
+/// What an event is numbered with before it is appended.
+#[derive(Debug, Clone, Copy)]
+struct Number {
+    seq: u64,
+    ts: Timestamp,
+}
+
+impl Number {
+    /// The next of the topic. Its time is when the message arrived, unless that would make the topic's time go back.
+    fn next(state: &State, arrived: Timestamp) -> Number {
+        Number {
+            seq: state.log.head() + 1,
+            ts: arrived.max(state.newest),
+        }
+    }
 }
 
 /// Why a message was not published.
@@ -58,8 +75,6 @@ pub(crate) struct Place {
 impl Topic {
     /// Appends a message, with the ticket of a [`Place`] if the publisher has one. Never waits; delivers nothing: see
     /// [`Topic::fan_out`].
-    ///
-    /// `arrived` becomes the event's time, unless that would make the topic's time go back.
     pub(crate) fn try_publish(
         &self,
         message: &Message<'_>,
@@ -71,32 +86,36 @@ impl Topic {
         if self.draining.load(Ordering::SeqCst) {
             return Err(PublishError::ShuttingDown);
         }
-        if state.deleted && !mutated(Mutation::PublishToDeleted) {
+        if state.deleted {
             return Err(PublishError::Deleted);
         }
-        let seq = state.log.head() + 1;
-        let ts = arrived.max(state.newest);
-        let event = NewEvent::new(&self.name, message, seq, ts);
+        let number = Number::next(&state, arrived);
+        let event = NewEvent::new(&self.name, message, number.seq, number.ts);
         let event_bytes = event.frame_len();
         // Read once: a round that ends now must not let the append evict more than the check for room considered.
         let fanned_out = self.fan_out.seq();
         if !is_let_through || !self.has_room(&mut state, event_bytes, fanned_out) {
             return Err(PublishError::Full { event_bytes });
         }
-        state.log.append(&event, fanned_out);
-        state.newest = ts;
-        self.fan_out.published_at(ts.micros());
-        self.head.store(seq, Ordering::Release);
-        self.update_figures(&state.log);
+        self.append(&mut state, &event, number, fanned_out);
         drop(state);
         if self.memory_budget.is_exceeded() {
             self.memory_budget.evict_to_budget();
         }
         Ok(Published {
-            seq,
-            ts,
+            seq: number.seq,
+            ts: number.ts,
             event_bytes,
         })
+    }
+
+    /// Appends an event that has its number, evicting what was fanned out. Called under the topic's lock.
+    fn append(&self, state: &mut State, event: &NewEvent<'_>, number: Number, fanned_out: u64) {
+        state.log.append(event, fanned_out);
+        state.newest = number.ts;
+        self.fan_out.published_at(number.ts.micros());
+        self.head.store(number.seq, Ordering::Release);
+        self.update_figures(&state.log);
     }
 
     /// Joins the line of those who wait for room. Called with nothing left to fan out.
@@ -123,9 +142,7 @@ impl Topic {
 
     /// Lets every publisher see that the server is draining: the one that appends just now, and those that wait.
     pub(in crate::broker) fn drain(&self) {
-        if !mutated(Mutation::DrainWithoutBarrier) {
-            drop(self.state.write());
-        }
+        drop(self.state.write());
         self.gate.notify();
     }
 

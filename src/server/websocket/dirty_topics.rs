@@ -1,7 +1,7 @@
 //! The dirty topics of a session: those it published to and has not fanned out yet.
 
 use crate::broker::{FanOut, MAX_ROUNDS, ReadBatch, Topic};
-use crate::sync::{Arc, Mutation, mutated};
+use crate::sync::Arc;
 
 /// A send takes about as long as eight publishes; below 256 events it is not worth sending earlier.
 const MAX_EVENTS_PER_SUBSCRIBER: usize = 8;
@@ -76,9 +76,6 @@ impl DirtyTopics {
     pub(super) fn finish(&mut self, batch: &mut ReadBatch, is_work: impl Fn() -> bool) {
         for _ in 1..MAX_ROUNDS {
             if self.fan_outs.is_empty() || is_work() {
-                if mutated(Mutation::ForgetUnfinished) {
-                    self.fan_outs.drain(..).for_each(std::mem::forget);
-                }
                 return;
             }
             self.fan_out(batch);

@@ -21,9 +21,7 @@ use crate::broker::{
 };
 use crate::metrics::SharedMetrics;
 use crate::sync::channel::{Receiver, Sender, TrySendError, bounded};
-use crate::sync::{
-    Arc, AtomicU64, AtomicUsize, Condvar, Lock, Mutation, Mutex, Ordering, mutated, mutex,
-};
+use crate::sync::{Arc, AtomicU64, AtomicUsize, Condvar, Lock, Mutex, Ordering, mutex};
 pub(crate) use socket::Socket;
 pub(super) use state::Phase;
 use state::{SharedPhase, State};
@@ -282,7 +280,6 @@ impl Outbox {
         }
         match self.work.try_send(Work::Deliver(Arc::clone(subscription))) {
             Ok(()) | Err(TrySendError::Disconnected(_)) => {}
-            Err(TrySendError::Full(_)) if mutated(Mutation::LoseTokenWhenFull) => {}
             Err(TrySendError::Full(_)) => {
                 self.overflow.lock().push_back(Arc::clone(subscription));
                 // The writer may have emptied the channel, and the list, just before the push.
@@ -293,8 +290,7 @@ impl Outbox {
 
     /// Whether the socket may be sent to at once: nothing goes before, and nobody else writes.
     fn is_idle(&self, state: &State) -> bool {
-        let writing = state.writing && !mutated(Mutation::SendBesideWriter);
-        state.unsent.is_empty() && !writing && self.phase() == Phase::Open
+        state.unsent.is_empty() && !state.writing && self.phase() == Phase::Open
     }
 
     fn must_wait(&self, state: &State) -> bool {
@@ -315,7 +311,7 @@ impl Outbox {
         }
         if self.is_idle(state) {
             self.send_now(state, bytes, None, 0);
-        } else if self.phase() == Phase::Open || mutated(Mutation::SendBehindClose) {
+        } else if self.phase() == Phase::Open {
             // The writer thread is at work, or was woken for what is unsent.
             state.unsent.append(bytes);
             self.pending_bytes.fetch_add(bytes.len(), Ordering::Relaxed);

@@ -13,7 +13,7 @@ use crate::protocol::{
     parse_request, push_ack, push_error, push_gap, push_pong,
 };
 use crate::server::publish_rate::PublishRate;
-use crate::sync::{Arc, Mutation, Weak, mutated};
+use crate::sync::{Arc, Weak};
 
 /// Replies are sent at the latest when there are this many bytes of them.
 const MAX_HELD_REPLIES_BYTES: usize = 32 << 10;
@@ -115,9 +115,7 @@ impl Session {
         }
         self.replied = 0;
         while !self.connection.outbox.reply(&mut self.replies) {
-            if !mutated(Mutation::WaitUnfinished) {
-                self.dirty.finish(&mut self.batch, || false);
-            }
+            self.dirty.finish(&mut self.batch, || false);
             self.connection.outbox.wait_until_read();
         }
     }

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 
 use crate::broker::{Chunk, SharedFrame};
 use crate::protocol::whole_events;
-use crate::sync::{Mutation, mutated};
 
 #[derive(Default)]
 pub(super) struct Unsent {
@@ -52,9 +51,6 @@ impl Unsent {
 
     /// Adds frames that are no events.
     pub(super) fn append(&mut self, frames: &[u8]) {
-        if mutated(Mutation::DropReplies) {
-            return;
-        }
         self.bytes += frames.len();
         match self.segments.back_mut() {
             Some(Segment::Own(own)) => own.extend_from_slice(frames),

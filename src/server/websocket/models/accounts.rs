@@ -4,12 +4,12 @@
 //! middle of it and asks for a replay. The topic keeps two events, so that there are gaps. Each peer must hear of
 //! every event once, in order: itself, or that it is in a gap.
 
+use super::holds;
 use super::peer::{account, reached};
 use super::site::{Client, TOPIC, publisher, resume, small_broker, subscribe_as, topic};
 use super::socket::Takes;
-use super::{finds, holds};
 use crate::config::OverflowPolicy;
-use crate::sync::{Mutation, Time};
+use crate::sync::Time;
 
 fn accounts() {
     let broker = small_broker(2, OverflowPolicy::DropOldest);
@@ -37,14 +37,4 @@ fn accounts() {
 #[test]
 fn what_is_delivered_and_told_adds_up() {
     holds(Time::Stands, accounts);
-}
-
-#[test]
-fn a_batch_taken_from_elsewhere_is_found() {
-    finds(Mutation::TakeAnyBatch, &["a hole"], Time::Stands, accounts);
-}
-
-#[test]
-fn a_gap_that_is_not_told_is_found() {
-    finds(Mutation::SkipUntold, &["a hole"], Time::Stands, accounts);
 }

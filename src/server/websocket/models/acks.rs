@@ -4,11 +4,11 @@
 //! Threads: a publisher, a reader that subscribes, unsubscribes and subscribes anew, the writer. Events stand only between the two acks, and are
 //! exactly those between their seqs.
 
+use super::holds;
 use super::peer::{account, ack, reached};
 use super::site::{Client, TOPIC, broker, config, publisher, topic, unsubscribe};
 use super::socket::Takes;
-use super::{finds, holds};
-use crate::sync::{Mutation, Time};
+use crate::sync::Time;
 
 fn acks() {
     let broker = broker(&config());
@@ -44,15 +44,4 @@ fn acks() {
 #[test]
 fn events_stand_between_the_acks() {
     holds(Time::Stands, acks);
-}
-
-#[test]
-fn gathering_before_and_after_is_found() {
-    let reasons = [
-        "an event before its ack",
-        "an event after the end",
-        "another end",
-        "a hole",
-    ];
-    finds(Mutation::GatherUnlessLive, &reasons, Time::Stands, acks);
 }

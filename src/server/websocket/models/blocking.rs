@@ -4,13 +4,13 @@
 //! Threads: two publishing readers, a slow subscriber, the writers. No event may be missing, and nobody may wait for ever: while time stands,
 //! a cursor that moves unnoticed is a deadlock.
 
+use super::holds;
 use super::peer::{Heard, account, has_gap, reached};
 use super::site::{Client, TOPIC, publish_text, small_broker, topic};
 use super::socket::Takes;
-use super::{finds, holds};
 use crate::config::OverflowPolicy;
+use crate::sync::Time;
 use crate::sync::thread;
-use crate::sync::{Mutation, Time};
 
 const EVENTS: u64 = 4;
 
@@ -70,14 +70,4 @@ fn publishers_wait_and_nothing_is_dropped() {
 #[test]
 fn at_the_deadline_the_subscriber_goes() {
     holds(Time::Passes, the_deadline);
-}
-
-#[test]
-fn a_cursor_that_moves_unnoticed_is_found() {
-    finds(
-        Mutation::MoveUnnoticed,
-        &["deadlock"],
-        Time::Stands,
-        blocking,
-    );
 }

@@ -4,12 +4,12 @@
 //! Threads: two publishers, the writer, another thread that ends the connection, and its reader.
 
 use super::super::end::EndReason;
+use super::holds;
 use super::peer::{Heard, account, reached};
 use super::site::{Client, TOPIC, broker, config, ping, publisher, topic};
 use super::socket::Takes;
-use super::{finds, holds};
 use crate::sync::thread;
-use crate::sync::{Arc, Mutation, Time};
+use crate::sync::{Arc, Time};
 
 const EVENTS: u64 = 3;
 
@@ -84,14 +84,4 @@ fn a_connection_given_up_leaves_nothing() {
 #[test]
 fn a_write_timeout_leaves_nothing() {
     holds(Time::Stands, by_a_write_timeout);
-}
-
-#[test]
-fn events_behind_the_close_frame_are_found() {
-    finds(
-        Mutation::SendBehindClose,
-        &["behind the close frame"],
-        Time::Stands,
-        in_order,
-    );
 }

@@ -3,12 +3,12 @@
 //! Threads: three publishers; a subscriber with a queue of one whose connection has replies to send, too, and its writer. There is no gap,
 //! under any policy, and publishers that find no room come to their end.
 
+use super::holds;
 use super::peer::{account, has_gap, reached};
 use super::site::{Client, TOPIC, ping, publish, publisher, small_broker, topic};
 use super::socket::Takes;
-use super::{finds, holds};
 use crate::config::OverflowPolicy;
-use crate::sync::{Mutation, Time, thread};
+use crate::sync::{Time, thread};
 
 const PUBLISHERS: u64 = 3;
 const EACH: u64 = 2;
@@ -90,24 +90,4 @@ fn one_that_was_slow_and_has_caught_up_is_not_slow() {
 #[test]
 fn one_that_was_slow_for_longer_and_has_caught_up_is_not_slow() {
     holds(Time::Stands, || after_a_refusal(2));
-}
-
-#[test]
-fn a_round_that_passes_by_a_busy_connection_is_found() {
-    finds(
-        Mutation::PassByBusy,
-        &["a gap for one that is not slow"],
-        Time::Stands,
-        drop_oldest,
-    );
-}
-
-#[test]
-fn skipping_what_was_not_offered_is_found() {
-    finds(
-        Mutation::SkipUnoffered,
-        &["a gap for one that is not slow"],
-        Time::Stands,
-        drop_oldest,
-    );
 }

@@ -3,11 +3,11 @@
 //! Threads: two publishers, a reader with replies, the writer; the kernel takes parts. The peer must be able to read every frame, and the events of the topic
 //! in order without a hole.
 
+use super::holds;
 use super::peer::{Heard, account, reached};
 use super::site::{Client, TOPIC, broker, config, ping, publisher, topic};
 use super::socket::Takes;
-use super::{finds, holds};
-use crate::sync::{Mutation, Time};
+use crate::sync::Time;
 
 fn frames() {
     let broker = broker(&config());
@@ -39,27 +39,4 @@ fn frames() {
 #[test]
 fn a_frame_is_never_split() {
     holds(Time::Stands, frames);
-}
-
-#[test]
-fn sending_beside_the_writer_is_found() {
-    let reasons = [
-        "no frame begins",
-        "a frame holds JSON",
-        "out of order",
-        "deadlock",
-        "is_empty",
-    ];
-    finds(Mutation::SendBesideWriter, &reasons, Time::Stands, frames);
-}
-
-/// Invariant 3: the lock order, which every model checks at every lock.
-#[test]
-fn a_send_under_a_topics_lock_is_found() {
-    finds(
-        Mutation::SendUnderTopicLock,
-        &["lock order"],
-        Time::Stands,
-        frames,
-    );
 }

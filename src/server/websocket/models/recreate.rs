@@ -3,14 +3,14 @@
 //!
 //! Threads: a publisher, one that deletes and creates, a subscriber that subscribes to whichever there is, its writer.
 
+use super::holds;
 use super::peer::{Heard, account, ack, answered, notice, reached};
 use super::site::{Client, TOPIC, append, broker, config, create, publish_text, topic};
 use super::socket::Takes;
-use super::{finds, holds};
 use crate::broker::ReadBatch;
 use crate::protocol::TopicName;
 use crate::sync::thread;
-use crate::sync::{Arc, Mutation, Time};
+use crate::sync::{Arc, Time};
 
 const DELETED: &str = "topic_deleted";
 
@@ -82,10 +82,4 @@ fn is_read_to_its_end(heard: &[Heard], after: u64, head: u64) {
 #[test]
 fn a_deleted_topic_is_read_to_its_end() {
     holds(Time::Stands, recreate);
-}
-
-#[test]
-fn a_publish_to_a_deleted_topic_is_found() {
-    let reasons = ["not all before the deletion", "an event after the deletion"];
-    finds(Mutation::PublishToDeleted, &reasons, Time::Stands, recreate);
 }

@@ -5,12 +5,12 @@
 //! reply, in order. And a publisher whose peer does not read its acks keeps no events from others, its own or such as were left to it.
 
 use super::super::end::EndReason;
+use super::holds;
 use super::peer::{Heard, account, reached};
 use super::site::{Client, TOPIC, broker, config, ping, publish_text, publisher, topic};
 use super::socket::Takes;
-use super::{finds, holds};
 use crate::sync::thread;
-use crate::sync::{Arc, Mutation, Time};
+use crate::sync::{Arc, Time};
 
 const PINGS: usize = 4;
 
@@ -99,29 +99,4 @@ fn a_publisher_that_waits_for_its_peer_keeps_nothing_from_others() {
 #[test]
 fn a_reader_that_waits_is_woken_by_the_end() {
     holds(Time::Stands, a_waiting_reader);
-}
-
-#[test]
-fn a_dropped_reply_is_found() {
-    finds(Mutation::DropReplies, &["deadlock"], Time::Stands, replies);
-}
-
-#[test]
-fn a_writer_that_does_not_wake_the_reader_is_found() {
-    finds(
-        Mutation::WriteSilently,
-        &["deadlock"],
-        Time::Stands,
-        replies,
-    );
-}
-
-#[test]
-fn a_publisher_that_waits_with_the_events_of_others_is_found() {
-    finds(
-        Mutation::WaitUnfinished,
-        &["deadlock"],
-        Time::Stands,
-        a_stalled_publisher,
-    );
 }

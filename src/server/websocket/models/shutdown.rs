@@ -7,13 +7,13 @@
 use std::net::{Shutdown, TcpStream};
 
 use super::super::connection::Connection;
+use super::holds;
 use super::peer::{Heard, account, ack, notice, reached};
 use super::site::{
     Client, TOPIC, append, ask, broker, config, opening_of, peer, publish_text, session,
     subscribe_as, topic,
 };
 use super::socket::Takes;
-use super::{finds, holds};
 use crate::broker::Broker;
 use crate::protocol::ClientId;
 use crate::server::connections::Connections;
@@ -22,7 +22,7 @@ use crate::server::presence::Presence;
 use crate::server::websocket::Socket;
 use crate::server::{ShutdownReport, end_connections};
 use crate::sync::thread;
-use crate::sync::{Arc, AtomicUsize, Mutation, Ordering, Time};
+use crate::sync::{Arc, AtomicUsize, Ordering, Time};
 
 struct Stopped {
     report: ShutdownReport,
@@ -179,24 +179,4 @@ fn once_draining_nothing_is_published() {
 #[test]
 fn nobody_who_does_not_read_holds_it_up() {
     holds(Time::Passes, at_the_deadline);
-}
-
-#[test]
-fn a_publish_that_drain_does_not_see_is_found() {
-    finds(
-        Mutation::DrainWithoutBarrier,
-        &["after the drain began"],
-        Time::Stands,
-        drain,
-    );
-}
-
-#[test]
-fn a_websocket_that_comes_too_late_is_found() {
-    finds(
-        Mutation::UpgradeWhenClosed,
-        &["deadlock"],
-        Time::Stands,
-        in_order,
-    );
 }

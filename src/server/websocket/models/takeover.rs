@@ -4,12 +4,12 @@
 //! Threads: a publisher; the older connection, which may subscribe anew or unsubscribe meanwhile; the newer one; one that ends the newer; the writers.
 
 use super::super::end::EndReason;
+use super::holds;
 use super::peer::{Heard, account, ack, notice, reached};
 use super::site::{Client, TOPIC, broker, config, publisher, topic, unsubscribe};
 use super::socket::Takes;
-use super::{finds, holds};
 use crate::sync::thread;
-use crate::sync::{Arc, AtomicBool, Mutation, Ordering, Time};
+use crate::sync::{Arc, AtomicBool, Ordering, Time};
 
 const EVENTS: u64 = 3;
 const REPLACED: &str = "subscription_replaced";
@@ -136,24 +136,4 @@ fn whoever_wins_nobody_is_left() {
 #[test]
 fn a_connection_that_is_over_takes_nothing_over() {
     holds(Time::Stands, overtaken);
-}
-
-#[test]
-fn events_for_both_are_found() {
-    finds(
-        Mutation::OutliveTakeover,
-        &["an event for both"],
-        Time::Stands,
-        takeover,
-    );
-}
-
-#[test]
-fn a_takeover_by_one_that_is_over_is_found() {
-    finds(
-        Mutation::TakeOverWhenOver,
-        &["one that was over"],
-        Time::Stands,
-        overtaken,
-    );
 }

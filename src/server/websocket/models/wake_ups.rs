@@ -4,16 +4,16 @@
 //! Threads: two publishers, the writer; the kernel takes parts. The peer must hear everything without any further cause: a lost
 //! wake-up is a deadlock.
 
+use super::holds;
 use super::peer::reached;
 use super::site::{
     Client, TOPIC, append, broker, config, create, publish, publish_text, publisher, subscribe,
     topic,
 };
 use super::socket::Takes;
-use super::{finds, holds};
 use crate::broker::FanOut;
+use crate::sync::Time;
 use crate::sync::thread;
-use crate::sync::{Mutation, Time};
 
 fn one_subscription() {
     let broker = broker(&config());
@@ -107,16 +107,6 @@ fn no_event_is_lost_with_a_fan_out_that_ends_early() {
 }
 
 #[test]
-fn events_lost_with_a_fan_out_that_ends_early_are_found() {
-    finds(
-        Mutation::DropUnfinished,
-        &["deadlock"],
-        Time::Stands,
-        a_fan_out_cut_short,
-    );
-}
-
-#[test]
 fn no_wake_up_is_lost() {
     holds(Time::Stands, one_subscription);
 }
@@ -134,44 +124,4 @@ fn no_event_is_left_between_two_publishers() {
 #[test]
 fn no_event_is_forgotten_by_a_publisher_with_work_of_its_own() {
     holds(Time::Stands, a_fan_out_put_off);
-}
-
-#[test]
-fn a_token_released_late_is_found() {
-    finds(
-        Mutation::ReleaseTokenLate,
-        &["deadlock"],
-        Time::Stands,
-        one_subscription,
-    );
-}
-
-#[test]
-fn a_token_lost_to_a_full_channel_is_found() {
-    finds(
-        Mutation::LoseTokenWhenFull,
-        &["deadlock"],
-        Time::Stands,
-        many_subscriptions,
-    );
-}
-
-#[test]
-fn an_event_left_by_a_fan_out_is_found() {
-    finds(
-        Mutation::LeaveWhatCameLate,
-        &["deadlock"],
-        Time::Stands,
-        one_fan_out_for_two,
-    );
-}
-
-#[test]
-fn a_fan_out_that_is_put_off_and_forgotten_is_found() {
-    finds(
-        Mutation::ForgetUnfinished,
-        &["deadlock"],
-        Time::Stands,
-        a_fan_out_put_off,
-    );
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::{CHUNK_BYTES, Outbox, Phase, State, Unsent};
 use crate::broker::{Chunk, Progress, Subscription};
 use crate::server::write_deadline::WriteDeadline;
-use crate::sync::{Arc, Mutation, Ordering, mutated};
+use crate::sync::{Arc, Ordering};
 
 /// How often, within the time that a publisher waits for this connection, a blocking send is repeated.
 const SENDS_PER_TIMEOUT: u32 = 8;
@@ -117,9 +117,7 @@ impl Outbox {
                 self.abort_locked(&mut state);
             }
             drop(state);
-            if !mutated(Mutation::WriteSilently) {
-                self.changed.notify_all();
-            }
+            self.changed.notify_all();
         }
     }
 
