@@ -4,8 +4,10 @@
 
 use std::borrow::Cow;
 
-use crate::access::{self, Digest, Guard, Principal};
-use crate::protocol::{self, ClientId, Message, RequestId, StartAt, Timestamp, TopicName};
+use crate::access::{Digest, Guard, Principal};
+use crate::protocol::{
+    self, ClientId, Message, RequestId, StartAt, Timestamp, TopicFilter, TopicName,
+};
 use crate::server::body::ChunkedDecoder;
 use crate::server::fields::BodyLength;
 use crate::server::request_line::Version;
@@ -142,9 +144,9 @@ pub fn is_request_id(text: &str) -> bool {
     RequestId::new(Cow::Borrowed(text)).is_ok()
 }
 
-/// Whether a pattern is for this topic; `None` if it is no pattern.
-pub fn pattern_matches(pattern: &str, topic: &str) -> Option<bool> {
-    access::pattern_matches(pattern, topic)
+/// Whether a topic filter matches this topic; `None` if the text is no filter.
+pub fn filter_matches(filter: &str, topic: &str) -> Option<bool> {
+    TopicFilter::parse(filter).map(|filter| filter.matches(topic))
 }
 
 /// A request that was accepted.

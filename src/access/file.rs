@@ -11,8 +11,7 @@ use serde::Deserialize;
 
 use super::digest::Digest;
 use super::key::{Key, MAX_NAME_CHARS, is_name};
-use super::pattern::Pattern;
-use crate::protocol::Named;
+use crate::protocol::{NamedFields, TopicFilter};
 
 /// Thousands of keys fit.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -64,7 +63,7 @@ fn read_text(path: &Path) -> io::Result<String> {
 #[serde(deny_unknown_fields)]
 struct Entries {
     #[serde(default)]
-    key: Vec<Named<Entry>>,
+    key: Vec<NamedFields<Entry>>,
 }
 
 #[derive(Deserialize)]
@@ -88,7 +87,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Key>, String> {
     }
     let keys: Result<Vec<Key>, String> = (1..)
         .zip(entries.key)
-        .map(|(number, Named(entry))| entry.check(number))
+        .map(|(number, NamedFields(entry))| entry.check(number))
         .collect();
     let keys = keys?;
     check_unique(&keys)?;
@@ -116,7 +115,7 @@ impl Entry {
     }
 }
 
-fn patterns(name: &str, field: &str, texts: &[String]) -> Result<Vec<Pattern>, String> {
+fn patterns(name: &str, field: &str, texts: &[String]) -> Result<Vec<TopicFilter>, String> {
     let wrong = |number: usize| {
         format!(
             "key '{name}': {field}: entry {number} must be a topic name, or a prefix of topic names ending in *"
@@ -124,7 +123,7 @@ fn patterns(name: &str, field: &str, texts: &[String]) -> Result<Vec<Pattern>, S
     };
     (1..)
         .zip(texts)
-        .map(|(number, text)| Pattern::parse(text).ok_or_else(|| wrong(number)))
+        .map(|(number, text)| TopicFilter::parse(text).ok_or_else(|| wrong(number)))
         .collect()
 }
 

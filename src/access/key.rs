@@ -3,7 +3,7 @@
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 
 use super::digest::Digest;
-use super::pattern::Pattern;
+use crate::protocol::TopicFilter;
 use crate::sync::Arc;
 
 /// The longest name of a key, in characters.
@@ -16,15 +16,15 @@ const API_KEY_NAME: &str = "api_key";
 pub(crate) struct Key {
     pub(super) name: String,
     pub(super) digest: Digest,
-    pub(super) publish: Vec<Pattern>,
-    pub(super) subscribe: Vec<Pattern>,
+    pub(super) publish: Vec<TopicFilter>,
+    pub(super) subscribe: Vec<TopicFilter>,
     pub(super) admin: bool,
 }
 
 impl Key {
     /// The one that may do everything.
     pub(super) fn api_key(digest: Digest) -> Key {
-        let everything = || Pattern::parse("*").into_iter().collect();
+        let everything = || TopicFilter::parse("*").into_iter().collect();
         Key {
             name: API_KEY_NAME.to_owned(),
             digest,
@@ -87,7 +87,7 @@ mod tests {
         let patterns = |texts: &[&str]| {
             texts
                 .iter()
-                .filter_map(|text| Pattern::parse(text))
+                .filter_map(|text| TopicFilter::parse(text))
                 .collect()
         };
         Key {

@@ -13,7 +13,6 @@ mod file;
 mod guard;
 mod key;
 mod new_key;
-mod pattern;
 mod principal;
 
 pub use api_key::{ApiKey, InvalidApiKey};
@@ -23,9 +22,3 @@ pub use new_key::{NewKey, NewKeyError};
 pub(crate) use digest::Digest;
 pub(crate) use guard::Guard;
 pub(crate) use principal::Principal;
-
-/// Whether a pattern is for this topic; `None` if it is no pattern.
-#[cfg(fuzzing)]
-pub(crate) fn pattern_matches(pattern: &str, topic: &str) -> Option<bool> {
-    pattern::Pattern::parse(pattern).map(|pattern| pattern.matches(topic))
-}

@@ -84,7 +84,7 @@ pub use rest::{
 pub use subscriber::Subscriber;
 pub use subscription::Subscription;
 
-use crate::protocol::check_topic_name;
+use crate::protocol::TopicName;
 use publisher::Publisher;
 use rest::Rest;
 use settings::Settings;
@@ -139,7 +139,9 @@ impl Client {
     /// # Errors
     /// As [`create_topic`](Client::create_topic), and `VALIDATION_ERROR` for a setting outside of its range.
     pub fn create_topic_with(&self, name: &str, options: &TopicOptions) -> Result<(), Error> {
-        self.inner.rest.create_topic(checked(name)?, options)
+        self.inner
+            .rest
+            .create_topic(checked(name)?.as_str(), options)
     }
 
     /// Deletes a topic; its subscribers are told.
@@ -147,7 +149,7 @@ impl Client {
     /// # Errors
     /// [`Error::Refused`] with code `TOPIC_NOT_FOUND` when there is none.
     pub fn delete_topic(&self, name: &str) -> Result<(), Error> {
-        self.inner.rest.delete_topic(checked(name)?)
+        self.inner.rest.delete_topic(checked(name)?.as_str())
     }
 
     /// All topics, by name.
@@ -163,7 +165,7 @@ impl Client {
     /// # Errors
     /// [`Error::Refused`] with code `TOPIC_NOT_FOUND` when there is none.
     pub fn topic(&self, name: &str) -> Result<TopicState, Error> {
-        self.inner.rest.topic(checked(name)?)
+        self.inner.rest.topic(checked(name)?.as_str())
     }
 
     /// A part of a topic's history, without subscribing. `Start::Last(u64::MAX)` is all of it.
@@ -171,7 +173,7 @@ impl Client {
     /// # Errors
     /// As [`topic`](Client::topic).
     pub fn history(&self, topic: &str, start: &Start) -> Result<History, Error> {
-        self.inner.rest.history(checked(topic)?, start)
+        self.inner.rest.history(checked(topic)?.as_str(), start)
     }
 
     /// The state of the server.
@@ -283,9 +285,8 @@ impl Client {
     }
 }
 
-fn checked(topic: &str) -> Result<&str, Error> {
-    check_topic_name(topic).map_err(|invalid| Error::invalid(invalid.to_string()))?;
-    Ok(topic)
+fn checked(topic: &str) -> Result<TopicName, Error> {
+    TopicName::new(topic).map_err(|invalid| Error::invalid(invalid.to_string()))
 }
 
 impl fmt::Debug for Client {

@@ -11,13 +11,12 @@ use serde::Serialize;
 use tungstenite::Utf8Bytes;
 use uuid::Uuid;
 
-use super::Error;
 use super::dialing::Dialing;
 use super::link::{Answer, Link, NotSent, Ticket};
 use super::reconnect::Recovery;
 use super::settings::Settings;
 use super::wire::{Message, Publish};
-use crate::protocol::check_topic_name;
+use super::{Error, checked};
 
 /// The receipt for a message: it is in the topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +83,7 @@ impl Publisher {
         id: Option<&str>,
         payload: &T,
     ) -> Result<Outgoing, Error> {
-        check_topic_name(topic).map_err(|invalid| Error::invalid(invalid.to_string()))?;
+        let topic = checked(topic)?;
         let id = match id {
             Some(id) if Uuid::try_parse(id).is_err() => {
                 return Err(Error::invalid("id: must be a UUID"));
@@ -95,7 +94,7 @@ impl Publisher {
         let request = self.requests.fetch_add(1, Ordering::Relaxed);
         let text = serde_json::to_string(&Publish {
             r#type: "publish",
-            topic,
+            topic: topic.as_str(),
             message: Message { id: &id, payload },
             request_id: &request.to_string(),
         })

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::followed::Followed;
 use super::settings::Settings;
-use super::{Error, Start, Subscription};
-use crate::protocol::{check_client_id, check_topic_name};
+use super::{Error, Start, Subscription, checked};
+use crate::protocol::ClientId;
 
 /// A subscription to be; made by [`Client::subscriber`](super::Client::subscriber).
 #[derive(Debug, Clone)]
@@ -50,15 +50,16 @@ impl Subscriber {
         }
         let mut topics: Vec<Followed> = Vec::new();
         for (name, start) in self.topics {
-            check_topic_name(&name).map_err(|invalid| Error::invalid(invalid.to_string()))?;
-            if topics.iter().any(|topic| *topic.name == *name) {
+            let name = checked(&name)?;
+            if topics.iter().any(|topic| *topic.name == *name.as_str()) {
                 return Err(Error::invalid(format!("topic: '{name}' stands twice")));
             }
-            topics.push(Followed::new(&name, start));
+            topics.push(Followed::new(name.as_str(), start));
         }
-        if let Some(id) = &self.client_id {
-            check_client_id(id).map_err(|invalid| Error::invalid(invalid.to_string()))?;
-        }
-        Subscription::open(self.settings, self.client_id, topics)
+        let client_id = self.client_id.as_deref().map(ClientId::new);
+        let client_id = client_id
+            .transpose()
+            .map_err(|invalid| Error::invalid(invalid.to_string()))?;
+        Subscription::open(self.settings, client_id, topics)
     }
 }

@@ -22,6 +22,7 @@ use super::line::{Heard, Line};
 use super::position::Position;
 use super::reconnect::Recovery;
 use super::settings::Settings;
+use crate::protocol::ClientId;
 
 /// How many frames without a delivery are still read when the time of a `recv_timeout` is over.
 const FRAMES_BEYOND_DEADLINE: usize = 64;
@@ -85,7 +86,7 @@ impl Ready {
 impl Subscription {
     pub(super) fn open(
         settings: Arc<Settings>,
-        client_id: Option<String>,
+        client_id: Option<ClientId>,
         topics: Vec<Followed>,
     ) -> Result<Subscription, Error> {
         let mut subscription = Subscription {
@@ -95,7 +96,10 @@ impl Subscription {
             },
             settings,
             has_random_name: client_id.is_none(),
-            client_id: client_id.unwrap_or_else(|| format!("rust-{}", Uuid::new_v4())),
+            client_id: client_id.map_or_else(
+                || format!("rust-{}", Uuid::new_v4()),
+                |id| id.as_str().to_owned(),
+            ),
             topics,
             ready: VecDeque::new(),
             stop: Stop::new(),

@@ -3,33 +3,33 @@
 use std::borrow::Cow;
 use std::fmt;
 
-/// The code of an error frame: stable, for machines.
+/// The code of an error frame. Codes are stable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ErrorCode {
-    /// Not JSON, unknown type, a missing, wrong or repeated field.
+    /// Invalid JSON, an unknown type, a missing, wrong or repeated field.
     BadRequest,
     /// No such topic, or no such subscription.
     TopicNotFound,
     /// The subscriber reads too slowly: events were skipped, or the connection ends.
     SlowConsumer,
-    /// No valid credential, or not any more.
+    /// No credential, or one that is not valid (any more).
     Unauthorized,
     /// The credential may not do this on this topic.
     Forbidden,
-    /// Over the configured publish rate.
+    /// The publish rate is exceeded.
     RateLimited,
-    /// Over a configured count.
+    /// A configured count is exceeded.
     LimitReached,
-    /// The server is going down and takes nothing new.
+    /// The server is shutting down and refuses new requests.
     ShuttingDown,
-    /// Not possible just now; trying again may help.
+    /// Not possible at the moment; a retry may succeed.
     Unavailable,
-    /// Unexpected; the log says more.
+    /// Unexpected; details are in the log.
     Internal,
 }
 
 impl ErrorCode {
-    /// The code as it stands on the wire.
+    /// The name on the wire.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             ErrorCode::BadRequest => "BAD_REQUEST",
@@ -46,7 +46,7 @@ impl ErrorCode {
     }
 }
 
-/// Why one request is refused: a code for machines, a text for people. The connection stays open.
+/// The error that answers one request: a code for programs, a text for people. The connection stays open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub(crate) code: ErrorCode,
@@ -107,13 +107,13 @@ impl Fault {
         )
     }
 
-    /// A publish has waited for a slow subscriber as long as the `block` policy lets it.
+    /// A publish waited for a slow subscriber for as long as the `block` policy allows.
     pub(crate) fn no_room(topic: &str) -> Fault {
         let text = format!("Topic '{topic}' waits for a slow subscriber");
         Fault::new(ErrorCode::Unavailable, text)
     }
 
-    /// A publish that waited for room was called off, because its connection ends.
+    /// The connection ended while a publish waited for room.
     pub(crate) fn called_off() -> Fault {
         let text = "not published: the connection ended while the message waited";
         Fault::new(ErrorCode::Unavailable, text)
@@ -124,10 +124,10 @@ impl Fault {
     }
 }
 
-/// A message that cannot be published; the text says why.
+/// Why a message cannot be published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum InvalidMessage {
-    /// The id is no UUID.
+    /// The id is not a UUID.
     Id,
     /// The payload is nested too deep.
     TooDeep,

@@ -1,18 +1,18 @@
-//! What a client asks over the WebSocket, out of one text message.
+//! A request of a WebSocket client, parsed from one text message.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use serde_json::value::RawValue;
 
 use super::json::{self, StrictObject};
-use super::{
-    ClientId, Fault, InvalidName, InvalidRequestId, Message, RequestId, TopicName, check_topic_name,
-};
+use super::name::fits;
+use super::{ClientId, Fault, InvalidName, Message, TopicName, check_topic_name};
 
-mod plain;
+mod fast_path;
 
 #[cfg(fuzzing)]
-pub(crate) use plain::read_publish;
+pub(crate) use fast_path::read_publish;
 
 const FIELDS: [&str; 8] = [
     "type",
@@ -26,7 +26,7 @@ const FIELDS: [&str; 8] = [
 ];
 const MESSAGE_FIELDS: [&str; 2] = ["id", "payload"];
 
-/// A request whose every field is valid. Topics are checked names; whether they exist is not known here.
+/// A request with valid fields. Whether its topic exists is not checked here.
 #[derive(Debug)]
 pub(crate) enum Request<'a> {
     Subscribe(Subscribe),
@@ -52,23 +52,55 @@ pub(crate) struct Subscribe {
 /// Where a subscription starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum StartAt {
-    /// With the newest n events of the history.
+    /// At the newest n events of the history.
     Last(u64),
-    /// Behind a position; without an epoch the current one is meant.
+    /// After a position; without an epoch, in the current one.
     After { seq: u64, epoch: Option<String> },
 }
 
-/// Reads one text message. The request id is there whenever it could be read, whatever else is wrong.
+/// The id that a client gives its request: up to 128 characters, opaque, echoed in the reply.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct RequestId<'a>(Cow<'a, str>);
+
+impl<'a> RequestId<'a> {
+    /// # Errors
+    /// [`InvalidRequestId`], whose text states the rule.
+    pub(crate) fn new(id: Cow<'a, str>) -> Result<RequestId<'a>, InvalidRequestId> {
+        if fits(&id) {
+            Ok(RequestId(id))
+        } else {
+            Err(InvalidRequestId)
+        }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// An invalid request id; the text states the rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct InvalidRequestId;
+
+impl fmt::Display for InvalidRequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("request_id must be a string of at most 128 characters")
+    }
+}
+
+impl std::error::Error for InvalidRequestId {}
+
+/// Parses one text message. Returns the request id whenever it could be read, even if another field is wrong.
 pub(crate) fn parse_request(text: &str) -> (Option<RequestId<'_>>, Result<Request<'_>, Fault>) {
-    match plain::read_publish(text) {
+    match fast_path::read_publish(text) {
         Some((request_id, publish)) => (request_id, Ok(publish)),
         None => read_any(text),
     }
 }
 
-/// Reads a message field by field.
+/// Parses a message field by field.
 pub(crate) fn read_any(text: &str) -> (Option<RequestId<'_>>, Result<Request<'_>, Fault>) {
-    let StrictObject { fields, fault } = StrictObject::parse(text, &FIELDS);
+    let StrictObject { fields, error } = StrictObject::parse(text, &FIELDS);
     let [
         kind,
         topic,
@@ -88,8 +120,8 @@ pub(crate) fn read_any(text: &str) -> (Option<RequestId<'_>>, Result<Request<'_>
         Some(Ok(id)) => (Some(id), None),
         None => (None, None),
     };
-    let request = match fault {
-        Some(fault) => Err(Fault::bad_request(fault.to_string())),
+    let request = match error {
+        Some(error) => Err(Fault::bad_request(error.to_string())),
         None => Envelope {
             topic,
             client_id,
@@ -104,12 +136,12 @@ pub(crate) fn read_any(text: &str) -> (Option<RequestId<'_>>, Result<Request<'_>
     (request_id, request)
 }
 
-/// `null` stands for an absent field.
+/// `null` counts as absent.
 fn present(field: Option<&RawValue>) -> Option<&RawValue> {
     field.filter(|raw| !json::is_null(raw))
 }
 
-/// A string field that may not be empty either.
+/// A string field for which the empty string counts as absent too.
 fn filled(field: Option<&RawValue>) -> Option<&RawValue> {
     field.filter(|raw| raw.get() != "\"\"")
 }
@@ -200,7 +232,7 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    /// The request, unless its id was wrong: that comes last in the order of checks.
+    /// The request, unless its id was wrong. The request id is checked last.
     fn checked(self, request: Request<'a>) -> Result<Request<'a>, Fault> {
         self.bad_request_id.map_or(Ok(request), |error| {
             Err(Fault::bad_request(error.to_string()))
@@ -223,14 +255,14 @@ fn invalid(error: InvalidName) -> Fault {
 fn read_message(message: &RawValue) -> Result<Message<'_>, Fault> {
     let StrictObject {
         fields: [id, payload],
-        fault,
+        error,
     } = StrictObject::parse(message.get(), &MESSAGE_FIELDS);
-    if let Some(fault) = fault {
-        return Err(Fault::bad_request(format!("message: {fault}")));
+    if let Some(error) = error {
+        return Err(Fault::bad_request(format!("message: {error}")));
     }
     let invalid_id = || Fault::bad_request(super::InvalidMessage::Id.to_string());
     let id = id.and_then(json::as_string).ok_or_else(invalid_id)?;
-    // A payload of null is a payload; only an absent one is missing.
+    // `null` is a valid payload.
     let payload = payload.ok_or_else(|| {
         let bad_id = uuid::Uuid::try_parse(&id).is_err();
         if bad_id {

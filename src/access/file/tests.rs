@@ -186,7 +186,7 @@ proptest! {
         for (key, name) in keys.iter().zip(&names) {
             prop_assert_eq!(&key.name, name);
             prop_assert_eq!(&key.digest, &Digest::of(name.as_bytes()));
-            prop_assert_eq!(&key.publish, &[Pattern::parse(&pattern).unwrap()]);
+            prop_assert_eq!(&key.publish, &[TopicFilter::parse(&pattern).unwrap()]);
             prop_assert_eq!(key.admin, admin);
         }
     }
