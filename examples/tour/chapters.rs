@@ -4,7 +4,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 use threadcast::Server;
-use threadcast::client::{Client, End, Error, GapReason, Position, Reconnect, Start};
+use threadcast::client::{Client, EndReason, Error, GapReason, Position, Reconnect, Start};
 
 use super::Failure;
 use super::visitor::Visitor;
@@ -122,7 +122,7 @@ pub(crate) fn deletion(client: &Client) -> Result<(), Failure> {
     assert!(matches!(
         end,
         Error::Ended {
-            end: End::TopicDeleted,
+            reason: EndReason::TopicDeleted,
             ..
         }
     ));

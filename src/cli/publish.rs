@@ -212,14 +212,14 @@ impl Outlet {
 
 impl Names {
     fn failed(&self, error: Error) -> Failure {
-        let Error::Pipeline { failures } = error else {
+        let Error::Pipeline { failed } = error else {
             return failure(error);
         };
-        let told = failures.iter().map(|failed| self.told(failed));
+        let told = failed.iter().map(|failed| self.told(failed));
         Failure::failures(&told.collect::<Vec<_>>())
     }
 
-    fn told(&self, failed: &client::Failure) -> String {
+    fn told(&self, failed: &client::FailedMessage) -> String {
         let line_of = |lines: &VecDeque<(u64, u64)>| {
             let found = lines.iter().find(|(index, _)| *index == failed.index);
             found.map(|(_, line)| *line)

@@ -84,7 +84,7 @@ fn several_topics_are_followed_and_the_end_of_each_is_told() {
     server.delete_topic("payments");
     let end = program.end();
     assert_eq!((end.code, seqs(&end.out)), (Some(0), vec![1, 2]), "{end:?}");
-    let told = |topic| format!("the subscription of '{topic}' is over: the topic was deleted");
+    let told = |topic| format!("the subscription of '{topic}' has ended: the topic was deleted");
     assert_eq!(end.err, [told("orders"), told("payments")]);
 }
 
