@@ -1,4 +1,4 @@
-//! Why a command ended without success: one line for a human, an exit code for a script.
+//! The error of a command: lines for people and an exit code for scripts.
 
 use std::fmt::{self, Display};
 use std::io::{self, Write};
@@ -8,123 +8,94 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::printable;
 
-/// The command was understood, but did not succeed.
+/// The command failed.
 const FAILED: u8 = 1;
-/// The command line or a variable is wrong.
+/// The command line or a variable is invalid.
 const USAGE: u8 = 2;
-/// What was waited for did not come in time.
+/// The time limit of the user has passed.
 const TIMED_OUT: u8 = 3;
-/// The server did not keep what it promises.
+/// The server violated its delivery guarantees.
 const BROKEN: u8 = 4;
-/// What a shell reports for a program that was interrupted.
+/// The exit code of shells for an interrupted program.
 const INTERRUPTED: u8 = 130;
 
-/// The end of a command that did not do what it was asked for.
+/// Why a command did not succeed.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// One line on standard error, and this exit code.
-    Told { line: String, code: u8 },
-    /// Several lines, each of which would have been enough.
-    Several { lines: Vec<String>, code: u8 },
-    /// `--help` or `--version`: asked for, so it is no failure at all.
-    Answered(clap::Error),
+    /// One or more errors, each a line on standard error, and the exit code.
+    Lines { lines: Vec<String>, code: u8 },
+    /// `--help` or `--version`, which clap reports as an error. Exit code 0.
+    Help(clap::Error),
 }
 
 impl Failure {
-    /// Something else than the command line is to blame.
+    fn new(code: u8, reasons: impl IntoIterator<Item = impl Display>) -> Failure {
+        let reasons = reasons.into_iter();
+        Failure::Lines {
+            lines: reasons
+                .map(|reason| printable::text(&reason.to_string()))
+                .collect(),
+            code,
+        }
+    }
+
+    /// The command line is valid, but the command failed.
     pub(super) fn failed(reason: impl Display) -> Failure {
-        Failure::Told {
-            line: printable::text(&reason.to_string()),
-            code: FAILED,
-        }
+        Failure::new(FAILED, [reason])
     }
 
-    /// The command line or a variable is to blame.
+    /// The command line or a variable is invalid.
     pub(super) fn usage(reason: impl Display) -> Failure {
-        Failure::Told {
-            line: printable::text(&reason.to_string()),
-            code: USAGE,
-        }
+        Failure::new(USAGE, [reason])
     }
 
-    /// The time that the user gave is over.
+    /// The time limit of the user has passed.
     pub(super) fn timed_out(reason: impl Display) -> Failure {
-        Failure::Told {
-            line: printable::text(&reason.to_string()),
-            code: TIMED_OUT,
-        }
+        Failure::new(TIMED_OUT, [reason])
     }
 
-    /// Several things about the command line or the variables are to blame.
+    /// Several errors of the command line or the variables.
     pub(super) fn usages(reasons: &[String]) -> Failure {
-        let lines = reasons
-            .iter()
-            .map(|reason| printable::text(reason))
-            .collect();
-        Failure::Several { lines, code: USAGE }
+        Failure::new(USAGE, reasons)
     }
 
-    /// Several things have failed, each of which is told.
+    /// Several operations failed.
     pub(super) fn failures(reasons: &[String]) -> Failure {
-        let lines = reasons
-            .iter()
-            .map(|reason| printable::text(reason))
-            .collect();
-        Failure::Several {
-            lines,
-            code: FAILED,
-        }
+        Failure::new(FAILED, reasons)
     }
 
-    /// The server has lost, doubled, reordered or changed something.
+    /// The server has lost, duplicated, reordered or changed an event.
     pub(super) fn broken(reason: impl Display) -> Failure {
-        Failure::Told {
-            line: printable::text(&reason.to_string()),
-            code: BROKEN,
-        }
+        Failure::new(BROKEN, [reason])
     }
 
-    /// A signal came first.
+    /// A signal ended the command.
     pub(super) fn interrupted() -> Failure {
-        Failure::Told {
-            line: "interrupted".to_owned(),
-            code: INTERRUPTED,
-        }
+        Failure::new(INTERRUPTED, ["interrupted"])
     }
 
-    /// This, and something that came after it.
+    /// Adds the lines of a later error, and keeps the exit code of this one.
     pub(super) fn and(self, later: Failure) -> Failure {
-        let code = match &self {
-            Failure::Told { code, .. } | Failure::Several { code, .. } => *code,
-            Failure::Answered(_) => return later,
-        };
-        let lines = self.lines().into_iter().chain(later.lines()).collect();
-        Failure::Several { lines, code }
-    }
-
-    fn lines(self) -> Vec<String> {
-        match self {
-            Failure::Told { line, .. } => vec![line],
-            Failure::Several { lines, .. } => lines,
-            Failure::Answered(_) => Vec::new(),
+        match (self, later) {
+            (Failure::Lines { mut lines, code }, Failure::Lines { lines: more, .. }) => {
+                lines.extend(more);
+                Failure::Lines { lines, code }
+            }
+            (Failure::Help(_), other) | (other, Failure::Help(_)) => other,
         }
     }
 
-    /// Writes the line. Whoever closed standard error does not want to know.
-    pub(super) fn tell(&self) -> ExitCode {
+    /// Prints the lines and returns the exit code. A closed standard error is ignored.
+    pub(super) fn report(&self) -> ExitCode {
         match self {
-            Failure::Told { line, code } => {
-                let _ = writeln!(io::stderr(), "threadcast: {line}");
-                ExitCode::from(*code)
-            }
-            Failure::Several { lines, code } => {
+            Failure::Lines { lines, code } => {
                 for line in lines {
                     let _ = writeln!(io::stderr(), "threadcast: {line}");
                 }
                 ExitCode::from(*code)
             }
-            Failure::Answered(answer) => {
-                let _ = answer.print();
+            Failure::Help(text) => {
+                let _ = text.print();
                 ExitCode::SUCCESS
             }
         }
@@ -134,9 +105,8 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Told { line, .. } => f.write_str(line),
-            Failure::Several { lines, .. } => f.write_str(&lines.join("; ")),
-            Failure::Answered(answer) => answer.fmt(f),
+            Failure::Lines { lines, .. } => f.write_str(&lines.join("; ")),
+            Failure::Help(text) => text.fmt(f),
         }
     }
 }
@@ -144,7 +114,7 @@ impl fmt::Display for Failure {
 impl From<clap::Error> for Failure {
     fn from(error: clap::Error) -> Failure {
         match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Failure::Answered(error),
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Failure::Help(error),
             _ => match error.get(ContextKind::Custom) {
                 Some(ContextValue::String(line)) => Failure::usage(line),
                 _ => Failure::usage(shortened(&error)),
@@ -153,17 +123,17 @@ impl From<clap::Error> for Failure {
     }
 }
 
-/// A wrong value: where it came from, the value, and what is allowed there.
+/// The error text of an invalid value: its origin, the value, and what is allowed.
 pub(super) fn wrong_value(origin: &str, value: &str, allowed: impl Display) -> String {
     format!("{origin}: '{value}' is not allowed: {allowed}")
 }
 
-/// The same, where the value may be a secret.
+/// The error text of an invalid value that may be a secret.
 pub(super) fn wrong_secret(origin: &str, allowed: impl Display) -> String {
     format!("{origin}: the value (not shown) is not allowed: {allowed}")
 }
 
-/// What clap says in several paragraphs, as its first one and the best of its tips.
+/// The first paragraph of an error of clap, and its best suggestion.
 fn shortened(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let first: Vec<&str> = text
@@ -179,7 +149,7 @@ fn shortened(error: &clap::Error) -> String {
         .map(ToString::to_string)
         .next()
     {
-        Some(meant) => format!("{first} (did you mean '{meant}'?)"),
+        Some(suggestion) => format!("{first} (did you mean '{suggestion}'?)"),
         None => first.to_owned(),
     }
 }
@@ -189,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_stays_one_line() {
+    fn control_characters_are_escaped() {
         assert_eq!(
             Failure::failed("a\nb\u{1b}[2J\u{85}é").to_string(),
             "a\\nb\\u{1b}[2J\\u{85}é"

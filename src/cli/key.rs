@@ -1,19 +1,29 @@
-//! `threadcast key new`: the only time a secret is shown.
+//! `threadcast key new`: generates a key. The secret is shown only here.
 
 use std::io::{self, Write};
 
+use clap::Subcommand;
 use threadcast::{NewKey, NewKeyError};
 
 use super::failure::{Failure, wrong_value};
 
+#[derive(Debug, Subcommand)]
+pub(super) enum KeyCommand {
+    /// Generate a secret, and print it with its entry for the keys file
+    #[command(after_help = EXAMPLES)]
+    New {
+        /// Name of the key, in the file and in the log
+        name: String,
+    },
+}
+
 pub(super) const EXAMPLES: &str = "Examples:
   threadcast key new dashboard                        a secret, and its entry for the keys file
-  threadcast key new dashboard | sed -n 2p            the secret alone
+  threadcast key new dashboard | sed -n 2p            only the secret
 
-Exit codes: 0 made and printed, 1 it could not be, 2 the name is not allowed.";
+Exit codes: 0 generated and printed, 1 failed, 2 invalid name.";
 
-/// Prints the secret alone on its line, so that a script can find it, and then its entry. Whoever cannot be told the
-/// secret has no key.
+/// Prints the secret on a line of its own, for scripts, then its entry. Fails if it cannot be printed, also to a closed pipe.
 pub(super) fn new(name: &str) -> Result<(), Failure> {
     let key = NewKey::generate(name).map_err(|error| match error {
         NewKeyError::Name => Failure::usage(wrong_value("NAME", name, error)),
@@ -21,7 +31,7 @@ pub(super) fn new(name: &str) -> Result<(), Failure> {
     })?;
     let (secret, entry) = (key.secret(), key.entry());
     let text = format!(
-        "# The secret. It is shown this once and kept nowhere:\n\
+        "# The secret. It is shown only once and not stored:\n\
          {secret}\n\
          \n\
          # Its entry for the keys file:\n\

@@ -1,4 +1,4 @@
-//! What a command says on standard output, to whoever still reads it.
+//! Writes to standard output. A closed pipe is not an error, but reported to the caller.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal, Write};
@@ -9,13 +9,12 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::failure::Failure;
 use super::printable;
 
-/// Prints a line. `false` when nobody reads any more.
+/// Prints a line. `false` if the pipe is closed.
 pub(super) fn print(line: impl Display) -> Result<bool, Failure> {
     write(format_args!("{line}\n"))
 }
 
-/// Prints JSON: as it is for a program, and for a terminal so that no character of it is obeyed. `false` when nobody
-/// reads any more.
+/// Prints JSON; on a terminal, with control characters escaped. `false` if the pipe is closed.
 pub(super) fn print_json(text: &str) -> Result<bool, Failure> {
     match io::stdout().is_terminal() {
         true => print(printable::json(text)),
@@ -23,18 +22,18 @@ pub(super) fn print_json(text: &str) -> Result<bool, Failure> {
     }
 }
 
-/// Whether nobody can read any more what would be printed; found out without printing.
-pub(super) fn is_gone() -> bool {
+/// Whether the pipe is closed, checked without writing.
+pub(super) fn is_closed() -> bool {
     let out = io::stdout();
-    let mut looked = [PollFd::new(out.as_fd(), PollFlags::empty())];
-    let gone = PollFlags::POLLERR | PollFlags::POLLHUP;
-    matches!(poll(&mut looked, PollTimeout::ZERO), Ok(1..))
-        && looked[0]
+    let mut polled = [PollFd::new(out.as_fd(), PollFlags::empty())];
+    let closed = PollFlags::POLLERR | PollFlags::POLLHUP;
+    matches!(poll(&mut polled, PollTimeout::ZERO), Ok(1..))
+        && polled[0]
             .revents()
-            .is_some_and(|seen| seen.intersects(gone))
+            .is_some_and(|events| events.intersects(closed))
 }
 
-/// Prints a text as it is. `false` when nobody reads any more.
+/// Prints a text unchanged. `false` if the pipe is closed.
 pub(super) fn write(text: impl Display) -> Result<bool, Failure> {
     let mut out = io::stdout().lock();
     match write!(out, "{text}").and_then(|()| out.flush()) {
