@@ -84,10 +84,13 @@ pub(crate) fn resume(client: &Client, team: Team) -> Result<Team, TourError> {
         seq: 3,
         epoch: "another".into(),
     };
-    let mut stranger = Subscriber::subscribe("stranger", client, "orders", foreign)?;
-    assert_eq!(stranger.recv_gap()?.reason(), GapReason::EpochChanged);
+    let mut foreign_subscriber = Subscriber::subscribe("foreign", client, "orders", foreign)?;
+    assert_eq!(
+        foreign_subscriber.recv_gap()?.reason(),
+        GapReason::EpochChanged
+    );
     for seq in 1..=4 {
-        assert_eq!(stranger.recv_event()?.seq(), seq);
+        assert_eq!(foreign_subscriber.recv_event()?.seq(), seq);
     }
     Ok(Team { ada, bob, cleo })
 }

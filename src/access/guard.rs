@@ -186,9 +186,9 @@ mod tests {
         let file = Scratch::new("broken", &entry("a", ""));
         let guard = Guard::new(None, Some(file.0.clone())).unwrap();
         let holder = admitted(&guard, "a").unwrap();
-        for broken in ["", "[[key]]\nname = \"a\"", "nonsense"] {
-            file.write(broken);
-            assert!(guard.reload().is_err(), "{broken}");
+        for invalid in ["", "[[key]]\nname = \"a\"", "not TOML"] {
+            file.write(invalid);
+            assert!(guard.reload().is_err(), "{invalid}");
             assert!(guard.still_admits(&holder) && admitted(&guard, "a").is_some());
         }
         fs::remove_file(&file.0).unwrap();

@@ -113,7 +113,7 @@ impl FollowedTopic {
         .map_err(Error::Payload)
     }
 
-    /// Unsubscribes. `true` if a subscribe may have been sent, so that the server must be told.
+    /// Unsubscribes. `true` if a subscribe may have been sent, so that an unsubscribe must be sent.
     pub(super) fn unsubscribe(&mut self) -> bool {
         !matches!(
             std::mem::replace(&mut self.phase, Phase::Unsubscribed),

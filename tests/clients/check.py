@@ -246,9 +246,9 @@ async def dead_connection_is_detected() -> None:
 
 async def error_event_without_close_is_a_failed_attempt() -> None:
     program = await asyncio.create_subprocess_exec("node", str(HERE / "only_error.mjs"), stdout=asyncio.subprocess.PIPE)
-    told = (await soon(program.stdout.read())).decode()
+    output = (await soon(program.stdout.read())).decode()
     assert await soon(program.wait()) == 0
-    assert told == "subscribed, published as 7, 4 sockets\n", told
+    assert output == "subscribed, published as 7, 4 sockets\n", output
 
 
 async def values_that_json_cannot_represent_are_refused() -> None:
@@ -262,9 +262,9 @@ async def values_that_json_cannot_represent_are_refused() -> None:
 
 
 async def temporary_errors_are_logged() -> None:
-    told = asyncio.Queue()
+    output = asyncio.Queue()
     handler = logging.Handler()
-    handler.emit = lambda record: told.put_nowait(record.getMessage())
+    handler.emit = lambda record: output.put_nowait(record.getMessage())
     log = logging.getLogger("threadcast")
     log.addHandler(handler)
     log.propagate = False
@@ -274,7 +274,7 @@ async def temporary_errors_are_logged() -> None:
     publisher = Publisher(proxy.url, timeout=1)
     for attempt in (anext(subscribe(proxy.url, TOPIC)), publisher.publish(TOPIC, 1)):
         attempt = asyncio.create_task(attempt)
-        line = await soon(told.get())
+        line = await soon(output.get())
         assert re.fullmatch(r"\S.*; next attempt in \d+\.\d s", line), line
         attempt.cancel()
         await asyncio.wait({attempt})
@@ -296,7 +296,7 @@ async def wrong_key_stops_the_client() -> None:
     await server.stop()
 
 
-async def snippet(name: str, server: Server, *said: str) -> None:
+async def snippet(name: str, server: Server, *expected: str) -> None:
     """Runs a snippet of the documents with this server, until it has printed all this."""
     program = ROOT / "examples" / name
     command = {".py": [sys.executable], ".js": NODE, ".sh": ["bash", "-e"]}[program.suffix]
@@ -310,11 +310,11 @@ async def snippet(name: str, server: Server, *said: str) -> None:
         process = await asyncio.create_subprocess_exec(
             *command, str(copy), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
         )
-        told = ""
-        while not all(words in told for words in said):
+        output = ""
+        while not all(words in output for words in expected):
             chunk = await soon(process.stdout.read(4096))
-            assert chunk, f"{name} ended after: {told}"
-            told += chunk.decode()
+            assert chunk, f"{name} ended after: {output}"
+            output += chunk.decode()
         if process.returncode is None:
             process.kill()
         await process.wait()

@@ -20,7 +20,7 @@ async function publish(message) {
 
 for await (const line of createInterface({ input: process.stdin })) {
   const asked = JSON.parse(line);
-  const told = Array.isArray(asked[0]) ? await Promise.all(asked.map(publish)) : await publish(asked);
-  console.log(JSON.stringify(told));
+  const result = Array.isArray(asked[0]) ? await Promise.all(asked.map(publish)) : await publish(asked);
+  console.log(JSON.stringify(result));
 }
 publisher.close();

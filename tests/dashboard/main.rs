@@ -14,6 +14,6 @@ mod page;
 mod access;
 mod actions;
 mod looks;
-mod picture;
+mod screenshot;
 mod tail;
 mod watching;

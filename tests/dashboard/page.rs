@@ -177,7 +177,7 @@ impl Page {
         let taken = self
             .chromium
             .call("Page.captureScreenshot", json!({"format": "png"}));
-        let data = taken["data"].as_str().expect("a picture");
+        let data = taken["data"].as_str().expect("a screenshot");
         BASE64.decode(data.as_bytes()).expect("base64")
     }
 

@@ -101,11 +101,11 @@ fn generated_key_is_accepted_by_a_server_with_its_entry() {
     let (program, address) =
         Program::serve(threadcast(&SERVE).env("PUBSUB_KEYS_FILE", file.path()));
     get(&address, "/health", &secret).expect(200);
-    let stranger = new_key("the \"new\" one").0;
-    get(&address, "/health", &stranger).expect_problem(401, "UNAUTHORIZED");
+    let unknown = new_key("the \"new\" one").0;
+    get(&address, "/health", &unknown).expect_problem(401, "UNAUTHORIZED");
     let line = program.logged("without a valid credential");
     assert!(
-        line.contains("peer=127.0.0.1:") && !line.contains(&stranger),
+        line.contains("peer=127.0.0.1:") && !line.contains(&unknown),
         "{line}"
     );
     let _ws = Dial::to(address.parse().unwrap())
@@ -116,7 +116,7 @@ fn generated_key_is_accepted_by_a_server_with_its_entry() {
 
 #[test]
 fn key_new_requires_a_valid_name() {
-    for (arguments, told) in [
+    for (arguments, expected) in [
         (
             &["key", "new", ""][..],
             "NAME: '' is not allowed: 1 to 128 printable ASCII characters",
@@ -132,7 +132,7 @@ fn key_new_requires_a_valid_name() {
         (&["key", "new", "a", "b"], "unexpected argument 'b' found"),
     ] {
         let end = run(&mut threadcast(arguments));
-        assert_eq!(refused(&end), format!("threadcast: {told}"));
+        assert_eq!(refused(&end), format!("threadcast: {expected}"));
     }
     assert!(refused(&run(&mut threadcast(&["key"]))).contains("subcommand"));
 }

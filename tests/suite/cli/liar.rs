@@ -110,8 +110,8 @@ fn answer(from: &mut TcpStream, to: &mut TcpStream, lie: Lie) -> io::Result<()> 
             (Lie::Swap, Some(_)) => [frame(&text), std::mem::take(&mut held)].concat(),
             (Lie::Hide, Some(VICTIM)) => Vec::new(),
             (Lie::Hide, Some(seq)) if seq > VICTIM => {
-                let told = format!("\"seq\":{}", seq - 1);
-                frame(&text.replace(&format!("\"seq\":{seq}"), &told))
+                let renumbered = format!("\"seq\":{}", seq - 1);
+                frame(&text.replace(&format!("\"seq\":{seq}"), &renumbered))
             }
             (Lie::Stop, Some(seq)) if seq >= VICTIM => Vec::new(),
             _ => Frame::with_first_byte(first, &payload).unmasked(),

@@ -184,10 +184,10 @@ fn connect(address: &str) -> TcpStream {
 }
 
 fn read_until(stream: &mut TcpStream, text: &str) {
-    let (mut seen, mut piece) = (String::new(), [0; 1024]);
+    let (mut seen, mut chunk) = (String::new(), [0; 1024]);
     while !seen.contains(text) {
-        let count = stream.read(&mut piece).expect("an answer");
-        assert!(count > 0, "'{text}' is not in: {seen}");
-        seen.push_str(&String::from_utf8_lossy(&piece[..count]));
+        let count = stream.read(&mut chunk).expect("an answer");
+        assert!(count > 0, "'{text}' is missing in: {seen}");
+        seen.push_str(&String::from_utf8_lossy(&chunk[..count]));
     }
 }

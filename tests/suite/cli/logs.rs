@@ -36,13 +36,13 @@ struct Kind {
 
 impl Kind {
     fn of(log: &[String], line: &str, kind: &str) -> Kind {
-        let told = |text: &str| -> Vec<usize> {
+        let counts = |text: &str| -> Vec<usize> {
             let lines = log.iter().filter(|one| one.contains(text));
             lines.map(|one| held_back(one)).collect()
         };
         let (lines, rest) = (
-            told(line),
-            told(&format!("log lines held back kind=\"{kind}\"")),
+            counts(line),
+            counts(&format!("log lines held back kind=\"{kind}\"")),
         );
         Kind {
             lines: lines.len(),
@@ -142,6 +142,9 @@ fn refusal_is_logged_again_after_a_second_with_the_suppressed_count() {
         http.get("/topics");
         since.elapsed().as_millis() > 1_200
     });
-    let told = held_back(&program.logged(line));
-    assert!((1..refused).contains(&told), "{told} of {refused}");
+    let suppressed = held_back(&program.logged(line));
+    assert!(
+        (1..refused).contains(&suppressed),
+        "{suppressed} of {refused}"
+    );
 }

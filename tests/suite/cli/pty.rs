@@ -67,17 +67,17 @@ impl OnTerminal {
     }
 
     /// The last complete screen.
-    pub(super) fn picture(&self) -> String {
+    pub(super) fn screen(&self) -> String {
         let drawn = self.drawn();
-        let mut pictures = drawn.rsplit("\x1b[H");
-        let newest = pictures.find(|picture| picture.contains("\x1b[J"));
+        let mut screens = drawn.rsplit("\x1b[H");
+        let newest = screens.find(|screen| screen.contains("\x1b[J"));
         newest.unwrap_or_default().to_owned()
     }
 
     /// Waits until the screen contains this text.
     pub(super) fn shows(&self, text: &str) {
         eventually(&format!("it shows {text:?}"), || {
-            self.picture().contains(text)
+            self.screen().contains(text)
         });
     }
 

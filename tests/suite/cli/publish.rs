@@ -239,9 +239,9 @@ fn refused_lines_are_reported_by_line_number() {
 fn refused_single_message_is_reported_without_a_number() {
     let server = TestServer::with_topic("orders");
     let end = run(&mut publish(&server, &["nowhere", "1"]));
-    let told =
+    let expected =
         "threadcast: TOPIC_NOT_FOUND: Topic 'nowhere' does not exist; create the topic first";
-    assert_eq!((end.code, end.err), (Some(1), vec![told.to_owned()]));
+    assert_eq!((end.code, end.err), (Some(1), vec![expected.to_owned()]));
 }
 
 #[test]

@@ -84,8 +84,8 @@ fn several_topics_are_followed_and_the_end_of_each_is_reported() {
     server.delete_topic("payments");
     let end = program.end();
     assert_eq!((end.code, seqs(&end.out)), (Some(0), vec![1, 2]), "{end:?}");
-    let told = |topic| format!("the subscription of '{topic}' has ended: the topic was deleted");
-    assert_eq!(end.err, [told("orders"), told("payments")]);
+    let ended = |topic| format!("the subscription of '{topic}' has ended: the topic was deleted");
+    assert_eq!(end.err, [ended("orders"), ended("payments")]);
 }
 
 #[test]

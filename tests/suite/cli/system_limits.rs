@@ -114,7 +114,7 @@ fn address_space_limit_refuses_connections_beyond_what_fits() {
     http.get("/health").expect(200);
     let leaving = clients.split_off(clients.len() / 2);
     drop(leaving);
-    eventually("whoever comes then finds a place", || {
+    eventually("a new connection is accepted", || {
         subscriber(&address, 0).is_ok()
     });
     program.signal(Signal::SIGTERM);

@@ -119,7 +119,7 @@ fn live_view_updates_and_reacts_to_keys() {
     let mut top = OnTerminal::start(&mut top(&server, &[]), SIZE);
     top.shows("orders");
     top.assert_taken();
-    assert!(top.picture().contains("\x1b[1mr rate\x1b[0m"));
+    assert!(top.screen().contains("\x1b[1mr rate\x1b[0m"));
     server.create_topic("created-meanwhile");
     top.shows("created-meanwhile");
     top.press("n");
@@ -173,7 +173,7 @@ fn live_view_fits_a_resized_terminal() {
     for rows in [24, 9, 3, 1, 40] {
         top.resize(rows, 60);
         eventually(&format!("it fills {rows} lines"), || {
-            top.picture().lines().count() == usize::from(rows)
+            top.screen().lines().count() == usize::from(rows)
         });
     }
     top.press("q");
@@ -199,8 +199,8 @@ fn live_view_survives_a_restart_of_the_server() {
     let (_again, _) = Program::serve(&mut threadcast(&["--port", port]));
     create("after");
     top.shows("after");
-    assert!(!top.picture().contains("disconnected"));
-    assert!(!top.picture().contains("before"));
+    assert!(!top.screen().contains("disconnected"));
+    assert!(!top.screen().contains("before"));
     top.press("q");
     assert_eq!(top.program.end().code, Some(0));
     top.assert_restored();

@@ -183,7 +183,7 @@ fn invalid_stream_is_a_protocol_error() {
     let gap = r#"{"type":"info","topic":"t","msg":"gap","gap":{"from_seq":9,"to_seq":3,"reason":"x"},"ts":"z"}"#;
     let escaped = frame(&event(6).replace("\"i\"", "\"\\u0041\""));
     for (what, frames) in [
-        ("no JSON", vec![frame("nonsense")]),
+        ("not JSON", vec![frame("nonsense")]),
         ("no object", vec![frame("[1]")]),
         ("an event before the ack", vec![frame(&event(6))]),
         ("a hole", wrong_order),
@@ -208,8 +208,8 @@ fn invalid_stream_is_a_protocol_error() {
 fn endless_message_fails_at_the_size_limit() {
     let fake = FakeServer::new(|mut stream| {
         let _gone = stream.write_all(&[0x01, 0]);
-        let piece = [vec![0x00, 126, 0xff, 0xff], vec![b'x'; 0xffff]].concat();
-        while stream.write_all(&piece).is_ok() {}
+        let fragment = [vec![0x00, 126, 0xff, 0xff], vec![b'x'; 0xffff]].concat();
+        while stream.write_all(&fragment).is_ok() {}
     });
     let error = fake.client().subscribe("t", Start::Now).unwrap_err();
     assert!(matches!(error, Error::Protocol { .. }), "{error:?}");
@@ -255,10 +255,10 @@ fn refusal_of_a_proxy_keeps_its_status() {
 
 #[test]
 fn invalid_frame_instead_of_an_ack_leaves_the_message_unconfirmed() {
-    for said in ["nonsense", r#"{"type":"ack","request_id":"0"}"#] {
+    for text in ["nonsense", r#"{"type":"ack","request_id":"0"}"#] {
         let fake = FakeServer::new(move |mut stream| {
             let _message = stream.read(&mut [0; 1024]);
-            says(vec![frame(said)])(stream);
+            says(vec![frame(text)])(stream);
         });
         let error = fake.client().publish("t", &1).unwrap_err();
         assert!(matches!(error, Error::Unconfirmed { .. }), "{error:?}");

@@ -81,17 +81,17 @@ fn messages_in_flight_at_a_disconnect_are_unconfirmed_and_the_rest_uses_a_new_co
     pipeline.send(&0).unwrap();
     pipeline.flush().unwrap();
     proxy.cut_all();
-    let mut told = 0;
+    let mut unconfirmed_count = 0;
     for number in 1..=5 {
         while let Err(error) = pipeline.send(&number) {
-            told += unconfirmed(error);
+            unconfirmed_count += unconfirmed(error);
         }
     }
     if let Err(error) = pipeline.flush() {
-        told += unconfirmed(error);
+        unconfirmed_count += unconfirmed(error);
     }
     let summary = pipeline.finish().unwrap();
-    assert_eq!(summary.published + told, 6);
+    assert_eq!(summary.published + unconfirmed_count, 6);
     assert_eq!(client.topic("orders").unwrap().seq, summary.published);
 }
 

@@ -126,12 +126,12 @@ impl Shared {
     }
 
     fn pump(&self, mut from: TcpStream, mut to: TcpStream, left: &AtomicI64) {
-        let mut piece = [0; 4096];
-        while let Ok(count @ 1..) = from.read(&mut piece) {
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = from.read(&mut buffer) {
             let length = i64::try_from(count).expect("a small number");
             let before = left.fetch_sub(length, Ordering::SeqCst);
             let allowed = usize::try_from(before.clamp(0, length)).expect("a small number");
-            let written = to.write_all(&piece[..allowed]);
+            let written = to.write_all(&buffer[..allowed]);
             if allowed < count {
                 if before > 0 {
                     self.cuts.fetch_add(1, Ordering::SeqCst);

@@ -68,9 +68,9 @@ fn unanswered_subscribe_after_a_reconnect_times_out() {
 fn slowly_arriving_event_keeps_the_connection_alive() {
     let fake = FakeServer::new(|mut stream| {
         let _gone = stream.write_all(&frame(ACK));
-        for piece in frame(EVENT).chunks(12) {
+        for chunk in frame(EVENT).chunks(12) {
             thread::park_timeout(Duration::from_millis(100));
-            let _gone = stream.write_all(piece);
+            let _gone = stream.write_all(chunk);
         }
         read_on(stream);
     });

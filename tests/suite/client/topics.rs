@@ -70,7 +70,7 @@ fn refusal_has_the_code_of_the_server_and_a_hint() {
     assert_eq!(
         error.to_string(),
         "TOPIC_NOT_FOUND: Topic 'nowhere' not found",
-        "who wants it gone is not told to create it"
+        "deleting gives no hint to create it"
     );
     let error = client.publish("nowhere", &1).unwrap_err();
     assert_eq!(error.code(), Some("TOPIC_NOT_FOUND"));

@@ -48,8 +48,8 @@ fn document_lists_exactly_the_metrics_of_the_page() {
             _ => "",
         };
         let samples: Vec<_> = family.samples.iter().map(|sample| &sample.labels).collect();
-        let told = (family.kind.clone(), labels_of(&samples));
-        found.insert(format!("{}{suffix}", family.name), told);
+        let described = (family.kind.clone(), labels_of(&samples));
+        found.insert(format!("{}{suffix}", family.name), described);
     }
     assert_eq!(documented(), found);
 }

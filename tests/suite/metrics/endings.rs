@@ -104,9 +104,9 @@ fn auth_failures_are_counted_by_place() {
     assert_eq!(http.request("GET", "/health", &wrong, "").status, 401);
     assert_eq!(failures(&mut http, "rest", KEY.1), 5);
     for _ in 0..2 {
-        let mut stranger = server.http();
-        stranger.send_raw(Dial::to(server.addr()).request().as_bytes());
-        assert_eq!(stranger.read_reply().status, 401);
+        let mut unauthorized = server.http();
+        unauthorized.send_raw(Dial::to(server.addr()).request().as_bytes());
+        assert_eq!(unauthorized.read_reply().status, 401);
     }
     assert_eq!(failures(&mut http, "handshake", KEY.1), 2);
     let mut known: WsClient = Dial::to(server.addr()).field(KEY.0, KEY.1).connect();
@@ -126,6 +126,6 @@ fn auth_failures_are_counted_by_place() {
     assert_eq!(
         failures(&mut http, "rest", "other"),
         5,
-        "403 is no stranger"
+        "403 is not an auth failure"
     );
 }

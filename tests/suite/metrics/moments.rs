@@ -165,7 +165,7 @@ fn draining_server_reports_it() {
     thread::scope(|scope| {
         scope.spawn(|| server.shutdown());
         // The listener closes after the drain has started.
-        eventually("the door is closed", || {
+        eventually("the listener is closed", || {
             std::net::TcpStream::connect(addr).is_err()
         });
         assert_eq!(draining(), 1);

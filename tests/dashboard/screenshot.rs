@@ -119,12 +119,12 @@ fn screenshot_of_a_busy_server() {
         page.await_true("document.querySelectorAll('#tail-rows li').length > 25");
         page.await_true("document.querySelector('#gaps').textContent !== '0'");
         page.eval("scrollTo(0, 0)");
-        let picture = page.screenshot();
+        let screenshot = page.screenshot();
         drop(trading);
-        assert!(picture.starts_with(PNG));
-        assert!(picture.len() < 200 << 10, "{} bytes", picture.len());
+        assert!(screenshot.starts_with(PNG));
+        assert!(screenshot.len() < 200 << 10, "{} bytes", screenshot.len());
         if let Some(target) = target {
-            fs::write(target, picture).expect("a file that can be written");
+            fs::write(target, screenshot).expect("a file that can be written");
         }
         page.expect_clean();
     });
