@@ -7,8 +7,8 @@ use clap::Args;
 use crossbeam_channel::bounded;
 use threadcast::client::{Client, Error};
 
-use super::failure::Failure;
-use super::reach::{ServerAddress, failure};
+use super::error::CliError;
+use super::server_args::ServerAddress;
 use super::value::{self, Seconds};
 
 const EXAMPLES: &str = "Examples:
@@ -34,7 +34,7 @@ pub(super) struct Healthcheck {
 }
 
 /// Succeeds if the server answers 200. After the timeout the process exits, even if the thread is still in a name lookup.
-pub(super) fn run(check: &Healthcheck) -> Result<(), Failure> {
+pub(super) fn run(check: &Healthcheck) -> Result<(), CliError> {
     let timeout = check.timeout.0;
     let client = Client::builder(&check.address.url()?)
         .connect_timeout(timeout)
@@ -44,13 +44,13 @@ pub(super) fn run(check: &Healthcheck) -> Result<(), Failure> {
     thread::Builder::new()
         .name("healthcheck".to_owned())
         .spawn(check)
-        .map_err(Failure::failed)?;
+        .map_err(CliError::failed)?;
     match answer.recv_timeout(timeout) {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(error @ Error::Invalid { .. })) => Err(failure(error)),
-        Ok(Err(Error::Timeout { .. })) | Err(_) => Err(Failure::failed(format!(
+        Ok(Err(error @ Error::Invalid { .. })) => Err(error.into()),
+        Ok(Err(Error::Timeout { .. })) | Err(_) => Err(CliError::failed(format!(
             "unhealthy: no answer within {timeout:?}"
         ))),
-        Ok(Err(error)) => Err(Failure::failed(format!("unhealthy: {error}"))),
+        Ok(Err(error)) => Err(CliError::failed(format!("unhealthy: {error}"))),
     }
 }

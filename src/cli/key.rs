@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use clap::Subcommand;
 use threadcast::{NewKey, NewKeyError};
 
-use super::failure::{Failure, wrong_value};
+use super::error::{CliError, wrong_value};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeyCommand {
@@ -24,10 +24,10 @@ pub(super) const EXAMPLES: &str = "Examples:
 Exit codes: 0 generated and printed, 1 failed, 2 invalid name.";
 
 /// Prints the secret on a line of its own, for scripts, then its entry. Fails if it cannot be printed, also to a closed pipe.
-pub(super) fn new(name: &str) -> Result<(), Failure> {
+pub(super) fn new(name: &str) -> Result<(), CliError> {
     let key = NewKey::generate(name).map_err(|error| match error {
-        NewKeyError::Name => Failure::usage(wrong_value("NAME", name, error)),
-        NewKeyError::Random => Failure::failed(error),
+        NewKeyError::Name => CliError::usage(wrong_value("NAME", name, error)),
+        NewKeyError::Random => CliError::failed(error),
     })?;
     let (secret, entry) = (key.secret(), key.entry());
     let text = format!(
@@ -40,5 +40,5 @@ pub(super) fn new(name: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
-        .map_err(|error| Failure::failed(format!("standard output: {error}")))
+        .map_err(|error| CliError::failed(format!("standard output: {error}")))
 }

@@ -3,7 +3,7 @@
 mod bench;
 mod check_config;
 mod describe;
-mod failure;
+mod error;
 mod healthcheck;
 mod key;
 mod logging;
@@ -11,8 +11,8 @@ mod origin;
 mod output;
 mod printable;
 mod publish;
-mod reach;
 mod serve;
+mod server_args;
 mod settings;
 mod signals;
 mod sources;
@@ -30,7 +30,7 @@ use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use bench::Bench;
 use check_config::CheckConfig;
 use describe::{Completions, Man};
-use failure::Failure;
+use error::CliError;
 use healthcheck::Healthcheck;
 use key::KeyCommand;
 use publish::Publish;
@@ -86,11 +86,11 @@ pub(crate) fn main() -> ExitCode {
     signals::block_file_size_signal();
     match parse(&std::env::args_os().collect::<Vec<_>>()).and_then(dispatch) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
+        Err(error) => error.report(),
     }
 }
 
-fn dispatch((cli, matches): (Cli, ArgMatches)) -> Result<(), Failure> {
+fn dispatch((cli, matches): (Cli, ArgMatches)) -> Result<(), CliError> {
     let own = matches.subcommand().map_or(&matches, |(_name, own)| own);
     match cli.command {
         None => serve::run(cli.settings, own),
@@ -108,15 +108,15 @@ fn dispatch((cli, matches): (Cli, ArgMatches)) -> Result<(), Failure> {
     }
 }
 
-fn parse(arguments: &[OsString]) -> Result<(Cli, ArgMatches), Failure> {
+fn parse(arguments: &[OsString]) -> Result<(Cli, ArgMatches), CliError> {
     let command = command(arguments);
     match command.clone().try_get_matches_from(arguments) {
         Ok(_) if has_flag(arguments, &["--url"]) && has_flag(arguments, &ADDRESS) => Err(
-            Failure::usage("--url: contains host and port; omit --host and --port"),
+            CliError::usage("--url: contains host and port; omit --host and --port"),
         ),
         Ok(matches) => Ok((Cli::from_arg_matches(&matches)?, matches)),
         Err(error) => Err(check_config::all_wrong(&command, arguments)
-            .map_or_else(|| Failure::from(error), |wrong| Failure::usages(&wrong))),
+            .map_or_else(|| CliError::from(error), |wrong| CliError::usages(&wrong))),
     }
 }
 
@@ -218,9 +218,9 @@ mod tests {
         let command = blind(command(&arguments)).mut_subcommands(blind);
         let matches = command
             .try_get_matches_from(arguments)
-            .map_err(Failure::from);
+            .map_err(CliError::from);
         let cli = matches.and_then(|matches| Ok(Cli::from_arg_matches(&matches)?));
-        cli.map_err(|failure| failure.to_string())
+        cli.map_err(|error| error.to_string())
     }
 
     #[test]

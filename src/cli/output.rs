@@ -6,16 +6,16 @@ use std::os::fd::AsFd;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::failure::Failure;
+use super::error::CliError;
 use super::printable;
 
 /// Prints a line. `false` if the pipe is closed.
-pub(super) fn print(line: impl Display) -> Result<bool, Failure> {
+pub(super) fn print(line: impl Display) -> Result<bool, CliError> {
     write(format_args!("{line}\n"))
 }
 
 /// Prints JSON; on a terminal, with control characters escaped. `false` if the pipe is closed.
-pub(super) fn print_json(text: &str) -> Result<bool, Failure> {
+pub(super) fn print_json(text: &str) -> Result<bool, CliError> {
     match io::stdout().is_terminal() {
         true => print(printable::json(text)),
         false => print(text),
@@ -34,11 +34,11 @@ pub(super) fn is_closed() -> bool {
 }
 
 /// Prints a text unchanged. `false` if the pipe is closed.
-pub(super) fn write(text: impl Display) -> Result<bool, Failure> {
+pub(super) fn write(text: impl Display) -> Result<bool, CliError> {
     let mut out = io::stdout().lock();
     match write!(out, "{text}").and_then(|()| out.flush()) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(Failure::failed(format!("standard output: {error}"))),
+        Err(error) => Err(CliError::failed(format!("standard output: {error}"))),
     }
 }

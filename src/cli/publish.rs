@@ -12,9 +12,9 @@ use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 use threadcast::client::{self, Error, Pipeline, Published};
 
-use super::failure::Failure;
+use super::error::CliError;
 use super::output;
-use super::reach::{ServerArgs, failure};
+use super::server_args::ServerArgs;
 use super::value;
 
 /// Messages in flight at once.
@@ -65,13 +65,13 @@ pub(super) struct Publish {
 }
 
 /// Stops at the first message that fails. Then waits for the messages in flight, and reports each one that failed.
-pub(super) fn run(publish: &Publish) -> Result<(), Failure> {
+pub(super) fn run(publish: &Publish) -> Result<(), CliError> {
     let payload = match publish.payload.as_deref() {
         None | Some("-") => None,
-        Some(text) => Some(publish.payload_of(text).map_err(Failure::usage)?),
+        Some(text) => Some(publish.payload_of(text).map_err(CliError::usage)?),
     };
     if payload.is_none() && publish.count != 1 {
-        return Err(Failure::usage("--count: needs a PAYLOAD to repeat"));
+        return Err(CliError::usage("--count: needs a PAYLOAD to repeat"));
     }
     let client = publish.server.connect()?;
     let receipt_error = ReceiptError::default();
@@ -103,7 +103,7 @@ impl Publish {
     }
 
     /// Waits for the receipts of all earlier lines before it waits for input.
-    fn send_lines(&self, sender: &mut MessageSender) -> Result<(), Failure> {
+    fn send_lines(&self, sender: &mut MessageSender) -> Result<(), CliError> {
         let mut input = BufReader::new(io::stdin().lock());
         let mut line = String::new();
         for number in 1_u64.. {
@@ -112,7 +112,7 @@ impl Publish {
             }
             line.clear();
             let read = input.read_line(&mut line);
-            let read = read.map_err(|error| Failure::failed(format!("line {number}: {error}")))?;
+            let read = read.map_err(|error| CliError::failed(format!("line {number}: {error}")))?;
             if read == 0 {
                 break;
             }
@@ -122,7 +122,7 @@ impl Publish {
             }
             let payload = self.payload_of(text);
             let payload =
-                payload.map_err(|error| Failure::failed(format!("line {number}: {error}")))?;
+                payload.map_err(|error| CliError::failed(format!("line {number}: {error}")))?;
             sender.send(&payload, number)?;
         }
         Ok(())
@@ -152,7 +152,7 @@ impl Publish {
 }
 
 /// The first error of printing a receipt.
-type ReceiptError = Arc<Mutex<Option<Failure>>>;
+type ReceiptError = Arc<Mutex<Option<CliError>>>;
 
 struct MessageSender {
     pipeline: Pipeline,
@@ -171,7 +171,7 @@ enum Labels {
 }
 
 impl MessageSender {
-    fn send(&mut self, payload: &RawValue, line: u64) -> Result<(), Failure> {
+    fn send(&mut self, payload: &RawValue, line: u64) -> Result<(), CliError> {
         if self.pace.is_some() {
             // Receipts and errors are printed before the pause, not after it.
             self.flush()?;
@@ -181,8 +181,8 @@ impl MessageSender {
         }
         let index = self.pipeline.send(payload).map_err(|error| match error {
             Error::Pipeline { .. } | Error::Invalid { .. } => self.labels.error(error),
-            error if line > 0 => Failure::failed(format!("line {line}: {error}")),
-            error => failure(error),
+            error if line > 0 => CliError::failed(format!("line {line}: {error}")),
+            error => error.into(),
         })?;
         if let Labels::Lines(lines) = &mut self.labels {
             lines.push_back((index, line));
@@ -194,28 +194,28 @@ impl MessageSender {
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), Failure> {
+    fn flush(&mut self) -> Result<(), CliError> {
         let flushed = self.pipeline.flush();
         flushed.map_err(|error| self.labels.error(error))
     }
 
     /// Waits for the messages in flight, also after an error.
-    fn finish(self, sent: Result<(), Failure>) -> Result<(), Failure> {
+    fn finish(self, sent: Result<(), CliError>) -> Result<(), CliError> {
         let finished = self.pipeline.finish();
         let finished = finished.map_err(|error| self.labels.error(error));
         let errors = [finished.err(), sent.err(), self.receipt_error.lock().take()];
-        let error = errors.into_iter().flatten().reduce(Failure::and);
+        let error = errors.into_iter().flatten().reduce(CliError::and);
         error.map_or(Ok(()), Err)
     }
 }
 
 impl Labels {
-    fn error(&self, error: Error) -> Failure {
+    fn error(&self, error: Error) -> CliError {
         let Error::Pipeline { failed } = error else {
-            return failure(error);
+            return error.into();
         };
         let texts = failed.iter().map(|failed| self.text(failed));
-        Failure::failures(&texts.collect::<Vec<_>>())
+        CliError::failed_all(&texts.collect::<Vec<_>>())
     }
 
     fn text(&self, failed: &client::FailedMessage) -> String {

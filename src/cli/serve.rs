@@ -14,7 +14,7 @@ use nix::unistd::{Pid, getppid};
 use threadcast::{ConnectionCap, Server, StartError};
 use tracing::{info, warn};
 
-use super::failure::{Failure, wrong_value};
+use super::error::{CliError, wrong_value};
 use super::logging::Log;
 use super::settings::Settings;
 use super::signals::Signals;
@@ -39,10 +39,10 @@ const FEW_ARENAS: &str = "2";
 
 /// Serves until a signal. The signals come first: one that arrives during the start is not lost, and
 /// no thread is older than the mask that keeps hangups from it.
-pub(super) fn run(settings: Settings, matches: &ArgMatches) -> Result<(), Failure> {
+pub(super) fn run(settings: Settings, matches: &ArgMatches) -> Result<(), CliError> {
     bound_arenas();
     if let Some(parent) = env::var(PARENT).ok().and_then(|pid| pid.parse().ok()) {
-        set_pdeathsig(Signal::SIGTERM).map_err(Failure::failed)?;
+        set_pdeathsig(Signal::SIGTERM).map_err(CliError::failed)?;
         if getppid() != Pid::from_raw(parent) {
             // It ended before it could be asked to tell.
             return Ok(());
@@ -78,7 +78,7 @@ fn serve(
     matches: &ArgMatches,
     signals: &Signals,
     log: &Log,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     let config = settings.config();
     let told = sources::settings(matches, &config);
     let asks_for_keys = config.api_key.is_some() || config.keys_file.is_some();
@@ -94,23 +94,23 @@ fn serve(
 }
 
 /// The name of the host and the file of keys are the settings that show to be wrong only when they are used.
-pub(super) fn not_started(error: &StartError, matches: &ArgMatches) -> Failure {
+pub(super) fn not_started(error: &StartError, matches: &ArgMatches) -> CliError {
     match error {
         StartError::Host { host, source } => {
             let allowed = format!("an address of this machine, or a name of one ({source})");
-            Failure::usage(wrong_value(
+            CliError::usage(wrong_value(
                 &origin_of_setting(matches, "host"),
                 host,
                 allowed,
             ))
         }
-        StartError::Keys(invalid) => Failure::usage(wrong_value(
+        StartError::Keys(invalid) => CliError::usage(wrong_value(
             &origin_of_setting(matches, "keys_file"),
             &invalid.file.to_string_lossy(),
             &invalid.reason,
         )),
-        StartError::Config(invalid) => Failure::usage(invalid),
-        other => Failure::failed(other),
+        StartError::Config(invalid) => CliError::usage(invalid),
+        other => CliError::failed(other),
     }
 }
 

@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, bounded, select};
 use nix::sys::signal::{SigSet, Signal};
 use tracing::info;
 
-use super::failure::Failure;
+use super::error::CliError;
 
 /// The exit code of shells for an interrupted program.
 pub(super) const INTERRUPTED: i32 = 130;
@@ -29,11 +29,11 @@ pub(super) struct Signals {
 impl Signals {
     /// Call before starting any other thread: threads inherit the signal mask, and SIGHUP must be blocked in all of them, since
     /// ctrlc treats it as a request to stop.
-    pub(super) fn install() -> Result<Signals, Failure> {
+    pub(super) fn install() -> Result<Signals, CliError> {
         let hangup = SigSet::from(Signal::SIGHUP);
         hangup
             .thread_block()
-            .map_err(|error| Failure::failed(format!("signals: {error}")))?;
+            .map_err(|error| CliError::failed(format!("signals: {error}")))?;
         let (sender, first) = bounded(1);
         let mut is_second = false;
         ctrlc::set_handler(move || {
@@ -43,7 +43,7 @@ impl Signals {
             is_second = true;
             let _ = sender.try_send(());
         })
-        .map_err(|error| Failure::failed(format!("signals: {error}")))?;
+        .map_err(|error| CliError::failed(format!("signals: {error}")))?;
         let hangups = hangups(hangup)?;
         Ok(Signals { first, hangups })
     }
@@ -63,13 +63,13 @@ impl Signals {
 }
 
 /// For client commands: calls `handler` on each SIGINT, SIGTERM and SIGHUP, on a thread of its own.
-pub(super) fn on_interrupt(handler: impl FnMut() + Send + 'static) -> Result<(), Failure> {
-    ctrlc::set_handler(handler).map_err(|error| Failure::failed(format!("signals: {error}")))
+pub(super) fn on_interrupt(handler: impl FnMut() + Send + 'static) -> Result<(), CliError> {
+    ctrlc::set_handler(handler).map_err(|error| CliError::failed(format!("signals: {error}")))
 }
 
 /// Receives SIGHUP on a thread that lives as long as the process. Signals that arrive before the previous one is handled are
 /// merged with it.
-fn hangups(hangup: SigSet) -> Result<Receiver<()>, Failure> {
+fn hangups(hangup: SigSet) -> Result<Receiver<()>, CliError> {
     let (sender, hangups) = bounded(1);
     let wait = move || {
         while hangup.wait().is_ok() {
@@ -79,5 +79,5 @@ fn hangups(hangup: SigSet) -> Result<Receiver<()>, Failure> {
     let spawned = thread::Builder::new().name("sighup".to_owned()).spawn(wait);
     spawned
         .map(|_| hangups)
-        .map_err(|error| Failure::failed(format!("signals: {error}")))
+        .map_err(|error| CliError::failed(format!("signals: {error}")))
 }

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use threadcast::client::{Delivery, Error, Event, Start, Subscription};
 
-use super::failure::Failure;
+use super::error::CliError;
 use super::output;
 use super::printable;
-use super::reach::{ServerArgs, failure};
+use super::server_args::ServerArgs;
 use super::value::{self, After, Seconds};
 
 /// How often to check for a closed pipe and a lost connection.
@@ -62,7 +62,7 @@ pub(super) struct Subscribe {
 }
 
 /// Prints events until the subscription ends, a limit is reached, or standard output is closed.
-pub(super) fn run(subscribe: &Subscribe) -> Result<(), Failure> {
+pub(super) fn run(subscribe: &Subscribe) -> Result<(), CliError> {
     let start = subscribe.start()?;
     let client = subscribe.server.connect()?;
     let mut subscriber = client.subscriber();
@@ -72,19 +72,19 @@ pub(super) fn run(subscribe: &Subscribe) -> Result<(), Failure> {
     if let Some(id) = &subscribe.client_id {
         subscriber = subscriber.client_id(id);
     }
-    follow(subscribe, &mut subscriber.open().map_err(failure)?)
+    follow(subscribe, &mut subscriber.open()?)
 }
 
 impl Subscribe {
-    fn start(&self) -> Result<Start, Failure> {
+    fn start(&self) -> Result<Start, CliError> {
         let Some(after) = &self.after else {
             return Ok(Start::Last(self.last));
         };
         if self.topics.len() > 1 {
-            return Err(Failure::usage("--after: only for a single topic"));
+            return Err(CliError::usage("--after: only for a single topic"));
         }
         let epoch = match (&after.epoch, &self.epoch) {
-            (Some(_), Some(_)) => return Err(Failure::usage("--epoch: already given in --after")),
+            (Some(_), Some(_)) => return Err(CliError::usage("--epoch: already given in --after")),
             (one, other) => one.as_ref().or(other.as_ref()),
         };
         Ok(Start::After {
@@ -95,7 +95,7 @@ impl Subscribe {
 }
 
 /// Prints deliveries; checks the connection and the pipe at intervals.
-fn follow(subscribe: &Subscribe, subscription: &mut Subscription) -> Result<(), Failure> {
+fn follow(subscribe: &Subscribe, subscription: &mut Subscription) -> Result<(), CliError> {
     let until = subscribe
         .wait
         .and_then(|wait| Instant::now().checked_add(wait.0));
@@ -131,25 +131,25 @@ fn follow(subscribe: &Subscribe, subscription: &mut Subscription) -> Result<(), 
             Ok(None) if output::is_closed() => return Ok(()),
             Ok(None) => {}
             Err(ended @ Error::Ended { .. }) => notice(&ended.to_string()),
-            Err(error) => return Err(failure(error)),
+            Err(error) => return Err(error.into()),
         }
     }
     match left {
         None => Ok(()),
-        Some(left) => Err(Failure::failed(format!(
+        Some(left) => Err(CliError::failed(format!(
             "all topics have ended, {left} events are missing"
         ))),
     }
 }
 
 /// The time of `-W` has passed: success, unless `-n` events were requested or there is no connection.
-fn on_timeout(left: Option<u64>, is_connected: bool) -> Result<(), Failure> {
+fn on_timeout(left: Option<u64>, is_connected: bool) -> Result<(), CliError> {
     match left {
         None if is_connected => Ok(()),
-        None => Err(Failure::failed(
+        None => Err(CliError::failed(
             "the time has passed, and there is no connection",
         )),
-        Some(left) => Err(Failure::timed_out(format!(
+        Some(left) => Err(CliError::timed_out(format!(
             "the time has passed, {left} events are missing"
         ))),
     }
@@ -157,7 +157,7 @@ fn on_timeout(left: Option<u64>, is_connected: bool) -> Result<(), Failure> {
 
 /// Prints one event on one line. Line breaks in JSON text can only be between tokens, so a space may replace them. `false` if
 /// the pipe is closed.
-fn print(event: &Event) -> Result<bool, Failure> {
+fn print(event: &Event) -> Result<bool, CliError> {
     output::print_json(&event.json().replace(['\n', '\r'], " "))
 }
 

@@ -5,10 +5,10 @@ use serde_json::json;
 use threadcast::client::{Client, TopicOptions};
 use threadcast::config::{OverflowPolicy, ranges};
 
-use super::failure::Failure;
+use super::error::CliError;
 use super::output::{print, print_json};
 use super::printable;
-use super::reach::{ServerArgs, failure};
+use super::server_args::ServerArgs;
 use super::settings::overflow;
 use super::value;
 
@@ -79,7 +79,7 @@ struct Options {
 }
 
 /// Runs the action.
-pub(super) fn run(topics: Topics) -> Result<(), Failure> {
+pub(super) fn run(topics: Topics) -> Result<(), CliError> {
     let client = topics.server.connect()?;
     match topics.action.unwrap_or(Action::List { json: false }) {
         Action::List { json } => list(&client, json),
@@ -89,19 +89,21 @@ pub(super) fn run(topics: Topics) -> Result<(), Failure> {
                 max_queue_size: options.max_queue_size,
                 overflow: options.overflow,
             };
-            client.create_topic_with(&name, &options).map_err(failure)
+            client
+                .create_topic_with(&name, &options)
+                .map_err(CliError::from)
         }
-        Action::Delete { name } => client.delete_topic(&name).map_err(failure),
+        Action::Delete { name } => client.delete_topic(&name).map_err(CliError::from),
         Action::Show { name } => {
-            let state = client.topic(&name).map_err(failure)?;
-            let text = serde_json::to_string_pretty(&state).map_err(Failure::failed)?;
+            let state = client.topic(&name)?;
+            let text = serde_json::to_string_pretty(&state).map_err(CliError::failed)?;
             print_json(&text).map(drop)
         }
     }
 }
 
-fn list(client: &Client, as_json: bool) -> Result<(), Failure> {
-    for topic in client.topics().map_err(failure)? {
+fn list(client: &Client, as_json: bool) -> Result<(), CliError> {
+    for topic in client.topics()? {
         let is_open = match as_json {
             true => {
                 let line = json!({"name": topic.name, "subscribers": topic.subscribers});

@@ -17,7 +17,7 @@ use clap::parser::ValueSource;
 use threadcast::config::normalize_origin;
 use threadcast::{ApiKey, InvalidApiKey};
 
-use super::failure::{wrong_secret, wrong_value};
+use super::error::{wrong_secret, wrong_value};
 use super::origin::origin_of;
 
 /// The longest part of a wrong value that is told.

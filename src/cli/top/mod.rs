@@ -14,9 +14,9 @@ use clap::{Args, ValueEnum};
 use crossbeam_channel::{TryRecvError, bounded};
 use threadcast::client::Client;
 
-use super::failure::Failure;
+use super::error::CliError;
 use super::output;
-use super::reach::{ServerArgs, failure};
+use super::server_args::ServerArgs;
 use super::signals;
 use super::value::{self, Seconds};
 use keys::{Key, Keys};
@@ -83,25 +83,25 @@ pub(super) struct Top {
 }
 
 /// Shows the live view until a key or a signal ends it, or one table.
-pub(super) fn run(top: &Top) -> Result<(), Failure> {
+pub(super) fn run(top: &Top) -> Result<(), CliError> {
     let client = top.server.connect()?;
-    let first = Sample::take(&client).map_err(failure)?;
+    let first = Sample::take(&client)?;
     if top.once || !io::stdout().is_terminal() {
         return once(top, &client, &first);
     }
     live(top, client, first)
 }
 
-fn once(top: &Top, client: &Client, first: &Sample) -> Result<(), Failure> {
+fn once(top: &Top, client: &Client, first: &Sample) -> Result<(), CliError> {
     thread::sleep(top.interval.0);
-    let second = Sample::take(client).map_err(failure)?;
+    let second = Sample::take(client)?;
     let rate_table = RateTable::between(first, &second);
     let url = top.server.url()?;
     output::write(view::plain(&url, &second, &rate_table, top.sort, top.rows)).map(drop)
 }
 
 /// Installs the signal handler before it changes the terminal, so that a signal always restores the terminal.
-fn live(top: &Top, client: Client, first: Sample) -> Result<(), Failure> {
+fn live(top: &Top, client: Client, first: Sample) -> Result<(), CliError> {
     let (sender, quit) = bounded(1);
     signals::on_interrupt(move || {
         if sender.try_send(()).is_err() {
@@ -140,6 +140,6 @@ fn live(top: &Top, client: Client, first: Sample) -> Result<(), Failure> {
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "for map_err")]
-fn terminal(error: io::Error) -> Failure {
-    Failure::failed(format!("terminal: {error}"))
+fn terminal(error: io::Error) -> CliError {
+    CliError::failed(format!("terminal: {error}"))
 }

@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use threadcast::client::{Client, Error};
 
 use super::sample::Sample;
-use crate::cli::failure::Failure;
+use crate::cli::error::CliError;
 
 /// Polls the server until it is dropped. Does not join the thread, since a request may take long and the program exits.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn start(client: Client, interval: Duration) -> Result<Watch, Failure> {
+    pub(super) fn start(client: Client, interval: Duration) -> Result<Watch, CliError> {
         let (sender, answers) = bounded(1);
         let (stop, stopped) = bounded::<()>(0);
         let watch = move || {
@@ -30,7 +30,7 @@ impl Watch {
         thread::Builder::new()
             .name("watch".to_owned())
             .spawn(watch)
-            .map_err(Failure::failed)?;
+            .map_err(CliError::failed)?;
         Ok(Watch {
             answers,
             _stop: stop,

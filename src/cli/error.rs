@@ -21,17 +21,17 @@ const INTERRUPTED: u8 = 130;
 
 /// Why a command did not succeed.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(super) enum CliError {
     /// One or more errors, each a line on standard error, and the exit code.
     Lines { lines: Vec<String>, code: u8 },
     /// `--help` or `--version`, which clap reports as an error. Exit code 0.
     Help(clap::Error),
 }
 
-impl Failure {
-    fn new(code: u8, reasons: impl IntoIterator<Item = impl Display>) -> Failure {
+impl CliError {
+    fn new(code: u8, reasons: impl IntoIterator<Item = impl Display>) -> CliError {
         let reasons = reasons.into_iter();
-        Failure::Lines {
+        CliError::Lines {
             lines: reasons
                 .map(|reason| printable::text(&reason.to_string()))
                 .collect(),
@@ -40,61 +40,61 @@ impl Failure {
     }
 
     /// The command line is valid, but the command failed.
-    pub(super) fn failed(reason: impl Display) -> Failure {
-        Failure::new(FAILED, [reason])
+    pub(super) fn failed(reason: impl Display) -> CliError {
+        CliError::new(FAILED, [reason])
     }
 
     /// The command line or a variable is invalid.
-    pub(super) fn usage(reason: impl Display) -> Failure {
-        Failure::new(USAGE, [reason])
+    pub(super) fn usage(reason: impl Display) -> CliError {
+        CliError::new(USAGE, [reason])
     }
 
     /// The time limit of the user has passed.
-    pub(super) fn timed_out(reason: impl Display) -> Failure {
-        Failure::new(TIMED_OUT, [reason])
+    pub(super) fn timed_out(reason: impl Display) -> CliError {
+        CliError::new(TIMED_OUT, [reason])
     }
 
     /// Several errors of the command line or the variables.
-    pub(super) fn usages(reasons: &[String]) -> Failure {
-        Failure::new(USAGE, reasons)
+    pub(super) fn usages(reasons: &[String]) -> CliError {
+        CliError::new(USAGE, reasons)
     }
 
     /// Several operations failed.
-    pub(super) fn failures(reasons: &[String]) -> Failure {
-        Failure::new(FAILED, reasons)
+    pub(super) fn failed_all(reasons: &[String]) -> CliError {
+        CliError::new(FAILED, reasons)
     }
 
     /// The server has lost, duplicated, reordered or changed an event.
-    pub(super) fn broken(reason: impl Display) -> Failure {
-        Failure::new(BROKEN, [reason])
+    pub(super) fn broken(reason: impl Display) -> CliError {
+        CliError::new(BROKEN, [reason])
     }
 
     /// A signal ended the command.
-    pub(super) fn interrupted() -> Failure {
-        Failure::new(INTERRUPTED, ["interrupted"])
+    pub(super) fn interrupted() -> CliError {
+        CliError::new(INTERRUPTED, ["interrupted"])
     }
 
     /// Adds the lines of a later error, and keeps the exit code of this one.
-    pub(super) fn and(self, later: Failure) -> Failure {
+    pub(super) fn and(self, later: CliError) -> CliError {
         match (self, later) {
-            (Failure::Lines { mut lines, code }, Failure::Lines { lines: more, .. }) => {
+            (CliError::Lines { mut lines, code }, CliError::Lines { lines: more, .. }) => {
                 lines.extend(more);
-                Failure::Lines { lines, code }
+                CliError::Lines { lines, code }
             }
-            (Failure::Help(_), other) | (other, Failure::Help(_)) => other,
+            (CliError::Help(_), other) | (other, CliError::Help(_)) => other,
         }
     }
 
     /// Prints the lines and returns the exit code. A closed standard error is ignored.
     pub(super) fn report(&self) -> ExitCode {
         match self {
-            Failure::Lines { lines, code } => {
+            CliError::Lines { lines, code } => {
                 for line in lines {
                     let _ = writeln!(io::stderr(), "threadcast: {line}");
                 }
                 ExitCode::from(*code)
             }
-            Failure::Help(text) => {
+            CliError::Help(text) => {
                 let _ = text.print();
                 ExitCode::SUCCESS
             }
@@ -102,22 +102,22 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Lines { lines, .. } => f.write_str(&lines.join("; ")),
-            Failure::Help(text) => text.fmt(f),
+            CliError::Lines { lines, .. } => f.write_str(&lines.join("; ")),
+            CliError::Help(text) => text.fmt(f),
         }
     }
 }
 
-impl From<clap::Error> for Failure {
-    fn from(error: clap::Error) -> Failure {
+impl From<clap::Error> for CliError {
+    fn from(error: clap::Error) -> CliError {
         match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Failure::Help(error),
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => CliError::Help(error),
             _ => match error.get(ContextKind::Custom) {
-                Some(ContextValue::String(line)) => Failure::usage(line),
-                _ => Failure::usage(shortened(&error)),
+                Some(ContextValue::String(line)) => CliError::usage(line),
+                _ => CliError::usage(shortened(&error)),
             },
         }
     }
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn control_characters_are_escaped() {
         assert_eq!(
-            Failure::failed("a\nb\u{1b}[2J\u{85}é").to_string(),
+            CliError::failed("a\nb\u{1b}[2J\u{85}é").to_string(),
             "a\\nb\\u{1b}[2J\\u{85}é"
         );
     }

@@ -8,7 +8,7 @@ use clap::Args;
 use threadcast::client::{Client, Error};
 use threadcast::config::Config;
 
-use super::failure::Failure;
+use super::error::CliError;
 use super::value::{self, Seconds, Secret};
 
 /// The variable of the server's key, which is the default for clients.
@@ -55,7 +55,7 @@ pub(super) struct ServerArgs {
 
 impl ServerArgs {
     /// Connects, and checks that the server answers.
-    pub(super) fn connect(&self) -> Result<Client, Failure> {
+    pub(super) fn connect(&self) -> Result<Client, CliError> {
         let builder = Client::builder(&self.address.url()?)
             .connect_timeout(self.timeout.0)
             .request_timeout(self.timeout.0);
@@ -63,22 +63,22 @@ impl ServerArgs {
             Some(key) => builder.key(&key).connect(),
             None => builder.connect(),
         };
-        client.map_err(failure)
+        client.map_err(CliError::from)
     }
 
-    pub(super) fn url(&self) -> Result<String, Failure> {
+    pub(super) fn url(&self) -> Result<String, CliError> {
         self.address.url()
     }
 }
 
 impl ServerAddress {
     /// The given URL, or the URL of host and port.
-    pub(super) fn url(&self) -> Result<String, Failure> {
+    pub(super) fn url(&self) -> Result<String, CliError> {
         if let Some(url) = &self.url {
             return Ok(url.clone());
         }
         if self.port == 0 {
-            return Err(Failure::usage(
+            return Err(CliError::usage(
                 "--port (PUBSUB_PORT): '0' is not allowed: the port of the server",
             ));
         }
@@ -111,18 +111,20 @@ fn reachable(host: &str) -> String {
     }
 }
 
-/// Maps an error of the client. An invalid argument is a usage error, which names the flag.
-pub(super) fn failure(error: Error) -> Failure {
-    match error {
-        Error::Invalid { reason } => Failure::usage(match reason.split_once(": ") {
-            Some(("url", reason)) => {
-                let reason = reason.replace("with key()", "with --key or PUBSUB_KEY");
-                format!("--url (PUBSUB_URL): {reason}")
-            }
-            Some(("key", reason)) => format!("--key (PUBSUB_KEY, PUBSUB_API_KEY): {reason}"),
-            _ => reason,
-        }),
-        other => Failure::failed(other),
+impl From<Error> for CliError {
+    /// An invalid argument is a usage error, which names the flag.
+    fn from(error: Error) -> CliError {
+        match error {
+            Error::Invalid { reason } => CliError::usage(match reason.split_once(": ") {
+                Some(("url", reason)) => {
+                    let reason = reason.replace("with key()", "with --key or PUBSUB_KEY");
+                    format!("--url (PUBSUB_URL): {reason}")
+                }
+                Some(("key", reason)) => format!("--key (PUBSUB_KEY, PUBSUB_API_KEY): {reason}"),
+                _ => reason,
+            }),
+            other => CliError::failed(other),
+        }
     }
 }
 
