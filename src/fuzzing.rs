@@ -218,8 +218,8 @@ fn id_text(id: Option<RequestId<'_>>) -> Option<String> {
     id.map(|id| id.as_str().to_owned())
 }
 
-fn error_text(fault: protocol::Fault) -> String {
-    fault.message.into_owned()
+fn error_text(error: protocol::ErrorReply) -> String {
+    error.message.into_owned()
 }
 
 fn plain(request: protocol::Request<'_>) -> Request {

@@ -48,79 +48,79 @@ impl ErrorCode {
 
 /// The error that answers one request: a code for programs, a text for people. The connection stays open.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Fault {
+pub(crate) struct ErrorReply {
     pub(crate) code: ErrorCode,
     pub(crate) message: Cow<'static, str>,
 }
 
-impl Fault {
-    pub(crate) fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Fault {
-        Fault {
+impl ErrorReply {
+    pub(crate) fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> ErrorReply {
+        ErrorReply {
             code,
             message: message.into(),
         }
     }
 
-    pub(crate) fn bad_request(message: impl Into<Cow<'static, str>>) -> Fault {
-        Fault::new(ErrorCode::BadRequest, message)
+    pub(crate) fn bad_request(message: impl Into<Cow<'static, str>>) -> ErrorReply {
+        ErrorReply::new(ErrorCode::BadRequest, message)
     }
 
-    pub(crate) fn no_topic(topic: &str) -> Fault {
-        Fault::new(
+    pub(crate) fn no_topic(topic: &str) -> ErrorReply {
+        ErrorReply::new(
             ErrorCode::TopicNotFound,
             format!("Topic '{topic}' does not exist"),
         )
     }
 
-    pub(crate) fn not_subscribed(topic: &str) -> Fault {
-        Fault::new(
+    pub(crate) fn not_subscribed(topic: &str) -> ErrorReply {
+        ErrorReply::new(
             ErrorCode::TopicNotFound,
             format!("Topic '{topic}' not found or client not subscribed"),
         )
     }
 
-    pub(crate) fn may_not_publish(topic: &str) -> Fault {
-        Fault::new(
+    pub(crate) fn may_not_publish(topic: &str) -> ErrorReply {
+        ErrorReply::new(
             ErrorCode::Forbidden,
             format!("The key may not publish to topic '{topic}'"),
         )
     }
 
-    pub(crate) fn may_not_subscribe(topic: &str) -> Fault {
-        Fault::new(
+    pub(crate) fn may_not_subscribe(topic: &str) -> ErrorReply {
+        ErrorReply::new(
             ErrorCode::Forbidden,
             format!("The key may not subscribe to topic '{topic}'"),
         )
     }
 
-    pub(crate) fn key_withdrawn() -> Fault {
-        Fault::new(
+    pub(crate) fn key_withdrawn() -> ErrorReply {
+        ErrorReply::new(
             ErrorCode::Unauthorized,
             "the key of this connection was withdrawn or changed",
         )
     }
 
-    pub(crate) fn internal() -> Fault {
-        Fault::new(
+    pub(crate) fn internal() -> ErrorReply {
+        ErrorReply::new(
             ErrorCode::Internal,
             "the server failed to go on with this connection",
         )
     }
 
     /// A publish waited for a slow subscriber for as long as the `block` policy allows.
-    pub(crate) fn no_room(topic: &str) -> Fault {
+    pub(crate) fn no_room(topic: &str) -> ErrorReply {
         let text = format!("Topic '{topic}' waits for a slow subscriber");
-        Fault::new(ErrorCode::Unavailable, text)
+        ErrorReply::new(ErrorCode::Unavailable, text)
     }
 
     /// The connection ended while a publish waited for room.
-    pub(crate) fn called_off() -> Fault {
+    pub(crate) fn called_off() -> ErrorReply {
         let text = "not published: the connection ended while the message waited";
-        Fault::new(ErrorCode::Unavailable, text)
+        ErrorReply::new(ErrorCode::Unavailable, text)
     }
 
-    pub(crate) fn shutting_down() -> Fault {
-        Fault::new(ErrorCode::ShuttingDown, "the server is shutting down")
+    pub(crate) fn shutting_down() -> ErrorReply {
+        ErrorReply::new(ErrorCode::ShuttingDown, "the server is shutting down")
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) use name::{ClientId, TopicName};
 
 #[cfg(feature = "server")]
 pub(crate) use self::{
-    error::{ErrorCode, Fault, InvalidMessage},
+    error::{ErrorCode, ErrorReply, InvalidMessage},
     event::{EventFrame, NewEvent, whole_events},
     frame::{CloseCode, close_frame, ping_frame, pong_frame},
     gap::Gap,

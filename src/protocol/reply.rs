@@ -1,7 +1,7 @@
 //! Replies and notices: acks, pongs, errors, gaps and infos, each appended as a complete text frame.
 
 use super::frame::push_text;
-use super::{ErrorCode, Fault, Gap, GapReason, Timestamp, TopicName};
+use super::{ErrorCode, ErrorReply, Gap, GapReason, Timestamp, TopicName};
 
 /// Larger than most acks.
 const ACK_BYTES: usize = 256;
@@ -51,10 +51,10 @@ pub(crate) fn push_pong(out: &mut Vec<u8>, request_id: Option<&str>) {
     });
 }
 
-pub(crate) fn push_error(out: &mut Vec<u8>, request_id: Option<&str>, fault: &Fault) {
+pub(crate) fn push_error(out: &mut Vec<u8>, request_id: Option<&str>, error: &ErrorReply) {
     push_text(out, |out| {
         begin(out, "error", request_id);
-        error_object(out, fault.code, &fault.message);
+        error_object(out, error.code, &error.message);
         end(out);
     });
 }

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::json::{self, StrictObject};
 use super::name::fits;
-use super::{ClientId, Fault, InvalidName, Message, TopicName, check_topic_name};
+use super::{ClientId, ErrorReply, InvalidName, Message, TopicName, check_topic_name};
 
 mod fast_path;
 
@@ -91,7 +91,9 @@ impl fmt::Display for InvalidRequestId {
 impl std::error::Error for InvalidRequestId {}
 
 /// Parses one text message. Returns the request id whenever it could be read, even if another field is wrong.
-pub(crate) fn parse_request(text: &str) -> (Option<RequestId<'_>>, Result<Request<'_>, Fault>) {
+pub(crate) fn parse_request(
+    text: &str,
+) -> (Option<RequestId<'_>>, Result<Request<'_>, ErrorReply>) {
     match fast_path::read_publish(text) {
         Some((request_id, publish)) => (request_id, Ok(publish)),
         None => read_any(text),
@@ -99,7 +101,7 @@ pub(crate) fn parse_request(text: &str) -> (Option<RequestId<'_>>, Result<Reques
 }
 
 /// Parses a message field by field.
-pub(crate) fn read_any(text: &str) -> (Option<RequestId<'_>>, Result<Request<'_>, Fault>) {
+pub(crate) fn read_any(text: &str) -> (Option<RequestId<'_>>, Result<Request<'_>, ErrorReply>) {
     let StrictObject { fields, error } = StrictObject::parse(text, &FIELDS);
     let [
         kind,
@@ -121,7 +123,7 @@ pub(crate) fn read_any(text: &str) -> (Option<RequestId<'_>>, Result<Request<'_>
         None => (None, None),
     };
     let request = match error {
-        Some(error) => Err(Fault::bad_request(error.to_string())),
+        Some(error) => Err(ErrorReply::bad_request(error.to_string())),
         None => Envelope {
             topic,
             client_id,
@@ -157,20 +159,20 @@ struct Envelope<'a> {
 }
 
 impl<'a> Envelope<'a> {
-    fn request(self, kind: Option<&'a RawValue>) -> Result<Request<'a>, Fault> {
-        let kind = kind.ok_or_else(|| Fault::bad_request("type is required"))?;
+    fn request(self, kind: Option<&'a RawValue>) -> Result<Request<'a>, ErrorReply> {
+        let kind = kind.ok_or_else(|| ErrorReply::bad_request("type is required"))?;
         match json::as_string(kind).as_deref() {
             Some("subscribe") => self.subscribe(),
             Some("unsubscribe") => self.unsubscribe(),
             Some("publish") => self.publish(),
             Some("ping") => self.checked(Request::Ping),
-            _ => Err(Fault::bad_request(
+            _ => Err(ErrorReply::bad_request(
                 "type must be one of subscribe, unsubscribe, publish, ping",
             )),
         }
     }
 
-    fn subscribe(self) -> Result<Request<'a>, Fault> {
+    fn subscribe(self) -> Result<Request<'a>, ErrorReply> {
         let (topic, client_id) = self.subscriber()?;
         let start_at = self.start_at()?;
         self.checked(Request::Subscribe(Subscribe {
@@ -180,12 +182,12 @@ impl<'a> Envelope<'a> {
         }))
     }
 
-    fn unsubscribe(self) -> Result<Request<'a>, Fault> {
+    fn unsubscribe(self) -> Result<Request<'a>, ErrorReply> {
         let (topic, client_id) = self.subscriber()?;
         self.checked(Request::Unsubscribe { topic, client_id })
     }
 
-    fn publish(self) -> Result<Request<'a>, Fault> {
+    fn publish(self) -> Result<Request<'a>, ErrorReply> {
         let topic = required(filled(self.topic), "topic is required")?;
         let message = required(self.message, "message is required")?;
         let topic = topic_text(topic)?;
@@ -194,7 +196,7 @@ impl<'a> Envelope<'a> {
         self.checked(Request::Publish { topic, message })
     }
 
-    fn subscriber(&self) -> Result<(TopicName, ClientId), Fault> {
+    fn subscriber(&self) -> Result<(TopicName, ClientId), ErrorReply> {
         let topic = required(filled(self.topic), "topic is required")?;
         let client_id = required(filled(self.client_id), "client_id is required")?;
         let topic = TopicName::new(&topic_text(topic)?).map_err(invalid)?;
@@ -204,9 +206,10 @@ impl<'a> Envelope<'a> {
         Ok((topic, ClientId::new(&client_id).map_err(invalid)?))
     }
 
-    fn start_at(&self) -> Result<StartAt, Fault> {
+    fn start_at(&self) -> Result<StartAt, ErrorReply> {
         let number = |field: Option<&RawValue>, name: &str| {
-            let wrong = || Fault::bad_request(format!("{name} must be an integer of at least 0"));
+            let wrong =
+                || ErrorReply::bad_request(format!("{name} must be an integer of at least 0"));
             field
                 .map(|raw| json::as_whole_number(raw).ok_or_else(wrong))
                 .transpose()
@@ -216,13 +219,14 @@ impl<'a> Envelope<'a> {
         let epoch = self
             .epoch
             .map(|raw| {
-                json::as_string(raw).ok_or_else(|| Fault::bad_request("epoch must be a string"))
+                json::as_string(raw)
+                    .ok_or_else(|| ErrorReply::bad_request("epoch must be a string"))
             })
             .transpose()?;
         match (after_seq, epoch) {
-            (None, Some(_)) => Err(Fault::bad_request("epoch needs after_seq")),
+            (None, Some(_)) => Err(ErrorReply::bad_request("epoch needs after_seq")),
             (None, None) => Ok(StartAt::Last(last_n)),
-            (Some(_), _) if last_n > 0 => Err(Fault::bad_request(
+            (Some(_), _) if last_n > 0 => Err(ErrorReply::bad_request(
                 "after_seq and last_n exclude each other",
             )),
             (Some(seq), epoch) => Ok(StartAt::After {
@@ -233,34 +237,37 @@ impl<'a> Envelope<'a> {
     }
 
     /// The request, unless its id was wrong. The request id is checked last.
-    fn checked(self, request: Request<'a>) -> Result<Request<'a>, Fault> {
+    fn checked(self, request: Request<'a>) -> Result<Request<'a>, ErrorReply> {
         self.bad_request_id.map_or(Ok(request), |error| {
-            Err(Fault::bad_request(error.to_string()))
+            Err(ErrorReply::bad_request(error.to_string()))
         })
     }
 }
 
-fn required<'a>(field: Option<&'a RawValue>, text: &'static str) -> Result<&'a RawValue, Fault> {
-    field.ok_or_else(|| Fault::bad_request(text))
+fn required<'a>(
+    field: Option<&'a RawValue>,
+    text: &'static str,
+) -> Result<&'a RawValue, ErrorReply> {
+    field.ok_or_else(|| ErrorReply::bad_request(text))
 }
 
-fn topic_text(topic: &RawValue) -> Result<Cow<'_, str>, Fault> {
-    json::as_string(topic).ok_or_else(|| Fault::bad_request("topic must be a string"))
+fn topic_text(topic: &RawValue) -> Result<Cow<'_, str>, ErrorReply> {
+    json::as_string(topic).ok_or_else(|| ErrorReply::bad_request("topic must be a string"))
 }
 
-fn invalid(error: InvalidName) -> Fault {
-    Fault::bad_request(error.to_string())
+fn invalid(error: InvalidName) -> ErrorReply {
+    ErrorReply::bad_request(error.to_string())
 }
 
-fn read_message(message: &RawValue) -> Result<Message<'_>, Fault> {
+fn read_message(message: &RawValue) -> Result<Message<'_>, ErrorReply> {
     let StrictObject {
         fields: [id, payload],
         error,
     } = StrictObject::parse(message.get(), &MESSAGE_FIELDS);
     if let Some(error) = error {
-        return Err(Fault::bad_request(format!("message: {error}")));
+        return Err(ErrorReply::bad_request(format!("message: {error}")));
     }
-    let invalid_id = || Fault::bad_request(super::InvalidMessage::Id.to_string());
+    let invalid_id = || ErrorReply::bad_request(super::InvalidMessage::Id.to_string());
     let id = id.and_then(json::as_string).ok_or_else(invalid_id)?;
     // `null` is a valid payload.
     let payload = payload.ok_or_else(|| {
@@ -268,10 +275,10 @@ fn read_message(message: &RawValue) -> Result<Message<'_>, Fault> {
         if bad_id {
             invalid_id()
         } else {
-            Fault::bad_request("message.payload is required")
+            ErrorReply::bad_request("message.payload is required")
         }
     })?;
-    Message::new(id, payload).map_err(|error| Fault::bad_request(error.to_string()))
+    Message::new(id, payload).map_err(|error| ErrorReply::bad_request(error.to_string()))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 const ID: &str = "550e8400-e29b-41d4-a716-446655440000";
 
-fn fault(text: &str) -> String {
+fn error(text: &str) -> String {
     parse_request(text).1.unwrap_err().message.into_owned()
 }
 
@@ -12,31 +12,31 @@ fn fixed_texts_follow_the_order_of_checks() {
     for kind in ["subscribe", "unsubscribe", "publish"] {
         for topic in ["", r#""topic":null,"#, r#""topic":"","#] {
             let text = format!(r#"{{{topic}"type":"{kind}","request_id":5}}"#);
-            assert_eq!(fault(&text), "topic is required");
+            assert_eq!(error(&text), "topic is required");
         }
     }
     assert_eq!(
-        fault(r#"{"type":"subscribe","topic":"/"}"#),
+        error(r#"{"type":"subscribe","topic":"/"}"#),
         "client_id is required"
     );
     assert_eq!(
-        fault(r#"{"type":"unsubscribe","topic":5,"client_id":""}"#),
+        error(r#"{"type":"unsubscribe","topic":5,"client_id":""}"#),
         "client_id is required"
     );
     assert_eq!(
-        fault(r#"{"type":"publish","topic":5}"#),
+        error(r#"{"type":"publish","topic":5}"#),
         "message is required"
     );
     assert_eq!(
-        fault(r#"{"type":"publish","topic":5,"message":{}}"#),
+        error(r#"{"type":"publish","topic":5,"message":{}}"#),
         "topic must be a string"
     );
     assert_eq!(
-        fault(r#"{"type":"publish","topic":"t","message":{}}"#),
+        error(r#"{"type":"publish","topic":"t","message":{}}"#),
         "message.id must be a valid UUID"
     );
     let no_payload = format!(r#"{{"type":"publish","topic":"t","message":{{"id":"{ID}"}}}}"#);
-    assert_eq!(fault(&no_payload), "message.payload is required");
+    assert_eq!(error(&no_payload), "message.payload is required");
 }
 
 #[test]
