@@ -33,7 +33,7 @@ pub(crate) struct Connections {
     /// A connection left the list.
     left: Condvar,
     ended: Sender<Ended>,
-    panics: Panics,
+    pub(super) panics: Panics,
     pub(super) metrics: SharedMetrics,
     no_thread_log: LimitedLog,
     closed_log: LimitedLog,

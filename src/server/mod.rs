@@ -1,24 +1,24 @@
 //! The server: one port, a thread per connection, and everything that must end when it ends.
 //!
-//! In reading order: the [`door`] accepts, or has the [`refuser`] say why not, [`connections`] knows who is there, [`http`]
-//! reads requests, [`permit`] says whose are let in, the [`rest`] handlers answer them, [`websocket`] serves what was upgraded.
-//! Sockets, tungstenite and tiny_http are known only in here.
+//! In reading order: the [`listener`] runs the [`acceptor`] and the [`rejector`]; [`connections`] lists the open
+//! connections; [`http`] reads requests; [`permit`] checks their keys; the [`rest`] handlers answer them;
+//! [`websocket`] serves upgraded connections. Only this module knows sockets, tungstenite and tiny_http.
 
 mod acceptor;
 mod capacity;
 mod connections;
 mod credential;
 mod dashboard;
-mod door;
 mod error;
 mod http;
 mod limit;
+mod listener;
 mod machine;
 mod panics;
 mod permit;
 mod presence;
 mod publish_rate;
-mod refuser;
+mod rejector;
 mod rest;
 mod semaphore;
 mod serving;
@@ -34,7 +34,7 @@ pub use capacity::ConnectionCap;
 pub use error::StartError;
 
 use self::connections::{Connections, Reaper};
-use self::door::Door;
+use self::listener::Listener;
 use self::panics::Panics;
 use self::serving::Serving;
 use self::websocket::{Connection, EndReason};
@@ -81,7 +81,7 @@ pub struct Server {
 struct Running {
     serving: Arc<Serving>,
     connections: Arc<Connections>,
-    door: Door,
+    listener: Listener,
     reaper: Reaper,
 }
 
@@ -119,7 +119,7 @@ impl Server {
         config.validate().map_err(StartError::Config)?;
         let guard = Guard::new(config.api_key.clone(), config.keys_file.clone());
         let guard = guard.map_err(StartError::Keys)?;
-        let listener = door::listen(&config)?;
+        let listener = listener::listen(&config)?;
         let address = listener.local_addr()?;
         let cap = capacity::admit(config.max_connections);
         cap.tell(&mut settings);
@@ -133,11 +133,10 @@ impl Server {
         let open = || {
             let serving = Serving::start(config, guard, &connections, panics.clone(), settings)?;
             let serving = Arc::new(serving);
-            let admit = serving::admit(&serving, &connections);
-            let door = Door::open(listener, admit, &panics, &metrics)?;
-            Ok((serving, door))
+            let listener = Listener::start(listener, &serving, &connections)?;
+            Ok((serving, listener))
         };
-        let (serving, door) = match open() {
+        let (serving, listener) = match open() {
             Ok(opened) => opened,
             Err(error) => {
                 reaper.join();
@@ -151,7 +150,7 @@ impl Server {
             running: Some(Running {
                 serving,
                 connections,
-                door,
+                listener,
                 reaper,
             }),
         })
@@ -178,7 +177,7 @@ impl Server {
         wrong.extend(config.validate().map_err(StartError::Config).err());
         let guard = Guard::new(config.api_key.clone(), config.keys_file.clone());
         wrong.extend(guard.map_err(StartError::Keys).err());
-        wrong.extend(door::check_host(&config.host).err());
+        wrong.extend(listener::check_host(&config.host).err());
         if !wrong.is_empty() {
             return Err(wrong);
         }
@@ -269,11 +268,11 @@ impl Running {
         let Running {
             serving,
             connections,
-            door,
+            listener,
             reaper,
         } = self;
         serving.broker.drain();
-        door.close();
+        listener.close();
         let report = end_connections(&connections, serving.config.drain_timeout, || {
             serving.edge.cut();
         });

@@ -2,9 +2,8 @@
 
 use std::fmt::Display;
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 
-use super::acceptor::Admit;
 use super::connections::Connections;
 use super::http::deadline::{Deadline, write_by};
 use super::http::gateway::{Gateway, GatewayOptions, Handler};
@@ -106,7 +105,12 @@ impl Serving {
     }
 
     /// The life of one connection, on its own thread.
-    fn run(&self, presence: &Arc<Presence>, socket: &Arc<TcpStream>, connections: &Connections) {
+    pub(super) fn run(
+        &self,
+        presence: &Arc<Presence>,
+        socket: &Arc<TcpStream>,
+        connections: &Connections,
+    ) {
         let (id, peer) = (presence.id, presence.peer);
         tracing::debug!(connection = id, %peer, "connection opened");
         match serve(socket, presence, &self.edge) {
@@ -217,17 +221,5 @@ fn permit(guard: Arc<Guard>, metrics: SharedMetrics) -> Box<Permit> {
             presence.belongs_to(principal);
         }
         Ok(())
-    })
-}
-
-/// What the door does with a new connection.
-pub(super) fn admit(serving: &Arc<Serving>, connections: &Arc<Connections>) -> Box<Admit> {
-    let (serving, connections) = (Arc::clone(serving), Arc::clone(connections));
-    Box::new(move |socket: TcpStream, peer: SocketAddr| {
-        let (serving, known) = (Arc::clone(&serving), Arc::clone(&connections));
-        connections.admit(socket, peer, move |presence, socket| {
-            let panics = &serving.edge.panics;
-            panics.catch(|| serving.run(&presence, &socket, &known));
-        })
     })
 }

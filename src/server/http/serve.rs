@@ -98,15 +98,15 @@ pub(crate) fn serve(stream: &Arc<TcpStream>, presence: &Presence, edge: &Edge) -
 
 /// Answers with a problem and ends the connection so that the answer arrives. `head_only` when it answers a HEAD.
 pub(crate) fn refuse(stream: &TcpStream, problem: &Problem, head_only: bool, edge: &Edge) {
-    let bytes = refusal(problem, head_only);
+    let bytes = last_response(problem, head_only);
     if write_by(stream, &bytes, Deadline::after(edge.write_timeout)).is_ok() {
         edge.metrics.http_sent(bytes.len());
         close_gently(stream);
     }
 }
 
-/// A problem as the last answer of a connection.
-pub(crate) fn refusal(problem: &Problem, head_only: bool) -> Vec<u8> {
+/// A problem as the last response of a connection.
+pub(crate) fn last_response(problem: &Problem, head_only: bool) -> Vec<u8> {
     Answer::from(problem).encode(Delivery {
         head_only,
         close: true,

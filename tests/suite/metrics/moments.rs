@@ -161,8 +161,8 @@ fn a_server_that_drains_says_so() {
     let addr = server.addr();
     thread::scope(|scope| {
         scope.spawn(|| server.shutdown());
-        // The door closes after the drain has begun.
-        eventually("the door is closed", || {
+        // The listener closes after the drain has begun.
+        eventually("the listener is closed", || {
             std::net::TcpStream::connect(addr).is_err()
         });
         assert_eq!(draining(), 1);
