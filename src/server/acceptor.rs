@@ -122,11 +122,10 @@ impl Acceptor {
     /// Serves a connection on a thread of its own. Returns the socket if there is no place for it.
     fn admit(&self, socket: TcpStream, peer: SocketAddr) -> Result<(), Arc<TcpStream>> {
         let (serving, connections) = (Arc::clone(&self.serving), Arc::clone(&self.connections));
-        self.connections
-            .admit(socket, peer, move |presence, socket| {
-                let panics = &serving.edge.panics;
-                panics.catch(|| serving.run(&presence, &socket, &connections));
-            })
+        self.connections.admit(socket, peer, move |info, socket| {
+            let panics = &serving.edge.panics;
+            panics.catch(|| serving.run(&info, &socket, &connections));
+        })
     }
 }
 

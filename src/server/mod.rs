@@ -6,6 +6,7 @@
 
 mod acceptor;
 mod capacity;
+mod connection_info;
 mod connections;
 mod credential;
 mod dashboard;
@@ -16,7 +17,6 @@ mod listener;
 mod machine;
 mod panics;
 mod permit;
-mod presence;
 mod publish_rate;
 mod rejector;
 mod rest;

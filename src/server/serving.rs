@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io;
 use std::net::TcpStream;
 
+use super::connection_info::ConnectionInfo;
 use super::connections::Connections;
 use super::http::deadline::{Deadline, write_by};
 use super::http::gateway::{Gateway, GatewayOptions, Handler};
@@ -15,7 +16,6 @@ use super::http::{Problem, Request};
 use super::machine;
 use super::panics::Panics;
 use super::permit;
-use super::presence::Presence;
 use super::rest::{self, Api, Vitals};
 use super::websocket::{self, Connection, Opening, Socket};
 use crate::access::{Guard, Principal};
@@ -107,18 +107,18 @@ impl Serving {
     /// The life of one connection, on its own thread.
     pub(super) fn run(
         &self,
-        presence: &Arc<Presence>,
+        info: &Arc<ConnectionInfo>,
         socket: &Arc<TcpStream>,
         connections: &Connections,
     ) {
-        let (id, peer) = (presence.id, presence.peer);
+        let (id, peer) = (info.id, info.peer);
         tracing::debug!(connection = id, %peer, "connection opened");
-        match serve(socket, presence, &self.edge) {
+        match serve(socket, info, &self.edge) {
             Ended::Closed { reason, requests } => {
                 limited!(self.logs.closed, info, "connection closed", connection = id, %peer, reason, requests);
             }
             Ended::Upgrade { head, received } => {
-                self.upgrade(presence, socket, connections, &head, received);
+                self.upgrade(info, socket, connections, &head, received);
             }
         }
     }
@@ -136,13 +136,13 @@ impl Serving {
 
     fn upgrade(
         &self,
-        presence: &Arc<Presence>,
+        info: &Arc<ConnectionInfo>,
         socket: &Arc<TcpStream>,
         connections: &Connections,
         head: &Head,
         received: Vec<u8>,
     ) {
-        let (id, peer) = (presence.id, presence.peer);
+        let (id, peer) = (info.id, info.peer);
         let metrics = self.broker.metrics();
         let refuse = |problem: &Problem| {
             if problem.is_unauthorized() {
@@ -168,16 +168,16 @@ impl Serving {
         if !machine::has_room_for_a_thread() {
             return no_thread(&"no memory");
         }
-        presence.belongs_to(principal.clone());
+        info.belongs_to(principal.clone());
         let opening = Opening::new(
-            Arc::clone(presence),
+            Arc::clone(info),
             principal,
             Socket::new(Arc::clone(socket)),
             &self.config,
             &self.websockets,
         );
         if !connections.upgrade(&opening.connection) {
-            return refuse(&match presence.is_closing() {
+            return refuse(&match info.is_closing() {
                 true => Problem::unavailable("An administrator closed this connection"),
                 false => Problem::shutting_down(),
             });
@@ -204,7 +204,7 @@ impl Serving {
 /// Judges REST requests; notes whose connection it is, or that a stranger was refused.
 fn permit(guard: Arc<Guard>, metrics: SharedMetrics) -> Box<Permit> {
     let log = LimitedLog::new("requests without a valid credential");
-    Box::new(move |head, presence| {
+    Box::new(move |head, info| {
         let permitted = permit::request(&guard, head).inspect_err(|problem| {
             if problem.is_unauthorized() {
                 metrics.auth_failures.count("rest");
@@ -212,13 +212,13 @@ fn permit(guard: Arc<Guard>, metrics: SharedMetrics) -> Box<Permit> {
                     log,
                     info,
                     "a request without a valid credential was refused",
-                    connection = presence.id,
-                    peer = %presence.peer
+                    connection = info.id,
+                    peer = %info.peer
                 );
             }
         });
         if let Some(principal) = permitted? {
-            presence.belongs_to(principal);
+            info.belongs_to(principal);
         }
         Ok(())
     })

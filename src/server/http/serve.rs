@@ -20,8 +20,8 @@ use super::stream::{ReadEnd, RequestLimits, RequestStream};
 use crate::access::Guard;
 use crate::broker::Broker;
 use crate::metrics::SharedMetrics;
+use crate::server::connection_info::ConnectionInfo;
 use crate::server::panics::Panics;
-use crate::server::presence::Presence;
 use crate::server::publish_rate::PublishRate;
 use crate::server::rest::waiting::PublishWait;
 use crate::sync::{Arc, AtomicBool, Ordering};
@@ -54,7 +54,7 @@ impl Edge {
 }
 
 /// Judges by its head who makes a request, and whether he may; notes whose connection it is. A stranger gets status 401.
-pub(crate) type Permit = dyn Fn(&Head, &Presence) -> Result<(), Problem> + Send + Sync;
+pub(crate) type Permit = dyn Fn(&Head, &ConnectionInfo) -> Result<(), Problem> + Send + Sync;
 
 /// Whether a request publishes a message.
 pub(crate) type IsPublish = fn(&Head) -> bool;
@@ -69,10 +69,10 @@ pub(crate) enum Ended {
 }
 
 /// Answers requests in order until the connection ends.
-pub(crate) fn serve(stream: &Arc<TcpStream>, presence: &Presence, edge: &Edge) -> Ended {
+pub(crate) fn serve(stream: &Arc<TcpStream>, info: &ConnectionInfo, edge: &Edge) -> Ended {
     let mut connection = Connection {
         stream,
-        presence,
+        info,
         edge,
         requests: RequestStream::new(Arc::clone(stream), edge.limits, Arc::clone(&edge.metrics)),
         publish_rate: PublishRate::new(edge.max_publish_rate, Instant::now()),
@@ -115,7 +115,7 @@ pub(crate) fn last_response(problem: &Problem, head_only: bool) -> Vec<u8> {
 
 struct Connection<'a> {
     stream: &'a Arc<TcpStream>,
-    presence: &'a Presence,
+    info: &'a ConnectionInfo,
     edge: &'a Edge,
     requests: RequestStream,
     publish_rate: PublishRate,
@@ -163,14 +163,14 @@ impl Connection<'_> {
             Err(_) => self.requests.begins_with_head(),
         };
         let head = head?;
-        self.presence.heard();
+        self.info.heard();
         tracing::trace!(method = head.method, "request");
         if head.is_websocket_path() {
             return Err(Stop::Upgrade(Box::new(head)));
         }
         let allowed = self.check(&head)?;
         let body = self.requests.read_body(&head)?;
-        self.presence.heard();
+        self.info.heard();
         let delivery = Delivery {
             head_only: self.head_only,
             close: !head.keep_alive,
@@ -181,13 +181,13 @@ impl Connection<'_> {
             Ok(()) => self.answer(request(head, body)),
             Err(problem) => Answer::from(&problem),
         };
-        let close = delivery.close || is_draining || self.presence.is_closing();
+        let close = delivery.close || is_draining || self.info.is_closing();
         Ok((answer, Delivery { close, ..delivery }))
     }
 
     /// Whether the request is carried out once it is read. A stranger's body is not even read.
     fn check(&self, head: &Head) -> Result<Result<(), Problem>, Stop> {
-        match (self.edge.permit)(head, self.presence) {
+        match (self.edge.permit)(head, self.info) {
             Ok(()) => Ok(check_origin(head, &self.edge.allowed_origins)),
             Err(problem) if problem.is_unauthorized() && head.body != BodyLength::None => {
                 Err(problem.into())
@@ -236,11 +236,11 @@ impl Connection<'_> {
 
     /// Why a request that waits is not carried out after all.
     fn refuse_further(&self) -> Option<Problem> {
-        if self.presence.is_closing() {
+        if self.info.is_closing() {
             let detail = "An administrator closed this connection";
             return Some(Problem::unavailable(detail));
         }
-        let is_admitted = self.presence.is_admitted_by(&self.edge.guard);
+        let is_admitted = self.info.is_admitted_by(&self.edge.guard);
         (!is_admitted).then(Problem::unauthorized)
     }
 

@@ -10,15 +10,15 @@ use crate::broker::{Batch, Meeting, Offer, Outlet, Subscription};
 use crate::protocol::{
     ClientId, Fault, Notice, TopicName, close_frame, push_error, push_notice, push_slow_consumer,
 };
+use crate::server::connection_info::ConnectionInfo;
 use crate::server::panics::Panics;
-use crate::server::presence::Presence;
 use crate::sync::{Arc, AtomicU64, HashMap, Mutex, OnceLock, Ordering};
 
 /// What names a subscription on its connection.
 pub(super) type SubscriptionKey = (TopicName, ClientId);
 
 pub(crate) struct Connection {
-    pub(crate) presence: Arc<Presence>,
+    pub(crate) info: Arc<ConnectionInfo>,
     /// Who opened it; for as long as it lives.
     pub(crate) principal: Principal,
     pub(super) outbox: Outbox,
@@ -33,14 +33,14 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(super) fn new(
-        presence: Arc<Presence>,
+        info: Arc<ConnectionInfo>,
         principal: Principal,
         outbox: Outbox,
         slow_log: Arc<SlowConsumerLog>,
         panics: Panics,
     ) -> Connection {
         Connection {
-            presence,
+            info,
             principal,
             outbox,
             subscriptions: Mutex::default(),
@@ -193,7 +193,7 @@ impl Connection {
     fn follow_up(&self, subscription: &Arc<Subscription>, offered: Offered) {
         if offered.dropped > 0 {
             self.slow_log
-                .dropped(self.presence.id, subscription, offered.dropped);
+                .dropped(self.info.id, subscription, offered.dropped);
         }
         if offered.ended {
             self.forget(subscription);
@@ -243,7 +243,7 @@ impl Outlet for Connection {
         let reason = EndReason::SlowConsumer(topic.name().clone(), topic.overflow());
         // This may be a publisher's thread, and its connection is not the one to end.
         let logged = self.panics.catch(|| {
-            self.slow_log.disconnected(self.presence.id, subscription);
+            self.slow_log.disconnected(self.info.id, subscription);
         });
         self.end(logged.map_or(EndReason::Internal, |()| reason));
     }

@@ -23,7 +23,7 @@ fn echo(request: &Request) -> Response {
 }
 
 /// Who calls himself a stranger is one.
-fn permit(head: &Head, _: &Presence) -> Result<(), Problem> {
+fn permit(head: &Head, _: &ConnectionInfo) -> Result<(), Problem> {
     match head.header("x-who") {
         Some("stranger") => Err(Problem::unauthorized()),
         Some("guest") => Err(Problem::forbidden("no")),
@@ -64,11 +64,8 @@ fn connect(edge: Edge) -> (TcpStream, JoinHandle<Ended>) {
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     client.set_read_timeout(Some(LONG)).unwrap();
     let (server, peer) = listener.accept().unwrap();
-    let (server, presence) = (Arc::new(server), Presence::new(1, peer));
-    (
-        client,
-        thread::spawn(move || serve(&server, &presence, &edge)),
-    )
+    let (server, info) = (Arc::new(server), ConnectionInfo::new(1, peer));
+    (client, thread::spawn(move || serve(&server, &info, &edge)))
 }
 
 /// Everything the server says to `bytes` until it closes.
