@@ -1,10 +1,11 @@
 //! The server: one port, a thread per connection, and everything that must end when it ends.
 //!
 //! In reading order: the [`listener`] runs the [`acceptor`] and the [`rejector`]; [`connections`] lists the open
-//! connections; [`http`] reads requests; [`permit`] checks their keys; the [`rest`] handlers answer them;
+//! connections; [`http`] reads requests; [`authorization`] checks their keys; the [`rest`] handlers answer them;
 //! [`websocket`] serves upgraded connections. Only this module knows sockets, tungstenite and tiny_http.
 
 mod acceptor;
+mod authorization;
 mod capacity;
 mod connection_info;
 mod connections;
@@ -16,7 +17,6 @@ mod limit;
 mod listener;
 mod machine;
 mod panics;
-mod permit;
 mod publish_rate;
 mod rejector;
 mod rest;
@@ -30,6 +30,8 @@ use std::time::{Duration, Instant};
 
 #[cfg(fuzzing)]
 pub(crate) use self::http::{body, fields, head, request_line, scan, target};
+#[cfg(fuzzing)]
+pub(crate) use self::rest::Route;
 pub use capacity::ConnectionCap;
 pub use error::StartError;
 
@@ -274,7 +276,7 @@ impl Running {
         serving.broker.drain();
         listener.close();
         let report = end_connections(&connections, serving.config.drain_timeout, || {
-            serving.edge.cut();
+            serving.edge.cancel();
         });
         serving.edge.gateway.shutdown(REST_GRACE);
         reaper.join();
@@ -282,12 +284,12 @@ impl Running {
     }
 }
 
-/// Tells every WebSocket, waits until what is queued is sent, at most the drain timeout, and ends every connection. What
-/// still waits for an answer of a worker then is cut by `cut_exchanges`.
+/// Tells every WebSocket, waits until what is queued is sent, at most the drain timeout, and ends every connection.
+/// Requests that still wait for a worker then are cancelled by `cancel_requests`.
 fn end_connections(
     connections: &Connections,
     drain_timeout: Duration,
-    cut_exchanges: impl FnOnce(),
+    cancel_requests: impl FnOnce(),
 ) -> ShutdownReport {
     let open = connections.open_count().load(Ordering::Relaxed);
     let websockets = connections.last_websockets();
@@ -297,7 +299,7 @@ fn end_connections(
     connections.wait_for_websockets(began + drain_timeout);
     // Whoever asks over an open connection is told that the server is not ready any more.
     connections.wait_for_all(began + ASK_GRACE.min(drain_timeout));
-    end_all(connections, cut_exchanges);
+    end_all(connections, cancel_requests);
     let after = tally(&websockets);
     ShutdownReport {
         connections_closed: open,
@@ -307,14 +309,14 @@ fn end_connections(
 }
 
 /// Answers under way are still sent, if their clients take them; then everything is cut.
-fn end_all(connections: &Connections, cut_exchanges: impl FnOnce()) {
+fn end_all(connections: &Connections, cancel_requests: impl FnOnce()) {
     connections.cut_websockets();
     connections.cut(Shutdown::Read);
     if connections.wait_for_all(Instant::now() + CUT_GRACE) {
         return;
     }
     connections.cut(Shutdown::Both);
-    cut_exchanges();
+    cancel_requests();
     if !connections.wait_for_all(Instant::now() + END_GRACE) {
         tracing::error!("a connection did not end");
     }
