@@ -16,9 +16,9 @@ use super::site::{
 use super::socket::Takes;
 use crate::broker::Broker;
 use crate::protocol::ClientId;
+use crate::server::connection_info::ConnectionInfo;
 use crate::server::connections::Connections;
 use crate::server::panics::Panics;
-use crate::server::presence::Presence;
 use crate::server::websocket::Socket;
 use crate::server::{ShutdownReport, end_connections};
 use crate::sync::thread;
@@ -42,8 +42,8 @@ fn stop(takes: Takes) -> Stopped {
     for socket in sockets.clone() {
         let (broker, known) = (Arc::clone(&broker), Arc::clone(&connections));
         let upgraded = Arc::clone(&upgraded);
-        let admitted = connections.admit(unconnected(), peer(), move |presence, _| {
-            if serve(presence, &socket, &broker, &known) {
+        let admitted = connections.admit(unconnected(), peer(), move |info, _| {
+            if serve(info, &socket, &broker, &known) {
                 upgraded.fetch_add(1, Ordering::SeqCst);
             }
         });
@@ -73,13 +73,13 @@ fn stop(takes: Takes) -> Stopped {
 
 /// The life of a connection that becomes a WebSocket, as `Serving` leads it; `false` if it was too late.
 fn serve(
-    presence: Arc<Presence>,
+    info: Arc<ConnectionInfo>,
     socket: &Socket,
     broker: &Arc<Broker>,
     connections: &Connections,
 ) -> bool {
-    let id = presence.id;
-    let opening = opening_of(presence, socket.clone());
+    let id = info.id;
+    let opening = opening_of(info, socket.clone());
     if broker.is_draining() || !connections.upgrade(&opening.connection) {
         return false;
     }

@@ -1,61 +1,92 @@
-//! A response on its way to a client: status, headers and body as bytes for one write.
+//! A response: what a handler makes, and its bytes for the client.
 //!
-//! Every answer has a `Content-Length` and the headers of [`PROTECTION`]. Header values with control bytes are left out, whoever set them.
+//! Every response has a `Content-Length` and the headers of [`PROTECTION`]. A header value with control bytes is left out.
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::message::Response;
-use super::problem::Problem;
-use super::status::reason_phrase;
+use serde::Serialize;
+
+use super::problem::{Problem, reason_phrase};
 use crate::server::semaphore::Permit;
 
-/// A body up to here is copied behind its head, so that both are sent as one piece.
+pub(crate) const JSON: &str = "application/json";
+pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
+
+/// A body up to here is copied behind its head, so that both are sent with one call.
 const MAX_COPIED_BYTES: usize = 16 << 10;
 
 /// From 1970 to the first moment that has no date in HTTP.
 const END_OF_YEAR_9999: Duration = Duration::from_secs(253_402_300_800);
 
-/// What every answer carries, unless its handler sets the same header: no browser guesses another type, and nobody keeps a
-/// copy of what may need a credential or be old the next moment.
+/// Headers of every response whose handler does not set them: browsers do not guess another type, and nobody stores a
+/// response that may need a credential or be outdated the next moment.
 const PROTECTION: [(&str, &str); 2] = [
     ("X-Content-Type-Options", "nosniff"),
     ("Cache-Control", "no-store"),
 ];
 
-/// A response with owned names, as it comes back from a REST worker.
+/// Header values must never hold text that a client chose.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) status: u16,
-    pub(crate) content_type: String,
-    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) content_type: Cow<'static, str>,
+    pub(crate) headers: Vec<(Cow<'static, str>, String)>,
     pub(crate) body: Vec<u8>,
-    /// The memory of a large body.
-    pub(crate) room: Option<Permit>,
+    /// Set when the edge is to send the request to a worker again instead of this response.
+    pub(crate) retry: Option<Retry>,
+    /// The memory reserved for a large body; released when the response is dropped.
+    pub(crate) memory: Option<Permit>,
 }
 
-/// How the connection stands when an answer is written.
+/// What the edge waits for before it sends a request to a worker again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Delivery {
-    /// The request was a HEAD: the length is told, the body is not sent.
-    pub(crate) head_only: bool,
-    /// The connection ends after this answer.
-    pub(crate) close: bool,
+pub(crate) enum Retry {
+    /// Memory for a body of so many bytes.
+    Memory { bytes: usize },
+    /// Room in the topic for an event of so many bytes.
+    Publish { event_bytes: usize },
 }
 
-impl Answer {
-    /// Takes a header out.
-    pub(crate) fn take_header(&mut self, name: &str) -> Option<String> {
-        let at = self.position(name)?;
-        Some(self.headers.swap_remove(at).1)
+impl Response {
+    pub(crate) fn new(status: u16, content_type: &'static str, body: Vec<u8>) -> Response {
+        Response {
+            status,
+            content_type: Cow::Borrowed(content_type),
+            headers: Vec::new(),
+            body,
+            retry: None,
+            memory: None,
+        }
     }
 
-    fn position(&self, name: &str) -> Option<usize> {
+    pub(crate) fn json(status: u16, body: &impl Serialize) -> Response {
+        match serde_json::to_vec(body) {
+            Ok(body) => Response::new(status, JSON, body),
+            Err(error) => {
+                tracing::error!(%error, "a response could not be written as JSON");
+                Response::from(&Problem::internal())
+            }
+        }
+    }
+
+    pub(crate) fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Response {
+        self.headers.push((Cow::Borrowed(name), value.into()));
+        self
+    }
+
+    pub(crate) fn with_retry(mut self, retry: Retry) -> Response {
+        self.retry = Some(retry);
+        self
+    }
+
+    fn has_header(&self, name: &str) -> bool {
         let mut headers = self.headers.iter();
-        headers.position(|(field, _)| field.eq_ignore_ascii_case(name))
+        headers.any(|(field, _)| field.eq_ignore_ascii_case(name))
     }
 
-    /// The answer as one piece.
+    /// All bytes of the response.
     pub(crate) fn encode(&self, delivery: Delivery) -> Vec<u8> {
         let mut bytes = self.encode_head(delivery);
         if !delivery.head_only {
@@ -64,7 +95,7 @@ impl Answer {
         bytes
     }
 
-    /// The answer as one piece and what is to follow it: the body, where a copy of it would be large.
+    /// The first bytes of the response, and a body that is too large to copy.
     pub(crate) fn encode_in_parts(&self, delivery: Delivery) -> (Vec<u8>, &[u8]) {
         if self.body.len() <= MAX_COPIED_BYTES || delivery.head_only {
             return (self.encode(delivery), &[]);
@@ -84,7 +115,7 @@ impl Answer {
             push_field(&mut bytes, name, value);
         }
         for (name, value) in PROTECTION {
-            if self.position(name).is_none() {
+            if !self.has_header(name) {
                 push_field(&mut bytes, name, value);
             }
         }
@@ -96,24 +127,26 @@ impl Answer {
     }
 }
 
-impl From<Response> for Answer {
-    fn from(response: Response) -> Answer {
-        let headers = response.headers.into_iter();
-        Answer {
-            status: response.status,
-            content_type: response.content_type.to_owned(),
-            headers: headers
-                .map(|(name, value)| (name.to_owned(), value))
-                .collect(),
-            body: response.body,
-            room: None,
-        }
-    }
+/// How a response is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Delivery {
+    /// The request was a HEAD: the body is not sent, its length is.
+    pub(crate) head_only: bool,
+    /// The connection ends after this response.
+    pub(crate) close: bool,
 }
 
-impl From<&Problem> for Answer {
-    fn from(problem: &Problem) -> Answer {
-        Answer::from(Response::problem(problem))
+impl From<&Problem> for Response {
+    fn from(problem: &Problem) -> Response {
+        // A struct of strings and numbers always becomes JSON.
+        let body = serde_json::to_vec(problem).unwrap_or_default();
+        let headers = problem.headers.iter();
+        Response {
+            headers: headers
+                .map(|(name, value)| (Cow::Borrowed(*name), value.clone()))
+                .collect(),
+            ..Response::new(problem.status, PROBLEM_JSON, body)
+        }
     }
 }
 
@@ -149,13 +182,13 @@ mod tests {
         close: false,
     };
 
-    fn encoded(response: Response, delivery: Delivery) -> String {
-        String::from_utf8(Answer::from(response).encode(delivery)).unwrap()
+    fn encoded(response: &Response, delivery: Delivery) -> String {
+        String::from_utf8(response.encode(delivery)).unwrap()
     }
 
     #[test]
-    fn an_answer_has_status_line_length_type_and_body() {
-        let text = encoded(Response::json(201, &["a"]), OPEN);
+    fn a_response_has_status_line_length_type_and_body() {
+        let text = encoded(&Response::json(201, &["a"]), OPEN);
         assert!(text.starts_with("HTTP/1.1 201 Created\r\nDate: "), "{text}");
         assert!(text.contains("\r\nContent-Type: application/json\r\n"));
         assert!(text.contains("\r\nContent-Length: 5\r\n"));
@@ -164,24 +197,24 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_protected_once_and_as_its_handler_says() {
-        let plain = encoded(Response::json(200, &1), OPEN);
+    fn a_response_is_protected_once_and_as_its_handler_says() {
+        let plain = encoded(&Response::json(200, &1), OPEN);
         assert!(
             plain.contains("\r\nX-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n")
         );
         let own = Response::json(200, &1).with_header("cache-control", "no-cache");
-        let own = encoded(own, OPEN);
+        let own = encoded(&own, OPEN);
         assert!(own.contains("\r\nX-Content-Type-Options: nosniff\r\n"));
         assert!(own.contains("\r\ncache-control: no-cache\r\n") && !own.contains("no-store"));
     }
 
     #[test]
-    fn a_head_answer_tells_the_length_and_sends_no_body() {
+    fn a_response_to_head_has_the_length_and_no_body() {
         let delivery = Delivery {
             head_only: true,
             close: true,
         };
-        let text = encoded(Response::json(200, &["a"]), delivery);
+        let text = encoded(&Response::json(200, &["a"]), delivery);
         assert!(text.contains("\r\nContent-Length: 5\r\n"));
         assert!(text.ends_with("\r\nConnection: close\r\n\r\n"));
     }
@@ -189,18 +222,18 @@ mod tests {
     #[test]
     fn a_large_body_follows_its_head_without_a_copy() {
         let body = "x".repeat(MAX_COPIED_BYTES);
-        let answer = Answer::from(Response::json(200, &body));
-        let (head, rest) = answer.encode_in_parts(OPEN);
+        let response = Response::json(200, &body);
+        let (head, rest) = response.encode_in_parts(OPEN);
         assert!(head.ends_with(b"\r\n\r\n"));
-        assert!(std::ptr::eq(rest, answer.body.as_slice()));
-        assert_eq!([&head[..], rest].concat(), answer.encode(OPEN));
-        let small = Answer::from(Response::json(200, &1));
+        assert!(std::ptr::eq(rest, response.body.as_slice()));
+        assert_eq!([&head[..], rest].concat(), response.encode(OPEN));
+        let small = Response::json(200, &1);
         let (all, rest) = small.encode_in_parts(OPEN);
         assert_eq!((all, rest), (small.encode(OPEN), &b""[..]));
     }
 
     #[test]
-    fn a_clock_that_shows_a_time_without_a_date_is_not_told() {
+    fn a_time_that_has_no_date_is_left_out() {
         let day = Duration::from_secs(24 * 3600);
         for (now, shown) in [
             (UNIX_EPOCH - day, None),
@@ -219,6 +252,15 @@ mod tests {
     #[test]
     fn a_header_value_cannot_split_the_response() {
         let response = Response::json(200, &1).with_header("X-Note", "a\r\nSet-Cookie: b");
-        assert!(!encoded(response, OPEN).contains("Set-Cookie"));
+        assert!(!encoded(&response, OPEN).contains("Set-Cookie"));
+    }
+
+    #[test]
+    fn a_problem_keeps_its_headers_as_a_response() {
+        let problem = Problem::new(405, "METHOD_NOT_ALLOWED", "no").with_header("Allow", "GET");
+        let response = Response::from(&problem);
+        assert_eq!(response.status, 405);
+        assert_eq!(response.content_type, PROBLEM_JSON);
+        assert_eq!(response.headers, [("Allow".into(), "GET".to_owned())]);
     }
 }

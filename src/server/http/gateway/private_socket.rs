@@ -1,7 +1,7 @@
-//! The private place where the gateway meets tiny_http: a Unix socket that nobody else can find.
+//! The Unix socket on which tiny_http listens, hidden from everyone else.
 //!
-//! Owns the directory (mode 0700, under the directory for temporary files) and takes it away again: at once where
-//! `/proc` lets a socket be reached through a descriptor, else when dropped.
+//! Owns its directory (mode 0700, under the directory for temporary files) and removes it: at once where `/proc` lets a
+//! socket be reached through a descriptor, else when dropped.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
@@ -15,36 +15,36 @@ use uuid::Uuid;
 const SOCKET_NAME: &str = "rest";
 
 #[derive(Debug)]
-pub(super) struct Rendezvous {
+pub(super) struct PrivateSocket {
     address: PathBuf,
-    /// Keeps the socket within reach although its name is gone.
+    /// Lets the socket be reached although its name is removed.
     _anchor: Option<File>,
     directory: Option<PathBuf>,
 }
 
-impl Rendezvous {
-    pub(super) fn open() -> io::Result<(Rendezvous, UnixListener)> {
+impl PrivateSocket {
+    pub(super) fn open() -> io::Result<(PrivateSocket, UnixListener)> {
         let name = format!("threadcast-{}", Uuid::new_v4().simple());
         let directory = std::env::temp_dir().join(name);
         DirBuilder::new().mode(0o700).create(&directory)?;
-        let mut rendezvous = Rendezvous {
+        let mut socket = PrivateSocket {
             address: directory.join(SOCKET_NAME),
             _anchor: None,
             directory: Some(directory.clone()),
         };
-        let listener = rendezvous.bind(&directory)?;
-        Ok((rendezvous, listener))
+        let listener = socket.bind(&directory)?;
+        Ok((socket, listener))
     }
 
     pub(super) fn connect(&self) -> io::Result<UnixStream> {
         UnixStream::connect(&self.address)
     }
 
-    /// Binds by way of the directory's descriptor where possible: a long path does not fit into a socket address.
+    /// Binds through the directory's descriptor where possible, because a long path does not fit into a socket address.
     fn bind(&mut self, directory: &Path) -> io::Result<UnixListener> {
         let handle = File::open(directory)?;
-        let way_in = path_through(&handle).unwrap_or_else(|| directory.to_path_buf());
-        let listener = UnixListener::bind(way_in.join(SOCKET_NAME))?;
+        let path = path_through(&handle).unwrap_or_else(|| directory.to_path_buf());
+        let listener = UnixListener::bind(path.join(SOCKET_NAME))?;
         if let Some((anchor, address)) = anchor(&self.address) {
             self.address = address;
             self._anchor = Some(anchor);
@@ -55,14 +55,14 @@ impl Rendezvous {
 
     fn remove_directory(&mut self) {
         if let Some(directory) = self.directory.take() {
-            // Best effort: a name that is left over harms nobody.
+            // Best effort: a name that stays does no harm.
             let _ = fs::remove_file(directory.join(SOCKET_NAME));
             let _ = fs::remove_dir(&directory);
         }
     }
 }
 
-impl Drop for Rendezvous {
+impl Drop for PrivateSocket {
     fn drop(&mut self) {
         self.remove_directory();
     }
@@ -90,12 +90,12 @@ mod tests {
 
     #[test]
     fn the_socket_is_reached_after_its_name_is_gone() {
-        let (rendezvous, listener) = Rendezvous::open().unwrap();
+        let (socket, listener) = PrivateSocket::open().unwrap();
         if cfg!(target_os = "linux") {
-            assert_eq!(rendezvous.directory, None);
+            assert_eq!(socket.directory, None);
         }
         for _ in 0..3 {
-            let _client = rendezvous.connect().unwrap();
+            let _client = socket.connect().unwrap();
             listener.accept().unwrap();
         }
     }
@@ -105,7 +105,7 @@ mod tests {
         let directory = std::env::temp_dir().join(format!("threadcast-{}", Uuid::new_v4()));
         DirBuilder::new().mode(0o700).create(&directory).unwrap();
         UnixListener::bind(directory.join(SOCKET_NAME)).unwrap();
-        drop(Rendezvous {
+        drop(PrivateSocket {
             address: directory.join(SOCKET_NAME),
             _anchor: None,
             directory: Some(directory.clone()),

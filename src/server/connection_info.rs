@@ -1,4 +1,4 @@
-//! What is known of one connection while it lives, whatever is spoken on it.
+//! The data of one open connection, HTTP or WebSocket, that `/connections` shows.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -6,23 +6,23 @@ use std::time::{Duration, Instant};
 use crate::access::{Guard, Principal};
 use crate::sync::{AtomicBool, AtomicU64, Lock, Mutex, Ordering, mutex};
 
-/// A connection as an administrator sees it. Its own threads write it, anyone reads it.
-pub(crate) struct Presence {
+/// Written by the connection's own threads, read by any.
+pub(crate) struct ConnectionInfo {
     pub(crate) id: u64,
     pub(crate) peer: SocketAddr,
     opened: Instant,
-    /// Milliseconds from the opening to the last time that anything came.
+    /// Milliseconds from the opening to the last received bytes.
     heard_ms: AtomicU64,
-    /// Who was let in last. Guards this alone, held for one copy.
+    /// Who made the last authorized request. The lock guards only this, and is held for one copy.
     principal: Mutex<Option<Principal>>,
-    /// It is to end: no request follows the one under way.
+    /// Set when the request under way is the last.
     closing: AtomicBool,
 }
 
-impl Presence {
-    /// A connection that was opened just now.
-    pub(crate) fn new(id: u64, peer: SocketAddr) -> Presence {
-        Presence {
+impl ConnectionInfo {
+    /// For a connection that was opened just now.
+    pub(crate) fn new(id: u64, peer: SocketAddr) -> ConnectionInfo {
+        ConnectionInfo {
             id,
             peer,
             opened: Instant::now(),
@@ -32,7 +32,7 @@ impl Presence {
         }
     }
 
-    /// Something came from the peer.
+    /// Notes that the peer sent something.
     pub(crate) fn heard(&self) {
         self.heard_ms
             .store(millis(self.opened.elapsed()), Ordering::Relaxed);
@@ -42,7 +42,7 @@ impl Presence {
         *self.principal.lock() = Some(principal);
     }
 
-    /// The name of the key that was presented last; none when the server asks for no key.
+    /// The name of the key that was presented last; `None` when the server needs no key.
     pub(crate) fn key(&self) -> Option<String> {
         let principal = self.principal.lock();
         principal
@@ -51,7 +51,7 @@ impl Presence {
             .map(str::to_owned)
     }
 
-    /// Whether who was let in last would be let in now.
+    /// Whether the key that was presented last is still valid.
     pub(crate) fn is_admitted_by(&self, guard: &Guard) -> bool {
         let principal = self.principal.lock().clone();
         principal.is_none_or(|principal| guard.still_admits(&principal))
@@ -61,7 +61,7 @@ impl Presence {
         self.opened.elapsed()
     }
 
-    /// How long nothing has come.
+    /// How long the peer has sent nothing.
     pub(crate) fn idle(&self) -> Duration {
         let heard = Duration::from_millis(self.heard_ms.load(Ordering::Relaxed));
         self.opened.elapsed().saturating_sub(heard)

@@ -1,7 +1,7 @@
-//! Tells connections that find no place why: many at once, so that nobody waits behind one that stays.
+//! The rejecting thread: sends 503 to connections for which the server has no place, many at once.
 //!
-//! Never waits for a peer: the answer goes into the empty buffer of a new socket, and the socket is closed when the
-//! peer has left, when it had its time, or when another one needs the place.
+//! Never waits for a peer: the response fits into the empty buffer of a new socket. The socket is closed when the peer
+//! has left, after [`LINGER`], or when [`MAX_KEPT`] others are open.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -9,30 +9,30 @@ use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::http::Problem;
-use super::http::serve::refusal;
+use super::http::serve::last_response;
 use super::panics::Panics;
 use crate::metrics::Metrics;
 use crate::sync::Arc;
 use crate::sync::channel::{Receiver, RecvTimeoutError};
 
-/// How long a socket is kept after its answer: a request that is on its way is read, or a reset would overtake the answer.
+/// How long a socket is kept after its response: a request that arrives meanwhile is read, or a reset could overtake the response.
 const LINGER: Duration = Duration::from_millis(100);
 const SWEEP_INTERVAL: Duration = Duration::from_millis(10);
-/// Sockets kept at once; each is a descriptor.
+/// Sockets that are kept at once; each uses a descriptor.
 const MAX_KEPT: usize = 256;
-/// What is read from one socket at a time.
+/// How much is read from one socket at a time.
 const MAX_SWEPT_BYTES: usize = 64 << 10;
 
-/// Answers until nobody hands over any more.
-pub(super) fn run(refused: &Receiver<Arc<TcpStream>>, panics: &Panics, metrics: &Metrics) {
+/// Runs until the acceptor ends.
+pub(super) fn run(rejected: &Receiver<Arc<TcpStream>>, panics: &Panics, metrics: &Metrics) {
     let problem = Problem::unavailable("The server has all the connections it can hold");
     let mut kept = VecDeque::new();
     let mut next_sweep = Instant::now();
     loop {
         let arrived = if kept.is_empty() {
-            refused.recv().map_err(RecvTimeoutError::from)
+            rejected.recv().map_err(RecvTimeoutError::from)
         } else {
-            refused.recv_timeout(SWEEP_INTERVAL)
+            rejected.recv_timeout(SWEEP_INTERVAL)
         };
         match arrived {
             Ok(socket) => {
@@ -41,7 +41,7 @@ pub(super) fn run(refused: &Receiver<Arc<TcpStream>>, panics: &Panics, metrics: 
                 }
                 kept.extend(
                     panics
-                        .catch(|| Refused::tell(socket, &problem, metrics))
+                        .catch(|| Rejected::answer(socket, &problem, metrics))
                         .flatten(),
                 );
             }
@@ -50,34 +50,34 @@ pub(super) fn run(refused: &Receiver<Arc<TcpStream>>, panics: &Panics, metrics: 
         }
         let now = Instant::now();
         if now >= next_sweep {
-            kept.retain_mut(|refused| now < refused.until && refused.sweep());
+            kept.retain_mut(|rejected: &mut Rejected| now < rejected.until && rejected.sweep());
             next_sweep = now + SWEEP_INTERVAL;
         }
     }
 }
 
-/// A connection that was told, and is not closed yet.
-struct Refused {
+/// A connection that has its response, and is not closed yet.
+struct Rejected {
     socket: Arc<TcpStream>,
     until: Instant,
 }
 
-impl Refused {
-    /// `None` when there is nobody to tell.
-    fn tell(socket: Arc<TcpStream>, problem: &Problem, metrics: &Metrics) -> Option<Refused> {
-        tracing::debug!("a connection is refused: the server is full");
-        let answer = refusal(problem, false);
+impl Rejected {
+    /// `None` when the peer has left.
+    fn answer(socket: Arc<TcpStream>, problem: &Problem, metrics: &Metrics) -> Option<Rejected> {
+        tracing::debug!("a connection is rejected: the server is full");
+        let response = last_response(problem, false);
         socket.set_nonblocking(true).ok()?;
-        let written = (&*socket).write(&answer).ok()?;
+        let written = (&*socket).write(&response).ok()?;
         metrics.http_sent(written);
         socket.shutdown(Shutdown::Write).ok()?;
-        (written == answer.len()).then(|| Refused {
+        (written == response.len()).then(|| Rejected {
             socket,
             until: Instant::now() + LINGER,
         })
     }
 
-    /// Reads over what has come; `false` when the peer has left.
+    /// Discards what has arrived; `false` when the peer has left.
     fn sweep(&mut self) -> bool {
         let mut sink = [0; 4 << 10];
         let mut swept = 0;
@@ -92,7 +92,7 @@ impl Refused {
     }
 }
 
-impl Drop for Refused {
+impl Drop for Rejected {
     fn drop(&mut self) {
         self.sweep();
     }

@@ -1,4 +1,4 @@
-//! The door: accepts connections on the one port and gives each a thread, or a clear refusal.
+//! The listener: opens the one port, and runs the threads that accept or reject connections on it.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, ToSocketAddrs};
@@ -8,20 +8,20 @@ use std::thread::{self, JoinHandle};
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::StartError;
-use super::acceptor::{Acceptor, Admit};
-use super::panics::Panics;
-use super::refuser;
+use super::acceptor::Acceptor;
+use super::connections::Connections;
+use super::rejector;
+use super::serving::Serving;
 use crate::config::Config;
-use crate::metrics::SharedMetrics;
 use crate::sync::Arc;
 use crate::sync::channel::{Sender, bounded};
 
-/// Connections the kernel may keep for us while the accepting thread is busy.
+/// Connections that the kernel queues while the accepting thread is busy.
 const BACKLOG: i32 = 4096;
-/// Connections that wait to be refused; with more of them the door waits.
-const MAX_TO_REFUSE: usize = 64;
+/// Connections that wait for the rejector. With more, the acceptor waits.
+const MAX_TO_REJECT: usize = 64;
 
-/// Opens the port. What is set here, the accepted sockets inherit.
+/// Opens the port. Accepted sockets inherit the options that are set here.
 pub(super) fn listen(config: &Config) -> Result<TcpListener, StartError> {
     let host = config.host.as_str();
     let unresolved = |source| StartError::Host {
@@ -55,7 +55,7 @@ fn listen_on(address: SocketAddr, send_buffer_bytes: usize) -> io::Result<TcpLis
     Ok(socket.into())
 }
 
-/// Whether the host has an address, and one of this machine: what [`listen`] would find out, without listening.
+/// Whether the host has an address, and one of this machine: the checks of [`listen`], without listening.
 pub(super) fn check_host(host: &str) -> Result<(), StartError> {
     let unresolved = |source| StartError::Host {
         host: host.to_owned(),
@@ -74,57 +74,56 @@ pub(super) fn check_host(host: &str) -> Result<(), StartError> {
     Err(last)
 }
 
-/// The accepting thread, and the one that tells the refused why.
-pub(super) struct Door {
+/// The accepting and the rejecting thread.
+pub(super) struct Listener {
     listener: Arc<TcpListener>,
     closing: Arc<AtomicBool>,
     wake: Sender<()>,
-    accepting: JoinHandle<()>,
-    refusing: JoinHandle<()>,
+    acceptor: JoinHandle<()>,
+    rejector: JoinHandle<()>,
 }
 
-impl Door {
-    pub(super) fn open(
+impl Listener {
+    pub(super) fn start(
         listener: TcpListener,
-        admit: Box<Admit>,
-        panics: &Panics,
-        metrics: &SharedMetrics,
-    ) -> io::Result<Door> {
+        serving: &Arc<Serving>,
+        connections: &Arc<Connections>,
+    ) -> io::Result<Listener> {
         let listener = Arc::new(listener);
         let closing = Arc::new(AtomicBool::new(false));
         let (wake, woken) = bounded(1);
-        let (refuse, refused) = bounded(MAX_TO_REFUSE);
-        let refusing = thread::Builder::new().name("refuser".to_owned()).spawn({
-            let (panics, metrics) = (panics.clone(), SharedMetrics::clone(metrics));
-            move || refuser::run(&refused, &panics, &metrics)
+        let (reject, rejected) = bounded(MAX_TO_REJECT);
+        let rejector = thread::Builder::new().name("rejector".to_owned()).spawn({
+            let panics = connections.panics.clone();
+            let metrics = Arc::clone(&connections.metrics);
+            move || rejector::run(&rejected, &panics, &metrics)
         })?;
-        let accepting = thread::Builder::new().name("door".to_owned()).spawn({
+        let acceptor = thread::Builder::new().name("acceptor".to_owned()).spawn({
             let acceptor = Acceptor::new(
                 Arc::clone(&listener),
                 Arc::clone(&closing),
                 woken,
-                admit,
-                refuse,
-                panics.clone(),
-                SharedMetrics::clone(metrics),
+                Arc::clone(serving),
+                Arc::clone(connections),
+                reject,
             );
             move || acceptor.run()
         })?;
-        Ok(Door {
+        Ok(Listener {
             listener,
             closing,
             wake,
-            accepting,
-            refusing,
+            acceptor,
+            rejector,
         })
     }
 
-    /// Accepts nothing more: whoever connects from now on is refused by the kernel.
+    /// Stops accepting: from now on, the kernel refuses new connections.
     pub(super) fn close(self) {
         self.closing.store(true, Ordering::SeqCst);
         let _ = self.wake.try_send(());
         let _ = SockRef::from(&*self.listener).shutdown(Shutdown::Both);
-        let _ = self.accepting.join();
-        let _ = self.refusing.join();
+        let _ = self.acceptor.join();
+        let _ = self.rejector.join();
     }
 }
