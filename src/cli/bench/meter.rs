@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
 /// Reads the clocks.
@@ -38,9 +38,7 @@ impl Meter {
         Reading {
             wall: Instant::now(),
             own: cpu(ClockId::CLOCK_PROCESS_CPUTIME_ID).unwrap_or_default(),
-            server: self
-                .server
-                .and_then(|pid| cpu(clock_getcpuclockid(pid).ok()?)),
+            server: self.server.and_then(|pid| cpu(clock_of(pid)?)),
         }
     }
 
@@ -63,6 +61,18 @@ impl Meter {
         let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
         Some(kib * 1024)
     }
+}
+
+/// The clock of the processor time of another process.
+#[cfg(target_os = "linux")]
+fn clock_of(pid: Pid) -> Option<ClockId> {
+    nix::time::clock_getcpuclockid(pid).ok()
+}
+
+/// Other systems may have no such clock: the processor time of the server is left out.
+#[cfg(not(target_os = "linux"))]
+fn clock_of(_pid: Pid) -> Option<ClockId> {
+    None
 }
 
 fn cpu(clock: ClockId) -> Option<Duration> {

@@ -7,8 +7,6 @@ use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use nix::libc::POLLRDHUP;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::SockRef;
 
 use crate::server::write_deadline::WriteDeadline;
@@ -121,11 +119,34 @@ fn is_transient(error: &io::Error) -> bool {
 }
 
 /// Whether the peer has closed its side of the connection. Does not wait, and reads nothing.
+#[cfg(target_os = "linux")]
 pub(crate) fn has_peer_left(stream: &TcpStream) -> bool {
+    use nix::libc::POLLRDHUP;
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
     let closed = PollFlags::from_bits_retain(POLLRDHUP);
     let mut polled = [PollFd::new(stream.as_fd(), closed)];
     // Errors and the end of both sides are always reported.
     poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+}
+
+/// Whether the peer has closed its side, or is gone. Only Linux reports that while sent bytes are unread; elsewhere it
+/// is noticed when they have been read.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn has_peer_left(stream: &TcpStream) -> bool {
+    is_at_end(stream)
+}
+
+/// Whether a read would report the end of the stream or an error. Does not wait, and reads nothing.
+#[cfg(any(test, not(target_os = "linux")))]
+fn is_at_end(stream: &TcpStream) -> bool {
+    use nix::libc::{MSG_DONTWAIT, MSG_PEEK};
+
+    let mut next = [std::mem::MaybeUninit::uninit()];
+    match SockRef::from(stream).recv_with_flags(&mut next, MSG_PEEK | MSG_DONTWAIT) {
+        Ok(peeked) => peeked == 0,
+        Err(error) => !is_transient(&error),
+    }
 }
 
 /// Closes the writing side, then discards received bytes, so that no reset overtakes the last response.
@@ -203,6 +224,21 @@ mod tests {
         assert!(ended >= stopped, "given up while it read");
         assert!(ended < stopped + timeout * 3);
         drop(pause);
+    }
+
+    #[test]
+    fn where_only_a_read_reports_the_end_it_is_noticed_behind_what_was_sent() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut theirs = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut ours, _) = listener.accept().unwrap();
+        assert!(!is_at_end(&ours));
+        theirs.write_all(b"x").unwrap();
+        drop(theirs);
+        ours.peek(&mut [0; 1]).unwrap();
+        assert!(!is_at_end(&ours));
+        ours.read_exact(&mut [0; 1]).unwrap();
+        ours.peek(&mut [0; 1]).unwrap();
+        assert!(is_at_end(&ours));
     }
 
     #[test]
