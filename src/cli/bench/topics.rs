@@ -1,17 +1,17 @@
-//! The topics of a measurement: names that nobody else has, and gone at the end, however it ends.
+//! The topics of a scene: they have names of their own, and are deleted at its end, however it ends.
 
 use threadcast::client::{Client, Error, TopicOptions};
 use threadcast::config::OverflowPolicy;
 use uuid::Uuid;
 
-use super::Bed;
+use super::Setup;
 use crate::cli::failure::Failure;
 use crate::cli::reach::failure;
 
-/// Undelivered events that a subscriber may have: more than the windows, so that the sockets are kept busy.
+/// More than the default window, so that the sockets are kept busy.
 const MAX_QUEUE_SIZE: usize = 1000;
 
-/// Topics that were made. Dropped, they are deleted.
+/// Created topics. Deleted when dropped.
 #[derive(Debug)]
 pub(super) struct Topics {
     client: Client,
@@ -19,19 +19,20 @@ pub(super) struct Topics {
 }
 
 impl Topics {
-    pub(super) fn make(bed: &Bed<'_>, scene: &str, count: usize) -> Result<Topics, Failure> {
+    pub(super) fn create(setup: &Setup<'_>, scene: &str, count: usize) -> Result<Topics, Failure> {
         let run = Uuid::new_v4().simple().to_string();
         let mut topics = Topics {
-            client: bed.client.clone(),
+            client: setup.client.clone(),
             names: Vec::new(),
         };
-        let options = options(bed.overflow);
+        let options = options(setup.overflow);
         for number in 1..=count {
-            if bed.halt.is_called() {
+            if setup.cancel.is_cancelled() {
                 break;
             }
             let name = format!("bench-{}-{scene}-{number}", &run[..12]);
-            bed.client
+            setup
+                .client
                 .create_topic_with(&name, &options)
                 .map_err(failure)?;
             topics.names.push(name);
@@ -43,7 +44,7 @@ impl Topics {
         &self.names
     }
 
-    /// Deletes them. To each subscriber that is the end of a topic: whatever was published stands before it.
+    /// Deletes them. Each subscriber gets the end of a topic behind its last event.
     pub(super) fn delete(mut self) -> Result<(), Failure> {
         self.delete_all().map_err(failure)
     }
@@ -59,7 +60,7 @@ impl Topics {
 
 impl Drop for Topics {
     fn drop(&mut self) {
-        // Something else has failed, which is what will be told.
+        // Another failure has ended the scene, and is reported.
         let _ = self.delete_all();
     }
 }
