@@ -44,6 +44,9 @@ pub mod config;
 pub mod fuzzing;
 #[cfg(feature = "server")]
 mod limited_log;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod load;
 #[cfg(feature = "server")]
 mod metrics;
 #[cfg(feature = "server")]

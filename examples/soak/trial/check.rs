@@ -1,4 +1,6 @@
-//! The history of one client on one topic, checked as it comes: only a position is kept.
+//! Checks what one client is sent of one topic, over all its subscriptions.
+
+use threadcast::load::SequenceChecker;
 
 /// Where a subscription was asked to start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -8,7 +10,7 @@ pub(crate) enum Start {
     After(u64),
 }
 
-/// A subscription asked for.
+/// A subscribe request without an answer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asked {
     pub(crate) start: Start,
@@ -23,58 +25,54 @@ pub(crate) struct SubscribeAck {
     pub(crate) recovered: Option<bool>,
 }
 
-/// The books of one client on one topic, over all its subscriptions. An `Err` is a violation; the account goes on
-/// behind it.
+/// One client on one topic. An `Err` is a violation; the check goes on behind it.
 #[derive(Debug, Default)]
-pub(crate) struct Account {
-    /// Received or told, up to here.
-    pub(crate) position: u64,
+pub(crate) struct TopicCheck {
+    sequence: SequenceChecker,
     pub(crate) live: bool,
     pub(crate) asked: Option<Asked>,
-    /// An unsubscribe is under way.
+    /// An unsubscribe request has no answer yet.
     pub(crate) leaving: bool,
-    /// Whether it is to be subscribed when all is over.
+    /// Whether it is to be subscribed at the end.
     pub(crate) wanted: bool,
-    /// A subscribe was still on its way when the client cut its connection. Done late, it takes over what came after.
-    pub(crate) haunted: bool,
-    /// A resume was told that something is missing; the gap must be the next thing.
+    /// The client cut its connection before a subscribe request was answered. Handled late, the request takes over a newer
+    /// subscription.
+    pub(crate) stale_subscribe: bool,
+    /// The answer to a resume said that events are missing: the gap must come next.
     gap_due: bool,
 }
 
-impl Account {
+impl TopicCheck {
+    /// The last seq that was received or reported as a gap.
+    pub(crate) fn position(&self) -> u64 {
+        self.sequence.position()
+    }
+
     pub(crate) fn event(&mut self, seq: u64) -> Result<(), String> {
-        self.in_place(seq, seq)
+        let checked = self.sequence.event(seq);
+        self.check(seq, checked)
     }
 
     pub(crate) fn gap(&mut self, from: u64, to: u64, count: u64) -> Result<(), String> {
         self.gap_due = false;
-        self.in_place(from, to)?;
-        match (to + 1).checked_sub(from) {
-            Some(events) if events == count && count > 0 => Ok(()),
-            _ => Err(format!("the gap {from} to {to} counts {count}")),
-        }
+        let checked = self.sequence.gap(from, to, count);
+        self.check(from, checked)
     }
 
-    /// What covers `from` to `to` stands in the stream.
-    fn in_place(&mut self, from: u64, to: u64) -> Result<(), String> {
-        let expected = self.position + 1;
-        self.position = to;
+    /// `from` is the first seq of what came.
+    fn check(&mut self, from: u64, checked: Result<(), String>) -> Result<(), String> {
         if !self.live {
             return Err(format!("{from} came without a subscription"));
         }
         if std::mem::take(&mut self.gap_due) {
             return Err(format!("{from} came instead of the gap that was due"));
         }
-        match from {
-            _ if from == expected => Ok(()),
-            _ if from > expected => Err(format!("{expected} to {} lost untold", from - 1)),
-            _ => Err(format!("{from} doubled or reordered: {expected} was next")),
-        }
+        checked
     }
 
-    /// The connection is gone, and with it the answers that have not come.
+    /// The connection has ended, and with it the wait for answers.
     pub(crate) fn disconnected(&mut self, cut_by_client: bool) {
-        self.haunted |= cut_by_client && self.asked.is_some();
+        self.stale_subscribe |= cut_by_client && self.asked.is_some();
         self.live = false;
         self.leaving = false;
         self.gap_due = false;
@@ -83,17 +81,17 @@ impl Account {
 
     pub(crate) fn subscribed(&mut self, ack: SubscribeAck, history: u64) -> Result<(), String> {
         let Some(asked) = self.asked.take() else {
-            return Err("a subscribe ack that was not asked for".to_owned());
+            return Err("a subscribe ack without a request".to_owned());
         };
         let SubscribeAck { seq, recovered } = ack;
-        let before = self.position;
+        let before = self.position();
         self.live = true;
         self.gap_due = recovered == Some(false);
-        self.position = match asked.start {
+        self.sequence = SequenceChecker::after(match asked.start {
             Start::Live => seq,
             Start::LastN(events) => seq - events.min(history).min(seq),
             Start::After(position) => position,
-        };
+        });
         if recovered.is_some() != matches!(asked.start, Start::After(_)) {
             return Err(format!(
                 "{asked:?} was answered with recovered {recovered:?}"
@@ -105,14 +103,14 @@ impl Account {
         Ok(())
     }
 
-    /// The subscription ended, and the server says that it sent or told everything up to `seq`.
+    /// The subscription has ended; the server says that it sent or reported everything up to `seq`.
     pub(crate) fn ended(&mut self, seq: u64) -> Result<(), String> {
         let was_live = std::mem::take(&mut self.live);
         if !was_live {
             return Err(format!("an end at {seq} without a subscription"));
         }
-        if self.gap_due || seq != self.position {
-            let position = self.position;
+        let position = self.position();
+        if self.gap_due || seq != position {
             return Err(format!("the end is said to be {seq}, but {position} is"));
         }
         Ok(())

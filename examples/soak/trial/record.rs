@@ -1,34 +1,36 @@
-//! What one topic's log must hold: the message at each seq. Whoever sees it first, the publisher by its ack or a
-//! subscriber by the event, sets it; everyone later must agree. Eight bytes per message, of the newest few millions.
+//! The record of one topic: which message has which seq. The first ack or event with a seq sets its message; every later one must
+//! agree. Takes eight bytes per message, and keeps the newest few millions.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::RwLock;
 
 use super::message::MessageId;
 
 const CHUNK: u64 = 1 << 16;
 const ACKED: u64 = 1 << 63;
-/// No more is published in flight than this.
+/// More than all publishers have in flight.
 const MOST_AHEAD: u64 = 16 * CHUNK;
 
-/// No subscriber is further behind than this many chunks: what is older is checked a last time and let go.
+/// No subscriber is further behind than so many chunks: older ones are checked a last time and dropped.
 const MOST_CHUNKS: usize = 64;
 
 type Chunk = Arc<[AtomicU64]>;
 
 #[derive(Debug, Default)]
 struct Chunks {
-    /// How many were let go.
-    gone: usize,
+    /// How many were dropped.
+    dropped: usize,
     kept: VecDeque<Chunk>,
-    /// Seqs in those that were let go without an ack.
+    /// Seqs without an ack in those that were dropped.
     unacked: usize,
 }
 
 impl Chunks {
     fn get(&self, index: usize) -> Option<Chunk> {
-        let at = index.checked_sub(self.gone)?;
+        let at = index.checked_sub(self.dropped)?;
         self.kept.get(at).map(Arc::clone)
     }
 
@@ -36,7 +38,7 @@ impl Chunks {
         let empty = (0..CHUNK).map(|_| AtomicU64::new(0)).collect();
         self.kept.push_back(empty);
         if self.kept.len() > MOST_CHUNKS {
-            self.gone += 1;
+            self.dropped += 1;
             let oldest = self.kept.pop_front();
             self.unacked += oldest.map_or(0, |chunk| unacked(chunk.iter()));
         }
@@ -49,25 +51,25 @@ fn unacked<'a>(slots: impl Iterator<Item = &'a AtomicU64>) -> usize {
         .count()
 }
 
-/// The books of one topic, shared by all clients.
+/// Shared by all clients.
 #[derive(Debug, Default)]
-pub(crate) struct Truth {
+pub(crate) struct TopicRecord {
     chunks: RwLock<Chunks>,
     acked: AtomicU64,
     newest_acked: AtomicU64,
     epoch: OnceLock<String>,
 }
 
-impl Truth {
+impl TopicRecord {
     /// An event with this message and seq was delivered.
     pub(crate) fn delivered(&self, seq: u64, id: MessageId) -> Result<(), String> {
-        let before = self.witness(seq, id, 0)?;
+        let before = self.record(seq, id, 0)?;
         agree(before, seq, id)
     }
 
-    /// The publisher of this message was told that it has this seq.
+    /// The publisher of this message got an ack with this seq.
     pub(crate) fn acked(&self, seq: u64, id: MessageId) -> Result<(), String> {
-        let before = self.witness(seq, id, ACKED)?;
+        let before = self.record(seq, id, ACKED)?;
         self.acked.fetch_add(1, Ordering::Relaxed);
         self.newest_acked.fetch_max(seq, Ordering::SeqCst);
         if before & ACKED != 0 {
@@ -86,7 +88,7 @@ impl Truth {
         self.newest_acked.load(Ordering::SeqCst)
     }
 
-    /// Every subscriber must be told the same epoch.
+    /// Every subscriber must get the same epoch.
     pub(crate) fn check_epoch(&self, epoch: &str) -> Result<(), String> {
         match self.epoch.get_or_init(|| epoch.to_owned()) {
             first if first == epoch => Ok(()),
@@ -94,15 +96,15 @@ impl Truth {
         }
     }
 
-    /// The epoch, once a subscriber was told it.
+    /// The epoch, once a subscriber got it.
     pub(crate) fn epoch(&self) -> &str {
         self.epoch.get().map_or("", String::as_str)
     }
 
     /// Each seq up to `head` was acked exactly once, and none behind it.
     pub(crate) fn check_complete(&self, head: u64) -> Result<(), String> {
-        let chunks = self.chunks.read().unwrap_or_else(PoisonError::into_inner);
-        let left = head.saturating_sub(chunks.gone as u64 * CHUNK) as usize;
+        let chunks = self.chunks.read();
+        let left = head.saturating_sub(chunks.dropped as u64 * CHUNK) as usize;
         let kept = chunks.kept.iter().flat_map(|chunk| chunk.iter());
         match (chunks.unacked + unacked(kept.take(left)), self.acks()) {
             (0, acks) if acks == head => Ok(()),
@@ -117,8 +119,8 @@ impl Truth {
         head: u64,
         unanswered: &HashMap<MessageId, u64>,
     ) -> Result<(), String> {
-        let chunks = self.chunks.read().unwrap_or_else(PoisonError::into_inner);
-        let first = chunks.gone as u64 * CHUNK + 1;
+        let chunks = self.chunks.read();
+        let first = chunks.dropped as u64 * CHUNK + 1;
         let mut unacked = chunks.unacked as u64;
         let slots = chunks.kept.iter().flat_map(|chunk| chunk.iter());
         for (seq, slot) in (first..=head).zip(slots) {
@@ -127,7 +129,7 @@ impl Truth {
                 continue;
             }
             unacked += 1;
-            // Nobody was sent it: told as a gap to all.
+            // No subscriber received it: it was reported as a gap to all.
             if id == MessageId(0) {
                 continue;
             }
@@ -152,7 +154,7 @@ impl Truth {
     }
 
     /// Sets the message at `seq` if nobody has; returns what stood there.
-    fn witness(&self, seq: u64, id: MessageId, mark: u64) -> Result<u64, String> {
+    fn record(&self, seq: u64, id: MessageId, mark: u64) -> Result<u64, String> {
         let Some((chunk, at)) = self.slot(seq) else {
             return Err(format!("seq {seq} cannot be: far ahead, far behind, or 0"));
         };
@@ -167,12 +169,12 @@ impl Truth {
         let index = seq.checked_sub(1)?;
         let (chunk, at) = ((index / CHUNK) as usize, (index % CHUNK) as usize);
         let known = |chunks: &Chunks| chunks.get(chunk).map(|chunk| (chunk, at));
-        let found = known(&self.chunks.read().unwrap_or_else(PoisonError::into_inner));
+        let found = known(&self.chunks.read());
         if found.is_some() || seq > self.newest_acked() + MOST_AHEAD {
             return found;
         }
-        let mut chunks = self.chunks.write().unwrap_or_else(PoisonError::into_inner);
-        while chunks.gone + chunks.kept.len() <= chunk {
+        let mut chunks = self.chunks.write();
+        while chunks.dropped + chunks.kept.len() <= chunk {
             chunks.grow();
         }
         known(&chunks)
