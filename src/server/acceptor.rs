@@ -10,6 +10,7 @@ use nix::libc::{EMFILE, ENFILE};
 
 use super::connections::Connections;
 use super::serving::Serving;
+use super::transport::Transport;
 use crate::limited_log::{LimitedLog, limited};
 use crate::sync::Arc;
 use crate::sync::channel::{Receiver, RecvTimeoutError, Sender};
@@ -26,7 +27,7 @@ pub(super) struct Acceptor {
     woken: Receiver<()>,
     serving: Arc<Serving>,
     connections: Arc<Connections>,
-    reject: Sender<Arc<TcpStream>>,
+    reject: Sender<Transport>,
     /// A reserved descriptor. Closed to accept and reject a connection when no other descriptor is left.
     spare: Option<File>,
     failed_log: LimitedLog,
@@ -40,7 +41,7 @@ impl Acceptor {
         woken: Receiver<()>,
         serving: Arc<Serving>,
         connections: Arc<Connections>,
-        reject: Sender<Arc<TcpStream>>,
+        reject: Sender<Transport>,
     ) -> Acceptor {
         Acceptor {
             listener,
@@ -110,22 +111,24 @@ impl Acceptor {
                     %peer
                 );
                 self.connections.metrics.rejected.count("no_descriptor");
-                Err(Arc::new(socket))
+                Err(Transport::tcp(socket))
             }
         };
-        if let Err(socket) = rejected {
+        if let Err(transport) = rejected {
             // The rejector never waits for a peer, so this thread waits for none either.
-            let _ = self.reject.send(socket);
+            let _ = self.reject.send(transport);
         }
     }
 
     /// Serves a connection on a thread of its own. Returns the socket if there is no place for it.
-    fn admit(&self, socket: TcpStream, peer: SocketAddr) -> Result<(), Arc<TcpStream>> {
+    fn admit(&self, socket: TcpStream, peer: SocketAddr) -> Result<(), Transport> {
         let (serving, connections) = (Arc::clone(&self.serving), Arc::clone(&self.connections));
-        self.connections.admit(socket, peer, move |info, socket| {
-            let panics = &serving.edge.panics;
-            panics.catch(|| serving.run(&info, &socket, &connections));
-        })
+        let transport = Transport::tcp(socket);
+        self.connections
+            .admit(transport, peer, move |info, transport| {
+                let panics = &serving.edge.panics;
+                panics.catch(|| serving.run(&info, &transport, &connections));
+            })
     }
 }
 

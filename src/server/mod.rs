@@ -23,6 +23,7 @@ mod rejector;
 mod rest;
 mod semaphore;
 mod serving;
+mod transport;
 mod websocket;
 mod write_deadline;
 

@@ -4,15 +4,15 @@
 //! has left, after [`LINGER`], or when [`MAX_KEPT`] others are open.
 
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::io::ErrorKind;
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use super::http::Problem;
 use super::http::serve::last_response;
 use super::panics::Panics;
+use super::transport::Transport;
 use crate::metrics::Metrics;
-use crate::sync::Arc;
 use crate::sync::channel::{Receiver, RecvTimeoutError};
 
 /// How long a socket is kept after its response: a request that arrives meanwhile is read, or a reset could overtake the response.
@@ -24,7 +24,7 @@ const MAX_KEPT: usize = 256;
 const MAX_SWEPT_BYTES: usize = 64 << 10;
 
 /// Runs until the acceptor ends.
-pub(super) fn run(rejected: &Receiver<Arc<TcpStream>>, panics: &Panics, metrics: &Metrics) {
+pub(super) fn run(rejected: &Receiver<Transport>, panics: &Panics, metrics: &Metrics) {
     let problem = Problem::unavailable("The server has all the connections it can hold");
     let mut kept = VecDeque::new();
     let mut next_sweep = Instant::now();
@@ -35,13 +35,13 @@ pub(super) fn run(rejected: &Receiver<Arc<TcpStream>>, panics: &Panics, metrics:
             rejected.recv_timeout(SWEEP_INTERVAL)
         };
         match arrived {
-            Ok(socket) => {
+            Ok(transport) => {
                 if kept.len() == MAX_KEPT {
                     kept.pop_front();
                 }
                 kept.extend(
                     panics
-                        .catch(|| Rejected::answer(socket, &problem, metrics))
+                        .catch(|| Rejected::answer(transport, &problem, metrics))
                         .flatten(),
                 );
             }
@@ -58,21 +58,20 @@ pub(super) fn run(rejected: &Receiver<Arc<TcpStream>>, panics: &Panics, metrics:
 
 /// A connection that has its response, and is not closed yet.
 struct Rejected {
-    socket: Arc<TcpStream>,
+    transport: Transport,
     until: Instant,
 }
 
 impl Rejected {
     /// `None` when the peer has left.
-    fn answer(socket: Arc<TcpStream>, problem: &Problem, metrics: &Metrics) -> Option<Rejected> {
+    fn answer(transport: Transport, problem: &Problem, metrics: &Metrics) -> Option<Rejected> {
         tracing::debug!("a connection is rejected: the server is full");
         let response = last_response(problem, false);
-        socket.set_nonblocking(true).ok()?;
-        let written = (&*socket).write(&response).ok()?;
+        let written = transport.write_nonblocking(&response).ok()?;
         metrics.http_sent(written);
-        socket.shutdown(Shutdown::Write).ok()?;
+        transport.shutdown(Shutdown::Write);
         (written == response.len()).then(|| Rejected {
-            socket,
+            transport,
             until: Instant::now() + LINGER,
         })
     }
@@ -82,7 +81,7 @@ impl Rejected {
         let mut sink = [0; 4 << 10];
         let mut swept = 0;
         while swept < MAX_SWEPT_BYTES {
-            match (&*self.socket).read(&mut sink) {
+            match self.transport.read(&mut sink) {
                 Ok(0) => return false,
                 Ok(count) => swept += count,
                 Err(error) => return error.kind() == ErrorKind::WouldBlock,

@@ -2,13 +2,12 @@
 
 use std::fmt::Display;
 use std::io;
-use std::net::TcpStream;
 
 use super::authorization::Authorization;
 use super::connection_info::ConnectionInfo;
 use super::connections::Connections;
 use super::http::Problem;
-use super::http::deadline::{Deadline, write_by};
+use super::http::deadline::Deadline;
 use super::http::gateway::{Gateway, GatewayOptions};
 use super::http::head::Head;
 use super::http::large_responses::LargeResponses;
@@ -17,7 +16,8 @@ use super::http::stream::{End, RequestLimits};
 use super::machine;
 use super::panics::Panics;
 use super::rest::{Api, Vitals};
-use super::websocket::{self, Connection, Opening, Socket};
+use super::transport::Transport;
+use super::websocket::{self, Connection, Opening};
 use crate::access::{Guard, Principal};
 use crate::broker::Broker;
 use crate::config::{Config, Setting};
@@ -105,16 +105,16 @@ impl Serving {
     pub(super) fn run(
         &self,
         info: &Arc<ConnectionInfo>,
-        socket: &Arc<TcpStream>,
+        transport: &Transport,
         connections: &Connections,
     ) {
         let (id, peer) = (info.id, info.peer);
         tracing::debug!(connection = id, %peer, "connection opened");
-        let mut http = HttpConnection::new(socket, info, &self.edge);
+        let mut http = HttpConnection::new(transport, info, &self.edge);
         let reason = match http.run() {
             End::Upgrade(head) => {
                 let received = http.into_received();
-                return self.upgrade(info, socket, connections, &head, received);
+                return self.upgrade(info, transport, connections, &head, received);
             }
             End::Closed(reason) => reason,
             End::Refused(problem) => problem.code,
@@ -137,7 +137,7 @@ impl Serving {
     fn upgrade(
         &self,
         info: &Arc<ConnectionInfo>,
-        socket: &Arc<TcpStream>,
+        transport: &Transport,
         connections: &Connections,
         head: &Head,
         received: Vec<u8>,
@@ -148,7 +148,7 @@ impl Serving {
             if problem.is_unauthorized() {
                 metrics.auth_failures.count("handshake");
             }
-            refuse(socket, problem, head.is_for_head(), &self.edge);
+            refuse(transport, problem, head.is_for_head(), &self.edge);
             let (log, reason) = (&self.logs.refused_handshakes, problem.code);
             limited!(log, info, "websocket refused", connection = id, %peer, reason);
         };
@@ -172,7 +172,7 @@ impl Serving {
         let opening = Opening::new(
             Arc::clone(info),
             principal,
-            Socket::new(Arc::clone(socket)),
+            transport.clone(),
             &self.config,
             &self.websockets,
         );
@@ -189,11 +189,11 @@ impl Serving {
         let answer = || {
             metrics.http_sent(response.len());
             let deadline = Deadline::after(self.config.write_timeout);
-            write_by(&**socket, &response, deadline)
+            transport.write_by(&response, deadline)
         };
         let read = |connection: &Arc<Connection>| {
-            let socket = Arc::clone(socket);
-            websocket::read(connection, socket, received, &self.broker, &self.config)
+            let transport = transport.clone();
+            websocket::read(connection, transport, received, &self.broker, &self.config)
         };
         if let Err(error) = opening.run(answer, read) {
             no_thread(&error);

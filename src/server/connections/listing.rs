@@ -49,7 +49,7 @@ impl Connected for Connections {
             }
             None => {
                 found.info.close();
-                let _ = found.socket.shutdown(Shutdown::Read);
+                found.transport.shutdown(Shutdown::Read);
             }
         }
         true

@@ -3,17 +3,13 @@
 //! The timeout of a socket restarts with every call, so the remaining time is set before each call.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
 use crate::server::write_deadline::WriteDeadline;
-
-/// How much a peer may send after the last response, and how long, so that no reset overtakes this response.
-const MAX_DRAIN_BYTES: usize = 4 << 20;
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 const FAR_FUTURE: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -147,23 +143,6 @@ fn is_at_end(stream: &TcpStream) -> bool {
         Ok(peeked) => peeked == 0,
         Err(error) => !is_transient(&error),
     }
-}
-
-/// Closes the writing side, then discards received bytes, so that no reset overtakes the last response.
-pub(crate) fn close_gently(stream: &TcpStream) {
-    if stream.shutdown(Shutdown::Write).is_err() {
-        return;
-    }
-    let deadline = Deadline::after(DRAIN_TIMEOUT);
-    let mut sink = [0; 8 * 1024];
-    let mut drained = 0;
-    while drained < MAX_DRAIN_BYTES {
-        match read_by(stream, &mut sink, deadline) {
-            Ok(0) | Err(_) => break,
-            Ok(read) => drained += read,
-        }
-    }
-    let _ = stream.shutdown(Shutdown::Both);
 }
 
 #[cfg(test)]

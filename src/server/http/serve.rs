@@ -3,10 +3,10 @@
 //! Knows the order of the steps at the HTTP edge: head, route, `/ws`, right, origin, body, worker, response. Decides
 //! nothing about topics.
 
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
-use super::deadline::{Deadline, close_gently, has_peer_left, write_by, write_while_taken};
+use super::deadline::Deadline;
 use super::fields::BodyLength;
 use super::gateway::Gateway;
 use super::head::Head;
@@ -23,6 +23,7 @@ use crate::server::connection_info::ConnectionInfo;
 use crate::server::panics::Panics;
 use crate::server::publish_rate::PublishRate;
 use crate::server::rest::{PublishWait, Route};
+use crate::server::transport::Transport;
 use crate::sync::{Arc, AtomicBool, Ordering};
 
 /// What all connections share.
@@ -51,11 +52,14 @@ impl Edge {
 }
 
 /// Sends a problem and ends the connection so that the problem arrives. `head_only` in response to HEAD.
-pub(crate) fn refuse(stream: &TcpStream, problem: &Problem, head_only: bool, edge: &Edge) {
+pub(crate) fn refuse(transport: &Transport, problem: &Problem, head_only: bool, edge: &Edge) {
     let bytes = last_response(problem, head_only);
-    if write_by(stream, &bytes, Deadline::after(edge.write_timeout)).is_ok() {
+    if transport
+        .write_by(&bytes, Deadline::after(edge.write_timeout))
+        .is_ok()
+    {
         edge.metrics.http_sent(bytes.len());
-        close_gently(stream);
+        transport.close_gently();
     }
 }
 
@@ -66,7 +70,7 @@ pub(crate) fn last_response(problem: &Problem, head_only: bool) -> Vec<u8> {
 }
 
 pub(crate) struct HttpConnection<'a> {
-    stream: &'a Arc<TcpStream>,
+    transport: &'a Transport,
     info: &'a ConnectionInfo,
     edge: &'a Edge,
     requests: RequestStream,
@@ -79,16 +83,16 @@ pub(crate) struct HttpConnection<'a> {
 
 impl HttpConnection<'_> {
     pub(crate) fn new<'a>(
-        stream: &'a Arc<TcpStream>,
+        transport: &'a Transport,
         info: &'a ConnectionInfo,
         edge: &'a Edge,
     ) -> HttpConnection<'a> {
         let metrics = Arc::clone(&edge.metrics);
         HttpConnection {
-            stream,
+            transport,
             info,
             edge,
-            requests: RequestStream::new(Arc::clone(stream), edge.limits, metrics),
+            requests: RequestStream::new(transport.clone(), edge.limits, metrics),
             publish_rate: PublishRate::new(edge.max_publish_rate, Instant::now()),
             head_only: false,
             answered: 0,
@@ -104,14 +108,13 @@ impl HttpConnection<'_> {
                 Err(End::Closed(reason)) => break reason,
                 Err(End::Refused(problem)) => {
                     self.answered += 1;
-                    refuse(self.stream, &problem, self.head_only, self.edge);
+                    refuse(self.transport, &problem, self.head_only, self.edge);
                     break problem.code;
                 }
                 Err(upgrade) => return upgrade,
             }
         };
-        // Fails if the peer has closed the connection already.
-        let _ = self.stream.shutdown(Shutdown::Both);
+        self.transport.shutdown(Shutdown::Both);
         End::Closed(reason)
     }
 
@@ -205,7 +208,7 @@ impl HttpConnection<'_> {
                 &edge.broker,
                 &mut request,
                 event_bytes,
-                || has_peer_left(self.stream),
+                || self.transport.has_peer_left(),
                 || self.refuse_further().is_some(),
             );
             match (waited, self.refuse_further()) {
@@ -231,7 +234,7 @@ impl HttpConnection<'_> {
     fn deliver(&mut self, response: Response, delivery: Delivery) -> Result<(), End> {
         let (start, rest) = response.encode_in_parts(delivery);
         let timeout = self.edge.write_timeout;
-        let write = |bytes: &[u8]| write_while_taken(&**self.stream, bytes, timeout);
+        let write = |bytes: &[u8]| self.transport.write_while_taken(bytes, timeout);
         let written = write(&start).and_then(|()| write(rest));
         if written.is_err() {
             return Err(End::Closed("an answer was not taken in time"));
@@ -240,7 +243,7 @@ impl HttpConnection<'_> {
         drop(response);
         if delivery.close {
             self.answered += 1;
-            close_gently(self.stream);
+            self.transport.close_gently();
             return Err(End::Closed("closed as asked"));
         }
         Ok(())

@@ -5,17 +5,16 @@
 //! `100 Continue`.
 
 use std::io::{self, ErrorKind};
-use std::net::TcpStream;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::body::ChunkedDecoder;
-use super::deadline::{Deadline, read_by, write_by};
+use super::deadline::Deadline;
 use super::fields::BodyLength;
 use super::head::{self, Head};
 use super::problem::Problem;
 use super::scan::HeadScanner;
 use crate::metrics::{Protocol, SharedMetrics};
+use crate::server::transport::Transport;
 
 const READ_BYTES: usize = 4 * 1024;
 /// A long body is read in larger chunks.
@@ -50,7 +49,7 @@ impl From<Problem> for End {
 }
 
 pub(crate) struct RequestStream {
-    stream: Arc<TcpStream>,
+    transport: Transport,
     received: Vec<u8>,
     limits: RequestLimits,
     metrics: SharedMetrics,
@@ -60,12 +59,12 @@ pub(crate) struct RequestStream {
 
 impl RequestStream {
     pub(crate) fn new(
-        stream: Arc<TcpStream>,
+        transport: Transport,
         limits: RequestLimits,
         metrics: SharedMetrics,
     ) -> RequestStream {
         RequestStream {
-            stream,
+            transport,
             received: Vec::new(),
             limits,
             metrics,
@@ -152,7 +151,9 @@ impl RequestStream {
             return Ok(());
         }
         self.metrics.http_sent(CONTINUE.len());
-        write_by(&*self.stream, CONTINUE, self.deadline).map_err(|_| End::Closed("reset"))
+        self.transport
+            .write_by(CONTINUE, self.deadline)
+            .map_err(|_| End::Closed("reset"))
     }
 
     fn read_sized(&mut self, length: usize) -> Result<Vec<u8>, End> {
@@ -198,7 +199,7 @@ impl RequestStream {
         let before = self.received.len();
         self.received.resize(before + at_most, 0);
         let buffer = self.received.get_mut(before..).unwrap_or_default();
-        let result = read_by(&*self.stream, buffer, deadline);
+        let result = self.transport.read_by(buffer, deadline);
         let read = result.as_ref().copied().unwrap_or(0);
         self.received.truncate(before + read);
         self.metrics.received(Protocol::Http, read);

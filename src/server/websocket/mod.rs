@@ -11,7 +11,7 @@ mod end;
 mod handshake;
 mod inbound;
 #[cfg(all(test, shuttle))]
-mod models;
+pub(super) mod models;
 mod outbox;
 mod pace;
 mod reader;
@@ -23,12 +23,9 @@ pub(crate) mod subprotocol;
 mod unsent;
 mod writer;
 
-use std::net::TcpStream;
-
 pub(crate) use self::connection::Connection;
 pub(crate) use self::end::EndReason;
 pub(crate) use self::handshake::accept;
-pub(crate) use self::outbox::Socket;
 use self::slow_log::SlowConsumerLog;
 
 use self::inbound::Inbound;
@@ -41,6 +38,7 @@ use crate::config::Config;
 use crate::metrics::{Metrics, SharedMetrics};
 use crate::server::connection_info::ConnectionInfo;
 use crate::server::panics::Panics;
+use crate::server::transport::Transport;
 use crate::sync::channel::{Receiver, bounded};
 use crate::sync::{Arc, thread};
 
@@ -65,7 +63,7 @@ impl Opening {
     pub(crate) fn new(
         info: Arc<ConnectionInfo>,
         principal: Principal,
-        socket: Socket,
+        transport: Transport,
         config: &Config,
         shared: &Shared,
     ) -> Opening {
@@ -74,7 +72,7 @@ impl Opening {
             panics,
             metrics,
         } = shared.clone();
-        let (outbox, work) = Outbox::new(socket, config.write_timeout, metrics);
+        let (outbox, work) = Outbox::new(transport, config.write_timeout, metrics);
         let connection = Connection::new(info, principal, outbox, slow_log, panics);
         Opening {
             connection: Arc::new(connection),
@@ -147,7 +145,7 @@ fn write(connection: &Connection, work: &Receiver<Work>) {
 /// was done before it is told and delivered.
 pub(crate) fn read(
     connection: &Arc<Connection>,
-    socket: Arc<TcpStream>,
+    transport: Transport,
     received: Vec<u8>,
     broker: &Arc<Broker>,
     config: &Config,
@@ -165,7 +163,7 @@ pub(crate) fn read(
         config.max_publish_rate,
     );
     let inbound = Inbound::new(
-        socket,
+        transport,
         received,
         SharedMetrics::clone(&connection.outbox.metrics),
     );

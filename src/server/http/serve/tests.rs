@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::server::http::gateway::GatewayOptions;
 use crate::server::rest::fixture::api;
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
 
@@ -52,7 +52,7 @@ fn connect(edge: Edge) -> (TcpStream, JoinHandle<Ended>) {
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     client.set_read_timeout(Some(LONG)).unwrap();
     let (server, peer) = listener.accept().unwrap();
-    let (server, info) = (Arc::new(server), ConnectionInfo::new(1, peer));
+    let (server, info) = (Transport::tcp(server), ConnectionInfo::new(1, peer));
     let serving = thread::spawn(move || {
         let mut connection = HttpConnection::new(&server, &info, &edge);
         let end = connection.run();

@@ -1,7 +1,9 @@
 use super::*;
 use proptest::prelude::*;
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::net::{Shutdown, TcpListener};
+use std::sync::Arc;
 use std::thread;
 
 const LONG: Duration = Duration::from_secs(10);
@@ -19,7 +21,7 @@ fn pair(limits: RequestLimits) -> (RequestStream, TcpStream) {
     client.set_read_timeout(Some(LONG)).unwrap();
     let (server, _) = listener.accept().unwrap();
     (
-        RequestStream::new(Arc::new(server), limits, Arc::default()),
+        RequestStream::new(Transport::tcp(server), limits, Arc::default()),
         client,
     )
 }
