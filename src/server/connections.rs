@@ -7,9 +7,9 @@ use std::io;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Instant;
 
+use super::connection_info::ConnectionInfo;
 use super::machine;
 use super::panics::Panics;
-use super::presence::Presence;
 use super::websocket::{Connection, EndReason};
 use crate::limited_log::{LimitedLog, limited};
 use crate::metrics::SharedMetrics;
@@ -31,14 +31,14 @@ pub(crate) struct Connections {
     /// A connection left the list.
     left: Condvar,
     ended: Sender<Ended>,
-    panics: Panics,
+    pub(super) panics: Panics,
     pub(super) metrics: SharedMetrics,
     no_thread_log: LimitedLog,
     closed_log: LimitedLog,
 }
 
 struct Live {
-    presence: Arc<Presence>,
+    info: Arc<ConnectionInfo>,
     socket: Arc<TcpStream>,
     websocket: Option<Arc<Connection>>,
     thread: JoinHandle<()>,
@@ -118,7 +118,7 @@ impl Connections {
         &self,
         socket: TcpStream,
         peer: SocketAddr,
-        serve: impl FnOnce(Arc<Presence>, Arc<TcpStream>) + Send + 'static,
+        serve: impl FnOnce(Arc<ConnectionInfo>, Arc<TcpStream>) + Send + 'static,
     ) -> Result<(), Arc<TcpStream>> {
         let socket = Arc::new(socket);
         if self.open.fetch_add(1, Ordering::Relaxed) >= self.cap {
@@ -137,22 +137,22 @@ impl Connections {
             id,
             ended: self.ended.clone(),
         };
-        let presence = Arc::new(Presence::new(id, peer));
-        let (own_presence, own_socket) = (Arc::clone(&presence), Arc::clone(&socket));
+        let info = Arc::new(ConnectionInfo::new(id, peer));
+        let (own_info, own_socket) = (Arc::clone(&info), Arc::clone(&socket));
         let mut live = self.live.lock();
         let spawned = thread::Builder::new()
             .name(format!("conn-{id}"))
             .stack_size(CONNECTION_STACK_BYTES)
             .spawn(move || {
                 let _says_when_ended = says_when_ended;
-                serve(own_presence, own_socket);
+                serve(own_info, own_socket);
             });
         match spawned {
             Ok(thread) => {
                 live.insert(
                     id,
                     Live {
-                        presence,
+                        info,
                         socket,
                         websocket: None,
                         thread,
@@ -175,10 +175,10 @@ impl Connections {
         if self.closed.load(Ordering::Relaxed) {
             return false;
         }
-        let Some(live) = live.get_mut(&connection.presence.id) else {
+        let Some(live) = live.get_mut(&connection.info.id) else {
             return false;
         };
-        if live.presence.is_closing() {
+        if live.info.is_closing() {
             return false;
         }
         live.websocket = Some(Arc::clone(connection));

@@ -86,7 +86,7 @@ fn without_descriptors_new_clients_get_503_and_old_ones_are_served() {
             let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
             setrlimit(Resource::RLIMIT_NOFILE, FEW_DESCRIPTORS, hard).unwrap();
             let taken: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
-            // The door waits with a descriptor in its hand for the first of them.
+            // The acceptor waits for the first of them with a reserved descriptor.
             connect(&waiting[0], &server);
             for client in &waiting[1..4] {
                 connect(client, &server);

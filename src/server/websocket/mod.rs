@@ -36,8 +36,8 @@ use crate::access::Principal;
 use crate::broker::Broker;
 use crate::config::Config;
 use crate::metrics::{Metrics, SharedMetrics};
+use crate::server::connection_info::ConnectionInfo;
 use crate::server::panics::Panics;
-use crate::server::presence::Presence;
 use crate::sync::channel::{Receiver, bounded};
 use crate::sync::{Arc, thread};
 
@@ -60,7 +60,7 @@ pub(crate) struct Opening {
 
 impl Opening {
     pub(crate) fn new(
-        presence: Arc<Presence>,
+        info: Arc<ConnectionInfo>,
         principal: Principal,
         socket: Socket,
         config: &Config,
@@ -72,7 +72,7 @@ impl Opening {
             metrics,
         } = shared.clone();
         let (outbox, work) = Outbox::new(socket, config.write_timeout, metrics);
-        let connection = Connection::new(presence, principal, outbox, slow_log, panics);
+        let connection = Connection::new(info, principal, outbox, slow_log, panics);
         Opening {
             connection: Arc::new(connection),
             work,
@@ -92,7 +92,7 @@ impl Opening {
         let Opening { connection, work } = self;
         let (answered, wait_for_answer) = bounded::<()>(1);
         let writer = thread::Builder::new()
-            .name(format!("ws-w-{}", connection.presence.id))
+            .name(format!("ws-w-{}", connection.info.id))
             .stack_size(WRITER_STACK_BYTES)
             .spawn({
                 let connection = Arc::clone(&connection);
@@ -105,7 +105,7 @@ impl Opening {
         let metrics = &connection.outbox.metrics;
         metrics.websocket_opened();
         let messages = connection.panics.catch(|| {
-            tracing::info!(connection = connection.presence.id, peer = %connection.presence.peer, key = connection.principal.name(), "websocket opened");
+            tracing::info!(connection = connection.info.id, peer = %connection.info.peer, key = connection.principal.name(), "websocket opened");
             let answer = answer();
             connection.outbox.open();
             drop(answered);
@@ -190,9 +190,9 @@ fn log_closed(connection: &Connection, messages: u64) {
     let reason = reason_of_end(connection);
     if *reason == EndReason::Internal {
         tracing::error!(
-            connection = connection.presence.id,
+            connection = connection.info.id,
             "a panic ended the connection"
         );
     }
-    tracing::info!(connection = connection.presence.id, %reason, messages, delivered, undelivered, "websocket closed");
+    tracing::info!(connection = connection.info.id, %reason, messages, delivered, undelivered, "websocket closed");
 }

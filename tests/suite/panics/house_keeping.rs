@@ -4,29 +4,32 @@ use super::{assert_one_panic, await_connections};
 use crate::harness::{KeysFile, Sabotage, TestServer, alone, entry, eventually};
 
 #[test]
-fn the_door_goes_on_accepting() {
-    alone("panics::house_keeping::the_door_goes_on_accepting", || {
-        let sabotage = Sabotage::install();
-        let server = TestServer::start();
-        let mut old = server.ws();
-        sabotage.trap("door", "accepted");
-        server.http().expect_end();
-        assert_one_panic(&server, &sabotage);
-        old.fence();
-        server.ws().close();
-        await_connections(&server, 1);
-    });
+fn the_acceptor_goes_on_accepting() {
+    alone(
+        "panics::house_keeping::the_acceptor_goes_on_accepting",
+        || {
+            let sabotage = Sabotage::install();
+            let server = TestServer::start();
+            let mut old = server.ws();
+            sabotage.trap("acceptor", "accepted");
+            server.http().expect_end();
+            assert_one_panic(&server, &sabotage);
+            old.fence();
+            server.ws().close();
+            await_connections(&server, 1);
+        },
+    );
 }
 
 #[test]
-fn the_refuser_goes_on_refusing() {
+fn the_rejector_goes_on_rejecting() {
     alone(
-        "panics::house_keeping::the_refuser_goes_on_refusing",
+        "panics::house_keeping::the_rejector_goes_on_rejecting",
         || {
             let sabotage = Sabotage::install();
             let server = TestServer::with(|config| config.max_connections = Some(1));
             let only = server.ws();
-            sabotage.trap("refuser", "refused");
+            sabotage.trap("rejector", "rejected");
             server.http().expect_end();
             assert_one_panic(&server, &sabotage);
             server

@@ -14,7 +14,7 @@ use crate::access::Principal;
 use crate::broker::{Broker, Place, PublishError, ReadBatch, Topic, TopicOptions};
 use crate::config::{Config, OverflowPolicy};
 use crate::protocol::{Message, Timestamp, TopicName};
-use crate::server::presence::Presence;
+use crate::server::connection_info::ConnectionInfo;
 use crate::sync::Arc;
 use crate::sync::thread::{self, JoinHandle};
 
@@ -149,12 +149,12 @@ pub(super) fn peer() -> SocketAddr {
 }
 
 pub(super) fn opening(id: u64, socket: Socket) -> Opening {
-    opening_of(Arc::new(Presence::new(id, peer())), socket)
+    opening_of(Arc::new(ConnectionInfo::new(id, peer())), socket)
 }
 
-pub(super) fn opening_of(presence: Arc<Presence>, socket: Socket) -> Opening {
+pub(super) fn opening_of(info: Arc<ConnectionInfo>, socket: Socket) -> Opening {
     Opening::new(
-        presence,
+        info,
         Principal::Everyone,
         socket,
         &config(),

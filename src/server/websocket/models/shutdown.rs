@@ -17,9 +17,9 @@ use super::setup::{
 use super::socket::Takes;
 use crate::broker::Broker;
 use crate::protocol::ClientId;
+use crate::server::connection_info::ConnectionInfo;
 use crate::server::connections::Connections;
 use crate::server::panics::Panics;
-use crate::server::presence::Presence;
 use crate::server::websocket::Socket;
 use crate::server::{ShutdownReport, end_connections};
 use crate::sync::thread;
@@ -43,8 +43,8 @@ fn stop(takes: Takes) -> Stopped {
     for socket in sockets.clone() {
         let (broker, known) = (Arc::clone(&broker), Arc::clone(&connections));
         let upgraded = Arc::clone(&upgraded);
-        let admitted = connections.admit(unconnected(), peer(), move |presence, _| {
-            if serve(presence, &socket, &broker, &known) {
+        let admitted = connections.admit(unconnected(), peer(), move |info, _| {
+            if serve(info, &socket, &broker, &known) {
                 upgraded.fetch_add(1, Ordering::SeqCst);
             }
         });
@@ -74,13 +74,13 @@ fn stop(takes: Takes) -> Stopped {
 
 /// Runs a connection that becomes a WebSocket, as `Serving` does; `false` if it was too late for the upgrade.
 fn serve(
-    presence: Arc<Presence>,
+    info: Arc<ConnectionInfo>,
     socket: &Socket,
     broker: &Arc<Broker>,
     connections: &Connections,
 ) -> bool {
-    let id = presence.id;
-    let opening = opening_of(presence, socket.clone());
+    let id = info.id;
+    let opening = opening_of(info, socket.clone());
     if broker.is_draining() || !connections.upgrade(&opening.connection) {
         return false;
     }
