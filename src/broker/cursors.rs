@@ -37,7 +37,7 @@ impl Cursors {
         opened.ok_or(SubscribeError::Deleted)
     }
 
-    /// Reads the subscription's next events: takes the batch if it begins at the cursor, otherwise reads a new one into it.
+    /// Reads the subscription's next events. Takes the batch if it begins at the cursor; otherwise reads a new chunk into it.
     pub(crate) fn read(
         &mut self,
         subscription: &Subscription,

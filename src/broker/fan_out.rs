@@ -73,7 +73,7 @@ impl FanOut {
         })
     }
 
-    /// Makes a round. Returns `true` if no other round was requested meanwhile: the fan-out is done. Called with no lock held.
+    /// Makes a round. Returns `true` if no round was requested meanwhile: the fan-out is done. Called with no lock held.
     pub(crate) fn round(&mut self, batch: &mut ReadBatch) -> bool {
         // Read before the log: an event published in between requests another round.
         let seen = self.requests().load(Ordering::SeqCst);

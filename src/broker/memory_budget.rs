@@ -6,8 +6,8 @@ use super::Topic;
 use crate::metrics::SharedMetrics;
 use crate::sync::{Arc, AtomicU64, AtomicUsize, HashMap, Lock, Mutex, Ordering, Weak, mutex};
 
-/// When the budget is exceeded, eviction frees one part in this many more than needed, so that the budget is not exceeded
-/// again at once.
+/// When the budget is exceeded, eviction frees one part in this many of the budget beyond the need, so that the budget is not
+/// exceeded again at once.
 const SLACK: usize = 64;
 
 pub(super) struct MemoryBudget {

@@ -58,7 +58,7 @@ impl Memory {
         self.bytes().len()
     }
 
-    /// Resident bytes: whole pages, if mapped.
+    /// Bytes of memory that it takes: whole pages, if mapped.
     pub(super) fn held_bytes(&self) -> usize {
         match self {
             Memory::Heap(bytes) => bytes.capacity(),

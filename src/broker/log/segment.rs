@@ -6,11 +6,12 @@ use crate::protocol::NewEvent;
 /// The most bytes of a segment.
 const MAX_BYTES: usize = 1 << 20;
 /// The most bytes of a segment of a small log.
-const SMALL_LOG_MAX_BYTES: usize = 4 << 10;
+const SMALL_LOG_SEGMENT_BYTES: usize = 4 << 10;
 /// Logs of at least this size have mapped segments.
 const LARGE_LOG_BYTES: usize = 16 << 10;
-/// A large log has at least this many segments, so that little memory is unused in the first and the last one.
-const MIN_SEGMENTS: usize = 16;
+/// A new segment of a large log takes at most one part in this many of the log, but at least [`MAPPED_BYTES`]. So little
+/// memory is unused in the first and the last segment.
+const SEGMENTS_PER_LOG: usize = 16;
 /// The most events of a segment. Large events count, though their bytes are elsewhere.
 const MAX_EVENTS: usize = 8192;
 
@@ -39,15 +40,15 @@ impl Segment {
     /// The most bytes of a new segment in a log of this size.
     pub(super) fn limit(log_bytes: usize) -> usize {
         if log_bytes < LARGE_LOG_BYTES {
-            return SMALL_LOG_MAX_BYTES;
+            return SMALL_LOG_SEGMENT_BYTES;
         }
-        let part = (log_bytes / MIN_SEGMENTS).next_power_of_two() / 2;
+        let part = (log_bytes / SEGMENTS_PER_LOG).next_power_of_two() / 2;
         part.clamp(MAPPED_BYTES, MAX_BYTES)
     }
 
     /// The initial capacity of a new segment. Segments of a small log start empty and grow with each event.
     pub(super) fn first_capacity(limit: usize) -> usize {
-        if limit > SMALL_LOG_MAX_BYTES {
+        if limit > SMALL_LOG_SEGMENT_BYTES {
             limit
         } else {
             0

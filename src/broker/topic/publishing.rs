@@ -232,7 +232,7 @@ impl Place {
         Arc::ptr_eq(&self.topic, topic)
     }
 
-    /// Whether the place may be kept for further messages. Under the `block` policy each message joins the line anew.
+    /// Whether the place may be kept for further messages. Under the `block` policy each message joins the line again.
     pub(crate) fn is_for_many(&self) -> bool {
         !self.waits_for_subscribers()
     }
