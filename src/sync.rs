@@ -1,5 +1,5 @@
-//! Synchronisation: every lock, atomic, channel and thread of the broker, the outbox and the list of connections comes from
-//! here, so that a model checker can replace it with its own (`--cfg shuttle`; see `docs/verification.md`).
+//! Locks, atomics, channels and threads of the broker, the outbox and the list of connections. With `--cfg shuttle` they are
+//! those of the model checker (see `docs/verification.md`).
 
 mod lock_order;
 

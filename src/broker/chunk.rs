@@ -1,13 +1,13 @@
-//! A bounded run of a topic's events on its way to sockets.
+//! Chunks: bounded runs of a topic's events, read from its log to be sent.
 
 use super::SharedFrame;
 use crate::protocol::Encoding;
 
-/// Memory that an idle batch may keep.
+/// The most memory that an idle batch keeps.
 const IDLE_BYTES: usize = 32 << 10;
 
-/// Whole frames: small ones copied together, then at most one large one. The large one is shared, not copied, so that a
-/// thousand slow subscribers do not hold a thousand copies of it.
+/// Whole frames: copies of small ones, then at most one large one. The large one is shared, not copied, so that a thousand
+/// slow subscribers do not hold a thousand copies of it.
 #[derive(Default)]
 pub(crate) struct Chunk {
     pub(crate) bytes: Vec<u8>,
@@ -15,7 +15,7 @@ pub(crate) struct Chunk {
 }
 
 impl Chunk {
-    /// Whether nothing may be added: a large frame is always the last.
+    /// Whether no frame may be added: a large frame is always the last.
     pub(super) fn is_complete(&self) -> bool {
         self.large.is_some()
     }
@@ -26,26 +26,26 @@ impl Chunk {
     }
 }
 
-/// A chunk that was read once and is sent to every subscriber of the same encoding whose cursor stands at its start.
+/// A chunk that is read once and sent to every subscriber with the same encoding whose cursor is at its start.
 #[derive(Default)]
 pub(crate) struct ReadBatch {
     pub(crate) chunk: Chunk,
     pub(super) encoding: Encoding,
-    /// The cursor before and after the chunk. Equal: nobody else may take it.
+    /// The cursor before and after the chunk. If equal, no other subscription may take the chunk.
     pub(super) after: u64,
     pub(super) upto: u64,
-    /// The byte limit ended it: whoever takes it has more to read.
+    /// The byte limit ended the chunk: there is more to read after it.
     pub(super) more: bool,
 }
 
 impl ReadBatch {
-    /// Drops the events, keeps the memory.
+    /// Drops the events and keeps the memory.
     pub(crate) fn clear(&mut self) {
         self.chunk.clear();
         (self.after, self.upto, self.more) = (0, 0, false);
     }
 
-    /// Drops the events, and the memory that only a burst needed.
+    /// Drops the events and the memory beyond what an idle batch keeps.
     pub(crate) fn shrink(&mut self) {
         self.clear();
         if self.chunk.bytes.capacity() > IDLE_BYTES {

@@ -1,4 +1,5 @@
-//! A cursor: how far a subscription has read its topic's log, and what it reads next. Pure: no lock, no clock, no I/O.
+//! A cursor: a subscription's read position in its topic's log, and the rules for what it reads next. Pure: no lock, no
+//! clock, no I/O.
 
 use super::chunk::{Chunk, ReadBatch};
 use super::log::{Log, Run};
@@ -8,53 +9,54 @@ use crate::protocol::{Encoding, Gap, Notice, TopicName};
 /// A position in a log. Plain data, guarded by the outbox lock of the subscriber's connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cursor {
-    /// The last seq that was sent or reported as a gap.
+    /// The last seq that was read or reported as a gap.
     pub(super) after: u64,
-    /// The topic's head when the subscription began. Up to here it is a replay, which no queue bound cuts.
+    /// The topic's head when the subscription began. Events up to here are a replay, to which the queue bound does not
+    /// apply.
     pub(super) live_from: u64,
 }
 
-/// What a cursor reads from: a topic as one subscription sees it, under the topic's lock.
+/// A topic as one subscription sees it. Borrowed under the topic's lock.
 pub(super) struct LogView<'a> {
     pub(super) topic: &'a TopicName,
     pub(super) log: &'a Log,
     pub(super) encoding: Encoding,
-    /// The newest event that is for this subscription.
+    /// The newest seq that this subscription may read.
     pub(super) end: u64,
-    /// Live events up to here are beyond the subscription's queue.
+    /// Live events up to this seq no longer fit the subscription's queue.
     pub(super) queue_start: u64,
     pub(super) overflow: OverflowPolicy,
-    /// The topic was deleted, and this subscription is to be told.
+    /// The topic was deleted, and this subscription gets a notice of that.
     pub(super) deleted: bool,
 }
 
-/// What a read brought.
+/// The result of a read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Progress {
     /// Events read.
     pub(crate) events: u64,
-    /// When the oldest of them that is no replay was published, in microseconds since 1970; 0 when there is none.
+    /// When the oldest live event among them was published, in microseconds since 1970; 0 if there is none.
     pub(crate) oldest_micros: u64,
-    /// Events of the replay that were evicted, and are reported as a gap.
+    /// Evicted events of the replay, reported as a gap.
     pub(crate) evicted: u64,
-    /// Events skipped because the subscriber is slow, and reported as a gap.
+    /// Events skipped because the subscriber is slow, reported as a gap.
     pub(crate) dropped: u64,
     /// There is more to read.
     pub(crate) more: bool,
-    /// The topic was deleted and everything is read: the subscription has ended.
+    /// The topic was deleted and everything was read: the subscription has ended.
     pub(crate) ended: bool,
-    /// The overflow policy does not let this subscription go on: its connection must end.
+    /// The queue overflowed, and the policy does not allow a gap: the connection must end.
     pub(crate) overflowed: bool,
 }
 
 impl Cursor {
-    /// How far the subscription has come, counting live events only.
+    /// The position as the queue bound counts it: a replay counts as read.
     pub(super) fn position(&self) -> u64 {
         self.after.max(self.live_from)
     }
 
-    /// Takes a batch that another subscription read, if it begins where this cursor stands. `ends_at`: nothing behind this
-    /// seq is for the subscription.
+    /// Takes a batch that another subscription read, if it begins at this cursor. The subscription reads no seq after
+    /// `ends_at`.
     pub(super) fn take(&mut self, batch: &ReadBatch, ends_at: u64) -> Option<Progress> {
         let fits = batch.after < batch.upto
             && self.after == batch.after
@@ -70,8 +72,8 @@ impl Cursor {
         })
     }
 
-    /// Appends what comes next to the chunk, gaps included, up to about `limit_bytes` (at least one event).
-    pub(super) fn gather(
+    /// Appends the next events and gaps to the chunk, up to about `limit_bytes` but at least one event.
+    pub(super) fn read(
         &mut self,
         view: &LogView<'_>,
         chunk: &mut Chunk,
@@ -95,7 +97,7 @@ impl Cursor {
         progress
     }
 
-    /// Up to the head at the moment of subscribing: only eviction leaves a gap.
+    /// Reads events up to `live_from`. Only eviction leaves a gap here.
     fn replay(
         &mut self,
         view: &LogView<'_>,
@@ -111,7 +113,7 @@ impl Cursor {
         self.copy(view, self.live_from, chunk, limit_bytes, progress);
     }
 
-    /// Behind it: the newest events that fit the queue, and all that were not fanned out yet.
+    /// Reads events after `live_from`: the newest ones that fit the queue, and all that were not fanned out yet.
     fn live(
         &mut self,
         view: &LogView<'_>,
@@ -141,7 +143,7 @@ impl Cursor {
         self.after += gap.count();
     }
 
-    /// Copies runs of adjacent events. The first event is taken whatever its size.
+    /// Copies runs of adjacent events. The first event is copied whatever its size.
     fn copy(
         &mut self,
         view: &LogView<'_>,

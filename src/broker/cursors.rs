@@ -9,10 +9,10 @@ use super::topic::Topic;
 use crate::protocol::{ClientId, Encoding, StartAt};
 use crate::sync::{Arc, Weak};
 
-/// Names a cursor of a connection. It is never used again, so a subscription that has ended finds none.
+/// Identifies a cursor of a connection. Keys are never reused, so the key of an ended subscription finds no cursor.
 pub(crate) type CursorKey = DefaultKey;
 
-/// One cursor for each subscription that has not ended, and how what they read is encoded.
+/// One cursor for each subscription that has not ended, and the encoding of their events.
 #[derive(Default)]
 pub(crate) struct Cursors {
     encoding: Encoding,
@@ -20,7 +20,7 @@ pub(crate) struct Cursors {
 }
 
 impl Cursors {
-    /// Opens a subscription at its place in the topic's log.
+    /// Opens a subscription, with its cursor at the requested position in the topic's log.
     pub(crate) fn open(
         &mut self,
         topic: &Arc<Topic>,
@@ -37,7 +37,7 @@ impl Cursors {
         opened.ok_or(SubscribeError::Deleted)
     }
 
-    /// Reads the subscription's next events, from the batch if it begins where the cursor stands, and into it otherwise.
+    /// Reads the subscription's next events. Takes the batch if it begins at the cursor; otherwise reads a new chunk into it.
     pub(crate) fn read(
         &mut self,
         subscription: &Subscription,
@@ -56,7 +56,7 @@ impl Cursors {
         batch.clear();
         batch.encoding = self.encoding;
         let after = cursor.after;
-        let progress = subscription.gather(cursor, self.encoding, &mut batch.chunk, limit_bytes);
+        let progress = subscription.read(cursor, self.encoding, &mut batch.chunk, limit_bytes);
         let upto = cursor.after;
         let only_events = upto - after == progress.events && !progress.ended;
         if only_events {
@@ -76,18 +76,18 @@ impl Cursors {
         let Some(cursor) = self.cursors.get_mut(subscription.cursor_key()) else {
             return (chunk, Progress::default());
         };
-        let progress = subscription.gather(cursor, self.encoding, &mut chunk, limit_bytes);
+        let progress = subscription.read(cursor, self.encoding, &mut chunk, limit_bytes);
         self.remove_ended(subscription, progress);
         (chunk, progress)
     }
 
-    /// Ends the subscription and says where; `None` if it had ended already.
+    /// Ends the subscription and returns its last position; `None` if it had ended already.
     pub(crate) fn end(&mut self, subscription: &Subscription) -> Option<End> {
         let cursor = self.cursors.remove(subscription.cursor_key())?;
         Some(subscription.end(&cursor))
     }
 
-    /// Events of its topic that the subscription has neither sent nor reported.
+    /// Events of its topic that the subscription has neither read nor reported as a gap.
     pub(crate) fn pending(&self, subscription: &Subscription) -> u64 {
         let cursor = self.cursors.get(subscription.cursor_key());
         cursor.map_or(0, |cursor| subscription.pending_behind(cursor))

@@ -1,43 +1,44 @@
-//! The fan-out of a topic: rounds that deliver what was published to every subscriber, made by one thread at a time.
+//! The fan-out of a topic: rounds that deliver published events to every subscriber. One thread at a time makes them.
 //!
-//! Two publishers that walk the same subscribers would only meet at every outbox. So each publish that is to be fanned out
-//! adds one to a counter. Whoever raises it from 0 makes the rounds; the others go on with their own work. A round
-//! subtracts what it saw of the counter before it read the log: 0 is left, and the fan-out is done; or somebody came
-//! meanwhile, and another round is due, which sends the events of all of them at once.
+//! Two publishers that walked the same subscribers would contend for every outbox. So each request for a fan-out adds one
+//! to a counter. The thread that raises the counter from 0 makes the rounds; the others go on with their own work. A round
+//! reads the counter before it reads the log, and subtracts that number afterwards. If 0 is left, the fan-out is done.
+//! Otherwise events were published meanwhile, and another round sends all of them at once.
 //!
 //! An event is *fanned out* once the socket of every subscriber has taken it, or has refused to take more for now. Only
-//! such events are evicted or skipped, and publishers wait at the gate while too many are not fanned out yet. So however
-//! many publish at once, a subscriber whose socket takes everything misses nothing.
+//! fanned-out events are evicted or skipped, and publishers wait at the gate while too many events are not fanned out yet.
+//! So a subscriber whose socket takes everything misses nothing, however many publishers there are.
 
 use super::topic::Topic;
 use super::{Delivery, IfBusy, ReadBatch, Subscription};
 use crate::config::OverflowPolicy;
 use crate::sync::{Arc, AtomicU64, Ordering};
 
-/// Rounds after which a thread has done enough for the others that publish to a topic.
+/// The most rounds that one thread makes in a fan-out. Later events are left to the writers, so that a publisher does not
+/// deliver other publishers' events for ever.
 pub(crate) const MAX_ROUNDS: usize = 8;
 
-/// Chunks that a round delivers to a subscriber; what is behind them is left to its writer.
+/// The most chunks that a round delivers to one subscriber. Its writer delivers the rest.
 const MAX_CHUNKS: usize = 4;
 
-/// How far a topic is fanned out, and whether a thread is at it.
+/// How far a topic is fanned out, and whether a thread is fanning it out.
 #[derive(Default)]
 pub(super) struct FanOutState {
-    /// Requests for a round that no finished round has seen. Above 0: a thread has the fan-out.
+    /// Requests for a round that no finished round has seen. Above 0: a thread owns the fan-out.
     requests: AtomicU64,
-    /// Everything up to this seq is fanned out. Written by the thread that has the fan-out.
+    /// Everything up to this seq is fanned out. Written by the thread that owns the fan-out.
     seq: AtomicU64,
-    /// The bytes of all events up to there.
+    /// The bytes of all events up to `seq`.
     bytes: AtomicU64,
-    /// Everything up to this seq is counted as published.
+    /// Everything up to this seq is counted as published in the metrics.
     counted: AtomicU64,
-    /// When the oldest event was published that no round has begun with, in microseconds since 1970; 0 when none.
-    /// For the metrics alone, so no model checker looks at it.
+    /// When the oldest event that no round has read yet was published, in microseconds since 1970; 0 if there is none.
+    /// Used only for the metrics, so the model checker need not see it.
     waiting_since: std::sync::atomic::AtomicU64,
 }
 
 impl FanOutState {
-    /// Something was published at this time, in microseconds since 1970.
+    /// Notes an event published at this time, in microseconds since 1970.
     pub(super) fn published_at(&self, micros: u64) {
         if self.waiting_since.load(Ordering::Relaxed) == 0 {
             self.waiting_since.store(micros, Ordering::Relaxed);
@@ -49,13 +50,13 @@ impl FanOutState {
         self.seq.load(Ordering::Acquire)
     }
 
-    /// The bytes of all events up to there.
+    /// The bytes of all fanned-out events.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Acquire)
     }
 }
 
-/// The fan-out of a topic that this thread has to finish. Dropped before that, it leaves the rest to the writers.
+/// A fan-out that this thread owns and has to finish. If dropped earlier, it leaves the rest to the writers.
 #[must_use]
 pub(crate) struct FanOut {
     topic: Arc<Topic>,
@@ -63,7 +64,7 @@ pub(crate) struct FanOut {
 }
 
 impl FanOut {
-    /// Asks for a round over everything published so far. `None`: the thread that has the fan-out will make it.
+    /// Requests a round over everything published so far. `None`: another thread owns the fan-out and will make the round.
     pub(crate) fn begin(topic: &Arc<Topic>) -> Option<FanOut> {
         let before = topic.fan_out.requests.fetch_add(1, Ordering::SeqCst);
         (before == 0).then(|| FanOut {
@@ -72,10 +73,9 @@ impl FanOut {
         })
     }
 
-    /// Makes a round; `true` when nobody has asked for another one meanwhile, and the fan-out is done. Called with no lock
-    /// held.
+    /// Makes a round. Returns `true` if no round was requested meanwhile: the fan-out is done. Called with no lock held.
     pub(crate) fn round(&mut self, batch: &mut ReadBatch) -> bool {
-        // Read before the log: an event in between asks for another round.
+        // Read before the log: an event published in between requests another round.
         let seen = self.requests().load(Ordering::SeqCst);
         self.topic.deliver_to_all(batch);
         let left = self.requests().fetch_sub(seen, Ordering::SeqCst) - seen;
@@ -92,7 +92,7 @@ impl FanOut {
 impl Drop for FanOut {
     fn drop(&mut self) {
         if !self.is_done {
-            // Before the log is read: whoever comes after this has the fan-out.
+            // Before the log is read: the next request after this owns a new fan-out.
             self.requests().swap(0, Ordering::SeqCst);
             self.topic.leave_to_writers();
         }
@@ -100,19 +100,18 @@ impl Drop for FanOut {
 }
 
 impl Topic {
-    /// Fans out everything published so far, unless another thread does: `false`. Called with no lock held.
+    /// Fans out everything published so far; returns `false` if another thread does it. Called with no lock held.
     pub(crate) fn fan_out(self: &Arc<Topic>, batch: &mut ReadBatch) -> bool {
         let Some(mut fan_out) = FanOut::begin(self) else {
             return false;
         };
-        // What others go on to publish is left to the writers after so many rounds.
         let _is_done = (0..MAX_ROUNDS).any(|_| fan_out.round(batch));
         true
     }
 
-    /// Leaves what is not fanned out to the writers.
+    /// Leaves the events that are not fanned out to the writers.
     pub(super) fn leave_to_writers(&self) {
-        // There may be no further round for long.
+        // The next round may come much later; it must not count these events as waiting.
         self.fan_out.waiting_since.store(0, Ordering::Relaxed);
         self.count_published(self.head());
         for subscription in self.subscribers().iter() {
@@ -121,15 +120,15 @@ impl Topic {
         self.gate.notify();
     }
 
-    /// Counts what was published up to here and is not counted yet.
+    /// Counts events up to `head` as published that were not counted before.
     pub(super) fn count_published(&self, head: u64) {
         let counted = self.fan_out.counted.fetch_max(head, Ordering::Relaxed);
         self.metrics().published(head.saturating_sub(counted));
     }
 
-    /// Delivers chunk after chunk to all, so that subscribers share what is read.
+    /// Delivers one chunk after the other to all subscribers, so that they share what is read.
     fn deliver_to_all(&self, batch: &mut ReadBatch) {
-        // Before the head is read: an event in between counts for the next round, too, but never for none.
+        // Before the head is read: an event in between may count for two rounds, but never for none.
         let since = self.fan_out.waiting_since.swap(0, Ordering::Relaxed);
         let (head, bytes) = self.head_and_bytes();
         let subscribers = self.subscribers();
@@ -154,7 +153,7 @@ impl Topic {
         }
     }
 
-    /// Everything up to `seq` is fanned out; `bytes` are those of all events up to `head`.
+    /// Notes that everything up to `seq` is fanned out. `bytes` is the size of all events up to `head`.
     fn reached(&self, seq: u64, head: u64, bytes: u64) {
         if seq > self.fan_out.seq() {
             let bytes = bytes - self.bytes_between(seq, head);
@@ -163,7 +162,7 @@ impl Topic {
         }
     }
 
-    /// Ends a subscriber that has more undelivered events than its queue holds (policy `disconnect`).
+    /// Ends the connection of a subscriber with more undelivered events than its queue holds (policy `disconnect`).
     fn check_lag(&self, subscription: &Arc<Subscription>) {
         let queue = self.max_queue_size() as u64;
         let end = subscription.tenure().end_of(self.fan_out.seq());
@@ -173,8 +172,8 @@ impl Topic {
     }
 }
 
-/// Leaves subscribers whose sockets take more than a round delivers to their writers; returns the position that all of
-/// them have reached.
+/// Schedules the writers of subscribers that have more to read after a round; returns the position that all of them have
+/// reached.
 fn schedule_writers(behind: &[&Arc<Subscription>]) -> u64 {
     let mut reached = u64::MAX;
     for subscription in behind {
@@ -196,13 +195,13 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::time::Instant;
 
-    /// Panics when it is to deliver events, and counts how often its writer is scheduled.
+    /// A sink that panics when events are delivered, and counts how often its writer is scheduled.
     #[derive(Default)]
-    struct Fragile {
+    struct PanickingSink {
         scheduled: std::sync::atomic::AtomicUsize,
     }
 
-    impl SubscriberSink for Fragile {
+    impl SubscriberSink for PanickingSink {
         fn deliver(&self, _: &Arc<Subscription>, _: &mut ReadBatch, _: IfBusy) -> Delivery {
             panic!("as it should");
         }
@@ -220,12 +219,12 @@ mod tests {
     }
 
     #[test]
-    fn a_fan_out_that_panics_schedules_the_writers_and_the_next_one_is_made() {
+    fn a_panic_in_a_fan_out_schedules_the_writers_and_allows_the_next_fan_out() {
         let broker = Broker::new(&Config::default());
         let name = TopicName::new("t").unwrap();
         let topic = broker.create_topic(name, &TopicOptions::default()).unwrap();
-        let fragile = Arc::new(Fragile::default());
-        let weak: Weak<Fragile> = Arc::downgrade(&fragile);
+        let panicking = Arc::new(PanickingSink::default());
+        let weak: Weak<PanickingSink> = Arc::downgrade(&panicking);
         let sink: Weak<dyn SubscriberSink> = weak;
         let mut cursors = Cursors::default();
         for client_id in ["a", "b", "c"] {
@@ -239,7 +238,7 @@ mod tests {
             topic.try_publish(&message, Timestamp::now(), None).unwrap();
             let fan_out = || topic.fan_out(&mut ReadBatch::default());
             assert!(catch_unwind(AssertUnwindSafe(fan_out)).is_err());
-            assert_eq!(fragile.scheduled.load(Ordering::Relaxed), 3 * round);
+            assert_eq!(panicking.scheduled.load(Ordering::Relaxed), 3 * round);
         }
     }
 
@@ -267,7 +266,11 @@ mod tests {
         topic.leave_to_writers();
         assert_eq!(published(&broker), 3);
         let since = &topic.fan_out.waiting_since;
-        assert_eq!(since.load(Ordering::Relaxed), 0, "the next round is late");
+        assert_eq!(
+            since.load(Ordering::Relaxed),
+            0,
+            "the next round would count them as waiting"
+        );
         publish();
         broker.delete_topic(&name);
         assert_eq!(published(&broker), 4);

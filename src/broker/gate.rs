@@ -1,4 +1,4 @@
-//! The backpressure gate of a topic: publishers that find no room wait here, first come, first served.
+//! The backpressure gate of a topic: publishers that find no room wait here in a line, first come, first served.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -6,9 +6,9 @@ use std::time::Instant;
 use crate::sync::{Arc, AtomicUsize, Condvar, Lock, Mutex, Ordering, mutex};
 
 pub(super) struct Gate {
-    /// Publishers in the line; whoever makes room looks here before it takes the lock.
+    /// Number of publishers in the line. Read before the lock is taken, so that a notification is cheap when none waits.
     waiting: AtomicUsize,
-    /// The topic's lock may be taken under it, to look for room.
+    /// The topic's lock may be taken under this one, to check for room.
     line: Mutex<Line>,
 }
 
@@ -23,9 +23,9 @@ impl Default for Gate {
 
 #[derive(Default)]
 struct Line {
-    /// How many publishers have come to the gate so far.
+    /// The number of the last ticket given out.
     tickets: u64,
-    /// Those that wait, in the order in which they came.
+    /// Waiting publishers, in the order in which they joined.
     waiters: VecDeque<Arc<Waiter>>,
 }
 
@@ -33,7 +33,7 @@ struct Line {
 pub(super) struct Waiter {
     ticket: u64,
     /// Used with the lock of the line.
-    called: Condvar,
+    woken: Condvar,
 }
 
 impl Waiter {
@@ -43,7 +43,8 @@ impl Waiter {
 }
 
 impl Gate {
-    /// Whether a publisher may append now, as far as the line is concerned: nobody waits, or it is first with this ticket.
+    /// Whether the line lets a publisher append now: no publisher waits, or the one with this ticket is first. Says nothing
+    /// about room.
     pub(super) fn lets_through(&self, ticket: Option<u64>) -> bool {
         if self.waiting.load(Ordering::SeqCst) == 0 {
             return true;
@@ -64,14 +65,14 @@ impl Gate {
         line.tickets += 1;
         let waiter = Arc::new(Waiter {
             ticket: line.tickets,
-            called: Condvar::new(),
+            woken: Condvar::new(),
         });
         line.waiters.push_back(Arc::clone(&waiter));
         self.waiting.fetch_add(1, Ordering::SeqCst);
         waiter
     }
 
-    /// Leaves the line; if that makes another one the first, it is called.
+    /// Leaves the line. If that makes another publisher the first, wakes it.
     pub(super) fn leave(&self, waiter: &Arc<Waiter>) {
         let mut line = self.line.lock();
         let Some(at) = line
@@ -86,26 +87,26 @@ impl Gate {
         if at == 0
             && let Some(first) = line.waiters.front()
         {
-            first.called.notify_all();
+            first.woken.notify_all();
         }
     }
 
-    /// There may be room: calls the first in the line.
+    /// Wakes the first in the line, because there may be room.
     pub(super) fn notify(&self) {
         if self.waiting.load(Ordering::SeqCst) == 0 {
             return;
         }
         if let Some(first) = self.line.lock().waiters.front() {
-            first.called.notify_all();
+            first.woken.notify_all();
         }
     }
 
-    /// Waits until this one is called, or until that moment. Room is looked for under the lock of the line, so that a call
-    /// cannot come between the look and the wait.
+    /// Waits until this publisher is woken, or until the deadline. Checks for room under the lock of the line, so that a
+    /// wake-up cannot come between the check and the wait.
     pub(super) fn wait(
         &self,
         waiter: &Arc<Waiter>,
-        until: Instant,
+        deadline: Instant,
         has_room: impl Fn() -> bool,
     ) -> Waited {
         let mut line = self.line.lock();
@@ -115,20 +116,20 @@ impl Gate {
             .is_some_and(|first| Arc::ptr_eq(first, waiter));
         if is_first && has_room() {
             Waited::HasRoom
-        } else if waiter.called.wait_until(&mut line, until).timed_out() {
+        } else if waiter.woken.wait_until(&mut line, deadline).timed_out() {
             Waited::TimedOut
         } else {
-            Waited::Called
+            Waited::Woken
         }
     }
 }
 
-/// How a wait in the line came to its end.
+/// Why a wait in the line ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Waited {
-    /// It is first, and has room.
+    /// The publisher is first, and there is room.
     HasRoom,
-    /// It may be first, and there may be room.
-    Called,
+    /// The publisher may be first, and there may be room: it must check.
+    Woken,
     TimedOut,
 }

@@ -1,22 +1,22 @@
-//! Where a replay starts: one rule for subscriptions and for reading the history over REST.
+//! Where a replay starts. Subscriptions and the history over REST use the same rule.
 
 use super::log::Log;
 use crate::protocol::{EventFrame, Gap, StartAt};
 
-/// A position to read on from, and what is missing before it.
+/// A position to read from, and the gap before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Start {
     pub(super) after: u64,
     pub(super) gap: Option<Gap>,
-    /// Whether a position was given that could be resumed without a gap; `None` when none was given.
+    /// Whether the requested position could be resumed without a gap; `None` if none was requested.
     pub(super) recovered: Option<bool>,
 }
 
-/// The part of a topic's history that was asked for, seen in its log.
+/// The requested part of a topic's history, borrowed from its log.
 #[derive(Debug)]
 pub(crate) struct HistoryPage<'a> {
     pub(crate) seq: u64,
-    /// What is missing at the start.
+    /// The events missing at the start.
     pub(crate) gap: Option<Gap>,
     log: &'a Log,
     after: u64,
@@ -32,18 +32,18 @@ impl<'a> HistoryPage<'a> {
         }
     }
 
-    /// The JSON text of each event, as on the WebSocket.
+    /// The JSON text of each event, the same as on the WebSocket.
     pub(crate) fn events(&self) -> impl Iterator<Item = &'a str> {
         self.log.after(self.after).map(EventFrame::json)
     }
 
-    /// At least as many bytes as all events have, with a separator for each.
+    /// An upper bound for the size of all events with a separator after each.
     pub(crate) fn max_bytes(&self) -> usize {
         self.log.bytes_after(self.after)
     }
 }
 
-/// Why a history cannot be read.
+/// Why the history cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HistoryError {
     /// The position is ahead of the newest event.

@@ -1,12 +1,12 @@
-//! When something last happened, for other threads to read without a lock.
+//! The time at which something last happened. Other threads read it without a lock.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-/// No model checker looks at a clock, so its atomic is an ordinary one.
+/// The model checker does not model clocks, so the atomic is the standard one.
 pub(crate) struct LastTime {
     start: Instant,
-    /// Microseconds from the start to then, rounded up; 0 if never.
+    /// Microseconds from `start` to that time, rounded up; 0 if it never happened.
     micros: AtomicU64,
 }
 
@@ -20,7 +20,7 @@ impl Default for LastTime {
 }
 
 impl LastTime {
-    pub(crate) fn is_now(&self) {
+    pub(crate) fn set_now(&self) {
         let micros = self.start.elapsed().as_micros() as u64 + 1;
         self.micros.store(micros, Ordering::Relaxed);
     }

@@ -1,7 +1,7 @@
 //! The log of one topic: bounded, append-only, numbered from 1 without holes.
 //!
-//! It is the history and every subscriber's queue at once. Small events stand one behind the other in segments, large
-//! ones by themselves, so that they can be shared. Pure: no lock, no clock, no I/O.
+//! One log serves as the history and as every subscriber's queue. Small events are stored one after the other in segments;
+//! large events are stored individually, so that they can be shared. Pure: no lock, no clock, no I/O.
 
 mod memory;
 mod segment;
@@ -15,37 +15,37 @@ pub(crate) use self::memory::SharedFrame;
 use self::segment::Segment;
 use crate::protocol::{EventFrame, NewEvent};
 
-/// Frames from this size on are shared with whoever sends them, smaller ones are copied.
+/// Frames of at least this size are shared with the senders; smaller ones are copied.
 const LARGE_FRAME_BYTES: usize = 32 << 10;
 
 /// How much a log keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LogBounds {
-    /// Events a replay may reach back.
+    /// The most events in a replay.
     pub(super) history_size: usize,
-    /// Events a subscription may lag behind.
+    /// The most events a subscription may lag behind.
     pub(super) max_queue_size: usize,
-    /// Bytes of all retained events. The newest event is kept even if it alone is larger.
+    /// The most bytes of all retained events. The newest event is retained even if it alone is larger.
     pub(super) bytes: usize,
 }
 
-/// The retained events. Positions in it are seqs; a byte position counts all bytes that the log ever had.
+/// The retained events. Positions are seqs; byte positions count all bytes ever appended.
 #[derive(Debug)]
 pub(super) struct Log {
-    /// Oldest first, none empty. The first may begin with events that are evicted.
+    /// Oldest first, none empty. The first segment may begin with evicted events.
     segments: VecDeque<Segment>,
     /// The retained large events, oldest first.
     large: VecDeque<LargeEvent>,
     first_seq: u64,
     head: u64,
     bytes: usize,
-    /// Bytes of all small events there ever were.
+    /// Bytes of all small events ever appended.
     small_end: u64,
-    /// Bytes of all large events there ever were.
+    /// Bytes of all large events ever appended.
     large_end: u64,
-    /// Memory of the last segment that was evicted. Boxed, because most logs have none.
+    /// Memory of the last evicted segment, for reuse. Boxed, because most logs have none.
     spare: Option<Box<Memory>>,
-    /// Memory of the segments, of the spare one, and of the large events.
+    /// Memory used by the segments, the spare memory and the large events.
     held_bytes: usize,
     bounds: LogBounds,
 }
@@ -64,10 +64,10 @@ impl LargeEvent {
     }
 }
 
-/// Adjacent events: what can be sent in one go.
+/// Adjacent events whose frames lie together in memory.
 #[derive(Debug)]
 pub(super) enum Run<'a> {
-    /// Whole frames of this many events; none if the next one is over the limit.
+    /// Whole frames of this many events; none if the next event exceeds the limit.
     Small { frames: &'a [u8], events: u64 },
     /// The frame of one event.
     Large(&'a SharedFrame),
@@ -104,7 +104,7 @@ impl Log {
         self.bytes
     }
 
-    /// Memory that the retained events take: with what is unused in the segments, and what goes with each event.
+    /// Memory that the retained events take, including unused space in segments and the bookkeeping of each event.
     pub(super) fn held_bytes(&self) -> usize {
         self.held_bytes
     }
@@ -114,20 +114,20 @@ impl Log {
         self.small_end + self.large_end
     }
 
-    /// Bytes of the retained events behind a position.
+    /// Bytes of the retained events after a position.
     pub(super) fn bytes_after(&self, seq: u64) -> usize {
         (self.total_bytes() - self.end_of(seq.max(self.first_seq - 1))) as usize
     }
 
-    /// Appends the event numbered `head + 1` and evicts what is over the bounds, but nothing newer than `evictable`. What
-    /// is not evictable may exceed the bounds.
+    /// Appends the event numbered `head + 1`, then evicts events until the log is within its bounds. Events newer than
+    /// `evictable` are never evicted, so they may exceed the bounds.
     pub(super) fn append(&mut self, event: &NewEvent<'_>, evictable: u64) {
         let len = event.frame_len();
         if len < LARGE_FRAME_BYTES {
-            self.in_last_segment(len, |tail, limit| tail.push(event, limit));
+            self.append_to_last_segment(len, |tail, limit| tail.push(event, limit));
             self.small_end += len as u64;
         } else {
-            self.in_last_segment(0, |tail, _| tail.push_large());
+            self.append_to_last_segment(0, |tail, _| tail.push_large());
             let large = LargeEvent {
                 seq: self.head + 1,
                 start: self.large_end,
@@ -146,15 +146,15 @@ impl Log {
         }
     }
 
-    /// Makes the log smaller for others: gives back unused memory, or drops the oldest event, but none that is newer than
-    /// `evictable`. `false`: there is nothing to give.
+    /// Frees some memory for other topics: unused memory first, then the oldest event if it is not newer than `evictable`.
+    /// Returns `false` if nothing can be freed.
     pub(super) fn evict_oldest(&mut self, evictable: u64) -> bool {
         if self.take_spare().is_some() {
             return true;
         }
         if self.segments.len() == 1 && self.segments[0].is_sparse_from(self.first_seq) {
             let first_seq = self.first_seq;
-            self.changing(0, |only| {
+            self.update_segment(0, |only| {
                 only.compact(first_seq);
                 only.shrink();
             });
@@ -177,15 +177,15 @@ impl Log {
         first_where(before, self.head, fits)
     }
 
-    /// The oldest seq a replay may start with; one past the head when there is no history. The newest events within both
-    /// bounds are the history, also while more is retained.
+    /// The oldest seq a replay may start with; one past the head when there is no history. The history is the newest events
+    /// within both bounds, even while more is retained.
     pub(super) fn history_start(&self) -> u64 {
         let within_count = self.head.saturating_sub(self.bounds.history_size as u64);
         let fits = |after: u64| self.bytes_after(after) <= self.bounds.bytes;
         first_where(within_count.max(self.first_seq - 1), self.head, fits) + 1
     }
 
-    /// The retained events behind a position, oldest first.
+    /// The retained events after a position, oldest first.
     pub(super) fn after(&self, seq: u64) -> impl Iterator<Item = EventFrame<'_>> {
         let first = self.first_seq.max(seq + 1);
         (first..=self.head).filter_map(|seq| match self.run(seq - 1, seq, usize::MAX)? {
@@ -194,8 +194,8 @@ impl Log {
         })
     }
 
-    /// The next events behind a retained position, as many as lie together, up to a seq and to a number of bytes (which
-    /// does not bound a large one). `None` at the end.
+    /// The next events after a retained position that lie together in memory, up to a seq and to a number of bytes. The
+    /// number of bytes does not apply to a large event. `None` at the end.
     pub(super) fn run(&self, after: u64, upto: u64, limit_bytes: usize) -> Option<Run<'_>> {
         let next = after + 1;
         let upto = upto.min(self.head);
@@ -220,7 +220,7 @@ impl Log {
         events > most as u64 || (self.bytes > self.bounds.bytes && events > 1)
     }
 
-    /// Drops the oldest event, and returns the segment it was the last of.
+    /// Drops the oldest event. Returns its segment if it was the last event in it.
     fn drop_oldest(&mut self) -> Option<Segment> {
         let seq = self.first_seq;
         let small = self.segments.front()?.bytes_of(seq);
@@ -239,8 +239,8 @@ impl Log {
         Some(segment)
     }
 
-    /// Appends to the last segment, or to a new one if that does not take so many bytes.
-    fn in_last_segment(&mut self, len: usize, push: impl FnOnce(&mut Segment, usize)) {
+    /// Calls `push` with the last segment, or with a new one if `len` bytes do not fit into the last.
+    fn append_to_last_segment(&mut self, len: usize, push: impl FnOnce(&mut Segment, usize)) {
         let limit = Segment::limit(self.bytes + len);
         let first_seq = self.first_seq;
         if self.segments.len() == 1
@@ -255,15 +255,15 @@ impl Log {
             let tail = Segment::new(self.head + 1, self.small_end, memory);
             self.held_bytes += tail.held_bytes();
             if self.segments.is_empty() {
-                // Most logs have one.
+                // Most logs have only one.
                 self.segments.reserve_exact(1);
             }
             self.segments.push_back(tail);
         }
-        self.changing(self.segments.len() - 1, |tail| push(tail, limit));
+        self.update_segment(self.segments.len() - 1, |tail| push(tail, limit));
     }
 
-    /// The spare memory if it has the capacity, otherwise new memory.
+    /// The spare memory if it has exactly this capacity, otherwise new memory.
     fn memory(&mut self, capacity: usize) -> Memory {
         match self.take_spare() {
             Some(spare) if spare.capacity() == capacity => *spare,
@@ -277,25 +277,27 @@ impl Log {
         Some(spare)
     }
 
-    /// Keeps the memory of an evicted segment for the next one, so that a log at its bounds maps and unmaps nothing.
+    /// Keeps the memory of an evicted segment for the next segment, so that a log at its bounds does not map and unmap
+    /// memory all the time.
     fn keep_spare(&mut self, mut memory: Memory) {
         if memory.is_mapped() {
             self.take_spare();
-            memory.forget(memory.len());
+            memory.remove_first(memory.len());
             self.held_bytes += memory.held_bytes();
             self.spare = Some(Box::new(memory));
         }
     }
 
-    /// Changes a segment and keeps count of its memory.
-    fn changing(&mut self, at: usize, change: impl FnOnce(&mut Segment)) {
+    /// Changes a segment and updates `held_bytes`.
+    fn update_segment(&mut self, at: usize, change: impl FnOnce(&mut Segment)) {
         let segment = &mut self.segments[at];
         let before = segment.held_bytes();
         change(segment);
         self.held_bytes = self.held_bytes - before + segment.held_bytes();
     }
 
-    /// Bytes of all events there ever were up to and with this one, which is the one before the first retained, or retained.
+    /// Bytes of all events ever appended up to and including `seq`, which is retained or just before the first retained
+    /// one.
     fn end_of(&self, seq: u64) -> u64 {
         let at = self.large_upto(seq);
         let large = self.large.get(at).map_or(self.large_end, |next| next.start);
@@ -309,21 +311,22 @@ impl Log {
         small + large
     }
 
-    /// Where the segment is that has this seq; `None`: it is before all.
+    /// The index of the segment that holds this seq; `None` if it is before all segments.
     fn segment_of(&self, seq: u64) -> Option<usize> {
-        let behind = self
+        let following = self
             .segments
             .partition_point(|segment| segment.first_seq <= seq);
-        behind.checked_sub(1)
+        following.checked_sub(1)
     }
 
-    /// How many of the retained large events are not behind this seq.
+    /// How many of the retained large events have a seq up to this one.
     fn large_upto(&self, seq: u64) -> usize {
         self.large.partition_point(|large| large.seq <= seq)
     }
 }
 
-/// The first of these numbers for which it holds, if it then holds for all behind it; the last if it holds for none.
+/// Binary search: the first number in `first..=last` for which `holds` is true; `last` if there is none. `holds` must stay
+/// true once it is true.
 fn first_where(first: u64, last: u64, holds: impl Fn(u64) -> bool) -> u64 {
     let (mut low, mut high) = (first, last);
     while low < high {

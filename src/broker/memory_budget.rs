@@ -1,4 +1,4 @@
-//! The totals over all topics, and the byte budget they share.
+//! The memory budget that all topics share, and the totals over all topics.
 
 use std::collections::BinaryHeap;
 
@@ -6,20 +6,21 @@ use super::Topic;
 use crate::metrics::SharedMetrics;
 use crate::sync::{Arc, AtomicU64, AtomicUsize, HashMap, Lock, Mutex, Ordering, Weak, mutex};
 
-/// When the budget is exceeded, this part of it is freed beyond need, so that it is not exceeded again at once.
+/// When the budget is exceeded, eviction frees one part in this many of the budget beyond the need, so that the budget is not
+/// exceeded again at once.
 const SLACK: usize = 64;
 
 pub(super) struct MemoryBudget {
-    /// Counts beyond topics and their lives.
+    /// Its counts outlive the topics.
     pub(super) metrics: SharedMetrics,
     max_bytes: usize,
     /// Bytes of all retained events.
     pub(super) retained: Total,
-    /// Memory that they take. The budget bounds this one.
+    /// Memory that the retained events take. The budget limits this total.
     pub(super) held: Total,
     subscriptions: AtomicUsize,
     next_key: AtomicU64,
-    /// Every topic that still holds events, deleted ones included. No other lock is taken while it is held.
+    /// Every topic that still holds events, including deleted ones. No lock is taken under this one.
     topics: Mutex<HashMap<u64, Weak<Topic>>>,
 }
 
@@ -32,7 +33,7 @@ impl Total {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// A topic went from `before` to `after` bytes. Called under that topic's lock; touches only the counter.
+    /// Notes that a topic went from `before` to `after` bytes. Called under that topic's lock; changes only the counter.
     pub(super) fn changed(&self, before: usize, after: usize) {
         if after > before {
             self.0.fetch_add(after - before, Ordering::Relaxed);
@@ -55,7 +56,7 @@ impl MemoryBudget {
         }
     }
 
-    /// A key that names a new topic here.
+    /// The key of a new topic in this list.
     pub(super) fn next_key(&self) -> u64 {
         self.next_key.fetch_add(1, Ordering::Relaxed)
     }
@@ -86,13 +87,13 @@ impl MemoryBudget {
         self.held.bytes() > self.max_bytes
     }
 
-    /// Evicts the oldest events of the largest topic, again and again, until the budget holds.
+    /// Evicts the oldest events of the currently largest topic, repeatedly, until the budget holds.
     pub(super) fn evict_to_budget(&self) {
-        // Another thread evicts already.
+        // Held: another thread evicts already.
         let Some(topics) = self.topics.try_lock() else {
             return;
         };
-        // The topics are dropped after the lock: the last holder of one takes the lock in `remove`.
+        // Unlocked before the topics are dropped: dropping the last handle of a topic takes the lock in `remove`.
         let alive: Vec<Arc<Topic>> = topics.values().filter_map(Weak::upgrade).collect();
         drop(topics);
         let mut by_size: BinaryHeap<(usize, usize)> = alive
@@ -108,7 +109,7 @@ impl MemoryBudget {
             let next = by_size.peek().map_or(0, |(size, _)| *size);
             let excess = self.held.bytes().saturating_sub(target);
             let left = alive[at].evict(next.min(size.saturating_sub(1)), excess);
-            // One that gave nothing has nothing to give.
+            // A topic that freed nothing has nothing to free.
             if (1..size).contains(&left) {
                 by_size.push((left, at));
             }

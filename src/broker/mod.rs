@@ -1,12 +1,12 @@
-//! Topics, their logs, and who reads them. The locks over shared state are here; no sockets, no HTTP. The log holds events
-//! as the finished WebSocket frames that go on the wire, so that an event is encoded once.
+//! Topics, their logs, and their subscriptions. Owns the locks over that shared state; knows no socket and no HTTP. A log
+//! holds events as finished WebSocket frames, so that each event is encoded once.
 //!
-//! In reading order: [`log`] numbers and keeps events; [`topic`] guards one log and its subscribers; a [`subscription`] is
-//! one client's interest in a topic, a [`cursor`] how far it has read, and [`takeover`] how a newer one takes its place;
-//! [`fan_out`] delivers what was published to all of them; at the [`gate`] publishers wait where there is no room;
-//! [`memory_budget`] keeps the totals and the global byte budget; [`registry`] names the topics.
+//! In reading order: [`log`] numbers and retains events; [`topic`] guards one log and its subscribers; a [`subscription`]
+//! is one client's interest in a topic, a [`cursor`] its read position, and [`takeover`] its replacement by a newer one;
+//! [`fan_out`] delivers published events to all subscribers; [`gate`] makes publishers wait while there is no room;
+//! [`memory_budget`] keeps the totals and the global memory budget; [`registry`] finds topics by name.
 //!
-//! Lock order: registry → memory budget; outbox → topic; gate → topic. Nothing is taken under a topic's lock.
+//! Lock order: registry → memory budget; outbox → topic; gate → topic. No lock is taken under a topic's lock.
 
 mod chunk;
 mod cursor;

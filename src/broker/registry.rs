@@ -1,4 +1,4 @@
-//! The registry: which topics there are.
+//! The registry of topics: creates, finds, lists and deletes them.
 
 use std::collections::hash_map::Entry;
 
@@ -14,8 +14,7 @@ use crate::sync::{Arc, AtomicBool, HashMap, Lock, Ordering, RwLock, rw_lock};
 
 /// All topics of a server.
 pub(crate) struct Broker {
-    /// Guards which topics there are. Held for a look-up, one change, or to copy the handles of all; no topic's lock is
-    /// taken under it.
+    /// Held for a look-up, one change, or a copy of all handles. No topic's lock is taken under it.
     topics: RwLock<Topics>,
     max_topics: usize,
     defaults: TopicSettings,
@@ -28,9 +27,9 @@ pub(crate) struct Broker {
 #[derive(Default)]
 struct Topics {
     by_name: HashMap<TopicName, Arc<Topic>>,
-    /// How often a topic was created or deleted.
+    /// The number of topics created plus the number deleted.
     changes: u64,
-    /// All of them in the order of names, until the next change: to sort them takes longer than to list them.
+    /// All topics in the order of names, until the next change. Cached because sorting takes longer than listing.
     sorted: Option<SortedTopics>,
 }
 
@@ -38,17 +37,17 @@ struct Topics {
 pub(crate) type SortedTopics = Arc<[Arc<Topic>]>;
 
 impl Topics {
-    /// Notes a change; returns the list that is out of date, to be dropped without the lock.
+    /// Notes a change; returns the outdated list, for the caller to drop without the lock.
     fn changed(&mut self) -> Option<SortedTopics> {
         self.changes += 1;
         self.sorted.take()
     }
 }
 
-/// What a new topic has of its own; `None` is the server's setting.
+/// Settings of a new topic; `None` means the server's setting.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TopicOptions {
-    /// Events kept for replay; 0 is none. The range is that of [`Config::history_size`].
+    /// Events kept for replay; 0 keeps none. The range is that of [`Config::history_size`].
     pub history_size: Option<usize>,
     /// Undelivered events a subscription may hold. The range is that of [`Config::max_queue_size`].
     pub max_queue_size: Option<usize>,
@@ -70,7 +69,7 @@ impl Broker {
         Broker::counted(config, std::sync::Arc::default())
     }
 
-    /// No topics yet; what happens to them is counted in `metrics`.
+    /// A broker without topics that counts in `metrics`.
     pub(crate) fn counted(config: &Config, metrics: SharedMetrics) -> Broker {
         Broker {
             topics: rw_lock(Lock::Registry, Topics::default()),
@@ -121,7 +120,8 @@ impl Broker {
         Ok(topic)
     }
 
-    /// Deletes a topic: its subscribers read to its end, are told, and their subscriptions end. `false`: there is none.
+    /// Deletes a topic. Its subscribers read to its end and get a notice; then their subscriptions end. Returns `false` if
+    /// there is no such topic.
     pub(crate) fn delete_topic(&self, name: &TopicName) -> bool {
         let mut topics = self.topics.write();
         let Some(topic) = topics.by_name.remove(name) else {
@@ -140,7 +140,7 @@ impl Broker {
         self.topics.read().by_name.get(name).cloned()
     }
 
-    /// All topics, by name.
+    /// All topics in the order of names.
     pub(crate) fn topics(&self) -> SortedTopics {
         let topics = self.topics.read();
         if let Some(sorted) = &topics.sorted {
@@ -166,7 +166,7 @@ impl Broker {
         self.memory_budget.subscriptions()
     }
 
-    /// What was counted.
+    /// The metrics in which the broker counts.
     pub(crate) fn metrics(&self) -> &SharedMetrics {
         &self.memory_budget.metrics
     }
@@ -176,12 +176,12 @@ impl Broker {
         self.memory_budget.retained.bytes()
     }
 
-    /// Memory that all retained events take: what the budget bounds.
+    /// Memory that all retained events take. The budget limits it.
     pub(crate) fn held_bytes(&self) -> usize {
         self.memory_budget.held.bytes()
     }
 
-    /// From now on nothing is created, published or subscribed: what a topic has when this returns is all it will have.
+    /// Refuses new topics, publishes and subscribes. No topic gets another event after this returns.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
         for topic in self.topics().iter() {
@@ -189,7 +189,7 @@ impl Broker {
         }
     }
 
-    /// Whether the server goes down, for those who look often.
+    /// The flag behind [`Broker::is_draining`], for callers that check it often.
     pub(crate) fn draining(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.draining)
     }
@@ -220,7 +220,7 @@ mod tests {
     use std::thread;
 
     #[test]
-    fn once_draining_nothing_more_is_published() {
+    fn nothing_is_published_after_drain_returns() {
         let pad = "x".repeat(64 << 10);
         let payload: Box<RawValue> = serde_json::from_str(&format!("\"{pad}\"")).unwrap();
         let message = Message::new("550e8400-e29b-41d4-a716-446655440000", &payload).unwrap();

@@ -1,4 +1,4 @@
-//! The subscribers of a topic, and a snapshot of them that a fan-out walks without holding the topic's lock.
+//! The subscribers of a topic, with a snapshot over which a fan-out iterates without the topic's lock.
 
 use super::Subscription;
 use crate::protocol::ClientId;
@@ -7,7 +7,7 @@ use crate::sync::{Arc, HashMap};
 #[derive(Default)]
 pub(super) struct Subscribers {
     by_client: HashMap<ClientId, Arc<Subscription>>,
-    /// Made when first asked for after a change, so that a storm of subscribes does not copy it each time.
+    /// Made on the first request after a change, so that many subscribes in a row do not copy the list each time.
     snapshot: Option<Arc<[Arc<Subscription>]>>,
 }
 
@@ -16,14 +16,14 @@ impl Subscribers {
         self.by_client.len()
     }
 
-    /// Adds a subscription; the newer of one client id wins, the older is returned.
+    /// Adds a subscription. It replaces an older one of the same client id, which is returned.
     pub(super) fn insert(&mut self, subscription: Arc<Subscription>) -> Option<Arc<Subscription>> {
         self.snapshot = None;
         self.by_client
             .insert(subscription.client_id().clone(), subscription)
     }
 
-    /// Removes this very subscription; `false` if it is not (or no longer) here.
+    /// Removes this subscription; returns `false` if it is not in the list, or another one replaced it.
     pub(super) fn remove(&mut self, subscription: &Subscription) -> bool {
         let client_id = subscription.client_id();
         let is_it = self

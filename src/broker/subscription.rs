@@ -1,4 +1,4 @@
-//! A subscription: one client's interest in a topic, and the connection that gets the events.
+//! A subscription: one client's interest in a topic, and the sink of the connection that receives the events.
 
 use std::time::Instant;
 
@@ -12,10 +12,10 @@ use crate::config::OverflowPolicy;
 use crate::protocol::{ClientId, Encoding, Gap, GapReason};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering, Weak};
 
-/// What a subscription needs of its connection. The broker calls it with no lock held.
+/// The subscriber sink: what a subscription needs of its connection. The broker calls it with no lock held.
 pub(crate) trait SubscriberSink: Send + Sync {
-    /// Sends a chunk of the subscription's next events as far as the socket takes it, and leaves what it refuses to the
-    /// writer. Never waits for the peer.
+    /// Tries to send a chunk of the subscription's next events, and leaves what the socket refuses to the writer. Never waits
+    /// for the peer.
     fn deliver(
         &self,
         subscription: &Arc<Subscription>,
@@ -26,32 +26,33 @@ pub(crate) trait SubscriberSink: Send + Sync {
     /// Schedules the connection's writer to deliver the subscription's next events.
     fn schedule_writer(&self, subscription: &Arc<Subscription>);
 
-    /// Ends a subscription whose client id another connection took over, and tells the client.
+    /// Ends a subscription that another connection took over, and sends a notice of that.
     fn replaced(&self, subscription: &Arc<Subscription>);
 
     /// Ends the connection because of the topic's overflow policy.
     fn too_slow(&self, subscription: &Arc<Subscription>);
 
-    /// Whether the connection ends, or has ended. Takes no lock: it is asked under a topic's.
+    /// Whether the connection is ending or has ended. Takes no lock, because it is called under a topic's lock.
     fn is_over(&self) -> bool;
 
-    /// Whether the peer has taken anything since this moment of what the socket had refused at first.
+    /// Whether the writer has sent anything since this moment.
     fn has_taken_since(&self, moment: Instant) -> bool;
 }
 
-/// What [`SubscriberSink::deliver`] does while another thread sends on the connection, which takes a moment.
+/// What [`SubscriberSink::deliver`] does while another thread sends on the connection. Such a send does not wait for the
+/// peer, so `Wait` is short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum IfBusy {
     Return,
     Wait,
 }
 
-/// What came of trying to deliver a subscription's next events.
+/// The result of trying to deliver a subscription's next events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Delivery {
-    /// The socket took everything; or it refused some, and the writer has the rest; or the connection ends.
+    /// The socket took everything; or it refused some, and the writer sends the rest; or the connection is ending.
     Done,
-    /// The socket takes more, and there is more. The caller must deliver again or schedule the writer.
+    /// The socket took the chunk, and there is more. The caller must deliver again or schedule the writer.
     More,
     /// Another thread sends on the connection. The caller must deliver again or schedule the writer.
     Busy,
@@ -61,31 +62,31 @@ pub(crate) enum Delivery {
 pub(crate) struct Subscription {
     topic: Arc<Topic>,
     client_id: ClientId,
-    /// Weak, because the connection holds its subscriptions, in its list and in what its writer has to do.
+    /// Weak, because the connection owns its subscriptions, in its list and in the writer's channel.
     sink: Weak<dyn SubscriberSink>,
-    /// Its cursor, among those of its connection.
+    /// Its cursor among those of its connection.
     cursor: CursorKey,
-    /// How far the cursor has come, for observers; `u64::MAX` once ended. Written under the outbox lock.
+    /// The cursor's position, for observers; `u64::MAX` once ended. Written under the outbox lock.
     position: AtomicU64,
     tenure: Tenure,
-    /// The connection's writer is scheduled to deliver events, and has not begun to.
+    /// The scheduled flag: the connection's writer is scheduled to deliver events and has not begun to.
     scheduled: AtomicBool,
-    /// The writer delivers events that the socket had no room for. Written under the outbox lock.
+    /// The writer delivers events that the socket had refused. Written under the outbox lock.
     lags: AtomicBool,
-    /// When the cursor last moved. Only kept under the `block` policy.
+    /// When the cursor last moved. Only updated under the `block` policy.
     moved: LastTime,
-    /// Events skipped for slowness, for observers.
+    /// Events skipped because the subscriber was slow, for observers.
     dropped: AtomicU64,
 }
 
-/// A subscription that was opened just now.
+/// A new subscription, and what its ack says.
 pub(crate) struct Opened {
     pub(crate) subscription: Arc<Subscription>,
     /// The newest seq at the moment of subscribing.
     pub(crate) seq: u64,
     pub(crate) recovered: Option<bool>,
     pub(crate) gap: Option<Gap>,
-    /// The subscription of the same client id whose place it took.
+    /// The takeover of an older subscription of the same client id.
     pub(crate) takeover: Option<Takeover>,
 }
 
@@ -94,16 +95,16 @@ pub(crate) struct Opened {
 pub(crate) enum SubscribeError {
     Deleted,
     AheadOfTopic,
-    /// Its connection ends: whoever has the client id by now keeps it.
-    ConnectionOver,
+    /// Its connection is ending: an older subscription of the client id is not taken over.
+    ConnectionEnding,
 }
 
 /// Where a subscription ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct End {
-    /// The last seq that was sent or reported as a gap.
+    /// The last seq that was read or reported as a gap.
     pub(crate) seq: u64,
-    /// Events of the topic that were neither sent nor reported.
+    /// Events that were neither read nor reported as a gap.
     pub(crate) pending: u64,
 }
 
@@ -160,7 +161,7 @@ impl Subscription {
         sink.map_or(Delivery::Done, |sink| sink.deliver(self, batch, if_busy))
     }
 
-    /// Delivers one chunk, and leaves what is behind it to the writer.
+    /// Delivers one chunk, and leaves further events to the writer.
     pub(crate) fn deliver_one(self: &Arc<Self>, batch: &mut ReadBatch) {
         if self.deliver(batch, IfBusy::Return) != Delivery::Done {
             self.schedule_writer();
@@ -181,18 +182,18 @@ impl Subscription {
         }
     }
 
-    /// Sets the scheduled flag; `true` for the caller that must hand the subscription to the writer.
+    /// Sets the scheduled flag. Returns `true` if it was not set: the caller must hand the subscription to the writer.
     pub(crate) fn schedule(&self) -> bool {
         !self.scheduled.swap(true, Ordering::SeqCst)
     }
 
-    /// Clears the scheduled flag, before the log is read. A read-modify-write: an append whose publisher saw the flag set
-    /// is visible to the read that follows.
+    /// Clears the scheduled flag. Called before the log is read. A read-modify-write, so that the following read sees every
+    /// append whose publisher saw the flag set.
     pub(crate) fn unschedule(&self) {
         self.scheduled.swap(false, Ordering::SeqCst);
     }
 
-    /// Whether the writer delivers events that the socket had no room for: no publisher need wait for the outbox.
+    /// Whether the writer delivers events that the socket had refused. Then no publisher need wait for the outbox lock.
     pub(crate) fn lags(&self) -> bool {
         self.lags.load(Ordering::Acquire)
     }
@@ -210,8 +211,8 @@ impl Subscription {
         Some(progress)
     }
 
-    /// See [`Cursor::gather`]. Counts what was skipped.
-    pub(super) fn gather(
+    /// See [`Cursor::read`]. Counts skipped events.
+    pub(super) fn read(
         &self,
         cursor: &mut Cursor,
         encoding: Encoding,
@@ -227,10 +228,10 @@ impl Subscription {
                 end: self.tenure.end_of(log.head()),
                 queue_start: topic.queue_start(),
                 overflow: topic.overflow(),
-                // The newer subscription of its client is told; this one has ended before the deletion.
+                // A superseded subscription ends before the deletion; the newer one gets the notice.
                 deleted: deleted && !self.tenure.is_over(),
             };
-            cursor.gather(&view, chunk, limit_bytes)
+            cursor.read(&view, chunk, limit_bytes)
         });
         self.count_skipped(progress);
         self.moved_to(cursor);
@@ -252,11 +253,11 @@ impl Subscription {
     fn moved_to(&self, cursor: &Cursor) {
         self.position.store(cursor.position(), Ordering::SeqCst);
         if self.topic.overflow() == OverflowPolicy::Block {
-            self.moved.is_now();
+            self.moved.set_now();
         }
     }
 
-    /// The cursor is gone: nothing is read for the subscription any more.
+    /// Marks the subscription as ended, once its cursor is removed.
     pub(super) fn end(&self, cursor: &Cursor) -> End {
         let pending = self.pending_behind(cursor);
         self.position.store(u64::MAX, Ordering::SeqCst);
@@ -275,19 +276,19 @@ impl Subscription {
         self.position.load(Ordering::Acquire) == u64::MAX
     }
 
-    /// How far it has come, counting live events only; `u64::MAX` once ended.
+    /// See [`Cursor::position`]; `u64::MAX` once ended.
     pub(super) fn position(&self) -> u64 {
         self.position.load(Ordering::SeqCst)
     }
 
-    /// Whether its socket has taken anything since this moment.
+    /// Whether its cursor moved or its connection's writer sent anything since this moment.
     pub(super) fn has_progressed_since(&self, moment: Instant) -> bool {
         let sink = self.sink.upgrade();
         self.moved.is_after(moment) || sink.is_some_and(|sink| sink.has_taken_since(moment))
     }
 
-    /// Live events neither sent nor reported, for observers; `None` once ended. Takes no lock: what is published meanwhile
-    /// may or may not be counted.
+    /// Live events neither read nor reported as a gap, for observers; `None` once ended. Takes no lock, so events published
+    /// meanwhile may or may not be counted.
     pub(crate) fn lag(&self) -> Option<u64> {
         let position = self.position();
         let lag = self
@@ -297,13 +298,13 @@ impl Subscription {
         (position != u64::MAX).then_some(lag)
     }
 
-    /// Events skipped for slowness since it began.
+    /// Events skipped because the subscriber was slow, since the subscription began.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 }
 
-/// A connection that is over and does nothing, for tests.
+/// A sink of an ended connection that does nothing, for tests.
 #[cfg(test)]
 pub(crate) struct Nobody;
 

@@ -1,16 +1,16 @@
 //! Takeover: a newer subscription of a client id takes the place of the older one.
 //!
-//! A subscription is *live*, then *superseded* at a seq, then *ended*. It becomes superseded under the topic's lock, in the
-//! step that registers the newer one, so that no event is for both: the older one reads up to that seq, the newer one goes
-//! on behind it. It ends when its own connection removes its cursor and tells the client ([`Takeover::finish`]), or for
-//! whatever ended it before.
+//! A subscription is *live*, then *superseded* at a seq, then *ended*. The step that registers the newer subscription also
+//! supersedes the older one, under the topic's lock, so that no event is for both: the older one reads up to that seq, the
+//! newer one continues after it. The older one ends when its own connection removes its cursor and sends a notice
+//! ([`Takeover::end_older`]), unless something else ended it before.
 
 use super::subscription::{SubscriberSink, Subscription};
 use crate::sync::{Arc, AtomicU64, Ordering, Weak};
 
-/// How long a subscription has its client id: up to a seq once it is superseded.
+/// The part of a topic that a subscription may read: everything while it is live, events up to a seq once superseded.
 pub(super) struct Tenure {
-    /// The last seq that is for it; `u64::MAX` while it is live. Written under the topic's lock.
+    /// The last seq it may read; `u64::MAX` while it is live. Written under the topic's lock.
     ends_at: AtomicU64,
 }
 
@@ -23,12 +23,12 @@ impl Default for Tenure {
 }
 
 impl Tenure {
-    /// Whether a newer subscription has its place.
+    /// Whether a newer subscription has superseded this one.
     pub(super) fn is_over(&self) -> bool {
         self.ends_at.load(Ordering::Acquire) != u64::MAX
     }
 
-    /// The newest of a topic's events that is for it.
+    /// The newest seq it may read in a topic with this head.
     pub(super) fn end_of(&self, head: u64) -> u64 {
         head.min(self.ends_at.load(Ordering::Acquire))
     }
@@ -38,14 +38,14 @@ impl Tenure {
     }
 }
 
-/// A subscription that was superseded and has not ended yet. It is ended at the latest when this is dropped.
+/// A superseded subscription that has not ended yet. Dropping this ends it.
 pub(crate) struct Takeover {
     older: Arc<Subscription>,
     by: Weak<dyn SubscriberSink>,
 }
 
 impl Takeover {
-    /// The newer subscription begins behind this seq. Called under the topic's lock.
+    /// Supersedes the older subscription: the newer one begins after this seq. Called under the topic's lock.
     pub(super) fn begin(
         older: Arc<Subscription>,
         seq: u64,
@@ -59,11 +59,11 @@ impl Takeover {
     }
 
     /// Ends the older subscription. Called with no lock held.
-    pub(crate) fn finish(self) {}
+    pub(crate) fn end_older(self) {}
 }
 
 impl Drop for Takeover {
-    /// The connection that took over has ended its own older subscription itself, before its ack.
+    /// Does nothing if both subscriptions belong to one connection: it has ended the older one itself, before the ack.
     fn drop(&mut self) {
         if !self.older.sink().ptr_eq(&self.by)
             && let Some(sink) = self.older.sink().upgrade()

@@ -1,4 +1,4 @@
-//! One topic: its log and its subscribers under one lock, so that "take the position and register" is one step.
+//! One topic: its log and its subscribers under one lock, so that a subscribe takes its position and registers in one step.
 
 mod publishing;
 #[cfg(test)]
@@ -26,7 +26,7 @@ use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Lock, Ordering, RwLoc
 pub(crate) use publishing::{Place, PublishError, Published, WaitError};
 pub(crate) use view::TopicStats;
 
-/// What a topic was created with.
+/// The settings of a topic.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TopicSettings {
     pub(super) bounds: LogBounds,
@@ -40,10 +40,10 @@ pub(crate) struct Topic {
     name: TopicName,
     epoch: Box<str>,
     settings: TopicSettings,
-    /// Guards the log and the list of subscribers. Held for one append or one bounded copy; nothing is taken while it is held, and
-    /// no socket is touched.
+    /// The log and the list of subscribers. Held for one append or one bounded copy. No lock is taken and no socket is used
+    /// under it.
     pub(super) state: RwLock<State>,
-    /// The newest seq, the bytes of the retained events, and the memory they take, for observers. Written under the lock.
+    /// The newest seq, and the bytes and the memory of the retained events, for observers. Written under the lock.
     head: AtomicU64,
     retained_bytes: AtomicUsize,
     held_bytes: AtomicUsize,
@@ -60,7 +60,7 @@ pub(super) struct State {
     deleted: bool,
     /// The time of the newest event.
     newest: Timestamp,
-    /// No live subscription stands behind this position: saves looking at all of them on each publish.
+    /// A lower bound for the positions of all live subscriptions. Saves checking all of them on each publish.
     slowest: u64,
 }
 
@@ -107,7 +107,7 @@ impl Topic {
         &self.name
     }
 
-    /// This incarnation of the topic: an opaque text.
+    /// An opaque text that identifies this incarnation of the topic.
     pub(crate) fn epoch(&self) -> &str {
         &self.epoch
     }
@@ -116,7 +116,8 @@ impl Topic {
         self.settings.overflow
     }
 
-    /// How long a subscriber may take nothing while a publisher waits for it; `None` if none ever does.
+    /// How long a publisher waits at most for a subscriber that takes nothing; `None` if publishers never wait for
+    /// subscribers.
     pub(crate) fn block_timeout(&self) -> Option<Duration> {
         let blocks = self.settings.overflow == OverflowPolicy::Block;
         blocks.then_some(self.settings.block_timeout)
@@ -130,8 +131,8 @@ impl Topic {
         self.head.load(Ordering::Acquire)
     }
 
-    /// A subscriber that has not come as far has more undelivered events than its queue holds. Under the `block` policy
-    /// publishers see to it that none has many more.
+    /// A subscriber before this position has more undelivered events than its queue holds. 0 under the `block` policy, where
+    /// publishers wait instead.
     pub(super) fn queue_start(&self) -> u64 {
         match self.settings.overflow {
             OverflowPolicy::Block => 0,
@@ -164,7 +165,7 @@ impl Topic {
         self.state.read().subscribers.len()
     }
 
-    /// Reads the log under the lock; the second argument says whether the topic was deleted.
+    /// Calls `look` with the log and whether the topic was deleted, under the lock.
     pub(super) fn read<R>(&self, look: impl FnOnce(&Log, bool) -> R) -> R {
         let state = self.state.read();
         look(&state.log, state.deleted)
@@ -176,7 +177,7 @@ impl Topic {
         (state.log.head(), state.log.total_bytes())
     }
 
-    /// The bytes of the retained events from behind one position up to another.
+    /// The bytes of the retained events after one position, up to another.
     pub(super) fn bytes_between(&self, after: u64, upto: u64) -> u64 {
         if after == upto {
             return 0;
@@ -185,8 +186,8 @@ impl Topic {
         (state.log.bytes_after(after) - state.log.bytes_after(upto)) as u64
     }
 
-    /// Opens a subscription at its place in the log. Called under the lock of its connection's outbox, which guards the
-    /// cursor: its ack is on its way before anyone can send it an event.
+    /// Opens a subscription at the requested position. Called under the outbox lock of its connection, which guards the
+    /// cursor, so that the ack is queued before any thread can send an event.
     pub(super) fn subscribe(
         self: &Arc<Self>,
         client_id: ClientId,
@@ -200,7 +201,7 @@ impl Topic {
         }
         let is_over = sink.upgrade().is_some_and(|sink| sink.is_over());
         if is_over {
-            return Err(SubscribeError::ConnectionOver);
+            return Err(SubscribeError::ConnectionEnding);
         }
         let start = find_start(&state.log, &self.epoch, start_at);
         self.count_resume(start_at, start.as_ref().ok());
@@ -227,7 +228,7 @@ impl Topic {
         Ok((opened, cursor))
     }
 
-    /// Counts how a subscription that goes on behind a position begins; `None`: it does not.
+    /// Counts the outcome of a resume; `start` is `None` if it was refused.
     fn count_resume(&self, start_at: &StartAt, start: Option<&Start>) {
         if matches!(start_at, StartAt::Last(_)) {
             return;
@@ -243,14 +244,14 @@ impl Topic {
         }
     }
 
-    /// Removes a subscription; does nothing if it is not there.
+    /// Removes a subscription; does nothing if it is not registered.
     pub(crate) fn unsubscribe(&self, subscription: &Subscription) {
         if self.state.write().subscribers.remove(subscription) {
             self.memory_budget.unsubscribed(1);
         }
     }
 
-    /// Takes no more publishes and subscribes, and lets every subscriber read to the end; returns how many there are.
+    /// Refuses further publishes and subscribes, and lets every subscriber read to the end. Returns the number of subscribers.
     pub(super) fn delete(&self) -> usize {
         let subscribers = {
             let mut state = self.state.write();
@@ -267,8 +268,8 @@ impl Topic {
         subscribers.len()
     }
 
-    /// Evicts oldest events until the others take at most `keep_bytes` of memory or `excess` bytes are freed; returns what
-    /// the others take.
+    /// Evicts the oldest events until the log takes at most `keep_bytes` of memory or `excess` bytes are freed. Returns the
+    /// memory it takes then.
     pub(super) fn evict(&self, keep_bytes: usize, excess: usize) -> usize {
         let mut state = self.state.write();
         let evictable = self.fan_out.seq();
@@ -284,7 +285,7 @@ impl Topic {
         cached.unwrap_or_else(|| self.state.write().subscribers.snapshot())
     }
 
-    /// Brings the observers' figures in line with the log. Called under the lock.
+    /// Updates the figures for observers. Called under the lock.
     fn update_figures(&self, log: &Log) {
         let before = self.retained_bytes.swap(log.bytes(), Ordering::Relaxed);
         self.memory_budget.retained.changed(before, log.bytes());

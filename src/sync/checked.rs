@@ -1,4 +1,4 @@
-//! The model checker's own locks, atomics, channels and threads, behind the interfaces the server uses.
+//! The locks, atomics, channels and threads of the model checker, with the interfaces that the server uses.
 
 pub(crate) mod channel;
 mod condvar;
@@ -15,14 +15,14 @@ pub(crate) use self::once_lock::OnceLock;
 #[cfg(test)]
 pub(crate) use self::{condvar::Time, held_locks::held_locks};
 
-/// Maps are walked in the same order each time, so that a failing schedule can be replayed.
+/// Iterates in the same order in each execution, so that a failing schedule can be replayed.
 pub(crate) type HashMap<K, V> = std::collections::HashMap<
     K,
     V,
     std::hash::BuildHasherDefault<std::collections::hash_map::DefaultHasher>,
 >;
 
-/// Forgets what an earlier execution left behind.
+/// Resets the state that an earlier execution left behind.
 #[cfg(test)]
 pub(crate) fn begin_execution(time: Time) {
     held_locks::clear();

@@ -1,8 +1,8 @@
-//! The locks of the broker, the outbox and the list of connections, by name, and the order in which they are taken.
+//! The names of the locks, and the order in which they may be taken.
 //!
-//! ARCHITECTURE.md has the same table, and a test compares them. Under the model checker every lock that is taken is checked.
+//! ARCHITECTURE.md has the same table; a test compares them. The model checker checks every lock that is taken.
 
-/// A lock, named where it is made.
+/// The name of a lock, given where it is created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lock {
     Registry,
@@ -17,12 +17,12 @@ pub(crate) enum Lock {
     KeyReload,
     Keys,
     LimitedLog,
-    /// A model's own, which may be taken under any.
+    /// A lock of a model, which may be taken under any lock.
     #[cfg(all(test, shuttle))]
     Model,
 }
 
-/// Which locks may be taken while one is held. Nothing may be taken under one that is not in the table.
+/// Which locks may be taken while one is held.
 #[cfg(any(test, shuttle))]
 pub(crate) const LOCK_ORDER: &[(Lock, &[Lock])] = &[
     (Lock::Registry, &[Lock::MemoryBudget, Lock::LimitedLog]),
@@ -57,7 +57,7 @@ impl Lock {
 mod tests {
     use super::*;
 
-    /// `MemoryBudget` as the document writes it: `memory budget`.
+    /// The name as in the document: `MemoryBudget` is `memory budget`.
     fn in_words(lock: Lock) -> String {
         let mut words = String::new();
         for letter in format!("{lock:?}").chars() {

@@ -1,7 +1,7 @@
-//! Memory for events: mapped from the system piece by piece, so that it is resident while events are in it and no longer.
+//! Memory for events. Large blocks are mapped from the system, so that they stop being resident as soon as they are freed.
 //!
-//! An allocator keeps what is freed, each thread's by itself, and a small thing that lives on keeps whatever lies around
-//! it. So what a log takes would not follow what it holds. Little pieces come from the allocator all the same.
+//! An allocator keeps freed memory per thread, and one small live allocation can keep the pages around it resident. Then
+//! the memory of the process would not shrink with its logs. Small blocks come from the allocator all the same.
 
 use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,25 +11,25 @@ use memmap2::MmapMut;
 use crate::protocol::NewEvent;
 use crate::sync::Arc;
 
-/// Pieces from this size on are mapped.
+/// Blocks of at least this size are mapped.
 pub(super) const MAPPED_BYTES: usize = 16 << 10;
-/// Mapped pieces at most: the system bounds the maps of a process, and connections need most of them. This is less than
-/// the share that `server/limit.rs` leaves to the rest of the process; further pieces come from the allocator.
-const MOST_MAPPED: usize = 6144;
+/// The most mapped blocks. The system limits the mappings of a process, and connections need most of them. This is less
+/// than the share that `server/limit.rs` leaves to the rest of the process. Further blocks come from the allocator.
+const MAX_MAPPED: usize = 6144;
 
-/// A piece is rounded up to whole pages.
+/// Mapped blocks are rounded up to whole pages.
 const PAGE_BYTES: usize = 4 << 10;
 
 static MAPPED: AtomicUsize = AtomicUsize::new(0);
 
-/// A piece of memory that is written from its beginning on.
+/// A block of memory that is filled from its beginning.
 #[derive(Debug)]
 pub(super) enum Memory {
     Heap(Vec<u8>),
     Mapped {
         map: Map,
         len: usize,
-        /// The most it ever was: what is behind that was never written, and takes no memory.
+        /// The largest `len` so far. Bytes after it were never written and are not resident.
         touched: usize,
     },
 }
@@ -58,7 +58,7 @@ impl Memory {
         self.bytes().len()
     }
 
-    /// Bytes that it takes: whole pages, if mapped.
+    /// Bytes of memory that it takes: whole pages, if mapped.
     pub(super) fn held_bytes(&self) -> usize {
         match self {
             Memory::Heap(bytes) => bytes.capacity(),
@@ -66,7 +66,7 @@ impl Memory {
         }
     }
 
-    /// Bytes it has room for.
+    /// The most bytes it can hold.
     pub(super) fn capacity(&self) -> usize {
         match self {
             Memory::Heap(bytes) => bytes.capacity(),
@@ -91,8 +91,8 @@ impl Memory {
         }
     }
 
-    /// Forgets the first bytes.
-    pub(super) fn forget(&mut self, first: usize) {
+    /// Removes the first bytes and moves the others to the beginning.
+    pub(super) fn remove_first(&mut self, first: usize) {
         match self {
             Memory::Heap(bytes) => drop(bytes.drain(..first)),
             Memory::Mapped { map, len, .. } => {
@@ -102,7 +102,7 @@ impl Memory {
         }
     }
 
-    /// The same bytes in as much memory as is asked for, but never less than they need.
+    /// Moves the bytes to memory of this capacity, or of their length if that is larger.
     pub(super) fn resize(&mut self, capacity: usize) {
         let capacity = capacity.max(self.len());
         match self {
@@ -126,14 +126,14 @@ impl Memory {
     }
 }
 
-/// Pages of the system, given back when dropped.
+/// Mapped pages. Unmapped when dropped.
 #[derive(Debug)]
 pub(super) struct Map(MmapMut);
 
 impl Map {
-    /// `None`: there are enough, or the system gives none.
+    /// `None` if there are too many mappings, or the system refuses one.
     fn new(capacity: usize) -> Option<Map> {
-        if MAPPED.fetch_add(1, Ordering::Relaxed) < MOST_MAPPED {
+        if MAPPED.fetch_add(1, Ordering::Relaxed) < MAX_MAPPED {
             let bytes = capacity.next_multiple_of(PAGE_BYTES);
             if let Ok(map) = MmapMut::map_anon(bytes) {
                 return Some(Map(map));
@@ -150,7 +150,7 @@ impl Drop for Map {
     }
 }
 
-/// The frame of a large event, shared with whoever sends it.
+/// The frame of a large event, shared by the log and all senders.
 #[derive(Debug, Clone)]
 pub(crate) struct SharedFrame(Arc<Memory>);
 
@@ -161,7 +161,7 @@ impl SharedFrame {
         SharedFrame(Arc::new(memory))
     }
 
-    /// Memory it takes: with the counters of the `Arc`, and with what an allocator puts in front.
+    /// Memory it takes, including the counters of the `Arc` and an estimate of the allocator's overhead.
     pub(super) fn held_bytes(&self) -> usize {
         size_of::<Memory>() + 4 * size_of::<usize>() + self.0.held_bytes()
     }
@@ -182,7 +182,7 @@ mod tests {
     use serde_json::value::RawValue;
 
     #[test]
-    fn bytes_stay_the_same_in_whatever_memory() {
+    fn resizing_and_removing_keep_the_remaining_bytes() {
         let payload = RawValue::from_string(format!("\"{}\"", "x".repeat(500))).unwrap();
         let message = Message::new("550e8400-e29b-41d4-a716-446655440000", &payload).unwrap();
         let topic = TopicName::new("t").unwrap();
@@ -190,7 +190,7 @@ mod tests {
         let mut memory = Memory::with_capacity(4096);
         (1..=3).for_each(|seq| memory.push(&event(seq)));
         let expected = [2, 3].map(|seq| event(seq).to_frame()).concat();
-        memory.forget(event(1).frame_len());
+        memory.remove_first(event(1).frame_len());
         for (capacity, is_mapped) in [
             (0, false),
             (MAPPED_BYTES - 1, false),
@@ -207,7 +207,7 @@ mod tests {
         }
         memory.resize(MAPPED_BYTES);
         memory.push(&event(4));
-        memory.forget(expected.len());
+        memory.remove_first(expected.len());
         assert_eq!(memory.bytes(), event(4).to_frame());
     }
 }

@@ -1,28 +1,29 @@
-//! Adjacent small events in one piece of memory.
+//! A segment: adjacent small events of a log in one block of memory.
 
 use super::memory::{MAPPED_BYTES, Memory};
 use crate::protocol::NewEvent;
 
-/// Bytes of a segment of a large log; a small log has smaller ones.
-const FULL_BYTES: usize = 1 << 20;
-/// Bytes up to which a segment of a small log grows.
-const QUIET_BYTES: usize = 4 << 10;
-/// Logs from this size on have mapped segments.
-const BUSY_LOG_BYTES: usize = 16 << 10;
-/// A new segment is at most this part of a large log, so that what is unused in the first and the last one is little.
-const PART: usize = 16;
-/// Most events of a segment. Large ones count, though their bytes are elsewhere.
+/// The most bytes of a segment.
+const MAX_BYTES: usize = 1 << 20;
+/// The most bytes of a segment of a small log.
+const SMALL_LOG_SEGMENT_BYTES: usize = 4 << 10;
+/// Logs of at least this size have mapped segments.
+const LARGE_LOG_BYTES: usize = 16 << 10;
+/// A new segment of a large log takes at most one part in this many of the log, but at least [`MAPPED_BYTES`]. So little
+/// memory is unused in the first and the last segment.
+const SEGMENTS_PER_LOG: usize = 16;
+/// The most events of a segment. Large events count, though their bytes are elsewhere.
 const MAX_EVENTS: usize = 8192;
 
-/// The frames of some adjacent events, without a gap between them. Only the end is appended to.
+/// The frames of adjacent events, one after the other. Events are appended at the end only.
 #[derive(Debug)]
 pub(super) struct Segment {
     /// The seq of its first event, evicted or not.
     pub(super) first_seq: u64,
-    /// Bytes of all small events that the log ever had before it.
+    /// Bytes of all small events ever appended to the log before this segment.
     pub(super) start: u64,
     memory: Memory,
-    /// Where each event ends. A large event has no bytes here: it ends where it begins.
+    /// The end of each event in `memory`. A large event has no bytes here, so it ends where the previous event ends.
     ends: Vec<u32>,
 }
 
@@ -36,21 +37,25 @@ impl Segment {
         }
     }
 
-    /// Bytes that a segment of a log with this many bytes may have.
+    /// The most bytes of a new segment in a log of this size.
     pub(super) fn limit(log_bytes: usize) -> usize {
-        if log_bytes < BUSY_LOG_BYTES {
-            return QUIET_BYTES;
+        if log_bytes < LARGE_LOG_BYTES {
+            return SMALL_LOG_SEGMENT_BYTES;
         }
-        let part = (log_bytes / PART).next_power_of_two() / 2;
-        part.clamp(MAPPED_BYTES, FULL_BYTES)
+        let part = (log_bytes / SEGMENTS_PER_LOG).next_power_of_two() / 2;
+        part.clamp(MAPPED_BYTES, MAX_BYTES)
     }
 
-    /// Bytes that a new segment takes at once; a quiet log's grows from its first event on.
+    /// The initial capacity of a new segment. Segments of a small log start empty and grow with each event.
     pub(super) fn first_capacity(limit: usize) -> usize {
-        if limit > QUIET_BYTES { limit } else { 0 }
+        if limit > SMALL_LOG_SEGMENT_BYTES {
+            limit
+        } else {
+            0
+        }
     }
 
-    /// Memory it takes.
+    /// Memory that the segment takes.
     pub(super) fn held_bytes(&self) -> usize {
         size_of::<Segment>() + self.memory.held_bytes() + self.ends.capacity() * size_of::<u32>()
     }
@@ -60,28 +65,28 @@ impl Segment {
         self.first_seq + self.ends.len() as u64
     }
 
-    /// Bytes of its events up to and with this seq, which may be the one before its first.
+    /// Bytes of its events up to and including this seq, which may be the one before its first.
     pub(super) fn bytes_upto(&self, seq: u64) -> usize {
         let events = (seq + 1 - self.first_seq) as usize;
         events.checked_sub(1).map_or(0, |last| self.end_of(last))
     }
 
-    /// Bytes of one of its events; none, if it is a large one.
+    /// Bytes that one of its events takes here; 0 for a large event.
     pub(super) fn bytes_of(&self, seq: u64) -> usize {
         self.bytes_upto(seq) - self.bytes_upto(seq - 1)
     }
 
-    /// Whether this many bytes more may stand here, if it grows up to a limit.
+    /// Whether another event of this many bytes fits, if the segment may grow up to a limit.
     pub(super) fn takes(&self, len: usize, limit: usize) -> bool {
         self.ends.len() < MAX_EVENTS && self.memory.len() + len <= limit.max(self.memory.capacity())
     }
 
-    /// Appends an event that is kept elsewhere.
+    /// Appends a large event, whose bytes are elsewhere.
     pub(super) fn push_large(&mut self) {
         self.ends.push(self.memory.len() as u32);
     }
 
-    /// Appends an event for which [`Segment::takes`] holds, or the first.
+    /// Appends an event. [`Segment::takes`] must be true for it, unless it is the first.
     pub(super) fn push(&mut self, event: &NewEvent<'_>, limit: usize) {
         let needed = self.memory.len() + event.frame_len();
         if needed > self.memory.capacity() {
@@ -92,7 +97,7 @@ impl Segment {
         self.ends.push(self.memory.len() as u32);
     }
 
-    /// The frames from this seq on, up to a seq and to a number of bytes, and how many they are.
+    /// The frames of `from..=upto` as far as they are in this segment and within the limit, and their number.
     pub(super) fn run(&self, from: u64, upto: u64, limit_bytes: usize) -> (&[u8], u64) {
         let begin = self.bytes_upto(from - 1);
         let first = (from - self.first_seq) as usize;
@@ -105,35 +110,35 @@ impl Segment {
         (&self.memory.bytes()[begin..end], events as u64)
     }
 
-    /// Whether the events before this seq take at least a third of it, so that it pays to move the others.
+    /// Whether the events before this seq take at least a third of the bytes: then moving the others is worth its cost.
     pub(super) fn is_worth_compacting(&self, seq: u64) -> bool {
         self.bytes_upto(seq - 1) * 3 >= self.memory.len()
     }
 
-    /// Whether the events from this seq on take less than half of its memory.
+    /// Whether the events from this seq on take less than half of the memory.
     pub(super) fn is_sparse_from(&self, seq: u64) -> bool {
         (self.memory.len() - self.bytes_upto(seq - 1)) * 2 < self.memory.held_bytes()
     }
 
-    /// Forgets the events before this seq.
+    /// Removes the events before this seq.
     pub(super) fn compact(&mut self, seq: u64) {
-        let gone = self.bytes_upto(seq - 1);
-        self.memory.forget(gone);
+        let removed = self.bytes_upto(seq - 1);
+        self.memory.remove_first(removed);
         self.ends.drain(..(seq - self.first_seq) as usize);
         for end in &mut self.ends {
-            *end -= gone as u32;
+            *end -= removed as u32;
         }
-        self.start += gone as u64;
+        self.start += removed as u64;
         self.first_seq = seq;
     }
 
-    /// Gives back the memory that no event takes.
+    /// Frees the unused memory.
     pub(super) fn shrink(&mut self) {
         self.memory.resize(0);
         self.ends.shrink_to_fit();
     }
 
-    /// Its memory, for another segment.
+    /// Returns its memory for reuse by another segment.
     pub(super) fn into_memory(self) -> Memory {
         self.memory
     }

@@ -40,7 +40,7 @@ fn log(events: usize, bytes: usize) -> Log {
     })
 }
 
-/// What a log holds, added up anew.
+/// The memory of a log, summed up from its parts.
 fn held_bytes(log: &Log) -> usize {
     let segments: usize = log.segments.iter().map(Segment::held_bytes).sum();
     let large: usize = log.large.iter().map(LargeEvent::held_bytes).sum();
@@ -48,7 +48,7 @@ fn held_bytes(log: &Log) -> usize {
 }
 
 #[test]
-fn an_event_over_the_byte_bound_is_kept_until_the_next_but_is_no_history() {
+fn an_event_larger_than_the_byte_bound_is_retained_until_the_next_but_never_replayed() {
     let mut log = log(5, 10);
     append(&mut log, 0);
     assert_eq!((log.first_seq(), log.history_start()), (1, 2));
@@ -60,7 +60,7 @@ fn an_event_over_the_byte_bound_is_kept_until_the_next_but_is_no_history() {
 }
 
 #[test]
-fn a_quiet_log_takes_little_more_than_its_events() {
+fn a_small_log_uses_little_more_memory_than_its_events() {
     let mut log = log(4, 1 << 20);
     append(&mut log, 100);
     assert!(log.held_bytes() < log.bytes() + 256, "{}", log.held_bytes());
@@ -71,7 +71,7 @@ fn a_quiet_log_takes_little_more_than_its_events() {
 }
 
 #[test]
-fn a_large_log_takes_little_more_than_its_events_and_the_budget_gets_it_all() {
+fn a_large_log_uses_little_more_memory_than_its_events_and_eviction_frees_all_of_it() {
     for pad in [0, 1000, 10_000, 40_000] {
         let mut log = log(1_000_000, 8 << 20);
         let payload = Payloads::padded(pad);
@@ -88,7 +88,7 @@ fn a_large_log_takes_little_more_than_its_events_and_the_budget_gets_it_all() {
 }
 
 #[test]
-fn a_log_at_its_bounds_maps_nothing_anew() {
+fn a_log_at_its_bounds_reuses_its_memory() {
     let mut log = log(1_000_000, 4 << 20);
     let payload = Payloads::padded(1000);
     while log.first_seq() < 1000 {
@@ -101,7 +101,7 @@ fn a_log_at_its_bounds_maps_nothing_anew() {
     }
 }
 
-/// Sizes around the bounds: of a frame's header, of a segment, of a large event.
+/// Sizes around the limits of a frame header, of a segment and of a large event.
 fn pad() -> impl Strategy<Value = usize> {
     prop_oneof![
         8 => 0usize..400,
@@ -119,7 +119,7 @@ enum Step {
         pad: usize,
         times: usize,
     },
-    /// For the budget.
+    /// Eviction to the memory budget.
     Evict {
         events: u64,
     },
@@ -133,19 +133,20 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Keeps every frame, and how many of the oldest are gone.
+/// A model of a log that keeps every frame.
 struct Naive {
     frames: Vec<Vec<u8>>,
-    gone: usize,
+    /// How many of the oldest are evicted.
+    evicted: usize,
 }
 
 impl Naive {
     fn bytes_after(&self, seq: u64) -> usize {
-        let first = self.gone.max(seq as usize);
+        let first = self.evicted.max(seq as usize);
         self.frames[first..].iter().map(Vec::len).sum()
     }
 
-    /// The smallest position, not before `first`, behind which this many bytes are at most.
+    /// The smallest position from `first` on that has at most this many bytes after it.
     fn fits(&self, first: usize, bytes: usize) -> u64 {
         let fits = |at: &usize| self.bytes_after(*at as u64) <= bytes;
         let found = (first..self.frames.len()).find(fits);
@@ -155,19 +156,19 @@ impl Naive {
     fn compare(&self, log: &Log, bounds: LogBounds) {
         let head = self.frames.len();
         assert_eq!(log.head(), head as u64);
-        assert_eq!(log.first_seq(), self.gone as u64 + 1);
+        assert_eq!(log.first_seq(), self.evicted as u64 + 1);
         assert_eq!(log.bytes(), self.bytes_after(0));
         assert_eq!(log.held_bytes(), held_bytes(log));
         assert!(log.held_bytes() >= log.bytes());
-        let within_count = self.gone.max(head.saturating_sub(bounds.history_size));
+        let within_count = self.evicted.max(head.saturating_sub(bounds.history_size));
         let start = self.fits(within_count, bounds.bytes) + 1;
         assert_eq!(log.history_start(), start);
         for incoming in [0, 200, 5000] {
             let horizon = match bounds.bytes.checked_sub(incoming) {
-                Some(left) => self.fits(self.gone, left),
+                Some(left) => self.fits(self.evicted, left),
                 None => head as u64,
             };
-            let expected = if horizon > self.gone as u64 {
+            let expected = if horizon > self.evicted as u64 {
                 horizon
             } else {
                 0
@@ -178,7 +179,7 @@ impl Naive {
 
     fn compare_reading(&self, log: &Log, after: u64, limit_bytes: usize) {
         assert_eq!(log.bytes_after(after), self.bytes_after(after));
-        let first = self.gone.max(after as usize);
+        let first = self.evicted.max(after as usize);
         let json: Vec<&str> = log.after(after).map(EventFrame::json).collect();
         let frames = self.frames[first..].iter();
         let expected: Vec<&str> = frames.map(|frame| EventFrame::new(frame).json()).collect();
@@ -209,43 +210,43 @@ impl Naive {
 }
 
 proptest! {
-    /// Against a model that keeps everything and computes each answer from the definition.
+    /// Compares the log with a model that keeps everything and computes each answer from its definition.
     #[test]
-    fn the_log_keeps_the_newest_within_its_bounds(
+    fn the_log_keeps_the_newest_events_within_its_bounds(
         history_size in prop_oneof![0usize..6, Just(1000)], max_queue_size in 1usize..6,
         bytes in prop_oneof![0usize..1200, 1200usize..400_000],
-        offered_late in prop_oneof![2 => Just(0u64), 1 => 1u64..8],
+        not_evictable in prop_oneof![2 => Just(0u64), 1 => 1u64..8],
         steps in proptest::collection::vec(step(), 0..12), limit_bytes in 1usize..70_000,
     ) {
         let bounds = LogBounds { history_size, max_queue_size, bytes };
         let mut log = Log::new(bounds);
-        let mut naive = Naive { frames: Vec::new(), gone: 0 };
+        let mut naive = Naive { frames: Vec::new(), evicted: 0 };
         for step in steps {
             match step {
                 Step::Append { pad, times } => {
                     let payload = Payloads::padded(pad);
                     for _ in 0..times {
-                        let evictable = match offered_late {
+                        let evictable = match not_evictable {
                             0 => u64::MAX,
-                            late => log.head().saturating_sub(late),
+                            events => log.head().saturating_sub(events),
                         };
                         naive.frames.push(payload.append(&mut log, evictable));
                         let head = naive.frames.len();
                         let is_over = |naive: &Naive| {
-                            let kept = head - naive.gone;
+                            let kept = head - naive.evicted;
                             kept > history_size.max(max_queue_size)
                                 || (naive.bytes_after(0) > bytes && kept > 1)
                         };
-                        while is_over(&naive) && (naive.gone as u64) < evictable {
-                            naive.gone += 1;
+                        while is_over(&naive) && (naive.evicted as u64) < evictable {
+                            naive.evicted += 1;
                         }
                     }
                 }
                 Step::Evict { events } => {
-                    let upto = (naive.gone as u64 + events).min(log.head());
+                    let upto = (naive.evicted as u64 + events).min(log.head());
                     let held = log.held_bytes();
                     while log.evict_oldest(upto) {}
-                    naive.gone = upto as usize;
+                    naive.evicted = upto as usize;
                     prop_assert!(log.held_bytes() <= held);
                 }
             }

@@ -1,4 +1,4 @@
-//! Subscriptions at their ends.
+//! How subscriptions end.
 
 use super::*;
 use crate::broker::{Broker, Cursors, TopicOptions};
@@ -26,18 +26,18 @@ fn open(
 }
 
 #[test]
-fn a_connection_that_is_over_takes_nothing_over() {
+fn an_ended_connection_takes_over_no_subscription() {
     let (_broker, topic) = broker_with_a_topic();
     let mut cursors = Cursors::default();
     assert!(open(&mut cursors, &topic, &Weak::new()).is_ok());
-    let over = Arc::new(Nobody);
-    let refused = open(&mut cursors, &topic, &Arc::downgrade(&over)).err();
-    assert_eq!(refused, Some(SubscribeError::ConnectionOver));
+    let ended = Arc::new(Nobody);
+    let refused = open(&mut cursors, &topic, &Arc::downgrade(&ended)).err();
+    assert_eq!(refused, Some(SubscribeError::ConnectionEnding));
     assert_eq!(topic.subscriber_count(), 1);
 }
 
 #[test]
-fn a_superseded_subscription_is_not_told_of_a_later_deletion() {
+fn a_superseded_subscription_gets_no_notice_of_a_later_deletion() {
     let (broker, topic) = broker_with_a_topic();
     let mut cursors = Cursors::default();
     let [older, newer] = [(); 2].map(|()| {
@@ -47,12 +47,12 @@ fn a_superseded_subscription_is_not_told_of_a_later_deletion() {
     assert!(broker.delete_topic(topic.name()));
     assert!(!cursors.read_chunk(&older, 1).1.ended);
     assert!(cursors.read_chunk(&newer, 1).1.ended);
-    assert_eq!(cursors.end(&newer), None, "it has ended");
+    assert_eq!(cursors.end(&newer), None, "it ended with the deletion");
     assert!(cursors.end(&older).is_some());
 }
 
 #[test]
-fn an_event_is_either_read_or_pending_at_the_end() {
+fn each_event_is_either_read_or_pending_when_a_subscription_ends() {
     let payload: Box<RawValue> = serde_json::from_str("1").unwrap();
     let message = Message::new("550e8400-e29b-41d4-a716-446655440000", &payload).unwrap();
     let (_broker, topic) = broker_with_a_topic();

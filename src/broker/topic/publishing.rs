@@ -1,4 +1,4 @@
-//! Publishing to a topic: append where there is room, and wait for room at the gate where there is none.
+//! Publishing to a topic: appends an event if there is room, and waits at the backpressure gate otherwise.
 
 use std::time::{Duration, Instant};
 
@@ -9,17 +9,18 @@ use crate::config::OverflowPolicy;
 use crate::protocol::{Message, NewEvent, Timestamp};
 use crate::sync::{Arc, Ordering};
 
-/// Events and bytes that may be published and not fanned out yet: above that, publishers wait for the fan-out. A round reads
-/// as much for a subscriber, so that one that keeps up gets everything in it. One event is let in, however large.
+/// The most bytes and events that may be published and not fanned out yet; above that, publishers wait for the fan-out. A
+/// round delivers as much to one subscriber. A single event is accepted whatever its size.
 const MAX_WAITING_BYTES: u64 = 128 << 10;
 const MAX_WAITING_EVENTS: u64 = if cfg!(shuttle) { 4 } else { 1024 };
-/// Under the `block` policy a subscriber may hold what is in flight beyond its queue, so the bound is smaller.
+/// Under the `block` policy a subscriber may lag by these events beyond its queue, so the limit is the queue size, but at
+/// least this.
 const MIN_WAITING_BLOCK_EVENTS: u64 = if cfg!(shuttle) { 2 } else { 64 };
 
-/// How often a publisher that waits looks whether its connection is still there.
-const LOOK_INTERVAL: Duration = Duration::from_millis(if cfg!(shuttle) { 3_600_000 } else { 50 });
+/// How often a waiting publisher checks whether its wait was cancelled.
+const CHECK_INTERVAL: Duration = Duration::from_millis(if cfg!(shuttle) { 3_600_000 } else { 50 });
 
-/// What a message became.
+/// The event that a message became.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Published {
     pub(crate) seq: u64,
@@ -27,7 +28,7 @@ pub(crate) struct Published {
     pub(crate) event_bytes: usize,
 }
 
-/// What an event is numbered with before it is appended.
+/// The seq and the time of an event that is about to be appended.
 #[derive(Debug, Clone, Copy)]
 struct Number {
     seq: u64,
@@ -35,7 +36,7 @@ struct Number {
 }
 
 impl Number {
-    /// The next of the topic. Its time is when the message arrived, unless that would make the topic's time go back.
+    /// The next number of the topic. The time is the arrival of the message, but never before the newest event.
     fn next(state: &State, arrived: Timestamp) -> Number {
         Number {
             seq: state.log.head() + 1,
@@ -48,33 +49,33 @@ impl Number {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PublishError {
     Deleted,
-    /// There is no room for it yet, or others wait for theirs: see [`Topic::join_line`].
+    /// There is no room yet, or other publishers wait for room: see [`Topic::join_line`].
     Full {
         event_bytes: usize,
     },
     ShuttingDown,
 }
 
-/// Why a publisher waits no longer.
+/// Why a publisher stopped waiting without room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WaitError {
-    /// It has waited for a slow subscriber as long as a publish may.
+    /// It has waited for slow subscribers for as long as a publish may.
     TimedOut,
-    /// The caller called it off.
+    /// The caller cancelled the wait.
     Cancelled,
 }
 
-/// A publisher's place in the line of a topic. It is left when this is dropped.
+/// A publisher's place in the line at a topic's gate. Dropping it leaves the line.
 pub(crate) struct Place {
     topic: Arc<Topic>,
     waiter: Arc<Waiter>,
-    /// When a publish that began to wait with this place must come to an end; only under the `block` policy.
+    /// When the wait for subscribers times out; only under the `block` policy.
     deadline: Option<Instant>,
 }
 
 impl Topic {
-    /// Appends a message, with the ticket of a [`Place`] if the publisher has one. Never waits; delivers nothing: see
-    /// [`Topic::fan_out`].
+    /// Appends a message, with the ticket of a [`Place`] if the publisher has one. Never waits. Does not deliver the event:
+    /// see [`Topic::fan_out`].
     pub(crate) fn try_publish(
         &self,
         message: &Message<'_>,
@@ -92,7 +93,7 @@ impl Topic {
         let number = Number::next(&state, arrived);
         let event = NewEvent::new(&self.name, message, number.seq, number.ts);
         let event_bytes = event.frame_len();
-        // Read once: a round that ends now must not let the append evict more than the check for room considered.
+        // Read once, so that the append evicts no more than the check for room considered, even if a round ends in between.
         let fanned_out = self.fan_out.seq();
         if !is_let_through || !self.has_room(&mut state, event_bytes, fanned_out) {
             return Err(PublishError::Full { event_bytes });
@@ -109,7 +110,7 @@ impl Topic {
         })
     }
 
-    /// Appends an event that has its number, evicting what was fanned out. Called under the topic's lock.
+    /// Appends a numbered event, and may evict events that were fanned out. Called under the topic's lock.
     fn append(&self, state: &mut State, event: &NewEvent<'_>, number: Number, fanned_out: u64) {
         state.log.append(event, fanned_out);
         state.newest = number.ts;
@@ -118,7 +119,7 @@ impl Topic {
         self.update_figures(&state.log);
     }
 
-    /// Joins the line of those who wait for room. Called with nothing left to fan out.
+    /// Joins the line of publishers that wait for room. The caller must have fanned out everything it published.
     pub(crate) fn join_line(self: &Arc<Topic>) -> Place {
         Place {
             topic: Arc::clone(self),
@@ -127,34 +128,34 @@ impl Topic {
         }
     }
 
-    /// Whether so much waits for the fan-out that a publisher should fan out before it goes on.
+    /// Whether so many events wait for the fan-out that a publisher should fan out before it publishes more.
     pub(crate) fn is_behind(&self) -> bool {
         let waiting = self.head().saturating_sub(self.fan_out.seq());
         waiting >= self.max_waiting_events() / 2
     }
 
-    /// A cursor moved, or a subscription ended: publishers may have room. Called with no lock held.
+    /// Notifies the gate after a cursor moved or a subscription ended: there may be room. Called with no lock held.
     pub(crate) fn cursor_moved(&self) {
         if self.settings.overflow == OverflowPolicy::Block {
             self.gate.notify();
         }
     }
 
-    /// Lets every publisher see that the server is draining: the one that appends just now, and those that wait.
+    /// Waits for an append under way, and wakes waiting publishers to see that the server is draining.
     pub(in crate::broker) fn drain(&self) {
         drop(self.state.write());
         self.gate.notify();
     }
 
-    /// Whether an event of this size may be appended: the fan-out keeps up, and under the `block` policy no event that a
-    /// subscriber has still to get would be pushed out.
+    /// Whether an event of this size may be appended: the fan-out keeps up, and under the `block` policy the append evicts no
+    /// event that a subscriber has not read yet.
     fn has_room(&self, state: &mut State, event_bytes: usize, fanned_out: u64) -> bool {
         !self.is_window_full(state, event_bytes)
             && (self.settings.overflow != OverflowPolicy::Block
                 || self.subscribers_leave_room(state, event_bytes, fanned_out))
     }
 
-    /// Whether too much is published and not fanned out yet.
+    /// Whether too many events or bytes are published and not fanned out yet.
     fn is_window_full(&self, state: &State, event_bytes: usize) -> bool {
         let events = state.log.head().saturating_sub(self.fan_out.seq());
         let fanned_out_bytes = self.fan_out.bytes();
@@ -185,8 +186,8 @@ impl Topic {
         state.slowest >= required
     }
 
-    /// The position every subscriber must have reached before an event of this size may be appended, under the `block`
-    /// policy. What is not fanned out yet is in nobody's queue.
+    /// The position that every subscriber must have reached before an event of this size may be appended, under the `block`
+    /// policy. Events that are not fanned out yet do not count towards a queue.
     fn required_position(&self, state: &State, event_bytes: usize, fanned_out: u64) -> u64 {
         let queue = self.max_queue_size() as u64;
         (state.log.head() + 1)
@@ -195,7 +196,7 @@ impl Topic {
             .min(fanned_out)
     }
 
-    /// Whether a publisher has nothing to wait for: there is room, or there never will be.
+    /// Whether a publisher need not wait any longer: there is room, or there never will be.
     fn is_wait_over(&self, event_bytes: usize) -> bool {
         let mut state = self.state.write();
         self.draining.load(Ordering::SeqCst)
@@ -203,10 +204,10 @@ impl Topic {
             || self.has_room(&mut state, event_bytes, self.fan_out.seq())
     }
 
-    /// Ends the subscribers in the way of an event of this size that have taken nothing in the second half of the time
-    /// that a publish may wait, which is over; `false` if there are none. In the first half a socket may still take
-    /// something though its peer reads nothing any more: what the kernels had room for.
-    fn end_those_without_progress(&self, event_bytes: usize, deadline: Instant) -> bool {
+    /// Called when a publish has waited for `block_timeout`. Ends the connections of the subscribers for which it waits and
+    /// whose sockets took nothing in the second half of that time; returns `false` if there are none. The first half is not
+    /// considered, because the kernel's buffers may take bytes for a while after the peer has stopped reading.
+    fn end_stalled_subscribers(&self, event_bytes: usize, deadline: Instant) -> bool {
         let half = self.settings.block_timeout / 2;
         let since = deadline.checked_sub(half).unwrap_or(deadline);
         let fanned_out = self.fan_out.seq();
@@ -221,30 +222,29 @@ impl Topic {
 }
 
 impl Place {
-    /// What [`Topic::try_publish`] asks for.
+    /// The ticket for [`Topic::try_publish`].
     pub(crate) fn ticket(&self) -> u64 {
         self.waiter.ticket()
     }
 
-    /// Whether this is a place in the line of that topic.
+    /// Whether this is a place in the line of this topic.
     pub(crate) fn is_of(&self, topic: &Arc<Topic>) -> bool {
         Arc::ptr_eq(&self.topic, topic)
     }
 
-    /// Whether the place may be kept for further messages. Where a slow subscriber makes publishers wait, each message
-    /// waits its turn.
+    /// Whether the place may be kept for further messages. Under the `block` policy each message joins the line again.
     pub(crate) fn is_for_many(&self) -> bool {
         !self.waits_for_subscribers()
     }
 
-    /// Whether this may be a wait for a slow subscriber, and not only for a fan-out, which waits for no peer.
+    /// Whether the wait may be for a slow subscriber, and not only for a fan-out, which never waits for a peer.
     pub(crate) fn waits_for_subscribers(&self) -> bool {
         self.deadline.is_some()
     }
 
-    /// Waits until this publisher is the first in the line and there is room for an event of this size, or nothing to
-    /// wait for any more. What it waits for it does itself, if nobody else does: it fans out what others left. Called with
-    /// no lock held; waits for no peer of its own.
+    /// Waits until this publisher is first in the line and there is room for an event of this size, or until a retry would
+    /// fail for another reason. Fans out the topic if the first in the line waits for that and no other thread does it.
+    /// Called with no lock held.
     pub(crate) fn wait(
         &self,
         event_bytes: usize,
@@ -252,34 +252,36 @@ impl Place {
         is_cancelled: impl Fn() -> bool,
     ) -> Result<(), WaitError> {
         let topic = &self.topic;
-        let mut look = Instant::now();
+        let mut next_check = Instant::now();
         loop {
             let now = Instant::now();
-            if now >= look {
+            if now >= next_check {
                 if is_cancelled() {
                     return Err(WaitError::Cancelled);
                 }
-                look = now + LOOK_INTERVAL;
+                next_check = now + CHECK_INTERVAL;
             }
             if self.fans_out(event_bytes, batch) {
                 continue;
             }
-            let until = self.deadline.map_or(look, |deadline| deadline.min(look));
+            let until = self
+                .deadline
+                .map_or(next_check, |deadline| deadline.min(next_check));
             let has_room = || topic.is_wait_over(event_bytes);
             match topic.gate.wait(&self.waiter, until, has_room) {
                 Waited::HasRoom => return Ok(()),
                 Waited::TimedOut if Some(until) == self.deadline => {
-                    if !topic.end_those_without_progress(event_bytes, until) {
+                    if !topic.end_stalled_subscribers(event_bytes, until) {
                         return Err(WaitError::TimedOut);
                     }
                     return Ok(());
                 }
-                Waited::TimedOut | Waited::Called => {}
+                Waited::TimedOut | Waited::Woken => {}
             }
         }
     }
 
-    /// Fans out if the first in the line waits for that and no other thread does it.
+    /// Fans out if this publisher is first and waits for the fan-out; returns `false` if it did not.
     fn fans_out(&self, event_bytes: usize, batch: &mut ReadBatch) -> bool {
         let topic = &self.topic;
         topic.gate.is_first(self.ticket())

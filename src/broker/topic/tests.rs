@@ -1,4 +1,4 @@
-//! A topic against a naive model that keeps every event for ever, and computes each answer from the contract.
+//! Compares a topic with a naive model that keeps every event for ever and computes each answer from the contract.
 
 use proptest::prelude::*;
 use serde_json::Value;
@@ -61,9 +61,9 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What a reader is heard.
+/// What a subscriber received.
 #[derive(Debug, Clone, PartialEq)]
-enum Heard {
+enum Received {
     Event(u64),
     Gap(u64, u64, &'static str),
     Deleted,
@@ -79,13 +79,13 @@ struct Bounds {
     overflow: OverflowPolicy,
 }
 
-/// One life of a topic, with the size of every event it ever had.
+/// One incarnation of a topic, with the size of every event ever published to it.
 #[derive(Debug, Clone)]
 struct NaiveTopic {
     bounds: Bounds,
     sizes: Vec<usize>,
-    /// How many of the oldest are gone.
-    gone: usize,
+    /// How many of the oldest events are evicted.
+    evicted: usize,
     /// How many were fanned out: only these are evicted or skipped.
     fanned_out: usize,
     deleted: bool,
@@ -97,37 +97,40 @@ impl NaiveTopic {
     }
 
     fn retained_bytes(&self) -> usize {
-        self.sizes[self.gone..].iter().sum()
+        self.sizes[self.evicted..].iter().sum()
     }
 
-    /// How many of the oldest are gone once the newest are kept within the bounds; the newest itself always is.
-    fn gone_after(&self, sizes: &[usize]) -> usize {
+    /// How many of the oldest events are evicted once the log is within its bounds; the newest event never is.
+    fn evicted_after(&self, sizes: &[usize]) -> usize {
         let kept = self.bounds.history_size.max(self.bounds.queue);
-        let fits = |gone: usize| {
-            let bytes: usize = sizes[gone..].iter().sum();
-            sizes.len() - gone <= kept && (bytes <= self.bounds.bytes || sizes.len() - gone == 1)
+        let fits = |evicted: usize| {
+            let bytes: usize = sizes[evicted..].iter().sum();
+            sizes.len() - evicted <= kept
+                && (bytes <= self.bounds.bytes || sizes.len() - evicted == 1)
         };
-        let limit = self.fanned_out.max(self.gone);
-        (self.gone..limit).find(|gone| fits(*gone)).unwrap_or(limit)
+        let limit = self.fanned_out.max(self.evicted);
+        (self.evicted..limit)
+            .find(|evicted| fits(*evicted))
+            .unwrap_or(limit)
     }
 
-    /// The last seq that a replay cannot reach: it has the newest that are within both bounds.
+    /// The last seq before the history: the history is the newest events within both bounds.
     fn before_history(&self) -> u64 {
-        let fits = |gone: usize| {
-            let bytes: usize = self.sizes[gone..].iter().sum();
-            bytes <= self.bounds.bytes && self.sizes.len() - gone <= self.bounds.history_size
+        let fits = |evicted: usize| {
+            let bytes: usize = self.sizes[evicted..].iter().sum();
+            bytes <= self.bounds.bytes && self.sizes.len() - evicted <= self.bounds.history_size
         };
-        let gone = (self.gone..self.sizes.len()).find(|gone| fits(*gone));
-        gone.unwrap_or(self.sizes.len()) as u64
+        let evicted = (self.evicted..self.sizes.len()).find(|evicted| fits(*evicted));
+        evicted.unwrap_or(self.sizes.len()) as u64
     }
 }
 
-/// A subscription as the contract has it.
+/// A subscription as the contract describes it.
 #[derive(Debug, Clone)]
 struct NaiveReader {
     after: u64,
     live_from: u64,
-    /// The newest event for it, once a newer subscription has its place.
+    /// The newest seq it may read, once it is superseded.
     until: Option<u64>,
     ended: bool,
 }
@@ -137,9 +140,9 @@ impl NaiveReader {
         self.until.unwrap_or(u64::MAX).min(topic.head())
     }
 
-    /// One event, with all there is to tell before and behind it.
-    fn read_one(&mut self, topic: &NaiveTopic) -> Vec<Heard> {
-        let mut heard = Vec::new();
+    /// Reads one event, with the gaps before it and the notice after it.
+    fn read_one(&mut self, topic: &NaiveTopic) -> Vec<Received> {
+        let mut received = Vec::new();
         let mut has_event = false;
         while !self.ended {
             let is_replay = self.after < self.live_from;
@@ -153,16 +156,16 @@ impl NaiveReader {
                 _ => topic.fanned_out.saturating_sub(topic.bounds.queue) as u64,
             };
             let (kept, reason) = match is_replay {
-                true => (topic.gone as u64, "history_evicted"),
-                false => (lag.max(topic.gone as u64), "slow_consumer"),
+                true => (topic.evicted as u64, "history_evicted"),
+                false => (lag.max(topic.evicted as u64), "slow_consumer"),
             };
             let kept = kept.min(end);
             if self.after < kept {
                 if !is_replay && topic.bounds.overflow != OverflowPolicy::DropOldest {
-                    heard.push(Heard::TooSlow);
+                    received.push(Received::TooSlow);
                     break;
                 }
-                heard.push(Heard::Gap(self.after + 1, kept, reason));
+                received.push(Received::Gap(self.after + 1, kept, reason));
                 self.after = kept;
             } else if self.after < end {
                 if has_event {
@@ -170,32 +173,32 @@ impl NaiveReader {
                 }
                 has_event = true;
                 self.after += 1;
-                heard.push(Heard::Event(self.after));
+                received.push(Received::Event(self.after));
             } else {
                 if topic.deleted && self.until.is_none() {
-                    heard.push(Heard::Deleted);
+                    received.push(Received::Deleted);
                     self.ended = true;
                 }
                 break;
             }
         }
-        heard
+        received
     }
 }
 
 struct Reader {
     subscription: Arc<Subscription>,
     naive: NaiveReader,
-    /// The life of the topic it reads.
-    life: usize,
+    /// The incarnation of the topic that it reads.
+    incarnation: usize,
 }
 
 /// A broker and the naive model of it, side by side.
 struct Pair {
     broker: Broker,
     bounds: Bounds,
-    /// All lives of the topic; the last may be deleted.
-    lives: Vec<(Arc<Topic>, NaiveTopic)>,
+    /// All incarnations of the topic; the last may be deleted.
+    incarnations: Vec<(Arc<Topic>, NaiveTopic)>,
     readers: [Option<Reader>; CLIENTS],
     cursors: Cursors,
 }
@@ -216,7 +219,7 @@ impl Pair {
         let mut pair = Pair {
             broker: Broker::new(&config),
             bounds,
-            lives: Vec::new(),
+            incarnations: Vec::new(),
             readers: [None, None, None],
             cursors: Cursors::default(),
         };
@@ -229,11 +232,11 @@ impl Pair {
         let naive = NaiveTopic {
             bounds: self.bounds,
             sizes: Vec::new(),
-            gone: 0,
+            evicted: 0,
             fanned_out: 0,
             deleted: false,
         };
-        self.lives.push((topic.unwrap(), naive));
+        self.incarnations.push((topic.unwrap(), naive));
     }
 
     fn take(&mut self, step: &Step) {
@@ -253,11 +256,11 @@ impl Pair {
             Step::Unsubscribe { client } => self.unsubscribe(client),
             Step::Evict { keep_bytes } => self.evict(keep_bytes),
             Step::Delete => {
-                let (_, naive) = self.lives.last_mut().unwrap();
+                let (_, naive) = self.incarnations.last_mut().unwrap();
                 assert_eq!(self.broker.delete_topic(&name()), !naive.deleted);
                 naive.deleted = true;
             }
-            Step::Recreate if self.lives.last().unwrap().1.deleted => self.create(),
+            Step::Recreate if self.incarnations.last().unwrap().1.deleted => self.create(),
             Step::Recreate => {}
         }
         self.compare_figures();
@@ -267,20 +270,20 @@ impl Pair {
         let payload = RawValue::from_string(format!("\"{}\"", "x".repeat(pad))).unwrap();
         let id = "550e8400-e29b-41d4-a716-446655440000";
         let message = Message::new(id, &payload).unwrap();
-        let life = self.lives.len() - 1;
-        let (topic, naive) = &mut self.lives[life];
+        let incarnation = self.incarnations.len() - 1;
+        let (topic, naive) = &mut self.incarnations[incarnation];
         let published = match topic.try_publish(&message, Timestamp::EARLIEST, None) {
             Err(PublishError::Deleted) => return assert!(naive.deleted),
             Err(PublishError::Full { event_bytes }) => Err(event_bytes),
             Ok(published) => Ok(published),
-            Err(PublishError::ShuttingDown) => panic!("nobody shuts it down"),
+            Err(PublishError::ShuttingDown) => panic!("the broker is not draining"),
         };
         assert!(!naive.deleted);
         let size = published.map_or_else(|bytes| bytes, |published| published.event_bytes);
         let mut sizes = naive.sizes.clone();
         sizes.push(size);
-        let gone = naive.gone_after(&sizes) as u64;
-        // It must neither overflow a queue nor be bought with an event that somebody has still to get.
+        let evicted = naive.evicted_after(&sizes) as u64;
+        // Under `block` the append must neither overflow a queue nor evict an event that a subscriber has not read.
         let queue = naive.bounds.queue as u64;
         let pushed_out = (sizes.len() as u64)
             .saturating_sub(queue)
@@ -288,26 +291,27 @@ impl Pair {
             .min(naive.fanned_out as u64);
         let blocked = naive.bounds.overflow == OverflowPolicy::Block
             && self.readers.iter().flatten().any(|reader| {
-                let is_on =
-                    reader.life == life && !reader.naive.ended && reader.naive.until.is_none();
+                let is_on = reader.incarnation == incarnation
+                    && !reader.naive.ended
+                    && reader.naive.until.is_none();
                 is_on && reader.naive.after.max(reader.naive.live_from) < pushed_out
             });
         assert_eq!(published.is_err(), blocked, "waits for room");
         if let Ok(published) = published {
             assert_eq!(published.seq, sizes.len() as u64);
-            (naive.gone, naive.sizes) = (gone as usize, sizes);
+            (naive.evicted, naive.sizes) = (evicted as usize, sizes);
         }
     }
 
     fn fan_out(&mut self) {
-        let (topic, naive) = self.lives.last_mut().unwrap();
+        let (topic, naive) = self.incarnations.last_mut().unwrap();
         topic.fan_out(&mut ReadBatch::default());
         naive.fanned_out = naive.sizes.len();
     }
 
     fn subscribe(&mut self, client: usize, start_at: &StartAt) {
-        let life = self.lives.len() - 1;
-        let (topic, naive) = &self.lives[life];
+        let incarnation = self.incarnations.len() - 1;
+        let (topic, naive) = &self.incarnations[incarnation];
         let client_id = ClientId::new(&client.to_string()).unwrap();
         let sink: Weak<dyn SubscriberSink> = Weak::<Nobody>::new();
         let opened = self.cursors.open(topic, client_id, start_at, &sink);
@@ -332,18 +336,21 @@ impl Pair {
             StartAt::After { seq, .. } => (seq, None, Some(true)),
         };
         let opened = opened.ok().unwrap();
-        let heard = |gap: Gap| (gap.range, gap.reason);
+        let parts = |gap: Gap| (gap.range, gap.reason);
         assert_eq!((opened.seq, opened.recovered), (head, recovered));
-        assert_eq!(opened.gap.map(heard), gap);
+        assert_eq!(opened.gap.map(parts), gap);
         if let Some(mut older) = self.readers[client].take() {
             let is_replaced = opened.takeover.is_some();
-            assert_eq!(is_replaced, older.life == life && !older.naive.ended);
-            // It is not ended yet: all it may still read is what came before.
+            assert_eq!(
+                is_replaced,
+                older.incarnation == incarnation && !older.naive.ended
+            );
+            // It is superseded, not ended yet: it may read events up to the head.
             if is_replaced {
                 older.naive.until = Some(head);
             }
-            compare(&mut older, &self.lives, &mut self.cursors);
-            end(&older, &self.lives, &mut self.cursors);
+            compare(&mut older, &self.incarnations, &mut self.cursors);
+            end(&older, &self.incarnations, &mut self.cursors);
         }
         self.readers[client] = Some(Reader {
             subscription: opened.subscription,
@@ -353,7 +360,7 @@ impl Pair {
                 until: None,
                 ended: false,
             },
-            life,
+            incarnation,
         });
     }
 
@@ -361,35 +368,35 @@ impl Pair {
         let Some(reader) = &mut self.readers[client] else {
             return;
         };
-        if compare(reader, &self.lives, &mut self.cursors).contains(&Heard::TooSlow) {
-            // What its connection does then.
+        if compare(reader, &self.incarnations, &mut self.cursors).contains(&Received::TooSlow) {
+            // As its connection would.
             self.unsubscribe(client);
         }
     }
 
     fn unsubscribe(&mut self, client: usize) {
         if let Some(reader) = self.readers[client].take() {
-            end(&reader, &self.lives, &mut self.cursors);
+            end(&reader, &self.incarnations, &mut self.cursors);
         }
     }
 
     fn evict(&mut self, keep_bytes: usize) {
-        let (topic, naive) = self.lives.last_mut().unwrap();
+        let (topic, naive) = self.incarnations.last_mut().unwrap();
         let left = topic.evict(keep_bytes, usize::MAX);
         assert_eq!(left, topic.held_bytes());
-        // How many events that takes is the log's business.
+        // The model does not know the memory of an event, so it follows the log's number of evicted events.
         while naive.retained_bytes() > topic.retained_bytes() {
-            naive.gone += 1;
+            naive.evicted += 1;
             assert!(
-                naive.gone <= naive.fanned_out,
+                naive.evicted <= naive.fanned_out,
                 "evicted before it was fanned out"
             );
         }
-        assert!(left <= keep_bytes || naive.gone >= naive.fanned_out);
+        assert!(left <= keep_bytes || naive.evicted >= naive.fanned_out);
     }
 
     fn compare_figures(&self) {
-        let (topic, naive) = self.lives.last().unwrap();
+        let (topic, naive) = self.incarnations.last().unwrap();
         let stats = topic.stats();
         assert_eq!(stats.seq, naive.head());
         assert_eq!(
@@ -397,11 +404,13 @@ impl Pair {
             naive.head() - naive.before_history()
         );
         assert_eq!(topic.retained_bytes(), naive.retained_bytes());
-        let on = |life: usize| {
+        let on = |incarnation: usize| {
             let readers = self.readers.iter().flatten();
-            readers.filter(|reader| reader.life == life).count()
+            readers
+                .filter(|reader| reader.incarnation == incarnation)
+                .count()
         };
-        let last = self.lives.len() - 1;
+        let last = self.incarnations.len() - 1;
         let subscribers = if naive.deleted { 0 } else { on(last) };
         assert_eq!(stats.subscribers, subscribers);
         assert_eq!(self.broker.subscription_count(), subscribers);
@@ -409,33 +418,41 @@ impl Pair {
 }
 
 impl NaiveTopic {
-    /// The newest event that one of this size would push out of the bytes.
+    /// The newest event that appending one of this size would evict for the byte bound.
     fn pushed_out(&self, size: usize) -> u64 {
-        let left = |gone: usize| self.sizes[gone..].iter().sum::<usize>() + size;
-        let fits = (self.gone..self.sizes.len()).find(|gone| left(*gone) <= self.bounds.bytes);
-        let gone = fits.unwrap_or(self.sizes.len());
-        if gone > self.gone { gone as u64 } else { 0 }
+        let left = |evicted: usize| self.sizes[evicted..].iter().sum::<usize>() + size;
+        let fits =
+            (self.evicted..self.sizes.len()).find(|evicted| left(*evicted) <= self.bounds.bytes);
+        let evicted = fits.unwrap_or(self.sizes.len());
+        if evicted > self.evicted {
+            evicted as u64
+        } else {
+            0
+        }
     }
 }
 
-/// Reads one event from both and compares.
+/// Reads one event from the topic and from the model, and compares.
 fn compare(
     reader: &mut Reader,
-    lives: &[(Arc<Topic>, NaiveTopic)],
+    incarnations: &[(Arc<Topic>, NaiveTopic)],
     cursors: &mut Cursors,
-) -> Vec<Heard> {
+) -> Vec<Received> {
     let (chunk, progress) = cursors.read_chunk(&reader.subscription, 1);
-    let mut heard = read_back(&chunk.bytes);
+    let mut received = decode(&chunk.bytes);
     if progress.overflowed {
-        heard.push(Heard::TooSlow);
+        received.push(Received::TooSlow);
     }
-    assert_eq!(heard, reader.naive.read_one(&lives[reader.life].1));
-    assert_eq!(progress.ended, heard.contains(&Heard::Deleted));
-    heard
+    assert_eq!(
+        received,
+        reader.naive.read_one(&incarnations[reader.incarnation].1)
+    );
+    assert_eq!(progress.ended, received.contains(&Received::Deleted));
+    received
 }
 
-/// Ends a reader in both; it must have come as far.
-fn end(reader: &Reader, lives: &[(Arc<Topic>, NaiveTopic)], cursors: &mut Cursors) {
+/// Ends a reader in the topic and in the model, and compares its last position.
+fn end(reader: &Reader, incarnations: &[(Arc<Topic>, NaiveTopic)], cursors: &mut Cursors) {
     let end = cursors.end(&reader.subscription);
     reader
         .subscription
@@ -445,15 +462,17 @@ fn end(reader: &Reader, lives: &[(Arc<Topic>, NaiveTopic)], cursors: &mut Cursor
     let expected = (!naive.ended).then(|| {
         (
             naive.after,
-            naive.end(&lives[reader.life].1).saturating_sub(naive.after),
+            naive
+                .end(&incarnations[reader.incarnation].1)
+                .saturating_sub(naive.after),
         )
     });
     assert_eq!(end.map(|end| (end.seq, end.pending)), expected);
 }
 
-/// The frames of a chunk; none of them is large.
-fn read_back(mut bytes: &[u8]) -> Vec<Heard> {
-    let mut heard = Vec::new();
+/// Decodes the frames of a chunk; none of them is large.
+fn decode(mut bytes: &[u8]) -> Vec<Received> {
+    let mut received = Vec::new();
     while let [_, length, rest @ ..] = bytes {
         let (length, rest) = match *length {
             126 => (usize::from(rest[0]) << 8 | usize::from(rest[1]), &rest[2..]),
@@ -463,19 +482,19 @@ fn read_back(mut bytes: &[u8]) -> Vec<Heard> {
         bytes = &rest[length..];
         let number = |value: &Value| value.as_u64().unwrap();
         let gap = &json["gap"];
-        heard.push(match json["type"].as_str() {
-            Some("event") => Heard::Event(number(&json["seq"])),
-            _ if json["msg"] == "topic_deleted" => Heard::Deleted,
+        received.push(match json["type"].as_str() {
+            Some("event") => Received::Event(number(&json["seq"])),
+            _ if json["msg"] == "topic_deleted" => Received::Deleted,
             _ => {
                 let (from, to) = (number(&gap["from_seq"]), number(&gap["to_seq"]));
                 assert_eq!(number(&gap["count"]), to - from + 1);
                 let reasons = ["slow_consumer", "history_evicted"];
                 let reason = reasons.into_iter().find(|reason| gap["reason"] == *reason);
-                Heard::Gap(from, to, reason.unwrap())
+                Received::Gap(from, to, reason.unwrap())
             }
         });
     }
-    heard
+    received
 }
 
 proptest! {

@@ -1,4 +1,4 @@
-//! Looking at a topic: its figures and its history.
+//! Read access to a topic: its figures and its history.
 
 use super::Topic;
 use crate::broker::history::{HistoryError, HistoryPage, find_start};
@@ -6,7 +6,7 @@ use crate::config::OverflowPolicy;
 use crate::protocol::StartAt;
 use crate::sync::Ordering;
 
-/// What is known of a topic, for people.
+/// Figures of a topic, for REST and the dashboard.
 #[derive(Debug, Clone)]
 pub(crate) struct TopicStats {
     pub(crate) subscribers: usize,
@@ -26,7 +26,7 @@ pub(crate) struct TopicStats {
 }
 
 impl Topic {
-    /// Shows the part of the history that is asked for. The log is locked meanwhile: `look` may copy it, and no more.
+    /// Calls `look` with the requested part of the history. The topic is locked meanwhile, so `look` may only copy.
     pub(crate) fn look_at_history<R>(
         &self,
         start_at: &StartAt,
@@ -52,7 +52,7 @@ impl Topic {
         self.retained_bytes()
     }
 
-    /// Shows how many live events each subscription has still to get. No lock is held meanwhile.
+    /// Calls `see` with the lag of each subscription, with no lock held.
     pub(crate) fn each_lag(&self, see: impl FnMut(u64)) {
         if self.subscriber_count() > 0 {
             let subscribers = self.subscribers();

@@ -1,12 +1,12 @@
-//! One WebSocket connection, as its reader, its writer and every publisher see it: an outbox and its subscriptions.
+//! A WebSocket connection: its outbox and its subscriptions, shared by its reader, its writer and all publishers.
 
 use std::time::Instant;
 
 use super::end::EndReason;
 use super::outbox::{Outbox, Phase};
-use super::slow_log::SlowConsumerLog;
 use crate::access::Principal;
 use crate::broker::{Delivery, End, IfBusy, Progress, ReadBatch, SubscriberSink, Subscription};
+use crate::limited_log::{LimitedLog, limited};
 use crate::protocol::{
     ClientId, ErrorReply, Notice, TopicName, close_frame, push_error, push_notice,
     push_slow_consumer,
@@ -15,18 +15,18 @@ use crate::server::connection_info::ConnectionInfo;
 use crate::server::panics::Panics;
 use crate::sync::{Arc, AtomicU64, HashMap, Lock, Mutex, OnceLock, Ordering, mutex};
 
-/// What names a subscription on its connection.
+/// Identifies a subscription of a connection.
 pub(super) type SubscriptionKey = (TopicName, ClientId);
 
 pub(crate) struct Connection {
     pub(crate) info: Arc<ConnectionInfo>,
-    /// Who opened it; for as long as it lives.
+    /// Who opened the connection. Never changes.
     pub(crate) principal: Principal,
     pub(super) outbox: Outbox,
-    /// Guards the list alone; nothing is taken while it is held.
+    /// No lock is taken under it.
     subscriptions: Mutex<HashMap<SubscriptionKey, Arc<Subscription>>>,
     end_reason: OnceLock<EndReason>,
-    /// Events its subscriptions had still to get when they ended.
+    /// Events that its subscriptions had not read when they ended.
     pending_at_end: AtomicU64,
     slow_log: Arc<SlowConsumerLog>,
     pub(super) panics: Panics,
@@ -60,8 +60,8 @@ impl Connection {
         self.subscriptions.lock().len()
     }
 
-    /// Puts a subscription on the list; returns the one whose place it takes.
-    pub(super) fn remember(
+    /// Adds a subscription to the list. It replaces an older one of the same key, which is returned.
+    pub(super) fn insert_subscription(
         &self,
         key: SubscriptionKey,
         subscription: Arc<Subscription>,
@@ -69,8 +69,8 @@ impl Connection {
         self.subscriptions.lock().insert(key, subscription)
     }
 
-    /// Takes this very subscription off the list.
-    pub(super) fn forget(&self, subscription: &Arc<Subscription>) {
+    /// Removes this subscription from the list, unless another one replaced it.
+    pub(super) fn remove_subscription(&self, subscription: &Arc<Subscription>) {
         let key = (
             subscription.topic().name().clone(),
             subscription.client_id().clone(),
@@ -88,15 +88,15 @@ impl Connection {
         self.end_reason.get().is_none() && self.outbox.phase() == Phase::Open
     }
 
-    /// Why the connection ends, once it does.
+    /// Why the connection ends; `None` while it is open.
     pub(super) fn end_reason(&self) -> Option<&EndReason> {
         self.end_reason.get()
     }
 
-    /// Ends the connection in order: its subscriptions end, then the close frame goes behind what is unsent.
-    /// The first reason counts.
+    /// Ends the connection in order: ends its subscriptions, then queues the close frame after the unsent bytes. Only the first
+    /// reason counts.
     pub(crate) fn end(&self, reason: EndReason) {
-        if self.end_reason.set(self.true_reason(reason)).is_err() {
+        if self.end_reason.set(self.actual_reason(reason)).is_err() {
             return;
         }
         self.end_subscriptions();
@@ -105,29 +105,29 @@ impl Connection {
         }
     }
 
-    /// Ends the connection at once: there is nobody to tell.
+    /// Aborts the connection: gives the socket up at once, without a close frame.
     pub(crate) fn abort(&self, reason: EndReason) {
-        let _ = self.end_reason.set(self.true_reason(reason));
+        let _ = self.end_reason.set(self.actual_reason(reason));
         self.outbox.abort();
         self.end_subscriptions();
     }
 
-    /// A socket that was given up looks to the reader like a peer that went away.
-    fn true_reason(&self, seen: EndReason) -> EndReason {
+    /// After a write timeout the reader sees an aborted socket, which looks as if the peer had gone.
+    fn actual_reason(&self, seen: EndReason) -> EndReason {
         match seen {
             EndReason::PeerGone if self.outbox.timed_out() => EndReason::WriteTimeout,
             seen => seen,
         }
     }
 
-    /// Tells the peer that the server goes down, and lets the writer send what is queued.
+    /// Sends the shutdown notice, and makes the writer send what is queued and close. Never waits.
     pub(crate) fn drain(&self) {
         self.outbox
             .notify(|_, frames| push_notice(frames, Notice::ServerShutdown));
-        self.outbox.order_drain();
+        self.outbox.request_drain();
     }
 
-    /// Events delivered, and events that were queued when it ended and never sent.
+    /// Events delivered, and events that were pending when the connection ended and never sent.
     pub(crate) fn tally(&self) -> (u64, u64) {
         let (delivered, undelivered) = self.outbox.tally();
         (
@@ -136,7 +136,7 @@ impl Connection {
         )
     }
 
-    /// Its subscriptions, by topic and client id.
+    /// Its subscriptions, sorted by topic and client id.
     pub(crate) fn subscriptions(&self) -> Vec<Arc<Subscription>> {
         let mut subscriptions: Vec<_> = self.subscriptions.lock().values().cloned().collect();
         subscriptions.sort_unstable_by(|a, b| {
@@ -151,7 +151,7 @@ impl Connection {
         self.outbox.pending_bytes()
     }
 
-    /// Ends every subscription, so that every count shows it.
+    /// Ends all subscriptions and removes them from their topics.
     pub(super) fn end_subscriptions(&self) {
         let subscriptions = std::mem::take(&mut *self.subscriptions.lock());
         for subscription in subscriptions.values() {
@@ -162,7 +162,7 @@ impl Connection {
         }
     }
 
-    /// Nothing is sent for the subscription after this; `None` if it had ended before.
+    /// Removes the cursor of a subscription, so that no more of its events are sent; `None` if it had ended before.
     pub(super) fn end_cursor(&self, subscription: &Subscription) -> Option<End> {
         let end = self
             .outbox
@@ -171,13 +171,13 @@ impl Connection {
         end
     }
 
-    /// On the writer thread: delivers a chunk of a subscription's events, waiting for the peer.
+    /// Delivers a chunk of a subscription's events, and waits for the peer. Only on the writer thread.
     pub(super) fn write_events(&self, subscription: &Arc<Subscription>) {
         let progress = self.outbox.write_events(subscription);
         self.follow_up(subscription, progress);
     }
 
-    /// On the writer thread: sends all that is queued, then closes.
+    /// Sends everything that is queued, then ends the connection. Only on the writer thread.
     pub(super) fn finish_drain(&self) {
         let subscriptions: Vec<_> = self.subscriptions.lock().values().cloned().collect();
         for subscription in subscriptions {
@@ -198,7 +198,7 @@ impl Connection {
                 .dropped(self.info.id, subscription, progress.dropped);
         }
         if progress.ended {
-            self.forget(subscription);
+            self.remove_subscription(subscription);
         }
         if progress.overflowed {
             self.too_slow(subscription);
@@ -213,7 +213,7 @@ impl SubscriberSink for Connection {
         batch: &mut ReadBatch,
         if_busy: IfBusy,
     ) -> Delivery {
-        // A panic on a publisher's thread ends this connection, not the publisher's.
+        // Runs on a publisher's thread. A panic must end this connection, not the publisher's.
         let delivery = self.panics.catch(|| {
             let Some(progress) = self.outbox.deliver(subscription, batch, if_busy) else {
                 return Delivery::Busy;
@@ -235,7 +235,7 @@ impl SubscriberSink for Connection {
         self.outbox.schedule_writer(subscription);
     }
 
-    /// The end and the notice of it are one step, so that no reply can come between.
+    /// Ends the subscription and queues the notice in one step, so that no reply comes between.
     fn replaced(&self, subscription: &Arc<Subscription>) {
         let topic = subscription.topic();
         self.outbox.notify(|cursors, frames| {
@@ -245,13 +245,13 @@ impl SubscriberSink for Connection {
             }
         });
         topic.cursor_moved();
-        self.forget(subscription);
+        self.remove_subscription(subscription);
     }
 
     fn too_slow(&self, subscription: &Arc<Subscription>) {
         let topic = subscription.topic();
         let reason = EndReason::SlowConsumer(topic.name().clone(), topic.overflow());
-        // A panic on a publisher's thread ends this connection, not the publisher's.
+        // Runs on a publisher's thread. A panic must end this connection, not the publisher's.
         let logged = self.panics.catch(|| {
             self.slow_log.disconnected(self.info.id, subscription);
         });
@@ -267,7 +267,7 @@ impl SubscriberSink for Connection {
     }
 }
 
-/// The frames behind which nothing follows.
+/// The last frames of a connection: an error if one applies, and the close frame.
 fn last_frames(reason: &EndReason) -> Vec<u8> {
     let mut frames = Vec::new();
     match reason {
@@ -282,4 +282,40 @@ fn last_frames(reason: &EndReason) -> Vec<u8> {
     };
     frames.extend(close_frame(reason.close_code(), &text));
     frames
+}
+
+/// The log of slow consumers, shared by all connections of a server.
+pub(crate) struct SlowConsumerLog(LimitedLog);
+
+impl Default for SlowConsumerLog {
+    fn default() -> SlowConsumerLog {
+        SlowConsumerLog(LimitedLog::new("slow consumers"))
+    }
+}
+
+impl SlowConsumerLog {
+    pub(super) fn dropped(&self, connection: u64, subscription: &Subscription, events: u64) {
+        let (topic, client_id) = (subscription.topic().name(), subscription.client_id());
+        limited!(
+            self.0,
+            warn,
+            "slow consumer: events dropped",
+            connection,
+            %topic,
+            client_id = client_id.as_str(),
+            events
+        );
+    }
+
+    pub(super) fn disconnected(&self, connection: u64, subscription: &Subscription) {
+        let (topic, client_id) = (subscription.topic().name(), subscription.client_id());
+        limited!(
+            self.0,
+            warn,
+            "slow consumer: disconnected",
+            connection,
+            %topic,
+            client_id = client_id.as_str()
+        );
+    }
 }

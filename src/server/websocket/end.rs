@@ -1,4 +1,4 @@
-//! Why a WebSocket connection ends, with what the peer and the log are told of it.
+//! The reasons why a WebSocket connection ends, with their close codes, metric labels and texts.
 
 use std::fmt;
 
@@ -15,25 +15,25 @@ pub(crate) enum EndReason {
     Protocol(String),
     InvalidUtf8,
     TooBig,
-    /// More fragments or control frames than the policy allows, or a message never finished.
+    /// Too many fragments or control frames, or a message that was not finished in time.
     Policy(&'static str),
-    /// The overflow policy ended it; the topic it was too slow for, and its policy.
+    /// The overflow policy ended the connection: the topic for which it was too slow, and the policy.
     SlowConsumer(TopicName, OverflowPolicy),
     /// A write did not finish in time.
     WriteTimeout,
-    /// No answer to pings.
+    /// The peer did not answer a ping.
     Heartbeat,
     Shutdown,
-    /// Its key is gone, or may not do the same any more.
+    /// Its key was removed, or its rights changed.
     Unauthorized,
     /// An administrator closed it.
     Administrator,
-    /// A panic in the connection's thread.
+    /// A panic in code of this connection.
     Internal,
 }
 
 impl EndReason {
-    /// The reason in the metrics, where what the peer said has no place.
+    /// The label in the metrics. Contains no text of the peer.
     pub(super) fn label(&self) -> &'static str {
         match self {
             EndReason::PeerClosed(_) => "peer_closed",
@@ -52,7 +52,7 @@ impl EndReason {
         }
     }
 
-    /// What the close frame says.
+    /// The code of the close frame.
     pub(super) fn close_code(&self) -> CloseCode {
         match self {
             EndReason::PeerClosed(code) => CloseCode(code.unwrap_or(CloseCode::NORMAL.0)),
@@ -99,7 +99,7 @@ mod tests {
     use crate::metrics::Metrics;
 
     #[test]
-    fn every_reason_has_its_code_in_the_document_and_is_counted() {
+    fn every_end_reason_has_a_documented_close_code_and_a_counter() {
         let topic = TopicName::new("t").unwrap();
         let reasons = [
             EndReason::PeerClosed(None),
@@ -117,7 +117,7 @@ mod tests {
             EndReason::Internal,
         ];
         for reason in &reasons {
-            // A new reason does not compile here: it belongs into the list above too.
+            // A new reason does not compile here. Add it to the list above, too.
             match reason {
                 EndReason::PeerClosed(_) | EndReason::PeerGone | EndReason::Protocol(_) => {}
                 EndReason::InvalidUtf8 | EndReason::TooBig | EndReason::Policy(_) => {}

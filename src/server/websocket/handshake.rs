@@ -1,4 +1,4 @@
-//! The opening handshake (RFC 6455 §4.2): who may upgrade, and the answer.
+//! The opening handshake (RFC 6455 §4.2): checks the request and makes the response.
 
 use tungstenite::handshake::server::{create_response, write_response};
 use tungstenite::http;
@@ -11,7 +11,7 @@ use crate::server::http::head::Head;
 use crate::server::http::origin;
 use crate::server::http::request_line::Version;
 
-/// Judges a request for `/ws`; returns the bytes of the 101 response.
+/// Checks a request for `/ws`; returns the bytes of the 101 response.
 pub(crate) fn accept(head: &Head, allowed_origins: &[String]) -> Result<Vec<u8>, Problem> {
     check_request(head)?;
     check_upgrade(head)?;

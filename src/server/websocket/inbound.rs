@@ -1,8 +1,8 @@
-//! The bytes a peer sends: received in pieces, watched for abuse, and handed to tungstenite out of memory.
+//! The bytes that a peer sends: receives them into memory, scans them for abuse, and passes them to tungstenite.
 //!
-//! tungstenite never touches the socket: reading past what was received is `WouldBlock`, which is the reader's moment to
-//! flush before it blocks; and what tungstenite would write (its own pongs and close replies) is discarded, because only
-//! the outbox may write.
+//! tungstenite never uses the socket. Once it has read all received bytes, it gets `WouldBlock`, and the reader flushes
+//! before it waits for more. Bytes that tungstenite writes (its own pongs and close frames) are discarded, because only the
+//! outbox may write.
 
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
@@ -11,26 +11,26 @@ use super::scanner::FrameScanner;
 use crate::metrics::{Protocol, SharedMetrics};
 use crate::server::transport::Transport;
 
-/// Enough for what a subscriber says; of many thousands of them it is a good part of the memory.
+/// The initial buffer size. Small, because thousands of subscribers that send little have one each.
 const SMALL_BYTES: usize = 1 << 10;
-/// What the buffer of a busy publisher grows to.
+/// The most that the buffer of a busy publisher grows to.
 const LARGE_BYTES: usize = 64 << 10;
-/// How far a publisher that waits looks ahead for a close frame. Only what has arrived is touched.
+/// How many received bytes a waiting publisher searches for a close frame.
 const LOOK_AHEAD_BYTES: usize = 256 << 10;
 
 pub(super) struct Inbound {
     metrics: SharedMetrics,
     transport: Transport,
     buffer: Vec<u8>,
-    /// The part of the buffer that tungstenite has not taken yet.
+    /// The part of the buffer that tungstenite has not read yet.
     unread: std::ops::Range<usize>,
     scanner: FrameScanner,
-    /// When the message that is on its way began.
+    /// When the first bytes of an incomplete message arrived.
     message_began: Option<Instant>,
     timeout: Duration,
 }
 
-/// What waiting for bytes brought.
+/// The result of waiting for bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Filled {
     Bytes,
@@ -38,7 +38,7 @@ pub(super) enum Filled {
     Eof,
     /// Nothing came within the time.
     Silence,
-    /// A message was begun and not finished in time.
+    /// A message was not finished in time.
     Unfinished,
     TooManyFragments,
     Failed,
@@ -65,8 +65,8 @@ impl Inbound {
         self.transport.has_arrived()
     }
 
-    /// Whether the peer has gone, or has said that it goes: its close frame is among what it has sent, as far as that can be
-    /// seen without reading on.
+    /// Whether the peer has gone, or its close frame is among the received bytes, including those still in the socket as far
+    /// as they can be peeked at.
     pub(super) fn is_peer_leaving(&self) -> bool {
         if self.scanner.saw_close() || self.transport.has_peer_left() {
             return true;
@@ -81,19 +81,19 @@ impl Inbound {
         ahead.saw_close()
     }
 
-    /// Whether tungstenite has taken everything, and nothing of it is the start of a frame or of a message.
+    /// Whether tungstenite has read everything, and no frame or message is incomplete.
     pub(super) fn is_between_messages(&self) -> bool {
         self.unread.is_empty() && self.scanner.between_messages()
     }
 
-    /// Lets the buffer go, of which nothing is unread. The next bytes get a small one.
+    /// Frees the buffer, which must have no unread bytes. The next read allocates a small one.
     pub(super) fn release_buffer(&mut self) {
         debug_assert!(self.unread.is_empty());
         self.unread = 0..0;
         self.buffer = Vec::new();
     }
 
-    /// Waits for bytes, at most `silence`, and at most until a begun message is `message_timeout` old.
+    /// Waits for bytes, at most for `silence`, and at most until an incomplete message is `message_timeout` old.
     pub(super) fn fill(&mut self, silence: Duration, message_timeout: Duration) -> Filled {
         if self.scanner.too_many_fragments() {
             return Filled::TooManyFragments;
@@ -129,7 +129,7 @@ impl Inbound {
         }
     }
 
-    /// Reads and forgets until there is nothing more to read.
+    /// Reads and discards bytes until the end of the stream or an error.
     pub(super) fn discard(&mut self) {
         self.unread = 0..0;
         if self.transport.set_read_timeout(None).is_err() {
@@ -166,7 +166,7 @@ impl Inbound {
         Ok(received)
     }
 
-    /// Lets the scanner see what came, and hides what stands behind a fragment too many.
+    /// Scans the new bytes, and drops those after too many fragments.
     fn watch(&mut self) {
         self.unread.end = self.scanner.scan(&self.buffer[self.unread.clone()]);
         if self.scanner.between_messages() {
@@ -176,7 +176,7 @@ impl Inbound {
         }
     }
 
-    /// A full buffer grows for the next time, one that is mostly empty shrinks.
+    /// Adapts the buffer for the next read: grows a full one, shrinks one that is mostly empty.
     fn fit(&mut self, received: usize) {
         let size = self.buffer.len();
         if received == size && size < LARGE_BYTES {

@@ -1,9 +1,9 @@
 //! WebSocket connections (RFC 6455): a reader thread, a writer thread, and the outbox between them.
 //!
-//! In reading order: the [`reader`] takes messages out of the [`inbound`] bytes (which a [`scanner`] watches), the
-//! [`session`] does what they ask and fans out its [`dirty_topics`], the [`outbox`] sends, the [`writer`] sends what has
-//! to wait, and a [`connection`] is what publishers and takers-over see of it all. Nothing here parses JSON or knows
-//! what a log is.
+//! In reading order: the [`reader`] reads messages from the [`inbound`] bytes (checked by a [`scanner`]), the [`session`]
+//! carries out their requests and fans out its [`dirty_topics`], the [`outbox`] sends, the [`writer`] sends whatever has to
+//! wait for the peer, and a [`connection`] is the part that other threads use: publishers, takeovers, administrators.
+//! Nothing here parses JSON or reads a log directly.
 
 mod connection;
 mod dirty_topics;
@@ -17,16 +17,13 @@ mod pace;
 mod reader;
 mod scanner;
 mod session;
-mod slow_log;
 pub(crate) mod subprotocol;
-
 mod unsent;
 mod writer;
 
-pub(crate) use self::connection::Connection;
+pub(crate) use self::connection::{Connection, SlowConsumerLog};
 pub(crate) use self::end::EndReason;
 pub(crate) use self::handshake::accept;
-use self::slow_log::SlowConsumerLog;
 
 use self::inbound::Inbound;
 use self::outbox::{Outbox, Work};
@@ -45,7 +42,7 @@ use crate::sync::{Arc, thread};
 /// A writer only copies bytes between buffers on the heap.
 const WRITER_STACK_BYTES: usize = 64 << 10;
 
-/// What all WebSockets of a server tell their troubles to.
+/// Where all WebSocket connections of a server log and count.
 #[derive(Clone, Default)]
 pub(crate) struct Shared {
     pub(in crate::server) slow_log: Arc<SlowConsumerLog>,
@@ -53,7 +50,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: SharedMetrics,
 }
 
-/// A WebSocket whose threads are about to run.
+/// A WebSocket connection whose threads are not running yet.
 pub(crate) struct Opening {
     pub(crate) connection: Arc<Connection>,
     work: Receiver<Work>,
@@ -80,11 +77,11 @@ impl Opening {
         }
     }
 
-    /// Starts the writer thread, lets `answer` send the handshake's answer, and lets `read` read on this thread until
-    /// the connection has ended and nothing of it is left. `read` returns how many messages it received.
+    /// Starts the writer thread, sends the response of the handshake with `answer`, and reads on this thread with `read`, which
+    /// returns how many messages it received. Returns once the connection has ended and its writer is joined.
     ///
     /// # Errors
-    /// When the writer thread cannot be started; nothing has been sent then.
+    /// If the writer thread cannot be started. Nothing has been sent then.
     pub(crate) fn run(
         self,
         answer: impl FnOnce() -> std::io::Result<()>,
@@ -98,9 +95,9 @@ impl Opening {
             .spawn({
                 let connection = Arc::clone(&connection);
                 move || {
-                    // It is dropped, not sent to.
+                    // The sender is dropped, nothing is sent: it always fails.
                     let _ = wait_for_answer.recv();
-                    write(&connection, &work);
+                    writer::run(&connection, &work);
                 }
             })?;
         let metrics = &connection.outbox.metrics;
@@ -120,7 +117,7 @@ impl Opening {
             connection.abort(EndReason::Internal);
         }
         connection.outbox.reader_left();
-        // The writer catches its panics.
+        // The writer catches its own panics.
         let _ = writer.join();
         connection.end_subscriptions();
         count_closed(&connection, metrics);
@@ -129,20 +126,8 @@ impl Opening {
     }
 }
 
-/// Writes to the end. After a panic it begins anew, once, to say how the connection ends.
-fn write(connection: &Connection, work: &Receiver<Work>) {
-    let ran = connection.panics.catch(|| writer::run(connection, work));
-    if ran.is_none() {
-        connection.panics.catch(|| {
-            connection.end(EndReason::Internal);
-            writer::run(connection, work);
-        });
-    }
-    connection.abort(EndReason::PeerGone);
-}
-
-/// Reads to the end what was received already, then from the socket. A panic ends this connection and no other, and what
-/// was done before it is told and delivered.
+/// Reads the bytes received so far, then from the socket, until the connection ends. A panic ends only this connection;
+/// requests done before it are acknowledged and their events delivered.
 pub(crate) fn read(
     connection: &Arc<Connection>,
     transport: Transport,
@@ -170,11 +155,11 @@ pub(crate) fn read(
     let mut reader = Reader::new(Arc::clone(connection), session, inbound, limits);
     let panics = &connection.panics;
     let end = panics.catch(|| reader.run()).unwrap_or_else(|| {
-        panics.catch(|| reader.salvage());
+        panics.catch(|| reader.flush_after_panic());
         Some(EndReason::Internal)
     });
     if let Some(reason) = end {
-        // In order, also when the peer sends no more: what it asked for before is answered, as far as it takes it.
+        // Not aborted, even if the peer sends no more: it may still read the replies to its requests.
         connection.end(reason);
     }
     reader.discard();

@@ -1,8 +1,8 @@
-//! The outbox: everything a connection still has to send, and the only way to its socket.
+//! The outbox: the unsent bytes of a connection, and the only code that writes to its socket.
 //!
-//! Only the holder of the outbox lock writes to the socket, except for the writer thread, which takes the unsent bytes
-//! out, says so (`writing`), and writes them with the lock free. So a frame is never split by another, and nobody ever
-//! waits for a lock while the peer is slow.
+//! Only the holder of the outbox lock writes to the socket, except for the writer thread: it takes the unsent bytes out,
+//! sets `writing`, and writes them with the lock free. So a frame is never split by another, and no thread waits for the
+//! lock while the peer is slow.
 //!
 //! Lock order: outbox → list of subscriptions; outbox → topic. The overflow list is locked alone.
 
@@ -24,22 +24,22 @@ use crate::sync::{Arc, AtomicU64, AtomicUsize, Condvar, Lock, Mutex, Ordering, m
 pub(super) use state::Phase;
 use state::{SharedPhase, State};
 
-/// The most a thread reads from a log at a time, whatever the backlog.
+/// The most bytes that a thread reads from a log at a time.
 const CHUNK_BYTES: usize = 64 << 10;
-/// Unsent bytes above which the connection's own reader waits instead of adding replies.
+/// Above this many unsent bytes the connection's own reader waits instead of adding replies.
 const MAX_UNSENT_REPLIES_BYTES: usize = if cfg!(shuttle) { 64 } else { 64 << 10 };
-/// Items the channel to the writer holds; subscriptions that find it full wait in the overflow list.
+/// Capacity of the channel to the writer. Subscriptions that find it full go into the overflow list.
 const CHANNEL_ITEMS: usize = if cfg!(shuttle) { 1 } else { 8 };
 
-/// What the writer thread is asked to do.
+/// Work for the writer thread.
 pub(super) enum Work {
     /// Deliver the next events of this subscription.
     Deliver(Arc<Subscription>),
-    /// Look: there are unsent bytes, the overflow list is not empty, a drain was ordered, or the phase has changed.
-    Look,
+    /// Check the outbox: there may be unsent bytes, subscriptions in the overflow list, a requested drain, or a new phase.
+    WakeUp,
 }
 
-/// What the kernel took of a send, and how many events went out whole with it.
+/// How many bytes of a send the kernel took, and how many whole events.
 #[derive(Default)]
 struct Sent {
     bytes: usize,
@@ -55,18 +55,18 @@ pub(super) struct Outbox {
     /// Unsent bytes were written, the phase changed, or a subscription ended.
     changed: Condvar,
     work: Sender<Work>,
-    /// Subscriptions that found the channel full.
+    /// Scheduled subscriptions that found the channel full.
     overflow: Mutex<VecDeque<Arc<Subscription>>>,
-    /// Bytes that the kernel has not taken yet, those in the writer's hands among them. For observers.
+    /// Bytes that the kernel has not taken yet, including those the writer has taken out. For observers.
     pending_bytes: AtomicUsize,
     /// When the writer last sent something.
     last_written: LastTime,
-    /// How long one blocking send of the writer may take, in microseconds.
+    /// The longest that one blocking send of the writer may take, in microseconds.
     max_send_micros: AtomicU64,
 }
 
 impl Outbox {
-    /// An outbox for a socket, and the channel that its writer thread must read.
+    /// An outbox for a socket, and the work channel for its writer thread. Nothing is sent before [`Outbox::open`].
     pub(super) fn new(
         transport: Transport,
         write_timeout: Duration,
@@ -93,7 +93,7 @@ impl Outbox {
         (outbox, receiver)
     }
 
-    /// The handshake is answered: frames may follow. The writer thread must not work before.
+    /// Allows sending, after the response of the handshake was sent. The writer thread must not start before.
     pub(super) fn open(&self) {
         self.state.lock().writing = false;
         self.wake_writer();
@@ -109,15 +109,15 @@ impl Outbox {
         self.pending_bytes.load(Ordering::Relaxed)
     }
 
-    /// Events given to the kernel, and events that never could be.
+    /// Events delivered to the kernel, and events that were not.
     pub(super) fn tally(&self) -> (u64, u64) {
         let state = self.state.lock();
         let undelivered = state.undelivered + state.unsent.tally().1;
         (state.delivered, undelivered)
     }
 
-    /// The fast path, on any thread: sends the subscription's next chunk as far as the socket takes it, and leaves what it
-    /// refuses to the writer. `None` if another thread sends and the caller does not wait for it.
+    /// The fast path, on any thread: tries to send the subscription's next chunk, and leaves what the socket refuses to the
+    /// writer. `None` if another thread holds the lock and the caller does not wait for it.
     pub(super) fn deliver(
         &self,
         subscription: &Arc<Subscription>,
@@ -126,7 +126,7 @@ impl Outbox {
     ) -> Option<Progress> {
         let mut state = match (self.state.try_lock(), if_busy) {
             (Some(state), _) => state,
-            // Its writer delivers the rest already.
+            // The writer delivers its events already.
             (None, _) if subscription.lags() => {
                 self.schedule_writer(subscription);
                 return Some(Progress::default());
@@ -135,7 +135,7 @@ impl Outbox {
             (None, IfBusy::Wait) => self.state.lock(),
         };
         if !self.is_idle(&state) {
-            // The socket has refused bytes that go before these events.
+            // The socket refused earlier bytes, which must be sent before these events.
             subscription.set_lags(true);
             drop(state);
             self.schedule_writer(subscription);
@@ -157,7 +157,7 @@ impl Outbox {
         Some(progress)
     }
 
-    /// Sends the reader's replies, unless the peer leaves too many unread: `false`, and the reader must wait.
+    /// Sends the reader's replies. Returns `false` if too many bytes are unsent: the reader must wait.
     pub(super) fn reply(&self, replies: &mut Vec<u8>) -> bool {
         let mut state = self.state.lock();
         if self.must_wait(&state) {
@@ -168,9 +168,9 @@ impl Outbox {
         true
     }
 
-    /// Waits until the peer takes replies; then does what `write` does, and sends the frames that it appends, as one step:
-    /// nothing that comes of it can be sent before them. `write` may take the locks of a topic and of the list of
-    /// subscriptions.
+    /// Waits until replies may be sent; then calls `write` and sends the frames that it appends in one step under the lock, so
+    /// that no event of a subscription opened by `write` is sent before them. `write` may take the locks of a topic and of
+    /// the list of subscriptions.
     pub(super) fn reply_with<R>(&self, write: impl FnOnce(&mut Cursors, &mut Vec<u8>) -> R) -> R {
         let mut state = self.state.lock();
         while self.must_wait(&state) {
@@ -182,29 +182,29 @@ impl Outbox {
         done
     }
 
-    /// Waits until the peer has read enough to be sent replies again, or never will.
+    /// Waits until replies may be sent, or the connection is closing.
     pub(super) fn wait_until_read(&self) {
         self.reply_with(|_, _| ());
     }
 
-    /// Puts the notice that `write` appends behind what is unsent. Never waits.
+    /// Sends the notice that `write` appends, after the unsent bytes. Never waits.
     pub(super) fn notify<R>(&self, write: impl FnOnce(&mut Cursors, &mut Vec<u8>) -> R) -> R {
         let mut state = self.state.lock();
         let mut notice = Vec::new();
         let done = write(&mut state.cursors, &mut notice);
         self.append(&mut state, &notice);
         drop(state);
-        // A notice may be of an end that the reader waits for.
+        // The reader may wait for the end of the subscription that the notice is about.
         self.changed.notify_all();
         done
     }
 
-    /// Looks at, or changes, how far the subscriptions have read.
+    /// Calls `look` with the cursors, under the lock.
     pub(super) fn with_cursors<R>(&self, look: impl FnOnce(&mut Cursors) -> R) -> R {
         look(&mut self.state.lock().cursors)
     }
 
-    /// Queues the last frames; nothing follows them.
+    /// Queues the last frames, after which nothing is sent.
     pub(super) fn close(&self, last_frames: &[u8]) {
         let mut state = self.state.lock();
         if self.phase() != Phase::Open {
@@ -219,46 +219,46 @@ impl Outbox {
         self.wake_writer();
     }
 
-    /// Makes the socket useless: wakes its reader and its writer.
+    /// Shuts the socket down, which wakes the reader and the writer, and drops the unsent bytes.
     pub(super) fn abort(&self) {
         self.abort_locked(&mut self.state.lock());
     }
 
-    /// Asks the writer to send what is queued and close. Never waits.
-    pub(super) fn order_drain(&self) {
-        self.state.lock().drain_ordered = true;
+    /// Requests that the writer sends what is queued and ends the connection. Never waits.
+    pub(super) fn request_drain(&self) {
+        self.state.lock().drain_requested = true;
         self.wake_writer();
     }
 
-    /// Whether a drain was ordered since last asked.
-    pub(super) fn take_drain_order(&self) -> bool {
-        std::mem::take(&mut self.state.lock().drain_ordered)
+    /// Whether a drain was requested since the last call.
+    pub(super) fn take_drain_request(&self) -> bool {
+        std::mem::take(&mut self.state.lock().drain_requested)
     }
 
-    /// The reader has left: nobody waits for the peer any more, and the writer may stop.
+    /// Notes that the reader has left, so that the writer may stop.
     pub(super) fn reader_left(&self) {
-        self.state.lock().reader_gone = true;
+        self.state.lock().reader_left = true;
         self.changed.notify_all();
         self.wake_writer();
     }
 
-    /// Whether the writer has nothing more to do.
+    /// Whether the writer may stop.
     pub(super) fn is_over(&self) -> bool {
-        // Locked before the phase is read: a close may come just before the reader leaves.
+        // Locked before the phase is read, so that a close just before the reader left is seen.
         let state = self.state.lock();
         match self.phase() {
-            Phase::Open => state.reader_gone,
+            Phase::Open => state.reader_left,
             Phase::Closing => false,
             Phase::Aborted => true,
         }
     }
 
-    /// Whether it was aborted because a write did not finish in time.
+    /// Whether the connection was aborted because of the write timeout.
     pub(super) fn timed_out(&self) -> bool {
         self.state.lock().timed_out
     }
 
-    /// Waits until a subscription of a deleted topic has been told everything, or nothing more can be sent.
+    /// Waits until a subscription of a deleted topic has ended, or the connection is closing.
     pub(super) fn wait_until_ended(&self, subscription: &Subscription) {
         let mut state = self.state.lock();
         while self.phase() == Phase::Open && !subscription.has_ended() {
@@ -280,13 +280,13 @@ impl Outbox {
             Ok(()) | Err(TrySendError::Disconnected(_)) => {}
             Err(TrySendError::Full(_)) => {
                 self.overflow.lock().push_back(Arc::clone(subscription));
-                // The writer may have emptied the channel, and the list, just before the push.
+                // The writer may have emptied the channel and the list just before the push.
                 self.wake_writer();
             }
         }
     }
 
-    /// Whether the socket may be sent to at once: nothing goes before, and nobody else writes.
+    /// Whether a send may be tried: nothing is unsent, the writer is not writing, and the phase is `Open`.
     fn is_idle(&self, state: &State) -> bool {
         state.unsent.is_empty() && !state.writing && self.phase() == Phase::Open
     }
@@ -295,7 +295,7 @@ impl Outbox {
         self.phase() == Phase::Open && state.holds_too_much()
     }
 
-    /// Called after the lock is let go.
+    /// Called after the lock is released.
     fn cursor_moved(&self, subscription: &Subscription, progress: Progress) {
         subscription.topic().cursor_moved();
         if progress.ended {
@@ -310,13 +310,13 @@ impl Outbox {
         if self.is_idle(state) {
             self.send_now(state, bytes, None, 0);
         } else if self.phase() == Phase::Open {
-            // The writer thread is at work, or was woken for what is unsent.
+            // The writer is writing, or was woken for the unsent bytes.
             state.unsent.append(bytes);
             self.pending_bytes.fetch_add(bytes.len(), Ordering::Relaxed);
         }
     }
 
-    /// Like [`Outbox::try_send`], counted as a send of a thread other than the writer.
+    /// Like [`Outbox::try_send`]; counted as a send on a thread other than the writer.
     fn send_now(&self, state: &mut State, bytes: &[u8], large: Option<&SharedFrame>, events: u64) {
         let sent = self.try_send(state, bytes, large, events);
         if sent.bytes > 0 {
@@ -324,7 +324,7 @@ impl Outbox {
         }
     }
 
-    /// Sends without blocking; what the kernel does not take is left to the writer.
+    /// Tries to send without blocking, and leaves what the kernel does not take to the writer.
     fn try_send(
         &self,
         state: &mut State,
@@ -360,9 +360,9 @@ impl Outbox {
         sent
     }
 
-    /// Counts what became of bytes that were unsent.
-    fn settle(&self, state: &mut State, unsent: &Unsent) {
-        self.metrics.delivered(state.settle(unsent));
+    /// Counts the events among bytes that were written or dropped.
+    fn count_outcome(&self, state: &mut State, unsent: &Unsent) {
+        self.metrics.delivered(state.count_outcome(unsent));
         self.pending_bytes
             .fetch_sub(unsent.len(), Ordering::Relaxed);
     }
@@ -370,13 +370,13 @@ impl Outbox {
     fn abort_locked(&self, state: &mut State) {
         self.phase.set(Phase::Aborted);
         let unsent = std::mem::take(&mut state.unsent);
-        self.settle(state, &unsent);
+        self.count_outcome(state, &unsent);
         self.transport.shutdown(Shutdown::Both);
         self.changed.notify_all();
     }
 
-    /// When the channel is full the writer is awake, and looks at everything after each item.
+    /// Does nothing if the channel is full: the writer checks the outbox after each item.
     fn wake_writer(&self) {
-        let _ = self.work.try_send(Work::Look);
+        let _ = self.work.try_send(Work::WakeUp);
     }
 }

@@ -1,13 +1,13 @@
-//! How many control frames a peer may send: a count per second. Pure: the clock is passed in.
+//! The rate limit of a peer's control frames. Pure: the clock is passed in.
 
 use std::time::{Duration, Instant};
 
-/// Control frames a second that are always fine.
+/// Control frames per second that are always allowed.
 const CONTROL_FRAMES_PER_SEC: f64 = 100.0;
-/// Seconds in a row above that after which the connection ends.
+/// After this many consecutive seconds above that rate the connection ends.
 const CONTROL_FLOOD_SECS: u32 = 5;
 
-/// Notices a flood of control frames that is kept up.
+/// Detects a sustained flood of control frames.
 pub(super) struct ControlRate {
     second: Instant,
     count: u32,
@@ -23,7 +23,7 @@ impl ControlRate {
         }
     }
 
-    /// Counts a control frame; `false` once the flood has lasted too long.
+    /// Counts a control frame. Returns `false` once the flood has lasted too long.
     pub(super) fn allow(&mut self, now: Instant) -> bool {
         let elapsed = now.saturating_duration_since(self.second);
         if elapsed >= Duration::from_secs(1) {
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_flood_kept_up_for_five_seconds_ends_a_connection() {
+    fn only_a_flood_of_five_consecutive_seconds_ends_a_connection() {
         let start = Instant::now();
         let feed = |per_sec: u64, secs: u64| {
             let mut rate = ControlRate::new(start);

@@ -1,4 +1,4 @@
-//! The reader thread of a WebSocket: reads messages, keeps the heartbeat, and decides how the connection ends.
+//! The reader thread of a WebSocket: reads messages, sends the heartbeat, and decides how the connection ends.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -14,13 +14,12 @@ use super::session::Session;
 use crate::protocol::{Notice, ping_frame, pong_frame, push_notice};
 use crate::sync::Arc;
 
-/// What tungstenite reads at a time. A larger frame makes its buffer grow to the size of the frame, and the buffer never
-/// shrinks by itself.
+/// How much tungstenite reads at a time. Its buffer grows to the size of a larger frame, and never shrinks by itself.
 const READ_BUFFER_BYTES: usize = 1 << 10;
-/// A larger message does not leave its buffer behind while the reader waits for the next one.
+/// The buffers of a larger message are freed before the reader waits for the next one.
 const LARGE_MESSAGE_BYTES: usize = 64 << 10;
 
-/// The limits a reader keeps.
+/// The limits that a reader enforces.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReaderLimits {
     pub(super) max_message_bytes: usize,
@@ -68,8 +67,8 @@ impl Reader {
         }
     }
 
-    /// Reads until there is a reason to end the connection, or until another thread has ended it (`None`). Everything
-    /// read before has been done and flushed.
+    /// Reads until there is a reason to end the connection, or until another thread has ended it (`None`). Then all requests
+    /// read before are done and flushed.
     pub(super) fn run(&mut self) -> Option<EndReason> {
         let mut end = None;
         while end.is_none() && self.connection.is_open() {
@@ -83,12 +82,12 @@ impl Reader {
         end
     }
 
-    /// After a panic: flushes what was done before it.
-    pub(super) fn salvage(&mut self) {
-        self.session.salvage();
+    /// Flushes what was done before a panic.
+    pub(super) fn flush_after_panic(&mut self) {
+        self.session.flush_after_panic();
     }
 
-    /// Reads and discards until the peer closes its side, or the writer gives the socket up, which it does in time.
+    /// Reads and discards bytes until the peer closes its side, or the writer aborts, which it does after a bounded time.
     pub(super) fn discard(&mut self) {
         self.inbound.discard();
     }
@@ -120,7 +119,7 @@ impl Reader {
         (!allowed).then_some(EndReason::Policy("too many control frames"))
     }
 
-    /// All that was received has been done: flush, then wait for more.
+    /// Flushes, because all received requests are done, then waits for more bytes.
     fn wait(&mut self) -> Option<EndReason> {
         self.session.flush_until(|| self.inbound.has_arrived());
         if !self.connection.is_open() {
@@ -137,7 +136,7 @@ impl Reader {
             }
             Filled::Silence if self.pinged => Some(EndReason::Heartbeat),
             Filled::Silence => {
-                self.session.rest();
+                self.session.release_memory();
                 self.release_buffers(READ_BUFFER_BYTES);
                 self.ping();
                 None
@@ -148,8 +147,9 @@ impl Reader {
         }
     }
 
-    /// Gives back the memory of both buffers if a message was larger than this. That of tungstenite goes with its state,
-    /// which holds nothing else between messages: what it would write is discarded, and a close frame has ended the reading.
+    /// Frees both buffers if a message was larger than this. Replaces the state of tungstenite to free its buffer: between
+    /// messages that state holds nothing else that is needed, because its writes are discarded and a close frame ends the
+    /// reading.
     fn release_buffers(&mut self, above_bytes: usize) {
         if self.largest_bytes > above_bytes && self.inbound.is_between_messages() {
             let config = *self.frames.get_config();
@@ -170,7 +170,7 @@ impl Reader {
     }
 }
 
-/// What an error of tungstenite means for the connection.
+/// The end reason for an error of tungstenite.
 fn end_of(error: Error) -> EndReason {
     match error {
         Error::Protocol(what) => EndReason::Protocol(what.to_string()),

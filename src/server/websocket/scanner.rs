@@ -1,7 +1,7 @@
-//! Follows frame headers through the raw bytes, to see what tungstenite does not show: how many fragments a message
-//! has, and whether one is on its way. Pure.
+//! Scans frame headers in the raw bytes for what tungstenite does not report: the number of fragments of a message, and
+//! whether a message is incomplete. Pure.
 
-/// Most fragments of one message.
+/// The most fragments of one message.
 const MAX_FRAGMENTS: u32 = 1024;
 const LONGEST_HEADER: usize = 14;
 
@@ -22,7 +22,7 @@ pub(super) struct FrameScanner {
 }
 
 impl FrameScanner {
-    /// Follows the next bytes; returns how many of them may be passed on.
+    /// Scans the next bytes; returns how many of them may be passed on.
     pub(super) fn scan(&mut self, bytes: &[u8]) -> usize {
         self.finished_one = false;
         let mut at = 0;
@@ -60,7 +60,7 @@ impl FrameScanner {
         self.saw_close
     }
 
-    /// Whether no frame and no message is on its way.
+    /// Whether no frame and no message is incomplete.
     pub(super) fn between_messages(&self) -> bool {
         self.header_have == 0 && self.fragments == 0
     }
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fragment_too_many_is_not_passed_on() {
+    fn a_fragment_beyond_the_limit_is_not_passed_on() {
         let mut bytes = frame(0x01, 1);
         (0..1023).for_each(|_| bytes.extend(frame(0x00, 0)));
         let allowed = bytes.len();
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn control_frames_between_fragments_do_not_count() {
+    fn control_frames_between_fragments_do_not_count_as_fragments() {
         let mut bytes = frame(0x01, 1);
         (0..2000).for_each(|_| bytes.extend(frame(0x89, 3)));
         bytes.extend(frame(0x80, 1));
@@ -159,7 +159,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_split_gives_the_same(
+        fn splitting_the_input_does_not_change_the_result(
             frames in proptest::collection::vec((any::<bool>(), prop_oneof![0usize..130, 65_530usize..65_540]), 0..6),
             cuts in proptest::collection::vec(1usize..70_000, 0..12),
         ) {
@@ -173,8 +173,8 @@ mod tests {
             let mut scanner = FrameScanner::default();
             let mut rest = &bytes[..];
             for cut in cuts {
-                let (piece, tail) = rest.split_at(cut.min(rest.len()));
-                prop_assert_eq!(scanner.scan(piece), piece.len());
+                let (part, tail) = rest.split_at(cut.min(rest.len()));
+                prop_assert_eq!(scanner.scan(part), part.len());
                 rest = tail;
             }
             prop_assert_eq!(scanner.scan(rest), rest.len());
@@ -182,10 +182,10 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_panic(pieces in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..50), 0..6)) {
+        fn no_input_panics(parts in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..50), 0..6)) {
             let mut scanner = FrameScanner::default();
-            for piece in pieces {
-                prop_assert!(scanner.scan(&piece) <= piece.len());
+            for part in parts {
+                prop_assert!(scanner.scan(&part) <= part.len());
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What a connection asks, done: requests in, replies and fan-out collected until the reader would wait.
+//! A session carries out the requests of a connection. It collects replies and dirty topics until the reader would wait.
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ use crate::protocol::{
 use crate::server::publish_rate::PublishRate;
 use crate::sync::{Arc, Weak};
 
-/// Replies are sent at the latest when there are this many bytes of them.
+/// Replies are sent once there are this many bytes of them, or earlier.
 const MAX_HELD_REPLIES_BYTES: usize = 32 << 10;
 
 pub(super) struct Session {
@@ -25,13 +25,13 @@ pub(super) struct Session {
     publish_rate: PublishRate,
     /// Finished frames that are not in the outbox yet.
     replies: Vec<u8>,
-    /// How many bytes of the replies are of requests that are done.
+    /// How many bytes of `replies` belong to completed requests.
     replied: usize,
     dirty: DirtyTopics,
     batch: ReadBatch,
-    /// In the line of a topic that has no room. Left before anything is waited for but that room.
+    /// The place in the line of a topic without room. Dropped before the session waits for anything else.
     place: Option<Place>,
-    /// When the bytes that are being worked on arrived.
+    /// When the bytes of the current requests arrived.
     arrived: Timestamp,
 }
 
@@ -56,8 +56,8 @@ impl Session {
         }
     }
 
-    /// Does what a text message asks. Its reply waits for [`Session::flush`]. While it waits for others it looks whether its
-    /// peer `is_leaving`.
+    /// Carries out the request in a text message. The reply is sent by [`Session::flush`]. A publish that waits for room is
+    /// cancelled once `is_leaving` returns true.
     pub(super) fn text(&mut self, text: &str, is_leaving: &dyn Fn() -> bool) {
         let (request_id, request) = parse_request(text);
         let request_id = request_id.as_ref().map(RequestId::as_str);
@@ -69,12 +69,12 @@ impl Session {
         self.bound_replies();
     }
 
-    /// What is done from now on came in at this moment.
+    /// Notes the arrival time of the following requests.
     pub(super) fn bytes_arrived(&mut self) {
         self.arrived = Timestamp::now();
     }
 
-    /// Only text messages are requests.
+    /// Refuses a binary message, since only text messages are requests.
     pub(super) fn binary(&mut self) {
         push_error(
             &mut self.replies,
@@ -90,13 +90,13 @@ impl Session {
         self.bound_replies();
     }
 
-    /// Fans out what was published, then sends the replies in one piece. The thread may wait after that.
+    /// Fans out the dirty topics, then sends all replies at once. The thread may wait after that.
     pub(super) fn flush(&mut self) {
         self.flush_until(|| false);
     }
 
-    /// Like [`Session::flush`], but as soon as there `is_work`, what others published meanwhile is left for the next flush:
-    /// the thread must do that work, which may bring events for the same subscribers, and not wait.
+    /// Like [`Session::flush`], but makes no further rounds once `is_work` returns true. They are left to the next flush. The
+    /// thread must then do that work, which may publish to the same subscribers, and must not wait.
     pub(super) fn flush_until(&mut self, is_work: impl Fn() -> bool) {
         self.place = None;
         let has_published = self.dirty.has_events();
@@ -120,15 +120,15 @@ impl Session {
         }
     }
 
-    /// After a panic: flushes what was done before the request in which it happened.
-    pub(super) fn salvage(&mut self) {
+    /// Flushes the requests completed before the one that panicked.
+    pub(super) fn flush_after_panic(&mut self) {
         self.replies.truncate(self.replied);
-        self.dirty.suspect_all();
+        self.dirty.mark_all_published_to();
         self.flush();
     }
 
-    /// Gives back memory that only a burst needed.
-    pub(super) fn rest(&mut self) {
+    /// Frees memory that only a burst needed.
+    pub(super) fn release_memory(&mut self) {
         if self.replies.capacity() > MAX_HELD_REPLIES_BYTES {
             self.replies = Vec::new();
         }
@@ -195,7 +195,7 @@ impl Session {
         }
         loop {
             let Some(dirty) = self.dirty.get(name) else {
-                // Flushed, or deleted; it may have been created anew.
+                // It was flushed or deleted. A topic of the same name may exist again.
                 self.dirty_topic(name)?;
                 continue;
             };
@@ -207,7 +207,7 @@ impl Session {
                     let is_due = dirty.published(published.event_bytes);
                     self.place = self.place.take().filter(Place::is_for_many);
                     if is_due {
-                        // There may be more in what was received.
+                        // More requests may have been received already.
                         self.flush_until(|| true);
                     }
                     return Ok(published);
@@ -222,8 +222,8 @@ impl Session {
         }
     }
 
-    /// Waits in the topic's line until there is room for an event of this size. Everything is flushed before, so that
-    /// nobody waits for this thread meanwhile.
+    /// Waits in the topic's line until there is room for an event of this size. Flushes everything first, so that no other
+    /// thread waits for this one meanwhile.
     fn wait_for_room(
         &mut self,
         topic: &Arc<Topic>,
@@ -237,11 +237,11 @@ impl Session {
                 topic.join_line()
             }
         };
-        // A fan-out takes a moment: a client that leaves has asked for the publish before, and is not kept by that.
+        // A wait for a fan-out is short, so a client that is leaving still gets its publish done.
         let may_take_long = place.waits_for_subscribers();
-        let is_deserted = || !self.connection.is_open() || (may_take_long && is_leaving());
-        let waited = place.wait(event_bytes, &mut self.batch, is_deserted);
-        // Room may have come since it last looked whether the connection is still there.
+        let is_cancelled = || !self.connection.is_open() || (may_take_long && is_leaving());
+        let waited = place.wait(event_bytes, &mut self.batch, is_cancelled);
+        // The connection may have ended since the last check for cancellation.
         let waited = waited.and_then(|()| match self.connection.is_open() {
             true => Ok(()),
             false => Err(WaitError::Cancelled),
@@ -256,7 +256,7 @@ impl Session {
         })
     }
 
-    /// The topic, ready to be published to. One that this session has just published to is not looked up again.
+    /// Makes sure that the topic is in the list of dirty topics. A topic that is already in it is not looked up again.
     fn dirty_topic(&mut self, name: &str) -> Result<(), ErrorReply> {
         if self.dirty.get(name).is_none() {
             let topic = self.topic(name)?;
@@ -293,7 +293,7 @@ impl Session {
         let topic = self.topic(name.as_str())?;
         let key = (name, client_id);
         self.admit(&key, &topic)?;
-        // Earlier replies go before the ack, and earlier events of this session are fanned out.
+        // Earlier replies are sent before the ack, and earlier events of this session are fanned out.
         self.flush();
         let connection: Weak<Connection> = Arc::downgrade(&self.connection);
         let sink: Weak<dyn SubscriberSink> = connection;
@@ -305,9 +305,9 @@ impl Session {
             let opened = cursors.open(&topic, key.1.clone(), &start_at, &sink)?;
             let own_older = self
                 .connection
-                .remember(key.clone(), Arc::clone(&opened.subscription));
+                .insert_subscription(key.clone(), Arc::clone(&opened.subscription));
             if let Some(older) = own_older {
-                // Also if another connection is about to take it over: a notice of that would come behind the new ack.
+                // Even if another connection is taking it over: its notice must not follow the new ack.
                 cursors.end(&older);
             }
             push_opened(frames, &topic, &opened, request_id);
@@ -319,24 +319,25 @@ impl Session {
             Err(SubscribeError::AheadOfTopic) => {
                 return Err(ErrorReply::bad_request("after_seq is ahead of the topic"));
             }
-            // Ended by another thread while this request was waiting: there is nobody to answer.
-            Err(SubscribeError::ConnectionOver) => return Ok(()),
+            // Another thread ended the connection while this request waited: no reply can be sent.
+            Err(SubscribeError::ConnectionEnding) => return Ok(()),
         };
         if !self.connection.is_open() {
-            // It was ended just now, and this subscription may have come too late to end with it.
+            // It was just ended, perhaps before this subscription was in the list.
             self.connection.end_subscriptions();
         }
-        // An older subscription of this connection has ended.
+        // An older subscription of this connection may have ended, so publishers may have room.
         topic.cursor_moved();
         if let Some(takeover) = opened.takeover {
-            takeover.finish();
+            takeover.end_older();
         }
         self.batch.clear();
         opened.subscription.deliver_one(&mut self.batch);
         Ok(())
     }
 
-    /// Whether one more subscription is allowed. One of the same key that reads a deleted topic to its end goes first.
+    /// Checks the limit of subscriptions. Waits for the end of an older subscription of the same key that still reads a
+    /// deleted topic.
     fn admit(&mut self, key: &(TopicName, ClientId), topic: &Arc<Topic>) -> Result<(), ErrorReply> {
         match self.connection.subscription(key) {
             Some(older) if !Arc::ptr_eq(older.topic(), topic) => {
@@ -371,7 +372,7 @@ impl Session {
         let end = self.connection.end_cursor(&subscription);
         let seq = end.ok_or_else(not_subscribed)?.seq;
         subscription.topic().unsubscribe(&subscription);
-        self.connection.forget(&subscription);
+        self.connection.remove_subscription(&subscription);
         Ok(seq)
     }
 
@@ -383,7 +384,7 @@ impl Session {
     }
 }
 
-/// The ack of a subscribe, and what is missing before the replay.
+/// Appends the ack of a subscribe, and the gap before the replay if there is one.
 fn push_opened(frames: &mut Vec<u8>, topic: &Topic, opened: &Opened, request_id: Option<&str>) {
     let ack = Ack {
         request_id,

@@ -1,19 +1,19 @@
-//! The subprotocols a client offers: ours, and with it perhaps a credential, since a browser can send no other header.
+//! The subprotocols that a client offers: ours, and optionally a credential, since a browser can set no other header.
 
 use crate::server::http::head::Head;
 
-/// The one subprotocol that is spoken, and the only one that is ever echoed.
+/// The only subprotocol that the server selects.
 pub(crate) const NAME: &str = "threadcast.v1";
 
-/// What a credential in base64url stands behind.
+/// The prefix of a credential in base64url.
 const CREDENTIAL_PREFIX: &str = "bearer.";
 
-/// Whether ours is among them.
+/// Whether the client offers our subprotocol.
 pub(crate) fn is_offered(head: &Head) -> bool {
     offered(head).any(|name| name == NAME)
 }
 
-/// The credentials among them, still in base64url.
+/// The offered credentials, still in base64url.
 pub(crate) fn credentials(head: &Head) -> impl Iterator<Item = &str> {
     offered(head).filter_map(|name| name.strip_prefix(CREDENTIAL_PREFIX))
 }

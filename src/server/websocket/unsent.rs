@@ -1,4 +1,4 @@
-//! Frames that are not all sent yet, and how many events are among them. Pure.
+//! Unsent frames, perhaps partly sent, and the number of events among them. Pure.
 
 use std::collections::VecDeque;
 
@@ -8,12 +8,12 @@ use crate::protocol::whole_events;
 #[derive(Default)]
 pub(super) struct Unsent {
     segments: VecDeque<Segment>,
-    /// How many bytes of the first segment are sent.
+    /// How many bytes of the first segment were sent.
     sent: usize,
     /// Bytes still to be sent.
     bytes: usize,
     events: u64,
-    /// How many of the events went out whole.
+    /// How many of the events were sent whole.
     delivered: u64,
 }
 
@@ -42,14 +42,14 @@ impl Unsent {
         self.bytes
     }
 
-    /// What is to be sent next; empty when nothing is left.
+    /// The next bytes to send; empty if nothing is left.
     pub(super) fn rest(&self) -> &[u8] {
         self.segments
             .front()
             .map_or(&[], |segment| &segment.frames()[self.sent..])
     }
 
-    /// Adds frames that are no events.
+    /// Adds frames that are not events.
     pub(super) fn append(&mut self, frames: &[u8]) {
         self.bytes += frames.len();
         match self.segments.back_mut() {
@@ -69,7 +69,7 @@ impl Unsent {
         }
     }
 
-    /// Keeps what is left of a chunk of which the first `sent` bytes went out; returns how many events went out whole.
+    /// Keeps the rest of a chunk of which the first `sent` bytes were sent; returns how many events were sent whole.
     pub(super) fn keep_rest(
         &mut self,
         bytes: &[u8],
@@ -92,7 +92,7 @@ impl Unsent {
         delivered
     }
 
-    /// More of the rest went out.
+    /// Notes that the first `sent` bytes of the rest were sent.
     pub(super) fn advance(&mut self, sent: usize) {
         self.sent += sent;
         self.bytes -= sent;
@@ -107,7 +107,7 @@ impl Unsent {
         }
     }
 
-    /// Puts what was taken out before, perhaps sent in part, in front of what was added since.
+    /// Puts frames that were taken out, perhaps partly sent, back in front of those added since.
     pub(super) fn put_in_front(&mut self, front: Unsent) {
         let behind = std::mem::replace(self, front);
         debug_assert_eq!(behind.sent, 0);
@@ -117,7 +117,7 @@ impl Unsent {
         self.delivered += behind.delivered;
     }
 
-    /// Events that went out whole, and those that did not.
+    /// Events sent whole, and events not sent whole.
     pub(super) fn tally(&self) -> (u64, u64) {
         let partly = self
             .segments
@@ -172,7 +172,7 @@ mod tests {
     }
 
     proptest! {
-        /// However a chunk goes out, every event is counted once: in the fast path, in the rest, or as not delivered.
+        /// Whatever the sizes of the sends, each event is counted once: in the fast path, in the rest, or as undelivered.
         #[test]
         fn every_event_is_counted_once(
             small in 0u64..4, large: bool, first in 0usize..50_000, steps in proptest::collection::vec(1usize..40_000, 0..4),

@@ -1,4 +1,4 @@
-//! The writer thread: does for one connection whatever would have to wait for the peer.
+//! The writer thread of a WebSocket: does all work of a connection that may wait for the peer.
 
 use std::time::Duration;
 
@@ -7,22 +7,34 @@ use super::end::EndReason;
 use super::outbox::{Phase, Work};
 use crate::sync::channel::Receiver;
 
-/// How long a closed connection is kept for the peer to read the close frame and answer it.
+/// How long the writer waits after the close frame for the peer to answer it.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Works until the connection is over.
+/// Runs until the connection is over. After a panic it starts again, once, to send the close frame.
 pub(super) fn run(connection: &Connection, work: &Receiver<Work>) {
+    let ran = connection.panics.catch(|| write(connection, work));
+    if ran.is_none() {
+        connection.panics.catch(|| {
+            connection.end(EndReason::Internal);
+            write(connection, work);
+        });
+    }
+    connection.abort(EndReason::PeerGone);
+}
+
+/// Works until the connection is over.
+pub(super) fn write(connection: &Connection, work: &Receiver<Work>) {
     let outbox = &connection.outbox;
     for item in work {
         if let Work::Deliver(subscription) = item {
             connection.write_events(&subscription);
         }
-        // One round: the next in the channel has waited as long.
+        // Each of them once: the next item in the channel has waited as long.
         for subscription in outbox.take_overflow() {
             connection.write_events(&subscription);
         }
         outbox.write_unsent();
-        if outbox.take_drain_order() {
+        if outbox.take_drain_request() {
             connection.finish_drain();
         }
         if outbox.phase() == Phase::Closing && outbox.write_unsent() {

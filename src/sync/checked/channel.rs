@@ -1,4 +1,4 @@
-//! Channels with the interface of crossbeam.
+//! Channels of the model checker with the interface of crossbeam-channel.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A condition variable with the interface of parking_lot. Time is the model's: see [`Time`].
+//! A condition variable with the interface of parking_lot. [`Time`] decides whether deadlines pass.
 
 use std::cell::Cell;
 use std::sync::PoisonError;
@@ -10,20 +10,20 @@ use shuttle::sync::atomic::{AtomicU64, Ordering};
 
 use super::lock::MutexGuard;
 
-/// What becomes of a wait with a deadline.
+/// Whether waits with a deadline time out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Time {
-    /// The deadline never comes: whoever is not woken waits for ever, which the checker reports as a deadlock.
+    /// Deadlines never pass: a thread that is not woken waits for ever, which the checker reports as a deadlock.
     #[default]
     Stands,
-    /// A deadline that is near may come at any moment; one that is far never does.
+    /// A deadline within [`NEAR`] may pass at any moment; a later one never does.
     Passes,
 }
 
-/// What is nearer than this is near.
+/// Deadlines within this time may pass under [`Time::Passes`].
 const NEAR: Duration = Duration::from_secs(10);
-/// How often a wait looks for a wake-up, at most, before its deadline comes.
-const MAX_LOOKS: u32 = 6;
+/// The most checks for a notification before a deadline passes.
+const MAX_CHECKS: u32 = 6;
 
 thread_local! {
     /// All threads of a model run on one thread.
@@ -38,7 +38,7 @@ pub(super) fn set_time(time: Time) {
 #[derive(Default)]
 pub(crate) struct Condvar {
     condvar: checked::Condvar,
-    /// How often it was notified, for those who wait while time passes.
+    /// The number of notifications, for waits under [`Time::Passes`].
     notified: AtomicU64,
 }
 
@@ -63,7 +63,7 @@ impl Condvar {
     }
 
     pub(crate) fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
-        guard.give(|guard| {
+        guard.unlocked(|guard| {
             let woken = self.condvar.wait(guard);
             (woken.unwrap_or_else(PoisonError::into_inner), ())
         });
@@ -80,8 +80,8 @@ impl Condvar {
             return WaitTimeoutResult(false);
         }
         let before = self.notified.load(Ordering::SeqCst);
-        for _ in 0..thread_rng().gen_range(0..=MAX_LOOKS) {
-            guard.pause();
+        for _ in 0..thread_rng().gen_range(0..=MAX_CHECKS) {
+            guard.yield_lock();
             if self.notified.load(Ordering::SeqCst) != before {
                 return WaitTimeoutResult(false);
             }

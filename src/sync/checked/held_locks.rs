@@ -1,4 +1,4 @@
-//! What each thread of a model holds. Every lock that is taken is checked against the lock order.
+//! The locks that each thread of a model holds. Checks every lock that is taken against the lock order.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -18,7 +18,7 @@ thread_local! {
     static HELD: RefCell<HashMap<TaskId, Vec<Lock>>> = RefCell::default();
 }
 
-/// The locks that the running thread holds, without the models' own.
+/// The locks that the running thread holds, except those of the model.
 #[cfg(test)]
 pub(crate) fn held_locks() -> Vec<Lock> {
     HELD.with_borrow(|held| {
@@ -29,13 +29,13 @@ pub(crate) fn held_locks() -> Vec<Lock> {
     })
 }
 
-/// Forgets what an earlier execution left behind.
+/// Removes the entries that an earlier execution left behind.
 #[cfg(test)]
 pub(super) fn clear() {
     HELD.with_borrow_mut(HashMap::clear);
 }
 
-/// The running thread is about to hold the lock.
+/// Checks the lock order, and notes that the running thread holds the lock.
 pub(super) fn take(lock: Lock) -> Held {
     let task = current::me();
     HELD.with_borrow_mut(|held| {

@@ -1,4 +1,4 @@
-//! Locks with the interface of parking_lot, which know their names.
+//! Named locks of the model checker with the interface of parking_lot.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::PoisonError;
@@ -14,7 +14,7 @@ pub(crate) struct Mutex<T> {
 }
 
 pub(crate) struct MutexGuard<'a, T> {
-    /// Taken out for the time of a wait.
+    /// `None` during a wait.
     guard: Option<checked::MutexGuard<'a, T>>,
     mutex: &'a Mutex<T>,
     held: Option<Held>,
@@ -36,7 +36,7 @@ pub(crate) fn rw_lock<T>(name: Lock, value: T) -> RwLock<T> {
 
 impl<T> Mutex<T> {
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-        // Looked at before, so that a wrong order shows even when nobody else holds the lock.
+        // Checked before locking, so that a wrong order is found even if it would deadlock.
         let held = held_locks::take(self.name);
         let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         MutexGuard {
@@ -61,8 +61,8 @@ impl<T> Mutex<T> {
 }
 
 impl<'a, T> MutexGuard<'a, T> {
-    /// Gives the lock away for the time of `wait`, which must bring it back.
-    pub(super) fn give<R>(
+    /// Passes the guard to `wait`, which may unlock it and must return it locked.
+    pub(super) fn unlocked<R>(
         &mut self,
         wait: impl FnOnce(checked::MutexGuard<'a, T>) -> (checked::MutexGuard<'a, T>, R),
     ) -> R {
@@ -74,10 +74,10 @@ impl<'a, T> MutexGuard<'a, T> {
         result
     }
 
-    /// Lets the others have the lock for a moment.
-    pub(super) fn pause(&mut self) {
+    /// Releases the lock, lets other threads run, and takes it again.
+    pub(super) fn yield_lock(&mut self) {
         let mutex = self.mutex;
-        self.give(|guard| {
+        self.unlocked(|guard| {
             drop(guard);
             shuttle::thread::yield_now();
             let guard = mutex.lock.lock();
@@ -104,7 +104,7 @@ pub(crate) struct RwLock<T> {
     lock: checked::RwLock<T>,
 }
 
-/// A guard of either kind.
+/// A read or a write guard.
 pub(crate) struct RwLockGuard<G> {
     guard: G,
     _held: Held,

@@ -1,12 +1,12 @@
-//! The `block` policy: publishers wait for the slowest subscriber, and nothing is dropped; when the deadline comes, the subscriber goes and
-//! the publisher goes on.
+//! The `block` policy: publishers wait for the slowest subscriber, and nothing is dropped. At the deadline the subscriber's
+//! connection ends, and the publisher continues.
 //!
-//! Threads: two publishing readers, a slow subscriber, the writers. No event may be missing, and nobody may wait for ever: while time stands,
-//! a cursor that moves unnoticed is a deadlock.
+//! Threads: two readers that publish; a slow subscriber; the writers. No event may be missing, and no thread may wait for
+//! ever: as deadlines do not pass, a cursor that moves without a notification is a deadlock.
 
 use super::holds;
-use super::peer::{Heard, account, has_gap, reached};
-use super::site::{Client, TOPIC, publish_text, small_broker, topic};
+use super::peer::{Received, check_events, has_gap, reached};
+use super::setup::{Client, TOPIC, publish_text, small_broker, topic};
 use super::socket::Takes;
 use crate::config::OverflowPolicy;
 use crate::sync::Time;
@@ -32,16 +32,16 @@ fn blocking() {
     }
     subscriber
         .socket
-        .wait_until(|heard| reached(heard, TOPIC) == EVENTS);
+        .wait_until(|received| reached(received, TOPIC) == EVENTS);
     let socket = subscriber.socket.clone();
     subscriber.close();
-    let heard = socket.heard_whole();
-    assert!(!has_gap(&heard), "an event was dropped");
-    assert_eq!(account(&heard, TOPIC, 0), EVENTS);
+    let received = socket.received_whole();
+    assert!(!has_gap(&received), "an event was dropped");
+    assert_eq!(check_events(&received, TOPIC, 0), EVENTS);
 }
 
-/// The subscriber reads nothing, and the deadline comes.
-fn the_deadline() {
+/// The subscriber reads nothing, and the deadline passes.
+fn deadline() {
     let broker = small_broker(1, OverflowPolicy::Block);
     let mut subscriber = Client::connect(&broker, 1, Takes::Everything);
     subscriber.subscribe("s");
@@ -55,19 +55,19 @@ fn the_deadline() {
     let socket = subscriber.socket.clone();
     socket.take(Takes::Everything);
     subscriber.leave();
-    let heard = socket.heard();
-    assert!(!has_gap(&heard), "an event was dropped");
-    let closed = heard.contains(&Heard::Close(4100));
-    assert!(closed || account(&heard, TOPIC, 0) < EVENTS);
+    let received = socket.received();
+    assert!(!has_gap(&received), "an event was dropped");
+    let closed = received.contains(&Received::Close(4100));
+    assert!(closed || check_events(&received, TOPIC, 0) < EVENTS);
     assert_eq!(broker.subscription_count(), 0);
 }
 
 #[test]
-fn publishers_wait_and_nothing_is_dropped() {
+fn block_policy_makes_publishers_wait_and_drops_nothing() {
     holds(Time::Stands, blocking);
 }
 
 #[test]
-fn at_the_deadline_the_subscriber_goes() {
-    holds(Time::Passes, the_deadline);
+fn a_subscriber_that_reads_nothing_is_ended_at_the_deadline() {
+    holds(Time::Passes, deadline);
 }

@@ -1,12 +1,12 @@
-//! The end of a connection, at every point of a fan-out: its subscriptions are gone, every count shows it, the close frame is the last, and
-//! every event is accounted for.
+//! The end of a connection at every point of a fan-out: its subscriptions are removed, all counts agree, the close frame is
+//! the last frame, and each event is counted once.
 //!
-//! Threads: two publishers, the writer, another thread that ends the connection, and its reader.
+//! Threads: two publishers; the connection's reader and writer; a thread that ends the connection.
 
 use super::super::end::EndReason;
 use super::holds;
-use super::peer::{Heard, account, reached};
-use super::site::{Client, TOPIC, broker, config, ping, publisher, topic};
+use super::peer::{Received, check_events, reached};
+use super::setup::{Client, TOPIC, broker, config, ping, publisher, topic};
 use super::socket::Takes;
 use crate::sync::thread;
 use crate::sync::{Arc, Time};
@@ -19,13 +19,13 @@ fn in_order() {
     });
 }
 
-fn at_once() {
+fn by_abort() {
     end(Takes::Some, |connection| {
         connection.abort(EndReason::PeerGone);
     });
 }
 
-/// The writer itself ends it.
+/// The writer itself aborts the connection.
 fn by_a_write_timeout() {
     end(Takes::NothingInTime, |_| {});
 }
@@ -50,38 +50,35 @@ fn end(takes: Takes, end: fn(&super::super::Connection)) {
         socket.wait_until_closed();
     }
     client.leave();
-    assert!(
-        connection.end_reason().is_some(),
-        "nobody says why it ended"
-    );
+    assert!(connection.end_reason().is_some(), "no reason for the end");
     assert_eq!(
         (topic.subscriber_count(), broker.subscription_count()),
         (0, 0)
     );
-    let heard = socket.heard();
+    let received = socket.received();
     let (delivered, undelivered) = connection.tally();
     assert_eq!(
-        account(&heard, TOPIC, 0),
+        check_events(&received, TOPIC, 0),
         delivered,
-        "another count than was heard"
+        "the count differs from the received events"
     );
     assert!(delivered + undelivered <= EVENTS, "an event counted twice");
-    assert_eq!(reached(&heard, TOPIC), delivered);
-    let closed = matches!(heard.last(), Some(Heard::Close(4102)));
+    assert_eq!(reached(&received, TOPIC), delivered);
+    let closed = matches!(received.last(), Some(Received::Close(4102)));
     assert!(closed || connection.outbox.phase() == super::super::outbox::Phase::Aborted);
 }
 
 #[test]
-fn the_close_frame_is_the_last() {
+fn the_close_frame_is_the_last_frame() {
     holds(Time::Stands, in_order);
 }
 
 #[test]
-fn a_connection_given_up_leaves_nothing() {
-    holds(Time::Stands, at_once);
+fn an_aborted_connection_leaves_no_subscription() {
+    holds(Time::Stands, by_abort);
 }
 
 #[test]
-fn a_write_timeout_leaves_nothing() {
+fn a_write_timeout_leaves_no_subscription() {
     holds(Time::Stands, by_a_write_timeout);
 }

@@ -1,11 +1,11 @@
-//! More publishers at once than a queue holds events: a subscriber whose socket takes everything misses nothing.
+//! More concurrent publishers than a queue holds events: a subscriber whose socket takes everything misses nothing.
 //!
-//! Threads: three publishers; a subscriber with a queue of one whose connection has replies to send, too, and its writer. There is no gap,
-//! under any policy, and publishers that find no room come to their end.
+//! Threads: three publishers; a subscriber with a queue of one event, whose connection also sends replies; its writer.
+//! There is no gap under any policy, and publishers that find no room finish.
 
 use super::holds;
-use super::peer::{account, has_gap, reached};
-use super::site::{Client, TOPIC, ping, publish, publisher, small_broker, topic};
+use super::peer::{check_events, has_gap, reached};
+use super::setup::{Client, TOPIC, ping, publish, publisher, small_broker, topic};
 use super::socket::Takes;
 use crate::config::OverflowPolicy;
 use crate::sync::{Time, thread};
@@ -26,15 +26,18 @@ fn crowd(overflow: OverflowPolicy) {
     let all = PUBLISHERS * EACH;
     client
         .socket
-        .wait_until(|heard| reached(heard, TOPIC) == all);
+        .wait_until(|received| reached(received, TOPIC) == all);
     let socket = client.socket.clone();
     client.close();
-    let heard = socket.heard_whole();
-    assert!(!has_gap(&heard), "a gap for one that is not slow");
-    assert_eq!(account(&heard, TOPIC, 0), all);
+    let received = socket.received_whole();
+    assert!(
+        !has_gap(&received),
+        "a gap for a subscriber that is not slow"
+    );
+    assert_eq!(check_events(&received, TOPIC, 0), all);
 }
 
-/// The socket has refused this many events once, and the writer has sent them since.
+/// The socket first refuses this many events, and the writer sends them later.
 fn after_a_refusal(refused: u64) {
     let broker = small_broker(1, OverflowPolicy::DropOldest);
     let topic = topic(&broker);
@@ -56,11 +59,14 @@ fn after_a_refusal(refused: u64) {
     }
     let all = refused + PUBLISHERS * EACH;
     let socket = client.socket.clone();
-    socket.wait_until(|heard| reached(heard, TOPIC) == all);
+    socket.wait_until(|received| reached(received, TOPIC) == all);
     client.close();
-    let heard = socket.heard_whole();
-    assert!(!has_gap(&heard), "a gap for one that is not slow");
-    assert_eq!(account(&heard, TOPIC, 0), all);
+    let received = socket.received_whole();
+    assert!(
+        !has_gap(&received),
+        "a gap for a subscriber that is not slow"
+    );
+    assert_eq!(check_events(&received, TOPIC, 0), all);
 }
 
 fn drop_oldest() {
@@ -68,26 +74,26 @@ fn drop_oldest() {
 }
 
 #[test]
-fn with_drop_oldest_nothing_is_dropped() {
+fn drop_oldest_drops_nothing_for_a_subscriber_that_keeps_up() {
     holds(Time::Stands, drop_oldest);
 }
 
 #[test]
-fn with_disconnect_nobody_is_disconnected() {
+fn disconnect_ends_no_subscriber_that_keeps_up() {
     holds(Time::Stands, || crowd(OverflowPolicy::Disconnect));
 }
 
 #[test]
-fn with_block_everybody_gets_on() {
+fn block_lets_all_publishers_finish_when_the_subscriber_keeps_up() {
     holds(Time::Stands, || crowd(OverflowPolicy::Block));
 }
 
 #[test]
-fn one_that_was_slow_and_has_caught_up_is_not_slow() {
+fn a_subscriber_that_caught_up_after_one_refused_event_gets_no_gap() {
     holds(Time::Stands, || after_a_refusal(1));
 }
 
 #[test]
-fn one_that_was_slow_for_longer_and_has_caught_up_is_not_slow() {
+fn a_subscriber_that_caught_up_after_two_refused_events_gets_no_gap() {
     holds(Time::Stands, || after_a_refusal(2));
 }

@@ -1,11 +1,11 @@
-//! Invariant 1: a cursor moves and unsent bytes change only under the outbox lock; a frame is never split by another.
+//! Invariant 1: cursors and unsent bytes change only under the outbox lock; a frame is never split by another.
 //!
-//! Threads: two publishers, a reader with replies, the writer; the kernel takes parts. The peer must be able to read every frame, and the events of the topic
-//! in order without a hole.
+//! Threads: two publishers; a reader with replies; the writer. The kernel takes parts of each send. The peer must be able to
+//! decode every frame, and receives the events of the topic in order and without a hole.
 
 use super::holds;
-use super::peer::{Heard, account, reached};
-use super::site::{Client, TOPIC, broker, config, ping, publisher, topic};
+use super::peer::{Received, check_events, reached};
+use super::setup::{Client, TOPIC, broker, config, ping, publisher, topic};
 use super::socket::Takes;
 use crate::sync::Time;
 
@@ -20,20 +20,20 @@ fn frames() {
     for publisher in publishers {
         publisher.join().unwrap();
     }
-    let pongs = |heard: &[Heard]| {
-        heard
+    let pongs = |received: &[Received]| {
+        received
             .iter()
-            .filter(|h| matches!(h, Heard::Reply { .. }))
+            .filter(|h| matches!(h, Received::Reply { .. }))
             .count()
     };
     client
         .socket
-        .wait_until(|heard| reached(heard, TOPIC) == 3 && pongs(heard) == 2);
+        .wait_until(|received| reached(received, TOPIC) == 3 && pongs(received) == 2);
     let socket = client.socket.clone();
     client.close();
-    let heard = socket.heard_whole();
-    assert_eq!(account(&heard, TOPIC, 0), 3);
-    assert_eq!(heard.last(), Some(&Heard::Close(1000)));
+    let received = socket.received_whole();
+    assert_eq!(check_events(&received, TOPIC, 0), 3);
+    assert_eq!(received.last(), Some(&Received::Close(1000)));
 }
 
 #[test]

@@ -1,18 +1,17 @@
-//! Models of what must always hold, checked by running the shipped code under many schedules of its threads.
+//! Models of the invariants in ARCHITECTURE.md: they run the shipped code under many schedules of its threads.
 //!
-//! Each file states what must hold, which threads run, and what is asserted. For each there are mistakes in
-//! `tests/mutations/` that the model must find. See `docs/verification.md`.
+//! Each file states what must hold, which threads run, and what is asserted. For each model `tests/mutations/` has patches
+//! with mistakes that it must find. See `docs/verification.md`.
 //!
-//! [`site`] sets up a broker with connections, [`socket`] is the kernel and [`peer`] the client behind it. Every model
-//! also checks the order of locks, that no socket is touched under a topic's lock, and that nobody waits for a peer
-//! under any.
+//! [`setup`] makes a broker with connections; [`socket`] models the kernel, [`peer`] the client behind it. Every model also
+//! checks the lock order, that no socket is used under a topic's lock, and that no thread waits for a peer under any lock.
 
 #![allow(clippy::unwrap_used)]
 
-mod accounts;
 mod acks;
 mod blocking;
 mod closing;
+mod completeness;
 mod crowd;
 mod frames;
 mod recreate;
@@ -22,7 +21,7 @@ mod takeover;
 mod wake_ups;
 
 mod peer;
-mod site;
+mod setup;
 pub(in crate::server) mod socket;
 
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
@@ -30,17 +29,17 @@ use shuttle::{Config, MaxSteps, Runner};
 
 use crate::sync::{Time, begin_execution};
 
-/// Schedules of each kind that a model must stand, unless `THREADCAST_SCHEDULES` says otherwise.
+/// How many schedules of each kind a model runs, unless `THREADCAST_SCHEDULES` sets another number.
 const SCHEDULES: usize = 2_000;
-/// The kinds take turns, because what one finds at once the other may hardly ever find.
+/// The kinds alternate after this many schedules, because each finds some mistakes much faster than the other.
 const SCHEDULES_IN_TURN: usize = 250;
-/// Moments at which a schedule of the second kind takes the turn from a thread (PCT's bug depth).
+/// Preemptions in a schedule of the PCT scheduler (its bug depth).
 const PREEMPTIONS: usize = 3;
-/// More than any execution takes that is not caught in a loop.
+/// More steps than any execution takes, unless it is in an endless loop.
 const MAX_STEPS: usize = 100_000;
 const STACK_BYTES: usize = 256 << 10;
 
-/// Runs the model under many schedules, all of which it must stand.
+/// Runs the model under many schedules. It must hold in all of them.
 fn holds(time: Time, model: fn()) {
     let schedules = std::env::var("THREADCAST_SCHEDULES");
     let schedules = schedules.map_or(SCHEDULES, |n| n.parse().expect("a number"));

@@ -1,11 +1,11 @@
-//! The peer of a model: reads the frames, and keeps the accounts of what it was told.
+//! The peer of a model: decodes the frames that it received, and checks that events are complete and in order.
 
 use serde_json::Value;
 
-/// One frame, as far as the models look at it.
+/// A received frame, as far as the models check it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Heard {
-    /// With the `request_id` it answers.
+pub(crate) enum Received {
+    /// With the `request_id` that it answers.
     Ack {
         to: String,
         seq: u64,
@@ -34,9 +34,9 @@ pub(crate) enum Heard {
 /// The bytes received, and the frames in them.
 #[derive(Default)]
 pub(crate) struct Stream {
-    /// What does not make a frame yet.
+    /// The bytes of an incomplete frame.
     rest: Vec<u8>,
-    pub(crate) heard: Vec<Heard>,
+    pub(crate) received: Vec<Received>,
 }
 
 impl Stream {
@@ -44,10 +44,10 @@ impl Stream {
         self.rest.extend_from_slice(bytes);
         while let Some((opcode, range)) = whole_frame(&self.rest) {
             let end = range.end;
-            let heard = read(opcode, &self.rest[range]);
-            let after_close = matches!(self.heard.last(), Some(Heard::Close(_)));
-            assert!(!after_close, "{heard:?} behind the close frame");
-            self.heard.push(heard);
+            let received = read(opcode, &self.rest[range]);
+            let after_close = matches!(self.received.last(), Some(Received::Close(_)));
+            assert!(!after_close, "{received:?} after the close frame");
+            self.received.push(received);
             self.rest.drain(..end);
         }
     }
@@ -57,7 +57,7 @@ impl Stream {
     }
 }
 
-/// The opcode and the payload of the frame that begins here, if it is whole.
+/// The opcode and the range of the payload of the first frame, if it is complete.
 fn whole_frame(bytes: &[u8]) -> Option<(u8, std::ops::Range<usize>)> {
     let [first, second, ..] = *bytes else {
         return None;
@@ -74,50 +74,51 @@ fn whole_frame(bytes: &[u8]) -> Option<(u8, std::ops::Range<usize>)> {
     (bytes.len() >= range.end).then_some((first & 0xf, range))
 }
 
-fn read(opcode: u8, payload: &[u8]) -> Heard {
+fn read(opcode: u8, payload: &[u8]) -> Received {
     if opcode == 8 {
-        return Heard::Close(u16::from_be_bytes([payload[0], payload[1]]));
+        return Received::Close(u16::from_be_bytes([payload[0], payload[1]]));
     }
     let json: Value = serde_json::from_slice(payload).expect("a frame holds JSON");
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let (seq, to) = (json["seq"].as_u64(), text(&json["request_id"]));
     let (topic, gap) = (text(&json["topic"]), &json["gap"]);
     if let (Some(from), Some(to)) = (gap["from_seq"].as_u64(), gap["to_seq"].as_u64()) {
-        return Heard::Gap { topic, from, to };
+        return Received::Gap { topic, from, to };
     }
     match json["type"].as_str() {
-        Some("event") => Heard::Event {
+        Some("event") => Received::Event {
             topic,
             seq: seq.expect("an event has a seq"),
         },
-        Some("ack") => Heard::Ack {
+        Some("ack") => Received::Ack {
             to,
             seq: seq.expect("an ack has a seq"),
         },
-        Some("info") => Heard::Notice {
+        Some("info") => Received::Notice {
             msg: text(&json["msg"]),
             seq,
         },
-        _ => Heard::Reply {
+        _ => Received::Reply {
             to,
             code: json["error"]["code"].as_str().map(str::to_owned),
         },
     }
 }
 
-/// Whether this request was answered, one way or the other.
-pub(crate) fn answered(heard: &[Heard], request: &str) -> bool {
-    heard.iter().any(
-        |heard| matches!(heard, Heard::Ack { to, .. } | Heard::Reply { to, .. } if to == request),
+/// Whether this request was answered, with an ack or another reply.
+pub(crate) fn answered(received: &[Received], request: &str) -> bool {
+    received.iter().any(
+        |received| matches!(received, Received::Ack { to, .. } | Received::Reply { to, .. } if to == request),
     )
 }
 
-/// How far a subscription that began behind `after` has come: each event once, in order, or told as a gap.
-pub(crate) fn account(heard: &[Heard], topic: &str, after: u64) -> u64 {
+/// Checks a subscription that began after `after`: each event was received once and in order, or reported as a gap. Returns
+/// its last seq.
+pub(crate) fn check_events(received: &[Received], topic: &str, after: u64) -> u64 {
     let mut at = after;
-    for heard in heard {
-        match heard {
-            Heard::Event { topic: of, seq } if of == topic => {
+    for received in received {
+        match received {
+            Received::Event { topic: of, seq } if of == topic => {
                 assert_eq!(
                     *seq,
                     at + 1,
@@ -125,7 +126,7 @@ pub(crate) fn account(heard: &[Heard], topic: &str, after: u64) -> u64 {
                 );
                 at = *seq;
             }
-            Heard::Gap {
+            Received::Gap {
                 topic: of,
                 from,
                 to,
@@ -140,11 +141,11 @@ pub(crate) fn account(heard: &[Heard], topic: &str, after: u64) -> u64 {
     at
 }
 
-/// How far it has come by the last frame, without looking at the rest.
-pub(crate) fn reached(heard: &[Heard], topic: &str) -> u64 {
-    let last = heard.iter().rev().find_map(|heard| match heard {
-        Heard::Event { topic: of, seq }
-        | Heard::Gap {
+/// The seq of the last event or gap, without checks.
+pub(crate) fn reached(received: &[Received], topic: &str) -> u64 {
+    let last = received.iter().rev().find_map(|received| match received {
+        Received::Event { topic: of, seq }
+        | Received::Gap {
             topic: of, to: seq, ..
         } if of == topic => Some(*seq),
         _ => None,
@@ -152,24 +153,26 @@ pub(crate) fn reached(heard: &[Heard], topic: &str) -> u64 {
     last.unwrap_or(0)
 }
 
-pub(crate) fn has_gap(heard: &[Heard]) -> bool {
-    heard.iter().any(|heard| matches!(heard, Heard::Gap { .. }))
-}
-
-/// Where the notice with this text stands.
-pub(crate) fn notice(heard: &[Heard], text: &str) -> Option<usize> {
-    heard
+pub(crate) fn has_gap(received: &[Received]) -> bool {
+    received
         .iter()
-        .position(|heard| matches!(heard, Heard::Notice { msg, .. } if msg == text))
+        .any(|received| matches!(received, Received::Gap { .. }))
 }
 
-/// Where the ack of this request stands, and its seq.
-pub(crate) fn ack(heard: &[Heard], request: &str) -> Option<(usize, u64)> {
-    heard
+/// The index of the notice with this text.
+pub(crate) fn notice(received: &[Received], text: &str) -> Option<usize> {
+    received
+        .iter()
+        .position(|received| matches!(received, Received::Notice { msg, .. } if msg == text))
+}
+
+/// The index of the ack of this request, and its seq.
+pub(crate) fn ack(received: &[Received], request: &str) -> Option<(usize, u64)> {
+    received
         .iter()
         .enumerate()
-        .find_map(|(at, heard)| match heard {
-            Heard::Ack { to, seq } if to == request => Some((at, *seq)),
+        .find_map(|(at, received)| match received {
+            Received::Ack { to, seq } if to == request => Some((at, *seq)),
             _ => None,
         })
 }

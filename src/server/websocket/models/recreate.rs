@@ -1,11 +1,11 @@
-//! A topic deleted and created anew under its publishers and subscribers: whoever subscribed to the first hears all that was published
-//! to it, then that it was deleted, then nothing; the second begins at 1.
+//! A topic is deleted and created again while it is in use: a subscriber of the first topic receives everything published to
+//! it, then the notice of the deletion, then nothing; the second topic begins at seq 1.
 //!
-//! Threads: a publisher, one that deletes and creates, a subscriber that subscribes to whichever there is, its writer.
+//! Threads: a publisher; one that deletes and creates; a subscriber that subscribes to whichever topic exists; its writer.
 
 use super::holds;
-use super::peer::{Heard, account, ack, answered, notice, reached};
-use super::site::{Client, TOPIC, append, broker, config, create, publish_text, topic};
+use super::peer::{Received, ack, answered, check_events, notice, reached};
+use super::setup::{Client, TOPIC, append, broker, config, create, publish_text, topic};
 use super::socket::Takes;
 use crate::broker::ReadBatch;
 use crate::protocol::TopicName;
@@ -34,52 +34,59 @@ fn recreate() {
             create(&broker, TOPIC)
         }
     });
-    // To the first, to none, or to the second.
+    // Subscribes to the first topic, to none, or to the second.
     client.subscribe("s2");
     client.ask(&publish_text("p"));
     let (published, second) = (publisher.join().unwrap(), deleter.join().unwrap());
     let head = first.stats().seq;
     assert!(
         (published..=published + 1).contains(&head),
-        "published to nowhere"
+        "an acknowledged event is missing"
     );
     let to_second = second.stats().subscribers > 0;
     let of_second = second.stats().seq;
     let socket = client.socket.clone();
-    socket.wait_until(|heard| answered(heard, "s2"));
-    socket.wait_until(|heard| match ack(heard, "s2") {
-        Some((at, seq)) if to_second => seq.max(reached(&heard[at..], TOPIC)) == of_second,
-        Some((at, _)) => notice(&heard[at..], DELETED).is_some(),
-        None => notice(heard, DELETED).is_some(),
+    socket.wait_until(|received| answered(received, "s2"));
+    socket.wait_until(|received| match ack(received, "s2") {
+        Some((at, seq)) if to_second => seq.max(reached(&received[at..], TOPIC)) == of_second,
+        Some((at, _)) => notice(&received[at..], DELETED).is_some(),
+        None => notice(received, DELETED).is_some(),
     });
     client.close();
-    let heard = socket.heard_whole();
-    match ack(&heard, "s2") {
+    let received = socket.received_whole();
+    match ack(&received, "s2") {
         Some((at, seq)) if to_second => {
-            is_read_to_its_end(&heard[..at], 0, head);
-            assert_eq!(account(&heard[at..], TOPIC, seq), of_second);
+            assert_read_to_its_end(&received[..at], 0, head);
+            assert_eq!(check_events(&received[at..], TOPIC, seq), of_second);
         }
         Some((at, seq)) => {
-            assert_eq!(notice(&heard[..at], DELETED), None, "deleted before it was");
-            assert!(account(&heard[..at], TOPIC, 0) <= seq, "an event for both");
-            is_read_to_its_end(&heard[at..], seq, head);
+            assert_eq!(
+                notice(&received[..at], DELETED),
+                None,
+                "the notice of the deletion comes too early"
+            );
+            assert!(
+                check_events(&received[..at], TOPIC, 0) <= seq,
+                "an event for both subscriptions"
+            );
+            assert_read_to_its_end(&received[at..], seq, head);
         }
-        None => is_read_to_its_end(&heard, 0, head),
+        None => assert_read_to_its_end(&received, 0, head),
     }
     assert_eq!(broker.subscription_count(), 0);
 }
 
-/// Everything that was published, then that the topic was deleted, then nothing of it.
-fn is_read_to_its_end(heard: &[Heard], after: u64, head: u64) {
-    let deleted = notice(heard, DELETED).expect("deleted and not told");
-    let before = account(&heard[..deleted], TOPIC, after);
-    assert_eq!(before, head, "not all before the deletion");
-    let behind = &heard[deleted + 1..];
-    assert_eq!(reached(behind, TOPIC), 0, "an event after the deletion");
-    assert_eq!(notice(behind, DELETED), None, "deleted twice");
+/// Asserts that all published events were received, then the notice of the deletion, then nothing of the topic.
+fn assert_read_to_its_end(received: &[Received], after: u64, head: u64) {
+    let deleted = notice(received, DELETED).expect("no notice of the deletion");
+    let before = check_events(&received[..deleted], TOPIC, after);
+    assert_eq!(before, head, "events are missing before the deletion");
+    let later = &received[deleted + 1..];
+    assert_eq!(reached(later, TOPIC), 0, "an event after the deletion");
+    assert_eq!(notice(later, DELETED), None, "two notices of the deletion");
 }
 
 #[test]
-fn a_deleted_topic_is_read_to_its_end() {
+fn subscribers_read_a_deleted_topic_to_its_end() {
     holds(Time::Stands, recreate);
 }

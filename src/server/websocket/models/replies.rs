@@ -1,13 +1,14 @@
-//! Invariant 5: replies are never dropped. A client that does not read them stops its own reader, and nobody else.
+//! Invariant 5: replies are never dropped. A client that does not read them blocks its own reader and no other thread.
 //!
-//! Threads: a publisher, a reader with more replies than the outbox takes of a peer that does not read, its writer; another client on
-//! the same topic. The publisher and the other client come to their end while the first peer reads nothing; once it reads, it hears every
-//! reply, in order. And a publisher whose peer does not read its acks keeps no events from others, its own or such as were left to it.
+//! Threads: a publisher; a reader whose peer reads nothing, with more replies than the outbox accepts; its writer; another
+//! client of the same topic. The publisher and the other client finish while the first peer reads nothing. Once it reads, it
+//! receives every reply in order. A publisher whose peer does not read its acks holds back no events, neither its own nor
+//! those of publishers that rely on its fan-out.
 
 use super::super::end::EndReason;
 use super::holds;
-use super::peer::{Heard, account, reached};
-use super::site::{Client, TOPIC, broker, config, ping, publish_text, publisher, topic};
+use super::peer::{Received, check_events, reached};
+use super::setup::{Client, TOPIC, broker, config, ping, publish_text, publisher, topic};
 use super::socket::Takes;
 use crate::sync::thread;
 use crate::sync::{Arc, Time};
@@ -21,7 +22,7 @@ fn replies() {
     stalled.subscribe("s");
     stalled.socket.take(Takes::Nothing);
     let mut other = Client::connect(&broker, 2, Takes::Some);
-    other.ask(&super::site::subscribe_as(TOPIC, "other", "s"));
+    other.ask(&super::setup::subscribe_as(TOPIC, "other", "s"));
     let socket = stalled.socket.clone();
     let publisher = publisher(&topic, 2);
     let reader = thread::spawn(move || {
@@ -31,26 +32,28 @@ fn replies() {
         stalled
     });
     publisher.join().unwrap();
-    other.socket.wait_until(|heard| reached(heard, TOPIC) == 2);
+    other
+        .socket
+        .wait_until(|received| reached(received, TOPIC) == 2);
     socket.take(Takes::Some);
     let stalled = reader.join().unwrap();
-    socket.wait_until(|heard| reached(heard, TOPIC) == 2 && pongs(heard).len() == PINGS);
+    socket.wait_until(|received| reached(received, TOPIC) == 2 && pongs(received).len() == PINGS);
     stalled.close();
     other.close();
-    let heard = socket.heard_whole();
-    assert_eq!(account(&heard, TOPIC, 0), 2);
-    assert!(pongs(&heard).is_sorted(), "replies out of order");
+    let received = socket.received_whole();
+    assert_eq!(check_events(&received, TOPIC, 0), 2);
+    assert!(pongs(&received).is_sorted(), "replies out of order");
 }
 
-fn pongs(heard: &[Heard]) -> Vec<&str> {
-    let pong = |heard| match heard {
-        &Heard::Reply { ref to, code: None } => Some(to.as_str()),
+fn pongs(received: &[Received]) -> Vec<&str> {
+    let pong = |received| match received {
+        &Received::Reply { ref to, code: None } => Some(to.as_str()),
         _ => None,
     };
-    heard.iter().filter_map(pong).collect()
+    received.iter().filter_map(pong).collect()
 }
 
-/// Events that other publishers leave to one whose peer does not read its acks.
+/// Other publishers rely on the fan-out of one whose peer does not read its acks.
 fn a_stalled_publisher() {
     let broker = broker(&config());
     let topic = topic(&broker);
@@ -66,14 +69,16 @@ fn a_stalled_publisher() {
         stalled
     });
     publisher.join().unwrap();
-    other.socket.wait_until(|heard| reached(heard, TOPIC) == 3);
+    other
+        .socket
+        .wait_until(|received| reached(received, TOPIC) == 3);
     socket.take(Takes::Some);
     let stalled = reader.join().unwrap();
     stalled.close();
     other.close();
 }
 
-/// A reader that waits for its peer is woken when another thread gives the connection up.
+/// Another thread aborts the connection while its reader waits for the peer.
 fn a_waiting_reader() {
     let broker = broker(&config());
     let mut client = Client::connect(&broker, 1, Takes::Nothing);
@@ -87,16 +92,16 @@ fn a_waiting_reader() {
 }
 
 #[test]
-fn replies_are_never_dropped_and_stop_nobody_else() {
+fn replies_are_never_dropped_and_block_only_their_own_reader() {
     holds(Time::Stands, replies);
 }
 
 #[test]
-fn a_publisher_that_waits_for_its_peer_keeps_nothing_from_others() {
+fn a_publisher_that_waits_for_its_peer_holds_back_no_events() {
     holds(Time::Stands, a_stalled_publisher);
 }
 
 #[test]
-fn a_reader_that_waits_is_woken_by_the_end() {
+fn abort_wakes_a_reader_that_waits_for_its_peer() {
     holds(Time::Stands, a_waiting_reader);
 }

@@ -1,13 +1,14 @@
-//! Shutdown at every point of what others do: nothing is published after it began, every WebSocket there is or is about to be is told and
-//! closed, what was published is sent while time allows, every thread is joined.
+//! Shutdown at every point of concurrent work: nothing is published after the drain began, every WebSocket, also one that is
+//! just being opened, gets the shutdown notice and a close frame, published events are sent until the drain timeout, and
+//! every thread is joined.
 //!
-//! Threads: the one that stops the server; for each of two clients its connection's thread, which subscribes and publishes, and its writer; the
-//! reaper.
+//! Threads: the one that stops the server; for each of two clients the connection's thread, which subscribes and publishes,
+//! and its writer; the reaper.
 
 use super::super::connection::Connection;
 use super::holds;
-use super::peer::{Heard, account, ack, notice, reached};
-use super::site::{
+use super::peer::{Received, ack, check_events, notice, reached};
+use super::setup::{
     Client, TOPIC, append, ask, broker, config, opening_of, peer, publish_text, session,
     subscribe_as, topic,
 };
@@ -29,7 +30,7 @@ struct Stopped {
     published: u64,
 }
 
-/// Runs a server's life: two clients connect, and it is stopped meanwhile.
+/// Starts a server, lets two clients connect, and stops it meanwhile.
 fn stop(takes: Takes) -> Stopped {
     let config = config();
     let broker = broker(&config);
@@ -70,7 +71,7 @@ fn stop(takes: Takes) -> Stopped {
     }
 }
 
-/// The life of a connection that becomes a WebSocket, as `Serving` leads it; `false` if it was too late.
+/// Runs a connection that becomes a WebSocket, as `Serving` does; `false` if it was too late for the upgrade.
 fn serve(
     info: Arc<ConnectionInfo>,
     socket: &ModelSocket,
@@ -86,7 +87,7 @@ fn serve(
         let mut session = session(connection, broker);
         ask(&mut session, &subscribe_as(TOPIC, &id.to_string(), "s"));
         ask(&mut session, &publish_text("p"));
-        // As the reader does: until the peer closes its side, or the connection is given up.
+        // As the reader does: until the peer closes its side, or the connection is aborted.
         socket.wait_until_closed();
         0
     };
@@ -101,33 +102,37 @@ fn in_order() {
     let acked = stopped
         .sockets
         .iter()
-        .filter(|socket| ack(&socket.heard(), "s").is_some());
-    // A subscribe that the end overtook has no ack, and what it would have got is not sent.
+        .filter(|socket| ack(&socket.received(), "s").is_some());
+    // If the end came before a subscribe, there is no ack, and its events are undelivered.
     if acked.count() == stopped.upgraded {
-        assert_eq!(stopped.report.events_undelivered, 0, "not all was sent");
+        assert_eq!(stopped.report.events_undelivered, 0, "events were not sent");
     }
-    let told = stopped.sockets.iter().filter(|socket| {
-        let heard = socket.heard_whole();
-        let Some(at) = notice(&heard, "server_shutdown") else {
-            assert_eq!(heard, [], "not told");
+    let notified = stopped.sockets.iter().filter(|socket| {
+        let received = socket.received_whole();
+        let Some(at) = notice(&received, "server_shutdown") else {
+            assert_eq!(received, [], "no shutdown notice");
             return false;
         };
-        assert_eq!(heard.last(), Some(&Heard::Close(1001)), "not closed");
         assert_eq!(
-            notice(&heard[at + 1..], "server_shutdown"),
-            None,
-            "told twice"
+            received.last(),
+            Some(&Received::Close(1001)),
+            "no close frame"
         );
-        if let Some((begin, seq)) = ack(&heard, "s") {
-            let reached = account(&heard[begin..], TOPIC, seq);
-            assert_eq!(reached, stopped.published, "not all that was published");
+        assert_eq!(
+            notice(&received[at + 1..], "server_shutdown"),
+            None,
+            "two shutdown notices"
+        );
+        if let Some((begin, seq)) = ack(&received, "s") {
+            let reached = check_events(&received[begin..], TOPIC, seq);
+            assert_eq!(reached, stopped.published, "published events are missing");
         }
         true
     });
-    assert_eq!(told.count(), stopped.upgraded);
+    assert_eq!(notified.count(), stopped.upgraded);
 }
 
-/// Whatever an append under way comes to, it has come to it when the drain has begun.
+/// `Broker::drain` waits for an append under way.
 fn drain() {
     let broker = broker(&config());
     let topic = topic(&broker);
@@ -137,7 +142,7 @@ fn drain() {
     let subscription = client.connection.subscription(&key).unwrap();
     let publisher = thread::spawn(move || append(&topic));
     broker.drain();
-    // What a writer asks that sends what is queued.
+    // As a writer checks whether events are queued.
     let connection = &client.connection;
     let pending = || {
         let outbox = &connection.outbox;
@@ -145,30 +150,30 @@ fn drain() {
     };
     let pending_then = pending();
     publisher.join().unwrap();
-    // Less, if its writer has sent it.
+    // It is less if the writer has sent some.
     assert!(pending() <= pending_then, "published after the drain began");
     client.close();
 }
 
-/// The peers read nothing, and every deadline comes.
+/// The peers read nothing, and every deadline passes.
 fn at_the_deadline() {
     let stopped = stop(Takes::Nothing);
     for socket in &stopped.sockets {
-        assert_eq!(reached(&socket.heard(), TOPIC), 0);
+        assert_eq!(reached(&socket.received(), TOPIC), 0);
     }
 }
 
 #[test]
-fn everything_is_told_sent_and_joined() {
+fn shutdown_notifies_every_websocket_sends_all_events_and_joins_every_thread() {
     holds(Time::Stands, in_order);
 }
 
 #[test]
-fn once_draining_nothing_is_published() {
+fn nothing_is_published_after_the_drain_began() {
     holds(Time::Stands, drain);
 }
 
 #[test]
-fn nobody_who_does_not_read_holds_it_up() {
+fn peers_that_do_not_read_do_not_delay_shutdown() {
     holds(Time::Passes, at_the_deadline);
 }

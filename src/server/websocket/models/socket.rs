@@ -1,31 +1,31 @@
-//! The socket of a model: what the outbox sends goes straight to the peer, as much at a time as the kernel takes.
+//! The socket of a model: passes the bytes of each send to the peer, as many as the modelled kernel takes.
 
 use std::io;
 use std::net::Shutdown;
 
 use shuttle::rand::{Rng, thread_rng};
 
-use crate::server::websocket::models::peer::{Heard, Stream};
+use crate::server::websocket::models::peer::{Received, Stream};
 use crate::sync::{Arc, Condvar, Lock, Mutex, held_locks, mutex};
 
-/// What the kernel takes of a send.
+/// How much the kernel takes of a send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Takes {
     Everything,
-    /// All, a part, or (of a send that does not wait) nothing.
+    /// All, a part, or (if the send does not wait) nothing.
     Some,
     /// Nothing: the peer does not read.
     Nothing,
-    /// Nothing, until the timeout of a send that waits.
+    /// Nothing; a send that waits times out.
     NothingInTime,
 }
 
 #[derive(Clone)]
 pub(crate) struct ModelSocket {
-    line: Arc<Line>,
+    shared: Arc<Shared>,
 }
 
-struct Line {
+struct Shared {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -44,7 +44,7 @@ impl ModelSocket {
             stream: Stream::default(),
         };
         ModelSocket {
-            line: Arc::new(Line {
+            shared: Arc::new(Shared {
                 state: mutex(Lock::Model, state),
                 changed: Condvar::new(),
             }),
@@ -54,7 +54,7 @@ impl ModelSocket {
     pub(in crate::server) fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
         let held = held_locks();
         assert!(!held.contains(&Lock::Topic), "sent under a topic's lock");
-        let mut state = self.line.state.lock();
+        let mut state = self.shared.state.lock();
         let taken = match state.takes {
             _ if state.closed => return Err(io::ErrorKind::BrokenPipe.into()),
             Takes::Everything => bytes.len(),
@@ -63,15 +63,15 @@ impl ModelSocket {
         };
         state.stream.receive(&bytes[..taken]);
         drop(state);
-        self.line.changed.notify_all();
+        self.shared.changed.notify_all();
         Ok(taken)
     }
 
     pub(in crate::server) fn send_within(&self, bytes: &[u8]) -> io::Result<usize> {
         assert_eq!(held_locks(), [], "waited for the peer under a lock");
-        let mut state = self.line.state.lock();
+        let mut state = self.shared.state.lock();
         while state.takes == Takes::Nothing && !state.closed {
-            self.line.changed.wait(&mut state);
+            self.shared.changed.wait(&mut state);
         }
         let taken = match state.takes {
             _ if state.closed => return Err(io::ErrorKind::BrokenPipe.into()),
@@ -81,47 +81,47 @@ impl ModelSocket {
         };
         state.stream.receive(&bytes[..taken]);
         drop(state);
-        self.line.changed.notify_all();
+        self.shared.changed.notify_all();
         Ok(taken)
     }
 
     pub(in crate::server) fn shutdown(&self, how: Shutdown) {
-        let mut state = self.line.state.lock();
+        let mut state = self.shared.state.lock();
         state.closed |= matches!(how, Shutdown::Both | Shutdown::Write);
         drop(state);
-        self.line.changed.notify_all();
+        self.shared.changed.notify_all();
     }
 
     pub(crate) fn take(&self, takes: Takes) {
-        self.line.state.lock().takes = takes;
-        self.line.changed.notify_all();
+        self.shared.state.lock().takes = takes;
+        self.shared.changed.notify_all();
     }
 
-    /// Waits until the peer has heard this; in vain, the checker reports a deadlock.
-    pub(crate) fn wait_until(&self, heard: impl Fn(&[Heard]) -> bool) {
-        let mut state = self.line.state.lock();
-        while !heard(&state.stream.heard) {
-            self.line.changed.wait(&mut state);
+    /// Waits until the received frames satisfy the condition. If they never do, the checker reports a deadlock.
+    pub(crate) fn wait_until(&self, is_enough: impl Fn(&[Received]) -> bool) {
+        let mut state = self.shared.state.lock();
+        while !is_enough(&state.stream.received) {
+            self.shared.changed.wait(&mut state);
         }
     }
 
     /// Waits until nothing can be sent any more.
     pub(crate) fn wait_until_closed(&self) {
-        let mut state = self.line.state.lock();
+        let mut state = self.shared.state.lock();
         while !state.closed {
-            self.line.changed.wait(&mut state);
+            self.shared.changed.wait(&mut state);
         }
     }
 
-    pub(crate) fn heard(&self) -> Vec<Heard> {
-        self.line.state.lock().stream.heard.clone()
+    pub(crate) fn received(&self) -> Vec<Received> {
+        self.shared.state.lock().stream.received.clone()
     }
 
-    /// What the peer heard, none of it cut short.
-    pub(crate) fn heard_whole(&self) -> Vec<Heard> {
-        let state = self.line.state.lock();
+    /// The received frames; asserts that the last one is complete.
+    pub(crate) fn received_whole(&self) -> Vec<Received> {
+        let state = self.shared.state.lock();
         assert!(state.stream.is_whole(), "the stream ends within a frame");
-        state.stream.heard.clone()
+        state.stream.received.clone()
     }
 }
 

@@ -1,12 +1,13 @@
-//! A client id taken over by another connection: the newer subscription wins, the older ends where the newer began and is told so, and no
-//! event is for both.
+//! Another connection takes a client id over: the newer subscription wins, the older one ends where the newer one begins and
+//! gets a notice of that, and no event is for both.
 //!
-//! Threads: a publisher; the older connection, which may subscribe anew or unsubscribe meanwhile; the newer one; one that ends the newer; the writers.
+//! Threads: a publisher; the older connection, which may subscribe again or unsubscribe meanwhile; the newer one; one that
+//! ends the newer one; the writers.
 
 use super::super::end::EndReason;
 use super::holds;
-use super::peer::{Heard, account, ack, notice, reached};
-use super::site::{Client, TOPIC, broker, config, publisher, topic, unsubscribe};
+use super::peer::{Received, ack, check_events, notice, reached};
+use super::setup::{Client, TOPIC, broker, config, publisher, topic, unsubscribe};
 use super::socket::Takes;
 use crate::sync::thread;
 use crate::sync::{Arc, AtomicBool, Ordering, Time};
@@ -23,12 +24,12 @@ fn takeover() {
     let publisher = publisher(&topic, EVENTS);
     newer.subscribe("s");
     publisher.join().unwrap();
-    newer.socket.wait_until(|heard| {
-        ack(heard, "s").is_some_and(|(_, seq)| seq.max(reached(heard, TOPIC)) == EVENTS)
+    newer.socket.wait_until(|received| {
+        ack(received, "s").is_some_and(|(_, seq)| seq.max(reached(received, TOPIC)) == EVENTS)
     });
     older
         .socket
-        .wait_until(|heard| notice(heard, REPLACED).is_some());
+        .wait_until(|received| notice(received, REPLACED).is_some());
     assert_eq!(topic.subscriber_count(), 1);
     let sockets = [older.socket.clone(), newer.socket.clone()];
     older.close();
@@ -37,24 +38,25 @@ fn takeover() {
         (topic.subscriber_count(), broker.subscription_count()),
         (0, 0)
     );
-    let [older, newer] = sockets.map(|socket| socket.heard_whole());
+    let [older, newer] = sockets.map(|socket| socket.received_whole());
     let at = notice(&older, REPLACED).expect("it was waited for");
-    let Heard::Notice { seq: Some(end), .. } = older[at] else {
+    let Received::Notice { seq: Some(end), .. } = older[at] else {
         panic!("the notice has no seq")
     };
     assert_eq!(
-        account(&older[..at], TOPIC, 0),
+        check_events(&older[..at], TOPIC, 0),
         end,
-        "another end than told"
+        "another end than the notice says"
     );
     assert_eq!(reached(&older[at..], TOPIC), 0, "an event after the end");
     let (_, begin) = ack(&newer, "s").expect("it was waited for");
-    assert!(end <= begin, "an event for both");
-    assert_eq!(account(&newer, TOPIC, begin), EVENTS);
+    assert!(end <= begin, "an event for both subscriptions");
+    assert_eq!(check_events(&newer, TOPIC, begin), EVENTS);
 }
 
-/// Both subscribe, the older twice, and unsubscribe: whoever wins, nobody is left, and each is told how it ended.
-fn to_and_fro() {
+/// Both subscribe, the older one twice, and unsubscribe: whichever wins, no subscription is left, and each client gets an ack
+/// or a notice of the takeover.
+fn mutual() {
     let broker = broker(&config());
     let topic = topic(&broker);
     let mut older = Client::connect(&broker, 1, Takes::Everything);
@@ -82,20 +84,20 @@ fn to_and_fro() {
             "still on the list"
         );
         client.close();
-        let heard = socket.heard_whole();
-        let ended = heard
+        let received = socket.received_whole();
+        let ended = received
             .iter()
-            .any(|heard| matches!(heard, Heard::Reply { code: Some(_), .. }));
-        assert_eq!(ended, ack(&heard, "u").is_none());
+            .any(|received| matches!(received, Received::Reply { code: Some(_), .. }));
+        assert_eq!(ended, ack(&received, "u").is_none());
         assert!(
-            !ended || notice(&heard, REPLACED).is_some(),
-            "not told how it ended"
+            !ended || notice(&received, REPLACED).is_some(),
+            "neither an ack nor a notice"
         );
     }
 }
 
-/// The newer connection is ended by another thread: if that came first, the older subscription stays.
-fn overtaken() {
+/// Another thread ends the newer connection: if that came before its subscribe, the older subscription stays.
+fn by_an_ending_connection() {
     let broker = broker(&config());
     let topic = topic(&broker);
     let mut older = Client::connect(&broker, 1, Takes::Everything);
@@ -113,8 +115,11 @@ fn overtaken() {
     newer.subscribe("s");
     ender.join().unwrap();
     newer.leave();
-    let replaced = notice(&older.socket.heard(), REPLACED).is_some();
-    assert!(!(was_over && replaced), "taken over by one that was over");
+    let replaced = notice(&older.socket.received(), REPLACED).is_some();
+    assert!(
+        !(was_over && replaced),
+        "taken over by a connection that had ended"
+    );
     assert_eq!(topic.subscriber_count(), usize::from(!replaced));
     older.close();
     assert_eq!(
@@ -124,16 +129,16 @@ fn overtaken() {
 }
 
 #[test]
-fn the_older_ends_where_the_newer_begins() {
+fn the_older_subscription_ends_where_the_newer_begins() {
     holds(Time::Stands, takeover);
 }
 
 #[test]
-fn whoever_wins_nobody_is_left() {
-    holds(Time::Stands, to_and_fro);
+fn no_subscription_is_left_whichever_wins() {
+    holds(Time::Stands, mutual);
 }
 
 #[test]
-fn a_connection_that_is_over_takes_nothing_over() {
-    holds(Time::Stands, overtaken);
+fn an_ended_connection_takes_over_no_subscription() {
+    holds(Time::Stands, by_an_ending_connection);
 }

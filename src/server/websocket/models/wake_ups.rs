@@ -1,12 +1,12 @@
-//! Invariant 2: no lost wake-up. After a publish returns, each subscription is either caught up, or has a token in its
-//! writer's hands.
+//! Invariant 2: no lost wake-up. After a publish returns, each subscription has everything, or its writer is scheduled, or a
+//! publisher will make another round.
 //!
-//! Threads: two publishers, the writer; the kernel takes parts. The peer must hear everything without any further cause: a lost
-//! wake-up is a deadlock.
+//! Threads: two publishers; the writer. The kernel takes parts of each send. The peer must receive everything without any
+//! further publish: a lost wake-up is a deadlock.
 
 use super::holds;
 use super::peer::reached;
-use super::site::{
+use super::setup::{
     Client, TOPIC, append, broker, config, create, publish, publish_text, publisher, subscribe,
     topic,
 };
@@ -24,11 +24,13 @@ fn one_subscription() {
     for publisher in publishers {
         publisher.join().unwrap();
     }
-    client.socket.wait_until(|heard| reached(heard, TOPIC) == 3);
+    client
+        .socket
+        .wait_until(|received| reached(received, TOPIC) == 3);
     client.close();
 }
 
-/// More subscriptions than the channel to the writer holds tokens.
+/// More subscriptions than the channel to the writer has room for.
 fn many_subscriptions() {
     const TOPICS: [&str; 3] = ["a", "b", "c"];
     let broker = broker(&config());
@@ -47,11 +49,11 @@ fn many_subscriptions() {
     }
     client
         .socket
-        .wait_until(|heard| TOPICS.iter().all(|name| reached(heard, name) == 1));
+        .wait_until(|received| TOPICS.iter().all(|name| reached(received, name) == 1));
     client.close();
 }
 
-/// Two that publish to a topic at once: the fan-out of one may be left to the other.
+/// Two publishers at once: one may leave its fan-out to the other.
 fn one_fan_out_for_two() {
     let broker = broker(&config());
     let topic = topic(&broker);
@@ -63,12 +65,14 @@ fn one_fan_out_for_two() {
     for publisher in publishers {
         publisher.join().unwrap();
     }
-    client.socket.wait_until(|heard| reached(heard, TOPIC) == 4);
+    client
+        .socket
+        .wait_until(|received| reached(received, TOPIC) == 4);
     client.close();
 }
 
-/// Two connections that publish to a topic at once, and do more of their own before they go on with what the other left.
-fn a_fan_out_put_off() {
+/// Two connections publish at once, and do further work before they continue their fan-outs.
+fn a_postponed_fan_out() {
     let broker = broker(&config());
     let mut client = Client::connect(&broker, 1, Takes::Everything);
     client.subscribe("s");
@@ -82,13 +86,15 @@ fn a_fan_out_put_off() {
         })
     });
     let publishers = publishers.map(|publisher| publisher.join().unwrap());
-    client.socket.wait_until(|heard| reached(heard, TOPIC) == 4);
+    client
+        .socket
+        .wait_until(|received| reached(received, TOPIC) == 4);
     publishers.into_iter().for_each(Client::close);
     client.close();
 }
 
-/// A fan-out that ends before its first round, as a panic would end it, while another thread publishes.
-fn a_fan_out_cut_short() {
+/// A fan-out ends before its first round, as after a panic, while another thread publishes.
+fn a_fan_out_that_ends_early() {
     let broker = broker(&config());
     let topic = topic(&broker);
     let mut client = Client::connect(&broker, 1, Takes::Everything);
@@ -97,13 +103,15 @@ fn a_fan_out_cut_short() {
     append(&topic);
     drop(FanOut::begin(&topic));
     publisher.join().unwrap();
-    client.socket.wait_until(|heard| reached(heard, TOPIC) == 3);
+    client
+        .socket
+        .wait_until(|received| reached(received, TOPIC) == 3);
     client.close();
 }
 
 #[test]
-fn no_event_is_lost_with_a_fan_out_that_ends_early() {
-    holds(Time::Stands, a_fan_out_cut_short);
+fn a_fan_out_that_ends_early_loses_no_event() {
+    holds(Time::Stands, a_fan_out_that_ends_early);
 }
 
 #[test]
@@ -117,11 +125,11 @@ fn no_wake_up_is_lost_when_the_channel_is_full() {
 }
 
 #[test]
-fn no_event_is_left_between_two_publishers() {
+fn two_publishers_leave_no_event_undelivered() {
     holds(Time::Stands, one_fan_out_for_two);
 }
 
 #[test]
-fn no_event_is_forgotten_by_a_publisher_with_work_of_its_own() {
-    holds(Time::Stands, a_fan_out_put_off);
+fn a_publisher_that_postpones_its_fan_out_loses_no_event() {
+    holds(Time::Stands, a_postponed_fan_out);
 }

@@ -1,4 +1,4 @@
-//! The slow path: what the writer thread does, waiting for the peer with no lock held.
+//! The slow path: blocking sends on the writer thread. It waits for the peer with no lock held.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,24 +11,24 @@ use crate::broker::{Chunk, Progress, Subscription};
 use crate::server::write_deadline::WriteDeadline;
 use crate::sync::{Arc, Ordering};
 
-/// How often, within the time that a publisher waits for this connection, a blocking send is repeated.
+/// How many blocking sends fit into the time that a publisher waits for this connection.
 const SENDS_PER_TIMEOUT: u32 = 8;
 
 impl Outbox {
-    /// The subscriptions that wait in the overflow list.
+    /// Takes the subscriptions out of the overflow list.
     pub(in crate::server::websocket) fn take_overflow(&self) -> VecDeque<Arc<Subscription>> {
         std::mem::take(&mut self.overflow.lock())
     }
 
-    /// A topic is subscribed to whose publishers wait this long, at most, for the peer to take something: a blocking send
-    /// takes a part of that, so that they see whether it does.
+    /// Called for a subscription to a topic whose publishers wait at most this long for the peer. Limits a blocking send to a
+    /// part of that time, so that publishers see whether the peer takes something.
     pub(in crate::server::websocket) fn may_hold_publishers(&self, block_timeout: Duration) {
         let micros = (block_timeout / SENDS_PER_TIMEOUT).as_micros() as u64;
         self.max_send_micros
             .fetch_min(micros.max(1), Ordering::Relaxed);
     }
 
-    /// Reads one chunk of a subscription's events and writes it, waiting for the peer.
+    /// Reads one chunk of a subscription's events and writes it, and waits for the peer.
     pub(in crate::server::websocket) fn write_events(
         &self,
         subscription: &Arc<Subscription>,
@@ -42,7 +42,7 @@ impl Outbox {
             return Progress::default();
         }
         if !self.is_idle(&state) {
-            // A publisher has found the socket full meanwhile.
+            // Meanwhile the socket refused bytes of another thread.
             drop(state);
             self.schedule_writer(subscription);
             return Progress::default();
@@ -55,14 +55,14 @@ impl Outbox {
             self.pending_bytes
                 .fetch_add(state.unsent.len() - before, Ordering::Relaxed);
         } else {
-            // Without waiting, at first: a socket counts as full only when it has refused something.
+            // Tried without waiting first: a subscription lags only once the socket has refused bytes.
             self.try_chunk(&mut state, &chunk, progress.events);
             subscription.set_lags(progress.more && !self.is_idle(&state));
         }
         drop(state);
         self.cursor_moved(subscription, progress);
         if progress.more {
-            // Behind the others that wait.
+            // After the other scheduled subscriptions.
             self.schedule_writer(subscription);
         }
         let is_written = self.write_unsent();
@@ -86,7 +86,7 @@ impl Outbox {
         }
     }
 
-    /// Writes what is unsent, on the writer thread; `false` once the socket is of no more use.
+    /// Writes the unsent bytes. Returns `false` once the connection is aborted. Only on the writer thread.
     pub(in crate::server::websocket) fn write_unsent(&self) -> bool {
         loop {
             let mut unsent = {
@@ -103,13 +103,13 @@ impl Outbox {
             let written = match written {
                 Ok(written) => written,
                 Err(panic) => {
-                    // The close frame that will follow must not stand in the middle of another.
+                    // Put back, so that the close frame does not follow a partial frame.
                     state.unsent.put_in_front(unsent);
                     drop(state);
                     resume_unwind(panic);
                 }
             };
-            self.settle(&mut state, &unsent);
+            self.count_outcome(&mut state, &unsent);
             if let Err(error) = written {
                 let kind = error.kind();
                 state.timed_out =
@@ -121,17 +121,17 @@ impl Outbox {
         }
     }
 
-    /// Once the close frame is written: says that nothing follows, and waits for the reader to see the peer's end, at
-    /// most this long: a socket dropped earlier could lose the close frame to a reset.
+    /// Called after the close frame is written. Shuts down sending, and waits at most this long until the reader has seen the
+    /// peer close. If the socket were dropped earlier, a reset could destroy the close frame.
     pub(in crate::server::websocket) fn linger(&self, time: Duration) {
         self.transport.shutdown(Shutdown::Write);
         let deadline = Instant::now() + time;
         let mut state = self.state.lock();
-        while !state.reader_gone && !self.changed.wait_until(&mut state, deadline).timed_out() {}
+        while !state.reader_left && !self.changed.wait_until(&mut state, deadline).timed_out() {}
         self.abort_locked(&mut state);
     }
 
-    /// Writes with blocking sends, each of a bounded wait, until the peer takes too little ([`WriteDeadline`]).
+    /// Writes with blocking sends of bounded length. Fails if the peer takes too little in time ([`WriteDeadline`]).
     fn write_in_time(&self, unsent: &mut Unsent) -> io::Result<()> {
         let mut deadline = WriteDeadline::new(self.write_timeout, Instant::now());
         while !unsent.rest().is_empty() {
@@ -147,7 +147,7 @@ impl Outbox {
             deadline.taken(sent, Instant::now());
             if sent > 0 {
                 self.metrics.written(sent);
-                self.last_written.is_now();
+                self.last_written.set_now();
             }
             unsent.advance(sent);
             self.pending_bytes.fetch_sub(sent, Ordering::Relaxed);

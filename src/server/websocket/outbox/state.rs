@@ -1,36 +1,36 @@
-//! What the outbox lock guards, and the phase, which is read without it.
+//! The state under the outbox lock, and the phase, which is read without it.
 
 use super::MAX_UNSENT_REPLIES_BYTES;
 use crate::broker::Cursors;
 use crate::server::websocket::unsent::Unsent;
 use crate::sync::{AtomicUsize, Ordering};
 
-/// Guarded by the outbox lock, which is held for one read of a log and one non-blocking send at most.
+/// Guarded by the outbox lock, which is held at most for one read of a log and one non-blocking send.
 #[derive(Default)]
 pub(super) struct State {
     pub(super) unsent: Unsent,
-    /// How far each subscription has read.
+    /// The cursors of the connection's subscriptions.
     pub(super) cursors: Cursors,
-    /// The writer thread has taken bytes out and is writing them; at first, the handshake is being answered.
+    /// The writer thread has taken bytes out and is writing them. Also set until the handshake is answered.
     pub(super) writing: bool,
-    /// The server shuts down: send what is queued, then close.
-    pub(super) drain_ordered: bool,
-    pub(super) reader_gone: bool,
+    /// The server is draining: the writer must send what is queued, then end the connection.
+    pub(super) drain_requested: bool,
+    pub(super) reader_left: bool,
     pub(super) timed_out: bool,
     pub(super) delivered: u64,
     pub(super) undelivered: u64,
 }
 
 impl State {
-    /// Counts what became of the events that were unsent; returns how many were delivered.
-    pub(super) fn settle(&mut self, unsent: &Unsent) -> u64 {
+    /// Counts the events among bytes that were written or dropped; returns how many were delivered.
+    pub(super) fn count_outcome(&mut self, unsent: &Unsent) -> u64 {
         let (delivered, undelivered) = unsent.tally();
         self.delivered += delivered;
         self.undelivered += undelivered;
         delivered
     }
 
-    /// Whether the peer leaves so much unread that its own reader must wait.
+    /// Whether so many bytes are unsent that the connection's own reader must wait.
     pub(super) fn holds_too_much(&self) -> bool {
         self.unsent.len() > MAX_UNSENT_REPLIES_BYTES
     }
@@ -42,11 +42,11 @@ pub(in crate::server::websocket) enum Phase {
     Open,
     /// A close frame is queued; nothing may follow it.
     Closing,
-    /// The socket is of no more use.
+    /// The socket is shut down.
     Aborted,
 }
 
-/// Written under the outbox lock, so that whoever holds the lock sees it stand still. Read by anyone.
+/// Written under the outbox lock, so that it does not change while the lock is held. Read without it.
 pub(super) struct SharedPhase(AtomicUsize);
 
 impl Default for SharedPhase {

@@ -1,4 +1,4 @@
-//! A broker with connections whose sockets are the model's.
+//! Sets up a model: a broker, and connections over modelled sockets.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub(super) const TOPIC: &str = "t";
 
 pub(super) fn config() -> Config {
     Config {
-        // The socket says when it comes.
+        // Long: `Takes::NothingInTime` triggers the timeout instead.
         write_timeout: Duration::from_secs(3600),
         block_timeout: Duration::from_secs(1),
         drain_timeout: Duration::from_secs(1),
@@ -38,7 +38,7 @@ pub(super) fn broker(config: &Config) -> Arc<Broker> {
     broker
 }
 
-/// A broker whose topic holds this many events, for replays and for subscribers that lag.
+/// A broker whose topic keeps this many events for replays and for queues.
 pub(super) fn small_broker(events: usize, overflow: OverflowPolicy) -> Arc<Broker> {
     broker(&Config {
         history_size: events,
@@ -65,7 +65,7 @@ pub(super) fn publish(topic: &Arc<Topic>) -> Option<u64> {
     seq
 }
 
-/// Publishes, after a wait if there is no room, and leaves the fan-out for later, as a session does.
+/// Publishes without a fan-out, as a session does. Waits if there is no room.
 pub(super) fn append(topic: &Arc<Topic>) -> Option<u64> {
     let payload: Box<RawValue> = serde_json::from_str("1").expect("JSON");
     let id = "550e8400-e29b-41d4-a716-446655440000";
@@ -86,7 +86,7 @@ pub(super) fn append(topic: &Arc<Topic>) -> Option<u64> {
     }
 }
 
-/// A thread that publishes this often.
+/// A thread that publishes this many events.
 pub(super) fn publisher(topic: &Arc<Topic>, events: u64) -> JoinHandle<()> {
     let topic = Arc::clone(topic);
     thread::spawn(move || {
@@ -96,7 +96,7 @@ pub(super) fn publisher(topic: &Arc<Topic>, events: u64) -> JoinHandle<()> {
     })
 }
 
-/// A connection with its writer thread; the reader is whoever asks.
+/// A connection with its writer thread. The thread that calls [`Client::ask`] is its reader.
 pub(super) struct Client {
     pub(super) socket: ModelSocket,
     pub(super) connection: Arc<Connection>,
@@ -111,7 +111,7 @@ impl Client {
         connection.outbox.open();
         let writer = thread::spawn({
             let connection = Arc::clone(&connection);
-            move || writer::run(&connection, &work)
+            move || writer::write(&connection, &work)
         });
         Client {
             socket,
@@ -121,7 +121,7 @@ impl Client {
         }
     }
 
-    /// Does what a message asks, and all that follows before the reader would wait.
+    /// Carries out the request in a message, and flushes, as the reader does before it waits.
     pub(super) fn ask(&mut self, text: &str) {
         ask(&mut self.session, text);
     }
@@ -130,13 +130,13 @@ impl Client {
         self.ask(&subscribe(TOPIC, request));
     }
 
-    /// The peer has closed: nothing of the connection is left when this returns.
+    /// Ends the connection as if the peer had closed it, and waits until nothing of it is left.
     pub(super) fn close(self) {
         self.connection.end(EndReason::PeerClosed(None));
         self.leave();
     }
 
-    /// The reader leaves, for whatever reason.
+    /// Leaves as the reader does at the end, and joins the writer.
     pub(super) fn leave(self) {
         self.connection.outbox.reader_left();
         self.writer.join().expect("the writer does not panic");
@@ -144,7 +144,7 @@ impl Client {
     }
 }
 
-/// Where a peer would be.
+/// The address of every peer.
 pub(super) fn peer() -> SocketAddr {
     ([127, 0, 0, 1], 1).into()
 }
