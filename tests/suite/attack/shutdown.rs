@@ -1,4 +1,4 @@
-//! Shutdowns that a crowd of clients tries to hold up.
+//! Shutdown with many clients that do not read.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use crate::harness::{TestServer, WsClient};
 
 const DRAIN: Duration = Duration::from_secs(1);
-/// What a shutdown may take beyond the drain.
+/// The time a shutdown may take beyond the drain timeout.
 const MARGIN: Duration = Duration::from_secs(1);
 
-/// Shuts a server down that has something to send to `crowd` clients who never read; says how long it took.
+/// Shuts down a server that has unsent events for `crowd` clients that never read; returns how long it took.
 fn shut_down_before(crowd: usize) -> Duration {
     let server = TestServer::with(|config| {
         config.drain_timeout = DRAIN;
@@ -54,12 +54,12 @@ fn assert_prompt(rounds: usize, crowd: usize) {
 }
 
 #[test]
-fn clients_that_never_read_do_not_hold_a_shutdown_up() {
+fn clients_that_never_read_do_not_delay_shutdown() {
     assert_prompt(2, 200);
 }
 
 #[test]
-#[ignore = "takes most of a minute; .ci/run has it"]
-fn full_a_thousand_clients_that_never_read_do_not_hold_a_shutdown_up_twenty_times() {
+#[ignore = "takes most of a minute; .ci/run runs it"]
+fn full_thousand_clients_that_never_read_do_not_delay_twenty_shutdowns() {
     assert_prompt(20, 1000);
 }
