@@ -134,7 +134,7 @@ fn a_short_burst_of_control_frames_is_allowed() {
 }
 
 #[test]
-fn control_frames_without_end_are_closed_with_1008() {
+fn endless_control_frames_are_closed_with_1008() {
     let server = TestServer::start();
     let mut client = server.ws();
     let start = Instant::now();

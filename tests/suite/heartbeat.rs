@@ -36,7 +36,7 @@ fn a_ping_frame_is_answered_with_its_payload() {
 }
 
 #[test]
-fn a_pong_nobody_asked_for_is_ignored() {
+fn unsolicited_pong_is_ignored() {
     let server = TestServer::start();
     let mut client = server.ws();
     client.send_frame(&Frame::new(Opcode::Pong, b"unasked"));
