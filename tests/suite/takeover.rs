@@ -1,4 +1,4 @@
-//! The same client id from elsewhere: the newer subscription wins, the older one ends with a notice.
+//! A second connection with the same client id: the newer subscription wins, the older one ends with a notice.
 
 use std::thread;
 
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::harness::{Account, TestServer, WsClient, event_seqs, seq_of, text_of};
 
-/// Two connections, the second of which has taken the subscription of the first over.
+/// Two connections; the second has taken over the subscription of the first.
 fn taken_over(server: &TestServer) -> (WsClient, WsClient) {
     let (mut older, mut newer) = (server.ws(), server.ws());
     older.subscribe("orders", "c");
@@ -15,7 +15,7 @@ fn taken_over(server: &TestServer) -> (WsClient, WsClient) {
 }
 
 #[test]
-fn the_older_subscription_is_told_with_its_last_seq() {
+fn older_subscription_is_notified_with_its_last_seq() {
     let server = TestServer::with_topic("orders");
     let (mut older, mut newer) = (server.ws(), server.ws());
     older.subscribe("orders", "c");
@@ -34,7 +34,7 @@ fn the_older_subscription_is_told_with_its_last_seq() {
 }
 
 #[test]
-fn the_older_connection_stays_and_may_subscribe_again() {
+fn older_connection_stays_and_may_subscribe_again() {
     let server = TestServer::with_topic("orders");
     let (mut older, mut newer) = taken_over(&server);
     older.next_info("subscription_replaced");
@@ -46,7 +46,7 @@ fn the_older_connection_stays_and_may_subscribe_again() {
 }
 
 #[test]
-fn a_takeover_leaves_one_subscription() {
+fn takeover_leaves_one_subscription() {
     let server = TestServer::with_topic("orders");
     let (older, mut newer) = taken_over(&server);
     assert_eq!(server.topic("orders")["subscribers"], 1);
@@ -56,12 +56,12 @@ fn a_takeover_leaves_one_subscription() {
     assert_eq!(
         server.topic("orders")["subscribers"],
         1,
-        "the older one ended nothing but itself"
+        "the older connection ended only itself"
     );
 }
 
 #[test]
-fn the_older_connection_cannot_end_the_newer_subscription() {
+fn older_connection_cannot_end_the_newer_subscription() {
     let server = TestServer::with_topic("orders");
     let (mut older, mut newer) = taken_over(&server);
     let request = json!({"type": "unsubscribe", "topic": "orders", "client_id": "c"});
@@ -75,7 +75,7 @@ fn the_older_connection_cannot_end_the_newer_subscription() {
 }
 
 #[test]
-fn the_same_client_id_on_another_topic_is_another_subscription() {
+fn same_client_id_on_another_topic_is_another_subscription() {
     let server = TestServer::with_topic("orders");
     server.create_topic("returns");
     let (mut first, mut second) = (server.ws(), server.ws());
@@ -87,7 +87,7 @@ fn the_same_client_id_on_another_topic_is_another_subscription() {
 }
 
 #[test]
-fn a_takeover_that_is_refused_takes_nothing() {
+fn refused_takeover_leaves_the_older_subscription() {
     let server = TestServer::with_topic("orders");
     let (mut older, mut newer) = (server.ws(), server.ws());
     older.subscribe("orders", "refused");
@@ -97,7 +97,7 @@ fn a_takeover_that_is_refused_takes_nothing() {
 }
 
 #[test]
-fn takeovers_during_publishing_lose_and_repeat_nothing() {
+fn takeovers_during_publishing_neither_lose_nor_repeat_events() {
     let server = TestServer::with(|config| {
         config.max_queue_size = 1000;
         config.history_size = 1000;
@@ -123,7 +123,7 @@ fn takeovers_during_publishing_lose_and_repeat_nothing() {
     assert_eq!((account.received, account.told), (400, 0));
 }
 
-/// Reads what the older subscription was sent, up to the notice; returns the seq in it.
+/// Reads the older subscription's messages up to the notice; returns the notice's seq.
 fn read_to_replaced(client: &mut WsClient, account: &mut Account) -> u64 {
     loop {
         let message = client.next_json();

@@ -1,4 +1,4 @@
-//! More publishers at once than a queue holds: who reads without pause misses nothing.
+//! More concurrent publishers than a queue holds: a reader that never pauses misses nothing.
 
 use std::sync::Barrier;
 use std::thread;
@@ -14,8 +14,8 @@ const REST_PUBLISHERS: u64 = 8;
 const READERS: usize = 12;
 const ROUNDS: u64 = 3;
 
-/// A crowd that says one thing at the same moment, again and again, some of it over REST; every reader hears it all.
-fn nobody_misses_anything(change: impl FnOnce(&mut Config)) {
+/// Many publishers, some over REST, publish at the same moment in several rounds; asserts that every reader gets every event.
+fn expect_no_reader_misses_anything(change: impl FnOnce(&mut Config)) {
     let server = TestServer::with(change);
     server.create_topic("room");
     let mut readers: Vec<(WsClient, Account)> = (0..READERS)
@@ -58,18 +58,18 @@ fn nobody_misses_anything(change: impl FnOnce(&mut Config)) {
 }
 
 #[test]
-fn a_crowd_of_publishers_makes_no_reader_slow() {
-    nobody_misses_anything(|_| {});
+fn many_publishers_make_no_reader_miss_events() {
+    expect_no_reader_misses_anything(|_| {});
 }
 
 #[test]
-fn a_crowd_makes_no_reader_slow_with_a_queue_of_one_and_no_history() {
+fn many_publishers_make_no_reader_miss_events_with_a_queue_of_one_and_no_history() {
     for overflow in [
         OverflowPolicy::DropOldest,
         OverflowPolicy::Disconnect,
         OverflowPolicy::Block,
     ] {
-        nobody_misses_anything(|config| {
+        expect_no_reader_misses_anything(|config| {
             config.overflow = overflow;
             config.max_queue_size = 1;
             config.history_size = 0;
@@ -78,16 +78,16 @@ fn a_crowd_makes_no_reader_slow_with_a_queue_of_one_and_no_history() {
 }
 
 #[test]
-fn a_crowd_makes_no_reader_slow_with_few_bytes_of_history() {
-    nobody_misses_anything(|config| {
+fn many_publishers_make_no_reader_miss_events_with_one_byte_of_history() {
+    expect_no_reader_misses_anything(|config| {
         config.max_queue_size = 1;
         config.history_bytes = 1;
     });
 }
 
-/// Replies, other topics and replays share the connection with the events; none of it makes them late.
+/// Replies, other topics and replays share the connection with the events and must not delay them.
 #[test]
-fn a_reader_with_other_things_to_hear_misses_nothing_with_a_queue_of_one() {
+fn reader_with_replies_and_two_topics_misses_nothing_with_a_queue_of_one() {
     let server = TestServer::with(|config| config.max_queue_size = 1);
     for topic in ["a", "b"] {
         server.create_topic(topic);
@@ -118,9 +118,9 @@ fn a_reader_with_other_things_to_hear_misses_nothing_with_a_queue_of_one() {
     });
 }
 
-/// The end of the requests is in sight while they wait for the fan-out; that is a moment, and each of them is done.
+/// Close frames arrive while the publishers wait for the fan-out; the wait is short, and every publish completes.
 #[test]
-fn a_crowd_that_says_goodbye_behind_its_messages_has_all_of_them_published() {
+fn publishers_that_close_after_their_messages_have_all_of_them_published() {
     let server = TestServer::with(|_| {});
     server.create_topic("room");
     let each = 400;
@@ -144,7 +144,7 @@ fn a_crowd_that_says_goodbye_behind_its_messages_has_all_of_them_published() {
                 client.send_frame(&Frame::close(1000));
                 let mut acked = 0;
                 loop {
-                    match client.receive("acks, and a close frame") {
+                    match client.receive("an ack or a close frame") {
                         Incoming::Text(text) => {
                             assert!(text.contains(r#""type":"ack""#), "{text}");
                             acked += 1;

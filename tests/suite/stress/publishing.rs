@@ -1,4 +1,4 @@
-//! Publishers that burst, wait, or do not read: their events reach everybody, and nobody becomes slow by them.
+//! Publishers that burst, wait, or do not read: their events reach every subscriber and make none of them slow.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,7 +31,7 @@ fn burst_together(server: &TestServer, topic: &str, each: usize) {
 }
 
 #[test]
-fn publishers_that_burst_together_make_no_idle_subscriber_slow() {
+fn simultaneous_bursts_make_no_idle_subscriber_miss_events() {
     let (rounds, subscribers, each) = (4, 40, 150);
     for overflow in [OverflowPolicy::DropOldest, OverflowPolicy::Disconnect] {
         let server = TestServer::with(|config| config.overflow = overflow);
@@ -53,9 +53,9 @@ fn publishers_that_burst_together_make_no_idle_subscriber_slow() {
     }
 }
 
-/// A connection that reads one topic too slowly still gets the events of its other topic in between.
+/// A connection that falls behind on one topic still gets the events of its other topic in between.
 #[test]
-fn a_busy_topic_keeps_no_other_topic_of_the_connection_waiting() {
+fn busy_topic_does_not_delay_another_topic_of_the_connection() {
     let server = TestServer::with(|config| {
         config.max_queue_size = 500;
         config.send_buffer_bytes = 4 << 10;
@@ -81,13 +81,13 @@ fn a_busy_topic_keeps_no_other_topic_of_the_connection_waiting() {
         let is_rare = |message: &Value| message["topic"] == "rare";
         let found = (0..1000).any(|_| is_rare(&client.next_json()));
         stop.store(true, Ordering::Relaxed);
-        assert!(found, "the other topic's event does not come");
+        assert!(found, "no event of the other topic");
     });
 }
 
-/// However far a connection gets before it must wait for its peer to read: what it has published is delivered.
+/// Wherever the connection stops because its client does not read, published messages are delivered.
 #[test]
-fn a_publisher_that_reads_no_replies_holds_nothing_back() {
+fn events_of_a_publisher_that_reads_no_replies_are_delivered() {
     let server = TestServer::with(|config| config.send_buffer_bytes = 4 << 10);
     server.create_topic("orders");
     server.create_topic("other");
@@ -111,9 +111,9 @@ fn a_publisher_that_reads_no_replies_holds_nothing_back() {
     }
 }
 
-/// Publishers that wait for a slow subscriber, for each other and for themselves lose nothing and get on.
+/// Publishers that wait for a slow subscriber, for each other and for themselves make progress and lose nothing.
 #[test]
-fn under_block_publishers_that_also_subscribe_drop_nothing() {
+fn subscribed_publishers_under_block_drop_nothing() {
     let server = TestServer::with(|config| {
         config.overflow = OverflowPolicy::Block;
         config.max_queue_size = 5;

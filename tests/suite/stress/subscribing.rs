@@ -1,4 +1,4 @@
-//! Every kind of subscriber at once, while publishers publish to all of their topics: all books are exact.
+//! Every kind of subscriber at once, while publishers publish to all their topics: each event is received or reported.
 
 use std::sync::Barrier;
 use std::thread;
@@ -10,14 +10,14 @@ use crate::harness::{Account, TestServer, WsClient, eventually, seq_of};
 
 const TOPICS: [&str; 3] = ["orders", "returns", "refunds"];
 const EACH: u64 = 400;
-/// What every topic has in the end.
+/// The number of messages published to each topic.
 const TOTAL: u64 = PUBLISHERS as u64 * EACH;
-/// How far a restless subscriber reads before it changes something.
+/// How many events a subscriber reads before it changes its subscription.
 const STRIDE: u64 = 40;
 
-/// Whatever a subscriber does meanwhile, each of its events was received once, in order, or told as a gap.
+/// Each event is received once and in order, or reported as a gap, whatever the subscriber does meanwhile.
 #[test]
-fn every_kind_of_subscriber_has_exact_books_in_the_end() {
+fn every_kind_of_subscriber_receives_each_event_or_its_gap() {
     let server = TestServer::with(|config| {
         config.max_queue_size = 50;
         config.history_size = 200;
@@ -84,7 +84,7 @@ fn come_and_go(server: &TestServer, topic: &str, ready: &Barrier) {
     while read_a_stride(&mut client, &mut account) {
         let end = seq_of(&client.unsubscribe(topic, "restless"));
         account.read_until(&mut client, end);
-        assert_eq!(client.fence().len(), 0, "nothing follows the ack");
+        assert_eq!(client.fence().len(), 0, "messages after the ack");
         client.subscribe_with(topic, "restless", &json!({"after_seq": end}));
     }
 }
@@ -110,7 +110,7 @@ fn take_over(server: &TestServer, topic: &str, ready: &Barrier) {
     }
 }
 
-/// `false` when everything is accounted for.
+/// Reads up to [`STRIDE`] events further; `false` at the end.
 fn read_a_stride(client: &mut WsClient, account: &mut Account) -> bool {
     let goal = TOTAL.min(account.last() + STRIDE);
     while account.last() < goal {

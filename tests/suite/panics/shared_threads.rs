@@ -1,27 +1,30 @@
-//! Panics in the threads that serve all connections: they go on with the next one.
+//! Panics in the threads that serve all connections: they continue with the next connection.
 
 use super::{assert_one_panic, await_connections};
 use crate::harness::{KeysFile, Sabotage, TestServer, alone, entry, eventually};
 
 #[test]
-fn the_door_goes_on_accepting() {
-    alone("panics::house_keeping::the_door_goes_on_accepting", || {
-        let sabotage = Sabotage::install();
-        let server = TestServer::start();
-        let mut old = server.ws();
-        sabotage.trap("door", "accepted");
-        server.http().expect_end();
-        assert_one_panic(&server, &sabotage);
-        old.fence();
-        server.ws().close();
-        await_connections(&server, 1);
-    });
+fn acceptor_continues_after_a_panic() {
+    alone(
+        "panics::shared_threads::acceptor_continues_after_a_panic",
+        || {
+            let sabotage = Sabotage::install();
+            let server = TestServer::start();
+            let mut old = server.ws();
+            sabotage.trap("door", "accepted");
+            server.http().expect_end();
+            assert_one_panic(&server, &sabotage);
+            old.fence();
+            server.ws().close();
+            await_connections(&server, 1);
+        },
+    );
 }
 
 #[test]
-fn the_refuser_goes_on_refusing() {
+fn rejector_continues_after_a_panic() {
     alone(
-        "panics::house_keeping::the_refuser_goes_on_refusing",
+        "panics::shared_threads::rejector_continues_after_a_panic",
         || {
             let sabotage = Sabotage::install();
             let server = TestServer::with(|config| config.max_connections = Some(1));
@@ -34,7 +37,7 @@ fn the_refuser_goes_on_refusing() {
                 .read_reply()
                 .expect_problem(503, "UNAVAILABLE");
             only.close();
-            eventually("there is room again", || {
+            eventually("new connections are served again", || {
                 let mut http = server.http();
                 http.try_send_raw(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n");
                 http.try_read_reply()
@@ -45,23 +48,26 @@ fn the_refuser_goes_on_refusing() {
 }
 
 #[test]
-fn the_reaper_goes_on_counting() {
-    alone("panics::house_keeping::the_reaper_goes_on_counting", || {
-        let sabotage = Sabotage::install();
-        let server = TestServer::start();
-        sabotage.trap("reaper", "forgotten");
-        server.ws().close();
-        eventually("the reaper panics", || sabotage.has_snapped());
-        assert_one_panic(&server, &sabotage);
-        server.ws().close();
-        await_connections(&server, 0);
-    });
+fn reaper_continues_after_a_panic() {
+    alone(
+        "panics::shared_threads::reaper_continues_after_a_panic",
+        || {
+            let sabotage = Sabotage::install();
+            let server = TestServer::start();
+            sabotage.trap("reaper", "forgotten");
+            server.ws().close();
+            eventually("the reaper panics", || sabotage.has_snapped());
+            assert_one_panic(&server, &sabotage);
+            server.ws().close();
+            await_connections(&server, 0);
+        },
+    );
 }
 
 #[test]
-fn a_reload_that_panics_is_told_and_harms_nobody() {
+fn key_reload_that_panics_is_reported_and_can_be_repeated() {
     alone(
-        "panics::house_keeping::a_reload_that_panics_is_told_and_harms_nobody",
+        "panics::shared_threads::key_reload_that_panics_is_reported_and_can_be_repeated",
         || {
             let sabotage = Sabotage::install();
             let keys = entry("a", "secret-of-a", "admin = true");
