@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Publishes to a topic and prints the sequence number of each message the server took.
+//! Publishes to a topic and prints the sequence number of each published message.
 //!
 //! ```text
 //! publisher orders '{"order_id":"ORD-123","amount":99.5}'      one message
 //! generate | publisher orders                                  one JSON text per line of standard input
 //! ```
 //!
-//! Creates nothing: a topic that does not exist is an error. Exit code 2 for wrong arguments, 1 for any other failure.
+//! Does not create the topic. Exit codes: 2 for invalid arguments, 1 for any other error.
 
 use std::error::Error;
 use std::io::{BufRead, Write};
@@ -20,12 +20,12 @@ use threadcast::client::Client;
 #[derive(Debug, Parser)]
 #[command(name = "publisher")]
 struct Arguments {
-    /// The topic; it must exist
+    /// Topic; it must exist
     topic: String,
-    /// What to publish, as JSON; without it, each line of standard input is one message
+    /// Payload as JSON; without it, each line of standard input is one message
     #[arg(value_parser = parse_payload, allow_negative_numbers = true)]
     payload: Option<Box<RawValue>>,
-    /// Where the server is
+    /// URL of the server
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     url: String,
 }
@@ -33,8 +33,8 @@ struct Arguments {
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("error: {failure}");
+        Err(error) => {
+            eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }
@@ -54,13 +54,14 @@ fn publish_lines(client: &Client, topic: &str) -> Result<(), Box<dyn Error>> {
         if line.trim().is_empty() {
             continue;
         }
-        let payload = parse_payload(&line).map_err(|why| format!("line {}: {why}", index + 1))?;
+        let payload =
+            parse_payload(&line).map_err(|error| format!("line {}: {error}", index + 1))?;
         publish(client, topic, &payload)?;
     }
     Ok(())
 }
 
-/// Waits for the receipt, so that the order of the lines is the order in the topic.
+/// Waits for the receipt, so that the topic has the order of the lines.
 fn publish(client: &Client, topic: &str, payload: &RawValue) -> Result<(), Box<dyn Error>> {
     let receipt = client.publish(topic, payload)?;
     writeln!(std::io::stdout(), "{}", receipt.seq)?;
@@ -69,5 +70,5 @@ fn publish(client: &Client, topic: &str, payload: &RawValue) -> Result<(), Box<d
 
 fn parse_payload(text: &str) -> Result<Box<RawValue>, String> {
     serde_json::from_str(text)
-        .map_err(|error| format!("not JSON ({error}); a text needs its own quotes: '\"hello\"'"))
+        .map_err(|error| format!("not JSON ({error}); text needs quotes of its own: '\"hello\"'"))
 }

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Subscribes to a topic: every event on standard output, one JSON text per line, as it comes;
-//! every gap and notice on standard error. Comes back by itself when the connection is lost.
+//! Subscribes to a topic. Prints every event to standard output, one JSON text per line, and every gap and notice to standard
+//! error. Reconnects when the connection is lost.
 //!
 //! ```text
-//! subscriber orders --last 10                         the newest ten first, then what follows
-//! subscriber orders --after 41 --epoch 9f2c61d0       what came after event 41
+//! subscriber orders --last 10                         the newest 10 events, then new events
+//! subscriber orders --after 41 --epoch 9f2c61d0       the events after event 41
 //! ```
 //!
-//! Ends when the topic is deleted, another subscriber takes over, `--count` events have come, or standard
-//! output is closed (exit code 0); exit code 2 for wrong arguments, 1 for any other end.
+//! Exit codes: 0 when the topic is deleted, another subscriber takes over, `--count` events are printed, or standard output is
+//! closed; 2 for invalid arguments; 1 for any other error.
 
 use std::error::Error as StdError;
 use std::io::{ErrorKind, Write};
@@ -22,7 +22,7 @@ use threadcast::client::{Client, Delivery, Error, Event, Start};
 #[derive(Debug, Parser)]
 #[command(name = "subscriber")]
 struct Arguments {
-    /// The topic; it must exist
+    /// Topic; it must exist
     topic: String,
     /// Replay the newest N events first
     #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "after")]
@@ -33,13 +33,13 @@ struct Arguments {
     /// The epoch that --after belongs to
     #[arg(long, requires = "after")]
     epoch: Option<String>,
-    /// Name of this subscriber, unique in its topic; without it, a random one
+    /// Name of this subscriber, unique in its topic [default: random]
     #[arg(long)]
     client_id: Option<String>,
-    /// End after N events
+    /// Exit after N events
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
-    /// Where the server is
+    /// URL of the server
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     url: String,
 }
@@ -59,8 +59,8 @@ impl Arguments {
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("error: {failure}");
+        Err(error) => {
+            eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }
@@ -92,14 +92,14 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn StdError>> {
             }
             Ok(Delivery::Gap(gap)) => eprintln!("gap: {gap}"),
             Ok(other) => eprintln!("{other:?}"),
-            Err(Error::Ended { end, .. }) => eprintln!("notice: {end}"),
+            Err(Error::Ended { reason, .. }) => eprintln!("notice: {reason}"),
             Err(error) => return Err(error.into()),
         }
     }
     Ok(())
 }
 
-/// Prints one event on one line: a line break in JSON text can only stand between its tokens, so a blank may replace it.
+/// Prints one event on one line. Line breaks in JSON text can only be between tokens, so a space may replace them.
 fn print(event: &Event) -> std::io::Result<ControlFlow<()>> {
     let line = event.json().replace(['\n', '\r'], " ");
     match writeln!(std::io::stdout(), "{line}") {

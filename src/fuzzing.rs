@@ -1,11 +1,13 @@
-//! The one door of the fuzz targets (`fuzz/`) to what is private here. Compiled under `cfg(fuzzing)` only.
+//! Gives the fuzz targets (`fuzz/`) access to private parsers. Compiled only with `cfg(fuzzing)`.
 //!
-//! Hands out plain data and decides nothing: what must hold is said by the targets.
+//! Returns plain data and asserts nothing: the targets do.
 
 use std::borrow::Cow;
 
-use crate::access::{self, Digest, Guard, Principal};
-use crate::protocol::{self, ClientId, Message, RequestId, StartAt, Timestamp, TopicName};
+use crate::access::{Digest, Guard, Principal};
+use crate::protocol::{
+    self, ClientId, Message, RequestId, StartAt, Timestamp, TopicFilter, TopicName,
+};
 use crate::server::body::ChunkedDecoder;
 use crate::server::fields::BodyLength;
 use crate::server::request_line::Version;
@@ -15,15 +17,15 @@ use crate::server::{head, target};
 /// The status of a refused HTTP request.
 pub type Status = u16;
 
-/// Looks for the end of a head in bytes that become more.
+/// Finds the end of a head in a growing buffer.
 #[derive(Debug, Default)]
 pub struct Scanner(HeadScanner);
 
 impl Scanner {
-    /// The length of the head, once it is there.
+    /// The length of the head, once it is complete.
     ///
     /// # Errors
-    /// The status it is refused with.
+    /// The status of the refusal.
     pub fn advance(&mut self, buffer: &[u8]) -> Result<Option<usize>, Status> {
         self.0.advance(buffer).map_err(|problem| problem.status)
     }
@@ -38,7 +40,7 @@ pub struct Head {
     pub path: String,
     /// Still percent-encoded.
     pub query: Option<String>,
-    /// Or 1.0.
+    /// `false` is HTTP/1.0.
     pub is_http_1_1: bool,
     /// Names in lower case, values as Latin-1.
     pub fields: Vec<(String, String)>,
@@ -53,18 +55,18 @@ pub struct Head {
 /// How the body of a request is delimited.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Body {
-    /// There is none.
+    /// No body.
     None,
-    /// By its length.
+    /// By `Content-Length`.
     Bytes(u64),
-    /// By itself.
+    /// By chunks.
     Chunked,
 }
 
-/// Reads the head at the front of a buffer; `None` while it is incomplete.
+/// Parses the head at the start of a buffer; `None` while it is incomplete.
 ///
 /// # Errors
-/// The status it is refused with.
+/// The status of the refusal.
 pub fn head(buffer: &[u8]) -> Result<Option<(Head, usize)>, Status> {
     let parsed = head::parse(buffer).map_err(|problem| problem.status)?;
     Ok(parsed.map(|(head, length)| {
@@ -87,7 +89,7 @@ pub fn head(buffer: &[u8]) -> Result<Option<(Head, usize)>, Status> {
     }))
 }
 
-/// Decodes a chunked body as its bytes come in.
+/// Decodes a chunked body incrementally.
 #[derive(Debug)]
 pub struct Chunked(ChunkedDecoder);
 
@@ -97,10 +99,10 @@ impl Chunked {
         Chunked(ChunkedDecoder::new(max_body_bytes))
     }
 
-    /// Appends what `input` holds of the body; tells how much of `input` belonged to it.
+    /// Appends the part of the body in `input`, and returns how much of `input` belonged to it.
     ///
     /// # Errors
-    /// The status it is refused with.
+    /// The status of the refusal.
     pub fn decode(&mut self, input: &[u8], body: &mut Vec<u8>) -> Result<usize, Status> {
         let decoded = self.0.decode(input, body);
         decoded.map_err(|problem| problem.status)
@@ -127,30 +129,30 @@ pub fn decode_text(text: &str) -> Option<String> {
     target::decode_text(text).ok()
 }
 
-/// Whether a text is the name of a topic.
+/// Whether a text is a valid topic name.
 pub fn is_topic_name(text: &str) -> bool {
     TopicName::new(text).is_ok()
 }
 
-/// Whether a text is a client's id.
+/// Whether a text is a valid client id.
 pub fn is_client_id(text: &str) -> bool {
     ClientId::new(text).is_ok()
 }
 
-/// Whether a text is a request's id.
+/// Whether a text is a valid request id.
 pub fn is_request_id(text: &str) -> bool {
     RequestId::new(Cow::Borrowed(text)).is_ok()
 }
 
-/// Whether a pattern is for this topic; `None` if it is no pattern.
-pub fn pattern_matches(pattern: &str, topic: &str) -> Option<bool> {
-    access::pattern_matches(pattern, topic)
+/// Whether a topic filter matches this topic; `None` if the text is no filter.
+pub fn filter_matches(filter: &str, topic: &str) -> Option<bool> {
+    TopicFilter::parse(filter).map(|filter| filter.matches(topic))
 }
 
-/// A request that was accepted.
+/// An accepted request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Request {
-    /// Of a topic by a client.
+    /// A subscribe.
     Subscribe {
         /// The topic.
         topic: String,
@@ -158,48 +160,48 @@ pub enum Request {
         client_id: String,
         /// The newest n events.
         last_n: u64,
-        /// Or those after a position, perhaps of an epoch.
+        /// Or the events after a position, with an epoch if given.
         after: Option<(u64, Option<String>)>,
     },
-    /// Of a topic by a client.
+    /// An unsubscribe.
     Unsubscribe {
         /// The topic.
         topic: String,
         /// The client.
         client_id: String,
     },
-    /// To a topic.
+    /// A publish.
     Publish {
         /// The topic.
         topic: String,
-        /// The message's.
+        /// The id of the message.
         id: String,
-        /// As it came.
+        /// The payload, verbatim.
         payload: String,
     },
-    /// Nothing but an answer is asked for.
+    /// A ping.
     Ping,
 }
 
-/// What was read: the request's id, and the request or the text it is refused with.
+/// The request id, and the request or the text of the refusal.
 pub type Read = (Option<String>, Result<Request, String>);
 
-/// Reads a text message as a session does.
+/// Parses a text message as a session does.
 pub fn request(text: &str) -> Read {
     let (id, request) = protocol::parse_request(text);
-    (id_text(id), request.map(plain).map_err(fault_text))
+    (id_text(id), request.map(plain).map_err(error_text))
 }
 
-/// Reads it by the short way only; `None` if that leaves it to the long one.
-pub fn request_by_short_way(text: &str) -> Option<Read> {
+/// Parses it on the fast path only; `None` if that does not accept it.
+pub fn request_on_fast_path(text: &str) -> Option<Read> {
     let (id, request) = protocol::read_publish(text)?;
     Some((id_text(id), Ok(plain(request))))
 }
 
-/// Reads it by the long way only.
-pub fn request_by_long_way(text: &str) -> Read {
+/// Parses it field by field, without the fast path.
+pub fn request_field_by_field(text: &str) -> Read {
     let (id, request) = protocol::read_any(text);
-    (id_text(id), request.map(plain).map_err(fault_text))
+    (id_text(id), request.map(plain).map_err(error_text))
 }
 
 /// The frame that subscribers get if this text is a publish.
@@ -216,8 +218,8 @@ fn id_text(id: Option<RequestId<'_>>) -> Option<String> {
     id.map(|id| id.as_str().to_owned())
 }
 
-fn fault_text(fault: protocol::Fault) -> String {
-    fault.message.into_owned()
+fn error_text(error: protocol::ErrorReply) -> String {
+    error.message.into_owned()
 }
 
 fn plain(request: protocol::Request<'_>) -> Request {
@@ -251,24 +253,24 @@ fn publish(topic: &str, message: &Message<'_>) -> Request {
     }
 }
 
-/// The keys of a keys file, in force.
+/// The keys of a keys file.
 pub struct Keys(Guard);
 
 impl Keys {
-    /// Reads a file's text.
+    /// Parses the text of a file.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The error text.
     pub fn parse(text: &str) -> Result<Keys, String> {
         Guard::of_text(text).map(Keys)
     }
 
-    /// How many there are.
+    /// How many keys there are.
     pub fn count(&self) -> usize {
         self.0.key_count()
     }
 
-    /// Whom the secret with this SHA-256 stands for.
+    /// The holder of the secret with this SHA-256.
     pub fn holder(&self, sha256: &str) -> Option<Holder> {
         self.0.admit(|| Digest::from_hex(sha256)).map(Holder)
     }
@@ -278,22 +280,22 @@ impl Keys {
 pub struct Holder(Principal);
 
 impl Holder {
-    /// What the key is called.
+    /// The name of the key.
     pub fn name(&self) -> Option<&str> {
         self.0.name()
     }
 
-    /// Whether he may create and delete topics.
+    /// Whether the holder may create and delete topics.
     pub fn is_admin(&self) -> bool {
         self.0.is_admin()
     }
 
-    /// Whether he may publish to this topic.
+    /// Whether the holder may publish to this topic.
     pub fn may_publish(&self, topic: &str) -> bool {
         self.0.may_publish(topic)
     }
 
-    /// Whether he may subscribe to this topic.
+    /// Whether the holder may subscribe to this topic.
     pub fn may_subscribe(&self, topic: &str) -> bool {
         self.0.may_subscribe(topic)
     }

@@ -1,55 +1,55 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// A client of threadcast for browsers, and for node from 22 on: subscribing with resume, publishing with ack.
+// A client of threadcast for browsers and Node.js 22 or later: subscribes with resume, publishes with acks.
 // An ES module without dependencies: copy it next to your page.
 
 const FIRST_PAUSE_MS = 500;
-const LONGEST_PAUSE_MS = 30_000;
-// Silence after which a subscriber asks the server for a sign of life, and after as much again takes the connection for dead.
+const MAX_PAUSE_MS = 30_000;
+// After this silence a subscriber sends a ping request; after the same time again the connection counts as dead.
 const QUIET_MS = 25_000;
 // How long a publish waits for a connection.
 const PUBLISH_TIMEOUT_MS = 30_000;
 
-// Ends of a connection after which coming back as we are would only end the same way.
+// Close codes after which reconnecting unchanged cannot succeed.
 const WRONG_CLIENT_CODES = [1002, 1003, 1007, 1008, 1009];
-// Answers to a request after which another try may succeed.
-const PASSING_ERRORS = ["SHUTTING_DOWN", "INTERNAL"];
-// Errors that answer nothing: a close code follows and tells what to do.
-const BEFORE_A_CLOSE = ["SLOW_CONSUMER", "UNAUTHORIZED"];
+// Error codes after which a retry may succeed.
+const TEMPORARY_ERRORS = ["SHUTTING_DOWN", "INTERNAL"];
+// Errors without a request: a close code follows and decides.
+const ERRORS_BEFORE_CLOSE = ["SLOW_CONSUMER", "UNAUTHORIZED"];
 
 /**
- * Follows a topic. Comes back by itself after a lost connection and resumes behind what was handed over last.
+ * Subscribes to a topic. Reconnects after a lost connection and resumes after the last delivered entry.
  *
  * @param {string} url such as `wss://example.org/ws`
  * @param {string} topic
  * @param {object} options
  * @param {(event: {seq, id, payload, ts, position}) => void} options.onEvent
- * @param {(gap: {reason, from_seq?, to_seq?, count?, position}) => void} options.onGap events that will not come; after
- *   `epoch_changed` without numbers, for how many is not known
- * @param {(end: {code, text}) => void} [options.onStop] coming back makes no sense: the topic was deleted, another
- *   subscriber took over, the key or the request is wrong
+ * @param {(gap: {reason, from_seq?, to_seq?, count?, position}) => void} options.onGap a range of missing events; after
+ *   `epoch_changed` the range is unknown
+ * @param {(end: {code, text}) => void} [options.onStop] reconnecting cannot succeed: the topic was deleted,
+ *   another subscriber took over, the key or the request is invalid
  * @param {(isConnected: boolean) => void} [options.onConnection]
- * @param {string} [options.clientId] unique in the topic; without it a random one
+ * @param {string} [options.clientId] unique in the topic; default: random
  * @param {string} [options.key]
- * @param {number} [options.lastN] begin with the newest n events
- * @param {{seq, epoch}} [options.position] begin behind this one, which an event or a gap had
- * @param {number} [options.quietMs] silence after which the server is asked for a sign of life
+ * @param {number} [options.lastN] start with the newest n events
+ * @param {{seq, epoch}} [options.position] start after this position of an event or a gap
+ * @param {number} [options.quietMs] silence after which a ping request is sent
  * @returns {{close(): void}}
  */
 export function subscribe(url, topic, options) {
-  const books = new Books(topic, options);
-  const pauses = new Pauses();
+  const subscription = new Subscription(topic, options);
+  const backoff = new Backoff();
   const quietMs = options.quietMs ?? QUIET_MS;
   let socket = null;
   let timer = null;
-  let isOver = false;
+  let isClosed = false;
 
   const stop = (code, text) => {
-    if (isOver) return;
+    if (isClosed) return;
     close();
     options.onStop?.({ code, text });
   };
   const close = () => {
-    isOver = true;
+    isClosed = true;
     clearTimeout(timer);
     socket?.close();
   };
@@ -57,42 +57,42 @@ export function subscribe(url, topic, options) {
     let isBroken = false;
     let isOpen = false;
     let quiet = null;
-    const { socket: mine, end } = open(url, options.key, (code, reason) => {
+    const { socket: current, end } = open(url, options.key, (code, reason) => {
       clearTimeout(quiet);
       isBroken = true;
       if (isOpen) options.onConnection?.(false);
-      if (isOver) return;
+      if (isClosed) return;
       if (mustStop(code)) return stop(code, reason);
-      timer = setTimeout(connect, pauses.next());
+      timer = setTimeout(connect, backoff.next());
     });
-    socket = mine;
-    // A page cannot send the pings of WebSocket, and a path that is dead says nothing.
-    const listen = () => {
+    socket = current;
+    // A page cannot send WebSocket pings, so a dead connection needs a check of its own.
+    const restartTimer = () => {
       clearTimeout(quiet);
       quiet = setTimeout(() => {
-        mine.send(JSON.stringify({ type: "ping" }));
+        current.send(JSON.stringify({ type: "ping" }));
         quiet = setTimeout(() => {
-          mine.close();
-          end(1006, "no sign of life");
+          current.close();
+          end(1006, "no reply to ping");
         }, quietMs);
       }, quietMs);
     };
-    mine.onopen = () => {
-      mine.send(JSON.stringify(books.request()));
-      listen();
+    current.onopen = () => {
+      current.send(JSON.stringify(subscription.request()));
+      restartTimer();
     };
-    mine.onmessage = ({ data }) => {
-      // What came before the end is still handed over by the browser afterwards.
-      if (isOver || isBroken) return;
-      listen();
-      const { event, gap, end, isPassing } = books.enter(JSON.parse(data));
+    current.onmessage = ({ data }) => {
+      // Browsers deliver received messages even after the close event.
+      if (isClosed || isBroken) return;
+      restartTimer();
+      const { event, gap, end, isTemporary } = subscription.handle(JSON.parse(data));
       if (end) return stop(end.code, end.text);
-      if (isPassing) {
+      if (isTemporary) {
         isBroken = true;
         clearTimeout(quiet);
-        return mine.close();
+        return current.close();
       }
-      pauses.reset();
+      backoff.reset();
       if (!isOpen) options.onConnection?.((isOpen = true));
       if (event) options.onEvent(event);
       if (gap) options.onGap(gap);
@@ -111,8 +111,8 @@ export class Refused extends Error {
 }
 
 /**
- * The connection broke before the ack: the message may have been taken or not. Sent again with the same id, a copy can
- * be recognised by those who receive it.
+ * The connection was lost before the ack: the message may or may not be published. Publish it again with the same id, so
+ * that subscribers can recognise a copy.
  */
 export class Unacknowledged extends Error {
   constructor(id, code) {
@@ -122,29 +122,29 @@ export class Unacknowledged extends Error {
   }
 }
 
-/** The message was not sent: there was no connection in time, or there will be none. */
+/** The message was not sent: there was no connection in time, or the publisher is closed. */
 export class NotSent extends Error {
-  constructor(id, why) {
-    super(`message ${id} was not sent: ${why}`);
+  constructor(id, reason) {
+    super(`message ${id} was not sent: ${reason}`);
     this.id = id;
   }
 }
 
-/** Publishes over one connection, which is opened when it is needed and again after it was lost. */
+/** Publishes over one connection, opened with the first message and again after a loss. */
 export class Publisher {
   #url;
   #key;
   #timeoutMs;
-  /** Resolves to the socket once it is open, or to `null`; itself `null` when there is none. */
+  /** Resolves to the open socket, or to `null` after an error; `null` without an attempt. */
   #opening = null;
   #socket = null;
-  #waiting = new Map();
+  #pending = new Map();
   #number = 0;
-  #pauses = new Pauses();
+  #backoff = new Backoff();
   #notBefore = 0;
-  /** The call before: messages go out in the order of the calls, also when they wait for a connection. */
+  /** The previous call: messages are sent in the order of the calls, also if they wait for a connection. */
   #turn = Promise.resolve();
-  /** Why nothing is sent any more. */
+  /** Why the publisher is closed. */
   #end = null;
 
   constructor(url, { key, timeoutMs = PUBLISH_TIMEOUT_MS } = {}) {
@@ -153,7 +153,7 @@ export class Publisher {
     this.#timeoutMs = timeoutMs;
   }
 
-  /** Resolves to the number that the topic gave to the message; rejects with `Refused`, `Unacknowledged` or `NotSent`. */
+  /** Resolves to the sequence number of the message; rejects with `Refused`, `Unacknowledged` or `NotSent`. */
   async publish(topic, payload, id = newId()) {
     const until = Date.now() + this.#timeoutMs;
     const turn = this.#turn.then(() => this.#connected(id, until));
@@ -162,12 +162,12 @@ export class Publisher {
     const request_id = String((this.#number += 1));
     const text = JSON.stringify({ type: "publish", topic, message: { id, payload }, request_id });
     return new Promise((resolve, reject) => {
-      this.#waiting.set(request_id, { socket, id, resolve, reject });
+      this.#pending.set(request_id, { socket, id, resolve, reject });
       socket.send(text);
     });
   }
 
-  /** For good: what waits is rejected, and nothing is sent any more. */
+  /** Closes permanently: pending messages are rejected, and nothing more is sent. */
   close() {
     this.#end ??= "the publisher is closed";
     this.#socket?.close();
@@ -180,7 +180,7 @@ export class Publisher {
         await sleep(Math.min(this.#notBefore, until) - Date.now());
         if (!this.#end) this.#opening ??= this.#open();
       }
-      const socket = await soonest(this.#opening, until);
+      const socket = await withDeadline(this.#opening, until);
       if (this.#end) throw new NotSent(id, this.#end);
       if (socket) return socket;
       if (Date.now() >= until) throw new NotSent(id, "there was no connection in time");
@@ -193,36 +193,36 @@ export class Publisher {
     const { socket } = open(this.#url, this.#key, (code, reason) => {
       opened(null);
       if (this.#opening === opening) this.#opening = null;
-      this.#notBefore = Date.now() + this.#pauses.next();
+      this.#notBefore = Date.now() + this.#backoff.next();
       if (code >= 4000 && code <= 4099) this.#end ??= `${code} ${reason}`;
-      for (const [request_id, { socket: used, id, reject }] of this.#waiting) {
+      for (const [request_id, { socket: used, id, reject }] of this.#pending) {
         if (used !== socket) continue;
-        this.#waiting.delete(request_id);
+        this.#pending.delete(request_id);
         reject(new Unacknowledged(id, code));
       }
     });
     this.#socket = socket;
     socket.onopen = () => opened(socket);
     socket.onmessage = ({ data }) => {
-      this.#pauses.reset();
+      this.#backoff.reset();
       const frame = JSON.parse(data);
-      const waiting = this.#waiting.get(frame.request_id);
-      if (!waiting) return;
-      this.#waiting.delete(frame.request_id);
-      if (frame.type === "error") waiting.reject(new Refused(frame.error));
-      else waiting.resolve(frame.seq);
+      const pending = this.#pending.get(frame.request_id);
+      if (!pending) return;
+      this.#pending.delete(frame.request_id);
+      if (frame.type === "error") pending.reject(new Refused(frame.error));
+      else pending.resolve(frame.seq);
     };
     return opening;
   }
 }
 
-/** What a subscription has had, and so where it goes on. Knows no socket. */
-class Books {
+/** The position of a subscription, and the check of its numbers. Has no socket. */
+class Subscription {
   #topic;
   #clientId;
   #lastN;
   #position;
-  // Of the last ack. It is ours only once the gap is told: a connection lost between the two changes nothing.
+  // From the last ack. Used only after its gap: if the connection is lost in between, nothing has changed.
   #ackedEpoch = null;
   // After a subscribe with `lastN`, or in a new epoch, the first number may be any.
   #openStart = false;
@@ -241,16 +241,16 @@ class Books {
     return { type: "subscribe", topic: this.#topic, client_id: this.#clientId, ...start };
   }
 
-  enter(frame) {
-    // A gap comes as an info or as an error, by its reason.
-    if (frame.gap) return this.#enterGap(frame.gap);
+  handle(frame) {
+    // A gap is an info or an error, depending on its reason.
+    if (frame.gap) return this.#onGap(frame.gap);
     switch (frame.type) {
       case "event":
-        return this.#enterEvent(frame);
+        return this.#onEvent(frame);
       case "ack":
-        return this.#begin(frame);
+        return this.#onAck(frame);
       case "error":
-        return this.#fail(frame.error);
+        return this.#onError(frame.error);
       case "info": {
         const isEnd = frame.msg === "topic_deleted" || frame.msg === "subscription_replaced";
         return isEnd ? { end: { code: frame.msg, text: `the subscription to ${this.#topic} has ended` } } : {};
@@ -260,7 +260,7 @@ class Books {
     }
   }
 
-  #begin({ seq, epoch }) {
+  #onAck({ seq, epoch }) {
     this.#ackedEpoch = epoch;
     if (!this.#position) {
       this.#openStart = this.#lastN > 0;
@@ -269,15 +269,15 @@ class Books {
     return {};
   }
 
-  #enterEvent({ seq, message, ts }) {
+  #onEvent({ seq, message, ts }) {
     const last = this.#position.seq;
     if (seq !== last + 1 && !(this.#openStart && seq > last)) {
-      return { end: { code: "hole", text: `event ${seq} came after ${last}` } };
+      return { end: { code: "unexpected_seq", text: `event ${seq} after ${last}` } };
     }
-    return { event: { seq, id: message.id, payload: message.payload, ts, position: this.#goTo(seq) } };
+    return { event: { seq, id: message.id, payload: message.payload, ts, position: this.#advance(seq) } };
   }
 
-  #enterGap(gap) {
+  #onGap(gap) {
     if (gap.reason === "epoch_changed") {
       this.#position = { seq: 0, epoch: this.#ackedEpoch };
       this.#openStart = true;
@@ -285,27 +285,27 @@ class Books {
     }
     const last = this.#position.seq;
     if (gap.from_seq !== last + 1 && !this.#openStart) {
-      return { end: { code: "hole", text: `a gap from ${gap.from_seq} came after ${last}` } };
+      return { end: { code: "unexpected_seq", text: `a gap from ${gap.from_seq} after ${last}` } };
     }
-    return { gap: { ...gap, position: this.#goTo(gap.to_seq) } };
+    return { gap: { ...gap, position: this.#advance(gap.to_seq) } };
   }
 
-  #goTo(seq) {
+  #advance(seq) {
     this.#openStart = false;
     return (this.#position = { seq, epoch: this.#position.epoch });
   }
 
-  #fail({ code, message }) {
-    // A server that was restarted has no topics until someone creates them again.
-    const isForgotten = code === "TOPIC_NOT_FOUND" && this.#ackedEpoch !== null;
-    if (isForgotten || PASSING_ERRORS.includes(code)) return { isPassing: true };
-    if (BEFORE_A_CLOSE.includes(code)) return {};
+  #onError({ code, message }) {
+    // A restarted server has no topics until they are created again.
+    const isMissing = code === "TOPIC_NOT_FOUND" && this.#ackedEpoch !== null;
+    if (isMissing || TEMPORARY_ERRORS.includes(code)) return { isTemporary: true };
+    if (ERRORS_BEFORE_CLOSE.includes(code)) return {};
     return { end: { code, text: message } };
   }
 }
 
-/** Pauses between attempts: twice as long each time, with a random part, so that clients do not come back at once. */
-class Pauses {
+/** Backoff between attempts, doubled each time, with a random part, so that clients do not reconnect at the same time. */
+class Backoff {
   #next = FIRST_PAUSE_MS;
 
   reset() {
@@ -314,20 +314,20 @@ class Pauses {
 
   next() {
     const pause = this.#next * (0.5 + Math.random() / 2);
-    this.#next = Math.min(this.#next * 2, LONGEST_PAUSE_MS);
+    this.#next = Math.min(this.#next * 2, MAX_PAUSE_MS);
     return pause;
   }
 }
 
-// Opens a socket. `ended` is called once, with code and reason; `end` calls it before the socket itself has noticed.
-// An attempt that fails tells only of an error in some places (node 22), of an error and its end in others.
+// Opens a socket. Calls `ended` once, with code and reason. The returned `end` calls it before the socket reports its end.
+// After a failed attempt some environments (Node.js 22) only fire an error event, others also a close event.
 function open(url, key, ended) {
   const socket = key ? new WebSocket(url, ["threadcast.v1", subprotocol(key)]) : new WebSocket(url);
   let isOpen = false;
-  let isOver = false;
+  let isClosed = false;
   const end = (code, reason) => {
-    if (isOver) return;
-    isOver = true;
+    if (isClosed) return;
+    isClosed = true;
     ended(code, reason);
   };
   socket.addEventListener("open", () => (isOpen = true));
@@ -336,13 +336,13 @@ function open(url, key, ended) {
   return { socket, end };
 }
 
-// A browser sets no headers on a WebSocket, so a key travels as a subprotocol.
+// Browsers cannot set headers on a WebSocket, so the key is sent as a subprotocol.
 function subprotocol(key) {
   const base64url = btoa(key).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
   return `bearer.${base64url}`;
 }
 
-// A refused handshake shows as 1006 in a browser, whatever the status was: it is tried again.
+// In a browser every refused handshake is 1006, so it is retried.
 function mustStop(code) {
   return (code >= 4000 && code <= 4099) || WRONG_CLIENT_CODES.includes(code);
 }
@@ -351,14 +351,14 @@ function sleep(millis) {
   return millis > 0 ? new Promise((resolve) => setTimeout(resolve, millis)) : undefined;
 }
 
-// What a promise resolves to, or `null` when the time is over before.
-function soonest(promise, until) {
+// The result of a promise, or `null` after the deadline.
+function withDeadline(promise, until) {
   let timer;
   const late = new Promise((resolve) => (timer = setTimeout(resolve, Math.max(until - Date.now(), 0), null)));
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
-// `crypto.randomUUID` exists only on pages that came over TLS or from the machine itself.
+// `crypto.randomUUID` needs TLS or a local page.
 function newId() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   bytes[6] = (bytes[6] & 0x0f) | 0x40;

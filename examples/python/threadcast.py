@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""A client of threadcast on asyncio: subscribing with resume, publishing with ack.
+"""An asyncio client for threadcast: subscribes with resume, publishes with acks.
 
-To use it, copy this file next to your program. Needs Python 3.11 or newer and the package websockets, 14.2 or newer.
+Copy this file next to your program. Needs Python 3.11 or later and the package websockets 14.2 or later.
 """
 
 import asyncio
@@ -18,24 +18,24 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.protocol import State
 
-# What went wrong for a time, and when the next attempt is made.
+# Logs temporary errors and the time of the next attempt.
 log = logging.getLogger("threadcast")
 
 FIRST_PAUSE_SECS = 0.5
-LONGEST_PAUSE_SECS = 30.0
+MAX_PAUSE_SECS = 30.0
 # How long a publish waits for a connection.
 PUBLISH_TIMEOUT_SECS = 30.0
 
-# Ends of a connection after which coming back as we are would only end the same way.
+# Close codes after which reconnecting unchanged cannot succeed.
 WRONG_CLIENT_CODES = (1002, 1003, 1007, 1008, 1009)
-# Answers to a request after which another try may succeed.
-PASSING_ERRORS = ("SHUTTING_DOWN", "INTERNAL")
-# Errors that answer nothing: a close code follows and tells what to do.
-BEFORE_A_CLOSE = ("SLOW_CONSUMER", "UNAUTHORIZED")
+# Error codes after which a retry may succeed.
+TEMPORARY_ERRORS = ("SHUTTING_DOWN", "INTERNAL")
+# Errors without a request: a close code follows and decides.
+ERRORS_BEFORE_CLOSE = ("SLOW_CONSUMER", "UNAUTHORIZED")
 
 
 class Stopped(Exception):
-    """The client gives up. `code` says why: a close code, an HTTP status, an error code or a notice."""
+    """The subscription has ended. `code` is a close code, an HTTP status, an error code or a notice."""
 
     def __init__(self, code: int | str, text: str) -> None:
         super().__init__(f"{code}: {text}")
@@ -51,8 +51,8 @@ class Refused(Exception):
 
 
 class Unacknowledged(Exception):
-    """The connection broke before the ack: the message may have been taken or not. Sent again with the same id, a
-    copy can be recognised by those who receive it."""
+    """The connection was lost before the ack: the message may or may not be published. Publish it again with the same
+    id, so that subscribers can recognise a copy."""
 
     def __init__(self, message_id: str) -> None:
         super().__init__(f"no ack for message {message_id}")
@@ -60,16 +60,16 @@ class Unacknowledged(Exception):
 
 
 class NotSent(Exception):
-    """The message was not sent: there was no connection in time, or there will be none."""
+    """The message was not sent: there was no connection in time, or the publisher is closed."""
 
-    def __init__(self, message_id: str, why: str) -> None:
-        super().__init__(f"message {message_id} was not sent: {why}")
+    def __init__(self, message_id: str, reason: str) -> None:
+        super().__init__(f"message {message_id} was not sent: {reason}")
         self.message_id = message_id
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where to resume. Store it together with the work that it stands for."""
+    """Where to resume. Store it together with the results of the work."""
 
     seq: int
     epoch: str
@@ -86,7 +86,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Gap:
-    """Events that will not come. After `epoch_changed` there are no numbers: how many is not known."""
+    """A range of missing events. After `epoch_changed` the range is unknown."""
 
     reason: str
     from_seq: int | None
@@ -104,30 +104,30 @@ async def subscribe(
     last_n: int = 0,
     position: Position | None = None,
 ) -> AsyncIterator[Event | Gap]:
-    """Yields the events of a topic, and every gap in the place of what is missing, for as long as it takes.
+    """Yields the events of a topic, and every gap in its place.
 
-    Comes back by itself after a lost connection and resumes behind what was yielded last. Raises `Stopped` when that
-    makes no sense: the topic was deleted, another subscriber took over, the key or the request is wrong.
+    Reconnects after a lost connection and resumes after the last yielded entry. Raises `Stopped` if that cannot succeed:
+    the topic was deleted, another subscriber took over, the key or the request is invalid.
     """
-    books = _Books(topic, client_id or f"python-{uuid.uuid4()}", last_n, position)
-    pauses = _Pauses()
+    subscription = _Subscription(topic, client_id or f"python-{uuid.uuid4()}", last_n, position)
+    backoff = _Backoff()
     while True:
         try:
             async with _open(url, key) as socket:
-                await socket.send(json.dumps(books.request()))
+                await socket.send(json.dumps(subscription.request()))
                 while True:
-                    entry = books.enter(json.loads(await socket.recv()))
-                    pauses.reset()
+                    entry = subscription.handle(json.loads(await socket.recv()))
+                    backoff.reset()
                     if entry is not None:
                         yield entry
-        except (_PassingError, ConnectionClosed, InvalidHandshake, OSError, EOFError) as failure:
-            await pauses.wait(failure)
+        except (_TemporaryError, ConnectionClosed, InvalidHandshake, OSError, EOFError) as error:
+            await backoff.wait(error)
 
 
 class Publisher:
-    """Publishes over one connection, which is opened when it is needed and again after it was lost.
+    """Publishes over one connection, opened with the first message and again after a loss.
 
-    Calls may overlap (`asyncio.gather`): the messages of one task go out in the order of its calls.
+    Calls may overlap (`asyncio.gather`): the messages of one task are sent in the order of its calls.
     """
 
     def __init__(self, url: str, key: str | None = None, timeout: float = PUBLISH_TIMEOUT_SECS) -> None:
@@ -142,14 +142,14 @@ class Publisher:
         self._reader: asyncio.Task | None = None
 
     async def publish(self, topic: str, payload: Any, message_id: str | None = None) -> int:
-        """Returns the number that the topic gave to the message. Raises `Refused`, `Unacknowledged`, `NotSent` or
-        `Stopped`; `ValueError` for what JSON has no words for, such as NaN."""
+        """Returns the sequence number of the message. Raises `Refused`, `Unacknowledged`, `NotSent` or `Stopped`, and
+        `ValueError` for values that JSON cannot represent, such as NaN."""
         message_id = message_id or str(uuid.uuid4())
         request_id = str(next(self._numbers))
         message = {"id": message_id, "payload": payload}
         request = {"type": "publish", "topic": topic, "message": message, "request_id": request_id}
         text = json.dumps(request, allow_nan=False)
-        socket, answers = await self._in_time(message_id)
+        socket, answers = await self._connected_in_time(message_id)
         answer = answers[request_id] = asyncio.get_running_loop().create_future()
         try:
             await socket.send(text)
@@ -165,12 +165,12 @@ class Publisher:
         return frame["seq"]
 
     async def close(self) -> None:
-        """For good: what waits is given up, and nothing is sent any more."""
+        """Closes permanently: pending messages fail, and nothing more is sent."""
         self._is_closed.set()
         if self._socket is not None:
             await self._socket.close()
 
-    async def _in_time(self, message_id: str) -> tuple[ClientConnection, dict[str, asyncio.Future]]:
+    async def _connected_in_time(self, message_id: str) -> tuple[ClientConnection, dict[str, asyncio.Future]]:
         if not self._is_closed.is_set():
             connecting = asyncio.ensure_future(self._connected())
             closed = asyncio.ensure_future(self._is_closed.wait())
@@ -181,26 +181,26 @@ class Publisher:
             finally:
                 connecting.cancel()
                 closed.cancel()
-        why = "the publisher is closed" if self._is_closed.is_set() else "there was no connection in time"
-        raise NotSent(message_id, why)
+        reason = "the publisher is closed" if self._is_closed.is_set() else "there was no connection in time"
+        raise NotSent(message_id, reason)
 
     async def _connected(self) -> tuple[ClientConnection, dict[str, asyncio.Future]]:
         async with self._opening:
-            pauses = _Pauses()
+            backoff = _Backoff()
             while self._socket is None or self._socket.state is not State.OPEN:
-                # A message that was too large ended its connection; the next one may be smaller.
+                # A message that was too large closed its connection; the next one may be smaller.
                 if self._socket is not None and 4000 <= (self._socket.close_code or 0) <= 4099:
                     raise Stopped(self._socket.close_code, self._socket.close_reason or "")
                 try:
                     self._socket = await _open(self._url, self._key)
                     self._answers = {}
-                    self._reader = asyncio.create_task(_take_answers(self._socket, self._answers))
-                except (InvalidHandshake, OSError, EOFError) as failure:
-                    await pauses.wait(failure)
+                    self._reader = asyncio.create_task(_receive_answers(self._socket, self._answers))
+                except (InvalidHandshake, OSError, EOFError) as error:
+                    await backoff.wait(error)
             return self._socket, self._answers
 
 
-async def _take_answers(socket: ClientConnection, answers: dict[str, asyncio.Future]) -> None:
+async def _receive_answers(socket: ClientConnection, answers: dict[str, asyncio.Future]) -> None:
     try:
         while True:
             frame = json.loads(await socket.recv())
@@ -213,12 +213,12 @@ async def _take_answers(socket: ClientConnection, answers: dict[str, asyncio.Fut
                 answer.set_result(None)
 
 
-class _PassingError(Exception):
-    """The subscribe was not done, and may be next time."""
+class _TemporaryError(Exception):
+    """The subscribe failed, but a retry may succeed."""
 
 
-class _Books:
-    """What a subscription has had, and so where it goes on. Knows no socket."""
+class _Subscription:
+    """The position of a subscription, and the check of its numbers. Has no socket."""
 
     def __init__(self, topic: str, client_id: str, last_n: int, position: Position | None) -> None:
         self._topic = topic
@@ -228,7 +228,7 @@ class _Books:
         self._epoch = position.epoch if position else None
         # After a subscribe with `last_n`, or in a new epoch, the first number may be any.
         self._open_start = False
-        # Of the last ack. It is ours only once the gap is told: a connection lost between the two changes nothing.
+        # From the last ack. Used only after its gap: if the connection is lost in between, nothing has changed.
         self._acked_epoch: str | None = None
 
     def request(self) -> dict:
@@ -237,88 +237,88 @@ class _Books:
             start = {"after_seq": self._seq, "epoch": self._epoch}
         return {"type": "subscribe", "topic": self._topic, "client_id": self._client_id, **start}
 
-    def enter(self, frame: dict) -> Event | Gap | None:
-        """One frame of the server; what of it is for the subscriber."""
-        # A gap comes as an info or as an error, by its reason.
+    def handle(self, frame: dict) -> Event | Gap | None:
+        """Handles one frame of the server; returns the entry for the subscriber, if any."""
+        # A gap is an info or an error, depending on its reason.
         if "gap" in frame:
-            return self._enter_gap(frame["gap"])
+            return self._on_gap(frame["gap"])
         match frame["type"]:
             case "event":
-                return self._enter_event(frame)
+                return self._on_event(frame)
             case "ack":
-                self._begin(frame)
+                self._on_ack(frame)
             case "error":
-                self._fail(frame["error"])
+                self._on_error(frame["error"])
             case "info" if frame["msg"] in ("topic_deleted", "subscription_replaced"):
                 raise Stopped(frame["msg"], f"the subscription to {self._topic} has ended")
         return None
 
-    def _begin(self, ack: dict) -> None:
+    def _on_ack(self, ack: dict) -> None:
         self._acked_epoch = ack["epoch"]
         if self._seq is None:
             self._epoch = ack["epoch"]
             self._open_start = self._last_n > 0
             self._seq = max(ack["seq"] - self._last_n, 0)
 
-    def _enter_event(self, frame: dict) -> Event:
+    def _on_event(self, frame: dict) -> Event:
         seq, message = frame["seq"], frame["message"]
         if seq != self._seq + 1 and not (self._open_start and seq > self._seq):
-            raise Stopped("hole", f"event {seq} came after {self._seq}")
-        self._go_to(seq)
+            raise Stopped("unexpected_seq", f"event {seq} after {self._seq}")
+        self._advance(seq)
         return Event(seq, message["id"], message["payload"], frame["ts"], self._position())
 
-    def _enter_gap(self, gap: dict) -> Gap:
+    def _on_gap(self, gap: dict) -> Gap:
         if gap["reason"] == "epoch_changed":
             self._epoch, self._seq, self._open_start = self._acked_epoch, 0, True
         else:
             if gap["from_seq"] != self._seq + 1 and not self._open_start:
-                raise Stopped("hole", f"a gap from {gap['from_seq']} came after {self._seq}")
-            self._go_to(gap["to_seq"])
+                raise Stopped("unexpected_seq", f"a gap from {gap['from_seq']} after {self._seq}")
+            self._advance(gap["to_seq"])
         numbers = (gap.get(name) for name in ("from_seq", "to_seq", "count"))
         return Gap(gap["reason"], *numbers, self._position())
 
-    def _go_to(self, seq: int) -> None:
+    def _advance(self, seq: int) -> None:
         self._seq, self._open_start = seq, False
 
     def _position(self) -> Position:
         return Position(self._seq, self._epoch)
 
-    def _fail(self, error: dict) -> None:
-        # A server that was restarted has no topics until someone creates them again.
-        forgotten = error["code"] == "TOPIC_NOT_FOUND" and self._acked_epoch is not None
-        if forgotten or error["code"] in PASSING_ERRORS:
-            raise _PassingError(f"{error['code']}: {error['message']}")
-        if error["code"] not in BEFORE_A_CLOSE:
+    def _on_error(self, error: dict) -> None:
+        # A restarted server has no topics until they are created again.
+        is_missing = error["code"] == "TOPIC_NOT_FOUND" and self._acked_epoch is not None
+        if is_missing or error["code"] in TEMPORARY_ERRORS:
+            raise _TemporaryError(f"{error['code']}: {error['message']}")
+        if error["code"] not in ERRORS_BEFORE_CLOSE:
             raise Stopped(error["code"], error["message"])
 
 
 def _open(url: str, key: str | None) -> connect:
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    # An event is larger than the message it carries: the server's limit is not the client's.
+    # An event is larger than its message, so the limit of the server does not apply.
     return connect(url, additional_headers=headers, max_size=None, compression=None)
 
 
-def _pause_wanted(failure: Exception) -> float | None:
-    """How long the server asks to wait, if it does; raises `Stopped` when waiting does not help."""
-    if isinstance(failure, ConnectionClosed) and failure.rcvd is not None:
-        _stop_if_told(failure.rcvd.code, failure.rcvd.reason)
-    if isinstance(failure, InvalidStatus):
-        response = failure.response
+def _retry_after(error: Exception) -> float | None:
+    """The `Retry-After` of the server, if any; raises `Stopped` if a retry cannot succeed."""
+    if isinstance(error, ConnectionClosed) and error.rcvd is not None:
+        _stop_if_permanent(error.rcvd.code, error.rcvd.reason)
+    if isinstance(error, InvalidStatus):
+        response = error.response
         if response.status_code < 500 and response.status_code != 429:
             text = (response.body or b"").decode(errors="replace")
-            raise Stopped(response.status_code, text) from failure
+            raise Stopped(response.status_code, text) from error
         after = response.headers.get("Retry-After", "")
         return float(after) if after.isdecimal() else None
     return None
 
 
-def _stop_if_told(code: int, reason: str) -> None:
+def _stop_if_permanent(code: int, reason: str) -> None:
     if 4000 <= code <= 4099 or code in WRONG_CLIENT_CODES:
         raise Stopped(code, reason)
 
 
-class _Pauses:
-    """Pauses between attempts: twice as long each time, with a random part, so that clients do not come back at once."""
+class _Backoff:
+    """Pauses between attempts, doubled each time, with a random part, so that clients do not reconnect at the same time."""
 
     def __init__(self) -> None:
         self._next = FIRST_PAUSE_SECS
@@ -326,9 +326,9 @@ class _Pauses:
     def reset(self) -> None:
         self._next = FIRST_PAUSE_SECS
 
-    async def wait(self, failure: Exception) -> None:
-        """Raises `Stopped` when waiting does not help."""
-        pause = max(self._next * random.uniform(0.5, 1), _pause_wanted(failure) or 0)
-        log.warning("%s; next attempt in %.1f s", str(failure) or type(failure).__name__, pause)
+    async def wait(self, error: Exception) -> None:
+        """Raises `Stopped` if a retry cannot succeed."""
+        pause = max(self._next * random.uniform(0.5, 1), _retry_after(error) or 0)
+        log.warning("%s; next attempt in %.1f s", str(error) or type(error).__name__, pause)
         await asyncio.sleep(pause)
-        self._next = min(self._next * 2, LONGEST_PAUSE_SECS)
+        self._next = min(self._next * 2, MAX_PAUSE_SECS)

@@ -1,24 +1,24 @@
-//! The chapters of the tour, in the order in which they are read.
+//! The chapters of the tour, in order.
 
 use std::thread;
 
 use serde_json::{Value, json};
 use threadcast::Server;
-use threadcast::client::{Client, End, Error, GapReason, Position, Reconnect, Start};
+use threadcast::client::{Client, EndReason, Error, GapReason, Position, Reconnect, Start};
 
-use super::Failure;
-use super::visitor::Visitor;
+use super::TourError;
+use super::subscriber::Subscriber;
 
-/// Everyone who follows `orders`.
+/// The subscribers of `orders`.
 #[derive(Debug)]
 pub(crate) struct Team {
-    ada: Visitor,
-    bob: Visitor,
-    cleo: Visitor,
+    ada: Subscriber,
+    bob: Subscriber,
+    cleo: Subscriber,
 }
 
 /// A topic is created before it is used, and exists once.
-pub(crate) fn topics(client: &Client) -> Result<(), Failure> {
+pub(crate) fn topics(client: &Client) -> Result<(), TourError> {
     println!("\n1. Topics are created");
     client.create_topic("orders")?;
     let again = client.create_topic("orders").err();
@@ -30,13 +30,13 @@ pub(crate) fn topics(client: &Client) -> Result<(), Failure> {
     Ok(())
 }
 
-/// One publish reaches every subscriber, in the same order and with the same numbers.
-pub(crate) fn fan_out(client: &Client) -> Result<Team, Failure> {
+/// Every subscriber receives the events in the same order, with the same numbers.
+pub(crate) fn fan_out(client: &Client) -> Result<Team, TourError> {
     println!("\n2. One message reaches every subscriber");
     let mut team = Team {
-        ada: Visitor::arrive("ada", client, "orders", Start::Now)?,
-        bob: Visitor::arrive("bob", client, "orders", Start::Now)?,
-        cleo: Visitor::arrive("cleo", client, "orders", Start::Now)?,
+        ada: Subscriber::subscribe("ada", client, "orders", Start::Now)?,
+        bob: Subscriber::subscribe("bob", client, "orders", Start::Now)?,
+        cleo: Subscriber::subscribe("cleo", client, "orders", Start::Now)?,
     };
     let payloads = [json!({"order": 1}), json!({"order": 2}), json!([3.5, null])];
     for (payload, seq) in payloads.iter().zip(1..) {
@@ -44,7 +44,7 @@ pub(crate) fn fan_out(client: &Client) -> Result<Team, Failure> {
         println!("  → {payload}: {receipt:?}");
         assert_eq!(receipt.seq, seq);
         for subscriber in [&mut team.ada, &mut team.bob, &mut team.cleo] {
-            let event = subscriber.hear_event()?;
+            let event = subscriber.recv_event()?;
             assert_eq!((event.seq(), event.id()), (seq, receipt.id.as_str()));
             assert_eq!(event.payload::<Value>()?, *payload);
         }
@@ -52,18 +52,18 @@ pub(crate) fn fan_out(client: &Client) -> Result<Team, Failure> {
     Ok(team)
 }
 
-/// Who comes late asks for the newest events first.
-pub(crate) fn replay(client: &Client) -> Result<(), Failure> {
+/// A late subscriber requests the newest events.
+pub(crate) fn replay(client: &Client) -> Result<(), TourError> {
     println!("\n3. A late subscriber replays the newest two");
-    let mut late = Visitor::arrive("late", client, "orders", Start::Last(2))?;
-    assert_eq!(late.hear_event()?.seq(), 2);
-    assert_eq!(late.hear_event()?.seq(), 3);
+    let mut late = Subscriber::subscribe("late", client, "orders", Start::Last(2))?;
+    assert_eq!(late.recv_event()?.seq(), 2);
+    assert_eq!(late.recv_event()?.seq(), 3);
     Ok(())
 }
 
-/// The position of the last event brings back what was missed.
-pub(crate) fn resume(client: &Client, team: Team) -> Result<Team, Failure> {
-    println!("\n4. Whoever kept a position goes on behind it");
+/// A subscriber resumes after the position of its last event.
+pub(crate) fn resume(client: &Client, team: Team) -> Result<Team, TourError> {
+    println!("\n4. A subscriber resumes after its stored position");
     let Team {
         ada,
         mut bob,
@@ -74,27 +74,30 @@ pub(crate) fn resume(client: &Client, team: Team) -> Result<Team, Failure> {
     drop(ada);
     client.publish("orders", "while ada is away")?;
     for subscriber in [&mut bob, &mut cleo] {
-        assert_eq!(subscriber.hear_event()?.seq(), 4);
+        assert_eq!(subscriber.recv_event()?.seq(), 4);
     }
-    let mut ada = Visitor::arrive("ada", client, "orders", kept)?;
-    assert_eq!(ada.hear_event()?.payload::<String>()?, "while ada is away");
+    let mut ada = Subscriber::subscribe("ada", client, "orders", kept)?;
+    assert_eq!(ada.recv_event()?.payload::<String>()?, "while ada is away");
 
-    println!("  A position from another life of the topic is told as a gap:");
+    println!("  A position of another epoch is reported as a gap:");
     let foreign = Position {
         seq: 3,
         epoch: "another".into(),
     };
-    let mut stranger = Visitor::arrive("stranger", client, "orders", foreign)?;
-    assert_eq!(stranger.hear_gap()?.reason(), GapReason::EpochChanged);
+    let mut foreign_subscriber = Subscriber::subscribe("foreign", client, "orders", foreign)?;
+    assert_eq!(
+        foreign_subscriber.recv_gap()?.reason(),
+        GapReason::EpochChanged
+    );
     for seq in 1..=4 {
-        assert_eq!(stranger.hear_event()?.seq(), seq);
+        assert_eq!(foreign_subscriber.recv_event()?.seq(), seq);
     }
     Ok(Team { ada, bob, cleo })
 }
 
-/// Every count follows what the connections do.
-pub(crate) fn counts(client: &Client, team: Team) -> Result<(), Failure> {
-    println!("\n7. The counts");
+/// The counters follow the connections.
+pub(crate) fn counts(client: &Client, team: Team) -> Result<(), TourError> {
+    println!("\n7. Counters");
     let orders = client.topic("orders")?;
     println!("  {orders:?}");
     assert_eq!((orders.seq, orders.messages), (4, 4));
@@ -113,28 +116,28 @@ pub(crate) fn counts(client: &Client, team: Team) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A deleted topic says so.
-pub(crate) fn deletion(client: &Client) -> Result<(), Failure> {
+/// Deleting a topic ends its subscriptions.
+pub(crate) fn deletion(client: &Client) -> Result<(), TourError> {
     println!("\n8. Deleting a topic ends its subscriptions");
-    let mut reader = Visitor::arrive("reader", client, "orders", Start::Now)?;
+    let mut reader = Subscriber::subscribe("reader", client, "orders", Start::Now)?;
     client.delete_topic("orders")?;
-    let end = reader.hear_the_end()?;
+    let end = reader.recv_error()?;
     assert!(matches!(
         end,
         Error::Ended {
-            end: End::TopicDeleted,
+            reason: EndReason::TopicDeleted,
             ..
         }
     ));
     Ok(())
 }
 
-/// A server that stops says so, and closes with 1001. Whoever may not come back learns it from the error.
-pub(crate) fn shutdown(server: Server, url: &str) -> Result<(), Failure> {
+/// A stopping server closes with 1001, which a client without reconnect reports as an error.
+pub(crate) fn shutdown(server: Server, url: &str) -> Result<(), TourError> {
     println!("\n9. Shutting down");
     let client = Client::builder(url).reconnect(Reconnect::Never).connect()?;
-    let mut reader = Visitor::arrive("reader", &client, "ticks", Start::Now)?;
-    let listening = thread::spawn(move || reader.hear_the_end().map_err(|f| f.to_string()));
+    let mut reader = Subscriber::subscribe("reader", &client, "ticks", Start::Now)?;
+    let listening = thread::spawn(move || reader.recv_error().map_err(|f| f.to_string()));
     let report = server.shutdown();
     let end = listening.join().map_err(|_| "the reader panicked")??;
     assert!(matches!(

@@ -1,39 +1,39 @@
-//! The chapter of the errors: what was wrong, in a code for programs and a sentence for people.
+//! The chapter on errors: a code for programs and a text for people.
 
 use threadcast::client::{Client, Error, Start};
 
-use super::Failure;
+use super::TourError;
 
-/// An error is about one call; whatever else goes on over the same connection is not disturbed.
-pub(crate) fn chapter(client: &Client) -> Result<(), Failure> {
-    println!("\n6. Errors answer one request and leave the rest alone");
+/// An error affects only one call, not others on the same connection.
+pub(crate) fn chapter(client: &Client) -> Result<(), TourError> {
+    println!("\n6. An error affects only one request");
     let refused = [
         client.publish("nowhere", &1).map(drop),
         client.subscribe("nowhere", Start::Now).map(drop),
         client.delete_topic("nowhere"),
     ];
     for result in refused {
-        assert_eq!(told(result)?.code(), Some("TOPIC_NOT_FOUND"));
+        assert_eq!(expect_error(result)?.code(), Some("TOPIC_NOT_FOUND"));
     }
     let ahead = Start::After {
         seq: 1_000_000,
         epoch: None,
     };
     let result = client.subscribe("orders", ahead).map(drop);
-    assert_eq!(told(result)?.code(), Some("BAD_REQUEST"));
+    assert_eq!(expect_error(result)?.code(), Some("BAD_REQUEST"));
 
-    println!("  What cannot be right is not even sent:");
+    println!("  Invalid arguments are not sent:");
     for result in [
         client.publish("not a name", &1).map(drop),
         client.publish_with_id("orders", "7", &1).map(drop),
         Client::connect("wss://example.org/ws").map(drop),
     ] {
-        assert!(matches!(told(result)?, Error::Invalid { .. }));
+        assert!(matches!(expect_error(result)?, Error::Invalid { .. }));
     }
     Ok(())
 }
 
-fn told(result: Result<(), Error>) -> Result<Error, Failure> {
+fn expect_error(result: Result<(), Error>) -> Result<Error, TourError> {
     match result {
         Ok(()) => Err("this should have been an error".into()),
         Err(error) => {

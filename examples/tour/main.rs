@@ -1,32 +1,32 @@
-//! A guided tour: starts a server of its own on a free port and shows, chapter by chapter, what it does, through the
-//! client library and nothing else. Checks what it shows; exit code 0 means that all of it held.
+//! A guided tour: starts a server on a free port and shows its features in chapters, through the client library. Checks every
+//! step; exit code 0 means that all checks passed.
 //!
-//! Nothing here waits for time to pass: every step waits for the thing that it is about.
+//! Nothing sleeps: every step waits for its result.
 
 mod chapters;
 mod errors;
 mod slow_consumer;
-mod visitor;
+mod subscriber;
 
 use std::process::ExitCode;
 
 use threadcast::client::Client;
 use threadcast::{Config, Server};
 
-/// What the tour ends with when it cannot go on.
-pub(crate) type Failure = Box<dyn std::error::Error>;
+/// Why the tour ended early.
+pub(crate) type TourError = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
     match tour() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("error: {failure}");
+        Err(error) => {
+            eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn tour() -> Result<(), Failure> {
+fn tour() -> Result<(), TourError> {
     let server = Server::bind(Config {
         port: 0,
         send_buffer_bytes: 32 << 10,
@@ -34,7 +34,7 @@ fn tour() -> Result<(), Failure> {
     })?;
     let url = format!("ws://{}/ws", server.local_addr());
     let client = Client::connect(&url)?;
-    println!("A server of our own listens on {url}.");
+    println!("The server listens on {url}.");
 
     chapters::topics(&client)?;
     let team = chapters::fan_out(&client)?;
@@ -46,6 +46,6 @@ fn tour() -> Result<(), Failure> {
     chapters::deletion(&client)?;
     chapters::shutdown(server, &url)?;
 
-    println!("\nThe tour is over; everything held.");
+    println!("\nEnd of the tour: all checks passed.");
     Ok(())
 }

@@ -1,25 +1,25 @@
-//! The chapter of the slow consumer: one that stops reading loses events, and is told which.
+//! The chapter on slow consumers: a subscriber that stops reading loses events, which are reported.
 
 use threadcast::client::{Client, Delivery, GapReason, Start, TopicOptions};
 
-use super::Failure;
-use super::visitor::Visitor;
+use super::TourError;
+use super::subscriber::Subscriber;
 
-/// Events published, and the size of each payload: together far more than the sockets between can hold.
+/// Number of events and payload size: together far more than the socket buffers hold.
 const EVENTS: u64 = 200;
 const PAYLOAD_BYTES: usize = 32 << 10;
 
-/// What a subscriber can account for.
+/// The events received by or reported to a subscriber.
 #[derive(Debug, Default)]
 struct Account {
     received: u64,
-    told_as_gaps: u64,
+    reported_as_gaps: u64,
 }
 
 impl Account {
-    /// The number of the event that must come next.
+    /// The next expected `seq`.
     fn next_seq(&self) -> u64 {
-        self.received + self.told_as_gaps + 1
+        self.received + self.reported_as_gaps + 1
     }
 
     fn enter(&mut self, delivery: &Delivery) {
@@ -31,7 +31,7 @@ impl Account {
             Delivery::Gap(gap) => {
                 assert_eq!(gap.reason(), GapReason::SlowConsumer);
                 assert_eq!(gap.range().map(|(from, _)| from), Some(self.next_seq()));
-                self.told_as_gaps += gap.count().unwrap_or_default();
+                self.reported_as_gaps += gap.count().unwrap_or_default();
                 assert_eq!(gap.range().map(|(_, to)| to + 1), Some(self.next_seq()));
             }
             other => println!("  {other:?}"),
@@ -39,9 +39,9 @@ impl Account {
     }
 }
 
-/// A subscriber that does not read for a while neither holds up the publisher nor loses anything silently.
-pub(crate) fn chapter(url: &str) -> Result<(), Failure> {
-    println!("\n5. A slow consumer is told its gap");
+/// A subscriber that does not read neither delays the publisher nor loses events silently.
+pub(crate) fn chapter(url: &str) -> Result<(), TourError> {
+    println!("\n5. A slow consumer gets a gap");
     let client = Client::builder(url)
         .receive_buffer_bytes(32 << 10)
         .connect()?;
@@ -50,7 +50,7 @@ pub(crate) fn chapter(url: &str) -> Result<(), Failure> {
         ..TopicOptions::default()
     };
     client.create_topic_with("ticks", &options)?;
-    let mut slow = Visitor::arrive("slow", &client, "ticks", Start::Now)?;
+    let mut slow = Subscriber::subscribe("slow", &client, "ticks", Start::Now)?;
 
     println!("  slow does not read; {EVENTS} events of {PAYLOAD_BYTES} bytes are published:");
     let pad = "x".repeat(PAYLOAD_BYTES);
@@ -63,12 +63,15 @@ pub(crate) fn chapter(url: &str) -> Result<(), Failure> {
     println!("  slow reads:");
     let mut account = Account::default();
     while account.next_seq() <= EVENTS {
-        account.enter(&slow.hear()?);
+        account.enter(&slow.recv()?);
     }
     println!(
-        "  received {} + told as gaps {} = published {EVENTS}",
-        account.received, account.told_as_gaps
+        "  received {} + reported as gaps {} = published {EVENTS}",
+        account.received, account.reported_as_gaps
     );
-    assert!(account.told_as_gaps > 0, "the sockets held everything");
+    assert!(
+        account.reported_as_gaps > 0,
+        "the socket buffers held everything"
+    );
     Ok(())
 }

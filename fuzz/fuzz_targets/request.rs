@@ -14,8 +14,8 @@ const SEQ: u64 = 1_234_567_890;
 
 fuzz_target!(|data: &[u8]| {
     let text = String::from_utf8_lossy(data);
-    let long = fuzzing::request_by_long_way(&text);
-    if let Some(short) = fuzzing::request_by_short_way(&text) {
+    let long = fuzzing::request_field_by_field(&text);
+    if let Some(short) = fuzzing::request_on_fast_path(&text) {
         assert_eq!(short, long, "the short way and the long way differ");
     }
     assert_eq!(fuzzing::request(&text), long);

@@ -1,13 +1,13 @@
-//! The single key that may do everything, as it is configured.
+//! The API key: the one configured key that has all rights.
 
 use std::fmt;
 
 use super::Digest;
 
-/// Longer secrets are not presented by anybody.
+/// Limit for the length of a secret.
 const MAX_CHARS: usize = 1024;
 
-/// The single key of a server, which may do everything. Only its SHA-256 is kept.
+/// The key of a server that has all rights. Only its SHA-256 is kept.
 ///
 /// ```
 /// use threadcast::{ApiKey, Config};
@@ -20,10 +20,10 @@ const MAX_CHARS: usize = 1024;
 pub struct ApiKey(Digest);
 
 impl ApiKey {
-    /// A key whose holders present this secret.
+    /// A key with this secret.
     ///
     /// # Errors
-    /// [`InvalidApiKey`] unless it is 1 to 1024 visible ASCII characters: nothing else fits into every door.
+    /// [`InvalidApiKey`] unless it is 1 to 1024 visible ASCII characters, which every way of presenting it can carry.
     pub fn new(secret: &str) -> Result<ApiKey, InvalidApiKey> {
         let fits = (1..=MAX_CHARS).contains(&secret.len());
         if fits && secret.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -44,7 +44,7 @@ impl fmt::Debug for ApiKey {
     }
 }
 
-/// The text is no API key. It is not told here.
+/// The text is not a valid API key. Does not contain the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidApiKey;
 
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_no_header_could_carry_is_no_key() {
+    fn secret_that_no_header_can_carry_is_refused() {
         for secret in ["", " ", "a b", "a\n", "\u{7f}", "ä", &"x".repeat(1025)] {
             assert_eq!(ApiKey::new(secret), Err(InvalidApiKey), "{secret:?}");
         }

@@ -1,4 +1,4 @@
-//! The SHA-256 of a secret: all that is kept of one.
+//! The SHA-256 of a secret. The secret itself is not kept.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use subtle::{Choice, ConstantTimeEq};
 
 const BYTES: usize = 32;
 
-/// Stands for a secret. Two are compared in constant time; none is ever shown, since a weak secret can be guessed from it.
+/// Identifies a secret. Compared in constant time. Never shown, since a weak secret can be guessed from it.
 #[derive(Clone)]
 pub(crate) struct Digest([u8; BYTES]);
 
@@ -17,7 +17,7 @@ impl Digest {
         Digest(Sha256::digest(secret).into())
     }
 
-    /// Out of 64 hex digits of either case.
+    /// Parses 64 hex digits of either case.
     pub(crate) fn from_hex(text: &str) -> Option<Digest> {
         let bytes = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?;
         bytes.try_into().ok().map(Digest)
@@ -27,7 +27,7 @@ impl Digest {
         HEXLOWER.encode(&self.0)
     }
 
-    /// For finding equal ones among those of a file, where time tells nobody anything.
+    /// For finding duplicates in a file, which needs no constant time.
     pub(super) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -59,7 +59,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn it_is_the_sha_256_that_other_tools_compute() {
+    fn digest_is_the_standard_sha_256() {
         let known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(Digest::of(b"abc").to_hex(), known);
         assert_eq!(Digest::from_hex(known), Some(Digest::of(b"abc")));
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_but_64_hex_digits_is_none() {
+    fn text_other_than_64_hex_digits_is_refused() {
         let known = Digest::of(b"abc").to_hex();
         for text in [
             "",
@@ -84,12 +84,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn equal_exactly_when_the_secrets_are(one in "[ab]{0,3}", other in "[ab]{0,3}") {
+        fn digests_are_equal_exactly_when_the_secrets_are(one in "[ab]{0,3}", other in "[ab]{0,3}") {
             prop_assert_eq!(Digest::of(one.as_bytes()) == Digest::of(other.as_bytes()), one == other);
         }
 
         #[test]
-        fn debug_shows_nothing(secret in "[a-z0-9]{8,40}") {
+        fn debug_output_reveals_nothing(secret in "[a-z0-9]{8,40}") {
             let digest = Digest::of(secret.as_bytes());
             let shown = format!("{digest:?}");
             prop_assert!(!shown.contains(&secret) && !shown.contains(&digest.to_hex()[..8]));

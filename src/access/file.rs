@@ -1,5 +1,4 @@
-//! The keys file: TOML, one `[[key]]` for each key. What is wrong with one is told in a line that shows no value, since
-//! a secret may have been put in the wrong place.
+//! The keys file: TOML, one `[[key]]` for each key. Errors are one line and show no values, since a secret may be misplaced.
 
 use std::collections::HashMap;
 use std::fmt::{self, Display};
@@ -11,18 +10,17 @@ use serde::Deserialize;
 
 use super::digest::Digest;
 use super::key::{Key, MAX_NAME_CHARS, is_name};
-use super::pattern::Pattern;
-use crate::protocol::Named;
+use crate::protocol::{NamedFields, TopicFilter};
 
-/// Thousands of keys fit.
+/// Enough for thousands of keys.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// The keys file cannot be used.
+/// The keys file cannot be read or is invalid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidKeysFile {
     /// The file.
     pub file: PathBuf,
-    /// What is wrong: one line, that names the key or the line of the file.
+    /// The error, in one line that names the key or the line of the file.
     pub reason: String,
 }
 
@@ -34,7 +32,7 @@ impl Display for InvalidKeysFile {
 
 impl std::error::Error for InvalidKeysFile {}
 
-/// Reads a file. Each name and each secret stands for one key only.
+/// Reads a file. Names and secrets must be unique.
 pub(super) fn read(path: &Path) -> Result<Vec<Key>, InvalidKeysFile> {
     let text = read_text(path).map_err(|error| error.to_string());
     text.and_then(|text| parse(&text))
@@ -44,27 +42,27 @@ pub(super) fn read(path: &Path) -> Result<Vec<Key>, InvalidKeysFile> {
         })
 }
 
-/// What is no regular file may never end, or never begin.
+/// Reads only regular files: others may block or never end.
 fn read_text(path: &Path) -> io::Result<String> {
-    let wrong = |what: String| io::Error::new(io::ErrorKind::InvalidInput, what);
+    let invalid = |reason: String| io::Error::new(io::ErrorKind::InvalidInput, reason);
     if !fs::metadata(path)?.is_file() {
-        return Err(wrong("a regular file is needed".to_owned()));
+        return Err(invalid("a regular file is needed".to_owned()));
     }
     let mut text = Vec::new();
     File::open(path)?
         .take(MAX_FILE_BYTES + 1)
         .read_to_end(&mut text)?;
     if text.len() as u64 > MAX_FILE_BYTES {
-        return Err(wrong(format!("more than {MAX_FILE_BYTES} bytes")));
+        return Err(invalid(format!("more than {MAX_FILE_BYTES} bytes")));
     }
-    String::from_utf8(text).map_err(|_| wrong("not UTF-8".to_owned()))
+    String::from_utf8(text).map_err(|_| invalid("not UTF-8".to_owned()))
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entries {
     #[serde(default)]
-    key: Vec<Named<Entry>>,
+    key: Vec<NamedFields<Entry>>,
 }
 
 #[derive(Deserialize)]
@@ -80,15 +78,15 @@ struct Entry {
     admin: bool,
 }
 
-/// The keys of a file's text, or what is wrong with it. A file without any key is taken for one that is not written yet.
+/// Parses the text of a file. A file without keys is an error: it is probably not written yet.
 pub(super) fn parse(text: &str) -> Result<Vec<Key>, String> {
-    let entries: Entries = toml::from_str(text).map_err(|error| told(&error, text))?;
+    let entries: Entries = toml::from_str(text).map_err(|error| one_line(&error, text))?;
     if entries.key.is_empty() {
         return Err("there is no [[key]] in it".to_owned());
     }
     let keys: Result<Vec<Key>, String> = (1..)
         .zip(entries.key)
-        .map(|(number, Named(entry))| entry.check(number))
+        .map(|(number, NamedFields(entry))| entry.check(number))
         .collect();
     let keys = keys?;
     check_unique(&keys)?;
@@ -96,7 +94,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Key>, String> {
 }
 
 impl Entry {
-    /// The key; `number` names it as long as its name cannot.
+    /// The key. Errors use `number` if the name is invalid.
     fn check(self, number: usize) -> Result<Key, String> {
         let Entry { name, .. } = &self;
         if !is_name(name) {
@@ -116,15 +114,15 @@ impl Entry {
     }
 }
 
-fn patterns(name: &str, field: &str, texts: &[String]) -> Result<Vec<Pattern>, String> {
-    let wrong = |number: usize| {
+fn patterns(name: &str, field: &str, texts: &[String]) -> Result<Vec<TopicFilter>, String> {
+    let invalid = |number: usize| {
         format!(
             "key '{name}': {field}: entry {number} must be a topic name, or a prefix of topic names ending in *"
         )
     };
     (1..)
         .zip(texts)
-        .map(|(number, text)| Pattern::parse(text).ok_or_else(|| wrong(number)))
+        .map(|(number, text)| TopicFilter::parse(text).ok_or_else(|| invalid(number)))
         .collect()
 }
 
@@ -144,8 +142,8 @@ fn check_unique(keys: &[Key]) -> Result<(), String> {
     Ok(())
 }
 
-/// An error of the TOML in one line: where, and what was expected there, but not what was found.
-fn told(error: &toml::de::Error, text: &str) -> String {
+/// A TOML error in one line: its place and what was expected, but not what was found.
+fn one_line(error: &toml::de::Error, text: &str) -> String {
     let message = match error.message().rsplit_once(", expected ") {
         Some((found, expected)) if found.starts_with("invalid ") => format!("expected {expected}"),
         _ => error.message().replace(char::is_control, " "),

@@ -1,4 +1,4 @@
-//! The guard: tells whom a presented secret stands for, by the keys in force, and reads their file again.
+//! The guard: maps a presented secret to its principal, and reloads the keys file.
 
 use std::path::PathBuf;
 
@@ -10,17 +10,17 @@ use crate::sync::{Arc, Lock, Mutex, RwLock, mutex, rw_lock};
 pub(crate) struct Guard {
     api_key: Option<ApiKey>,
     keys_file: Option<PathBuf>,
-    /// The keys in force; locked to read or exchange the pointer, and nothing is taken while it is held.
+    /// The valid keys. Held only to read or replace the pointer; no other lock is taken under it.
     keys: RwLock<Arc<KeySet>>,
-    /// Held while the file is read, so that of two readings the later one stays. Keys are taken under it.
+    /// Held while the file is read, so that the later of two reloads wins. `keys` is taken under it.
     reloading: Mutex<()>,
 }
 
 impl Guard {
-    /// Without a key and without a file everyone may do everything.
+    /// Without an API key and a file, everyone may do everything.
     ///
     /// # Errors
-    /// [`InvalidKeysFile`] when there is a file, and it cannot be read or is wrong.
+    /// [`InvalidKeysFile`] if the file cannot be read or is invalid.
     pub(crate) fn new(
         api_key: Option<ApiKey>,
         keys_file: Option<PathBuf>,
@@ -35,7 +35,7 @@ impl Guard {
         Ok(guard)
     }
 
-    /// With the keys of a file's text in force.
+    /// A guard with the keys of the text of a file.
     #[cfg(fuzzing)]
     pub(crate) fn of_text(text: &str) -> Result<Guard, String> {
         Ok(Guard {
@@ -51,12 +51,12 @@ impl Guard {
         self.api_key.is_none() && self.keys_file.is_none()
     }
 
-    /// How many keys are in force.
+    /// How many keys are valid.
     pub(crate) fn key_count(&self) -> usize {
         self.current().len()
     }
 
-    /// Whom a request comes from, by what it presents, which is looked at only if it matters. `None`: let nobody in.
+    /// The principal of a request; `None` without a valid credential. Calls `presented` only if there are keys.
     pub(crate) fn admit(&self, presented: impl FnOnce() -> Option<Digest>) -> Option<Principal> {
         if self.is_open() {
             return Some(Principal::Everyone);
@@ -65,7 +65,7 @@ impl Guard {
         keys.find(&presented()?).cloned().map(Principal::Holder)
     }
 
-    /// Whether it may go on as it is: a key that is gone or was changed may not.
+    /// Whether a connection may continue: its key must neither be removed nor changed.
     pub(crate) fn still_admits(&self, principal: &Principal) -> bool {
         match principal {
             Principal::Everyone => self.is_open(),
@@ -73,10 +73,10 @@ impl Guard {
         }
     }
 
-    /// Reads the file again; `false` when there is none.
+    /// Reloads the file; `false` if there is none.
     ///
     /// # Errors
-    /// [`InvalidKeysFile`], and the keys in force stay as they are.
+    /// [`InvalidKeysFile`]; the valid keys stay unchanged.
     pub(crate) fn reload(&self) -> Result<bool, InvalidKeysFile> {
         let _one_at_a_time = self.reloading.lock();
         let keys = Arc::new(self.read()?);
@@ -102,7 +102,7 @@ mod tests {
 
     use super::*;
 
-    /// A file that is gone when the test is.
+    /// A file that is removed on drop.
     struct Scratch(PathBuf);
 
     impl Scratch {
@@ -134,17 +134,17 @@ mod tests {
     }
 
     #[test]
-    fn without_keys_everyone_is_let_in_and_nothing_is_looked_at() {
+    fn without_keys_everyone_is_admitted_unchecked() {
         let guard = Guard::new(None, None).unwrap();
         assert!(guard.is_open());
-        let admitted = guard.admit(|| panic!("looked at"));
+        let admitted = guard.admit(|| panic!("must not be called"));
         assert_eq!(admitted, Some(Principal::Everyone));
         assert!(guard.still_admits(&Principal::Everyone));
         assert_eq!(guard.reload(), Ok(false));
     }
 
     #[test]
-    fn with_a_key_only_its_holder_is_let_in() {
+    fn with_a_key_only_its_holder_is_admitted() {
         let guard = Guard::new(Some(ApiKey::new("k").unwrap()), None).unwrap();
         assert!(!guard.is_open());
         assert_eq!(guard.admit(|| None), None);
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn key_and_file_are_both_in_force() {
+    fn api_key_and_keys_file_are_both_valid() {
         let file = Scratch::new("both", &entry("reader", "subscribe = [\"*\"]"));
         let guard = Guard::new(Some(ApiKey::new("k").unwrap()), Some(file.0.clone())).unwrap();
         assert_eq!(guard.key_count(), 2);
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reload_keeps_whom_the_file_keeps_as_he_was() {
+    fn reload_keeps_principals_with_unchanged_keys() {
         let file = Scratch::new(
             "reload",
             &(entry("same", "") + &entry("changed", "") + &entry("gone", "")),
@@ -182,13 +182,13 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_file_leaves_everything_as_it_was() {
+    fn invalid_file_keeps_the_current_keys() {
         let file = Scratch::new("broken", &entry("a", ""));
         let guard = Guard::new(None, Some(file.0.clone())).unwrap();
         let holder = admitted(&guard, "a").unwrap();
-        for broken in ["", "[[key]]\nname = \"a\"", "nonsense"] {
-            file.write(broken);
-            assert!(guard.reload().is_err(), "{broken}");
+        for invalid in ["", "[[key]]\nname = \"a\"", "not TOML"] {
+            file.write(invalid);
+            assert!(guard.reload().is_err(), "{invalid}");
             assert!(guard.still_admits(&holder) && admitted(&guard, "a").is_some());
         }
         fs::remove_file(&file.0).unwrap();

@@ -1,30 +1,30 @@
-//! A key: whose secret it is, and what its holder may do. And the set of them that a presented secret is looked up in.
+//! A key with its rights, and the set of keys in which a presented secret is looked up.
 
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 
 use super::digest::Digest;
-use super::pattern::Pattern;
+use crate::protocol::TopicFilter;
 use crate::sync::Arc;
 
 /// The longest name of a key, in characters.
 pub(super) const MAX_NAME_CHARS: usize = 128;
 
-/// What the single key is called in the log. A key of a file may have the same name, and is another one.
+/// The name of the API key in the log. A key of the file may have the same name.
 const API_KEY_NAME: &str = "api_key";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Key {
     pub(super) name: String,
     pub(super) digest: Digest,
-    pub(super) publish: Vec<Pattern>,
-    pub(super) subscribe: Vec<Pattern>,
+    pub(super) publish: Vec<TopicFilter>,
+    pub(super) subscribe: Vec<TopicFilter>,
     pub(super) admin: bool,
 }
 
 impl Key {
-    /// The one that may do everything.
+    /// The API key, which has all rights.
     pub(super) fn api_key(digest: Digest) -> Key {
-        let everything = || Pattern::parse("*").into_iter().collect();
+        let everything = || TopicFilter::parse("*").into_iter().collect();
         Key {
             name: API_KEY_NAME.to_owned(),
             digest,
@@ -43,13 +43,13 @@ impl Key {
     }
 }
 
-/// Whether a key can be called this: 1 to 128 printable ASCII characters.
+/// Whether this is a valid name of a key: 1 to 128 printable ASCII characters.
 pub(super) fn is_name(text: &str) -> bool {
     (1..=MAX_NAME_CHARS).contains(&text.len())
         && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
-/// All keys in force.
+/// All valid keys.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct KeySet(Vec<Arc<Key>>);
 
@@ -62,17 +62,17 @@ impl KeySet {
         self.0.len()
     }
 
-    /// The first key of this secret. Compares with every key in constant time, so that how long it takes tells nothing.
+    /// The first key with this secret. Compares with every key in constant time, so that the duration reveals nothing.
     pub(super) fn find(&self, presented: &Digest) -> Option<&Arc<Key>> {
         let mut found = u64::MAX;
-        // Backwards, so that the first of two equal ones wins.
+        // In reverse, so that the first of two equal keys is found.
         for (at, key) in self.0.iter().enumerate().rev() {
             found.conditional_assign(&(at as u64), key.digest.ct_eq(presented));
         }
         usize::try_from(found).ok().and_then(|at| self.0.get(at))
     }
 
-    /// Whether this very key, with these rights, is among them.
+    /// Whether the set contains this key with the same rights.
     pub(super) fn contains(&self, key: &Arc<Key>) -> bool {
         self.0.iter().any(|own| Arc::ptr_eq(own, key) || own == key)
     }
@@ -87,7 +87,7 @@ mod tests {
         let patterns = |texts: &[&str]| {
             texts
                 .iter()
-                .filter_map(|text| Pattern::parse(text))
+                .filter_map(|text| TopicFilter::parse(text))
                 .collect()
         };
         Key {
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn publishing_and_subscribing_are_rights_apart() {
+    fn publish_and_subscribe_are_separate_rights() {
         let key = key("k", &["orders", "shop.*"], &["logs"]);
         assert!(
             key.may_publish("orders") && key.may_publish("shop.eu") && !key.may_publish("logs")
@@ -109,13 +109,13 @@ mod tests {
     }
 
     #[test]
-    fn the_api_key_may_do_everything() {
+    fn api_key_may_do_everything() {
         let key = Key::api_key(Digest::of(b"k"));
         assert!(key.admin && key.may_publish("a.b:c") && key.may_subscribe("_"));
     }
 
     #[test]
-    fn a_key_with_other_rights_is_another_key() {
+    fn key_with_other_rights_is_a_different_key() {
         let set = KeySet::new([key("k", &["a"], &[])]);
         assert!(set.contains(&Arc::new(key("k", &["a"], &[]))));
         assert!(!set.contains(&Arc::new(key("k", &["b"], &[]))));
@@ -123,14 +123,14 @@ mod tests {
     }
 
     #[test]
-    fn of_two_keys_with_one_secret_the_first_counts() {
+    fn first_of_two_keys_with_the_same_secret_is_used() {
         let set = KeySet::new([Key::api_key(Digest::of(b"k")), key("k", &[], &[])]);
         assert!(set.find(&Digest::of(b"k")).unwrap().admin);
     }
 
     proptest! {
         #[test]
-        fn exactly_the_key_of_the_secret_is_found(count in 0..20_u8, asked in 0..25_u8) {
+        fn find_returns_exactly_the_key_of_the_secret(count in 0..20_u8, asked in 0..25_u8) {
             let secret = |n: u8| format!("secret-{n}");
             let set = KeySet::new((0..count).map(|n| key(&secret(n), &[], &[])));
             let found = set.find(&Digest::of(secret(asked).as_bytes()));

@@ -1,11 +1,10 @@
-//! Who may do what: keys, what each may do, and which of them are in force.
+//! Access control: keys, their rights, and which keys are valid.
 //!
-//! In reading order: a [`digest`] stands for a secret, a [`key`] says what its holder may do (with [`pattern`]s of topic
-//! names), a [`mod@file`] holds keys, [`guard`] tells a presented secret's [`principal`] and reads the file again.
-//! [`new_key`] makes secrets up.
+//! In reading order: a [`digest`] identifies a secret, a [`key`] has rights (with topic filters), a [`mod@file`] contains keys,
+//! [`guard`] maps a presented secret to a [`principal`] and reloads the file. [`new_key`] generates secrets.
 //!
-//! Pure, but for reading the file and the random bytes of a new key. Knows no HTTP: how a secret is presented is the
-//! server's business. No secret is kept here, only its SHA-256; and no text made here holds either.
+//! Does no I/O except reading the file and random bytes. Knows no HTTP: the server extracts the presented secret. Keeps only
+//! the SHA-256 of a secret; no text made here contains a secret or its digest.
 
 mod api_key;
 mod digest;
@@ -13,7 +12,6 @@ mod file;
 mod guard;
 mod key;
 mod new_key;
-mod pattern;
 mod principal;
 
 pub use api_key::{ApiKey, InvalidApiKey};
@@ -23,9 +21,3 @@ pub use new_key::{NewKey, NewKeyError};
 pub(crate) use digest::Digest;
 pub(crate) use guard::Guard;
 pub(crate) use principal::Principal;
-
-/// Whether a pattern is for this topic; `None` if it is no pattern.
-#[cfg(fuzzing)]
-pub(crate) fn pattern_matches(pattern: &str, topic: &str) -> Option<bool> {
-    pattern::Pattern::parse(pattern).map(|pattern| pattern.matches(topic))
-}

@@ -1,4 +1,4 @@
-//! A fresh key: its secret, to be shown once, and its entry for the keys file.
+//! Generates a key: its secret, to be shown once, and its entry for the keys file.
 
 use std::fmt;
 
@@ -7,11 +7,11 @@ use data_encoding::BASE64URL_NOPAD;
 use super::digest::Digest;
 use super::key::is_name;
 
-/// Tells people, and programs that look for leaked secrets, what they have found.
+/// Lets people and secret scanners recognise a leaked secret.
 const PREFIX: &str = "tc_";
 const RANDOM_BYTES: usize = 32;
 
-/// A fresh key, whose secret nobody has seen yet.
+/// A newly generated key.
 ///
 /// ```
 /// use threadcast::NewKey;
@@ -26,20 +26,20 @@ pub struct NewKey {
     entry: String,
 }
 
-/// Why there is no new key.
+/// Why no key was generated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NewKeyError {
-    /// The name is not of 1 to 128 printable ASCII characters.
+    /// The name is not 1 to 128 printable ASCII characters.
     Name,
     /// The system gave no random bytes.
     Random,
 }
 
 impl NewKey {
-    /// Makes up a secret of 256 random bits, for a key of this name that may do nothing yet.
+    /// Generates a secret of 256 random bits, for a key of this name without rights.
     ///
     /// # Errors
-    /// [`NewKeyError`] for a name that no key can have, or when the system has no randomness.
+    /// [`NewKeyError`] for an invalid name, or if the system gives no random bytes.
     pub fn generate(name: &str) -> Result<NewKey, NewKeyError> {
         if !is_name(name) {
             return Err(NewKeyError::Name);
@@ -51,13 +51,13 @@ impl NewKey {
         Ok(NewKey { secret, entry })
     }
 
-    /// What the holder presents. It is kept nowhere.
+    /// The secret that the holder presents. It is not stored.
     #[must_use]
     pub fn secret(&self) -> &str {
         &self.secret
     }
 
-    /// The `[[key]]` for the keys file, several lines, without the secret.
+    /// The `[[key]]` entry for the keys file, without the secret.
     #[must_use]
     pub fn entry(&self) -> &str {
         &self.entry
@@ -73,7 +73,7 @@ fn entry(name: &str, digest: &Digest) -> String {
          sha256 = \"{sha256}\"\n\
          publish = []                   # topic names, or prefixes ending in *\n\
          subscribe = []\n\
-         admin = false                  # create and delete topics, see the whole server\n"
+         admin = false                  # create and delete topics, read the state of the server\n"
     )
 }
 
@@ -103,7 +103,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn two_secrets_are_never_the_same() {
+    fn secrets_are_unique() {
         let secret = || NewKey::generate("a").unwrap().secret;
         let (one, other) = (secret(), secret());
         assert_ne!(one, other);
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_no_key_can_have_is_refused() {
+    fn invalid_key_name_is_refused() {
         for name in ["", "a\nb", "ä", &"x".repeat(129)] {
             assert_eq!(NewKey::generate(name).unwrap_err(), NewKeyError::Name);
         }
@@ -119,7 +119,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_entry_is_of_the_name_and_the_secret_and_does_not_show_it(name in "[ -~]{1,128}") {
+        fn entry_has_the_name_and_the_digest_but_not_the_secret(name in "[ -~]{1,128}") {
             let new = NewKey::generate(&name).unwrap();
             let keys = parse(new.entry()).unwrap();
             prop_assert_eq!(keys.len(), 1);

@@ -1,14 +1,14 @@
-//! Who asks: what a request or a connection may do.
+//! The principal of a request or a connection, and its rights.
 
 use super::key::Key;
 use crate::sync::Arc;
 
-/// Whoever made a request or opened a connection.
+/// Who made a request or opened a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Principal {
     /// No key is configured: everyone may do everything.
     Everyone,
-    /// The holder of this key's secret.
+    /// The holder of this key.
     Holder(Arc<Key>),
 }
 

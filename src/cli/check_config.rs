@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use threadcast::Server;
 use threadcast::config::{Setting, Source};
 
-use super::failure::Failure;
+use super::error::CliError;
 use super::output;
 use super::serve::not_started;
 use super::settings::Settings;
@@ -39,18 +39,18 @@ pub(super) struct CheckConfig {
 }
 
 /// Prints every setting and where it came from. A secret is masked.
-pub(super) fn run(check: &CheckConfig, matches: &ArgMatches) -> Result<(), Failure> {
+pub(super) fn run(check: &CheckConfig, matches: &ArgMatches) -> Result<(), CliError> {
     let config = &check.settings.config;
     let settings = sources::settings(matches, config);
     let settings = Server::check(config, settings).map_err(|wrong| {
         let lines = wrong
             .iter()
             .map(|error| not_started(error, matches).to_string());
-        Failure::usages(&lines.collect::<Vec<_>>())
+        CliError::usages(&lines.collect::<Vec<_>>())
     })?;
     if check.json {
         let text = serde_json::to_string_pretty(&json!({ "settings": settings }));
-        return output::print(text.map_err(Failure::failed)?).map(drop);
+        return output::print(text.map_err(CliError::failed)?).map(drop);
     }
     let lines: Vec<String> = settings.iter().map(line).collect();
     output::write(lines.concat()).map(drop)
@@ -104,5 +104,5 @@ fn wrong_alone(arg: &clap::Arg, given: &ArgMatches) -> Option<String> {
     }
     let alone = clap::Command::new(NAME).arg(arg.clone());
     let error = alone.try_get_matches_from(line).err()?;
-    Some(Failure::from(error).to_string())
+    Some(CliError::from(error).to_string())
 }

@@ -9,7 +9,7 @@ use clap::{Arg, Args, Command, CommandFactory, ValueHint};
 use clap_complete::Shell;
 use clap_mangen::roff::{Roff, roman};
 
-use super::failure::Failure;
+use super::error::CliError;
 use super::{Cli, described, output};
 
 const COMPLETIONS_EXAMPLES: &str = "Examples:
@@ -44,7 +44,7 @@ pub(super) struct Man {
 }
 
 /// Prints the script.
-pub(super) fn complete(completions: &Completions) -> Result<(), Failure> {
+pub(super) fn complete(completions: &Completions) -> Result<(), CliError> {
     let mut script = Vec::new();
     let mut command = each(Cli::command(), &completable);
     clap_complete::generate(completions.shell, &mut command, "threadcast", &mut script);
@@ -68,15 +68,15 @@ fn completable(arg: Arg) -> Arg {
 }
 
 /// Prints the page of the program, or writes all of them.
-pub(super) fn man(man: &Man) -> Result<(), Failure> {
+pub(super) fn man(man: &Man) -> Result<(), CliError> {
     let mut command = each(Cli::command(), &described).disable_help_subcommand(true);
     command.build();
     let Some(dir) = &man.dir else {
-        let page = page(&command).map_err(Failure::failed)?;
+        let page = page(&command).map_err(CliError::failed)?;
         return output::write(String::from_utf8_lossy(&page)).map(drop);
     };
     write_pages(&command, dir)
-        .map_err(|error| Failure::failed(format!("--dir: '{}': {error}", dir.display())))
+        .map_err(|error| CliError::failed(format!("--dir: '{}': {error}", dir.display())))
 }
 
 fn write_pages(command: &Command, dir: &Path) -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! Asks the server of this machine whether it lives, as a container's health check does.
+//! `threadcast healthcheck`: checks that a server is alive, for the health check of a container.
 
 use std::thread;
 use std::time::Duration;
@@ -7,51 +7,50 @@ use clap::Args;
 use crossbeam_channel::bounded;
 use threadcast::client::{Client, Error};
 
-use super::failure::Failure;
-use super::reach::{Place, failure};
+use super::error::CliError;
+use super::server_args::ServerAddress;
 use super::value::{self, Seconds};
 
 const EXAMPLES: &str = "Examples:
-  threadcast healthcheck                              the server that the same variables would start
+  threadcast healthcheck                              the server with the same variables
   threadcast healthcheck --url http://10.0.0.7:8080 --timeout 5
 
-No key is needed for it.
+It needs no key.
 
-Exit codes: 0 it lives, 1 it does not, or not within the time, 2 the command line is wrong.";
+Exit codes: 0 alive, 1 not alive or no answer in time, 2 invalid command line.";
 
-/// Who is asked, and how long it may take.
+/// Which server, and the time limit.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Healthcheck {
     #[command(flatten)]
-    place: Place,
+    address: ServerAddress,
 
-    /// From the start to the answer, name lookup included
+    /// Time limit until the answer, including name lookup
     #[arg(long, value_name = "SECONDS", help_heading = "Server")]
     #[arg(default_value_t = Seconds(Duration::from_secs(2)))]
     #[arg(value_parser = value::seconds(value::WAIT))]
     timeout: Seconds,
 }
 
-/// Succeeds when the server answers 200. When time is up the process ends, and the asking thread with it, whatever the
-/// system still waits for.
-pub(super) fn run(check: &Healthcheck) -> Result<(), Failure> {
+/// Succeeds if the server answers 200. After the timeout the process exits, even if the thread is still in a name lookup.
+pub(super) fn run(check: &Healthcheck) -> Result<(), CliError> {
     let timeout = check.timeout.0;
-    let client = Client::builder(&check.place.url()?)
+    let client = Client::builder(&check.address.url()?)
         .connect_timeout(timeout)
         .request_timeout(timeout);
-    let (tell, told) = bounded(1);
-    let ask = move || drop(tell.send(client.check_alive()));
+    let (sender, answer) = bounded(1);
+    let check = move || drop(sender.send(client.check_alive()));
     thread::Builder::new()
-        .name("ask".to_owned())
-        .spawn(ask)
-        .map_err(Failure::failed)?;
-    match told.recv_timeout(timeout) {
+        .name("healthcheck".to_owned())
+        .spawn(check)
+        .map_err(CliError::failed)?;
+    match answer.recv_timeout(timeout) {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(error @ Error::Invalid { .. })) => Err(failure(error)),
-        Ok(Err(Error::Timeout { .. })) | Err(_) => Err(Failure::failed(format!(
+        Ok(Err(error @ Error::Invalid { .. })) => Err(error.into()),
+        Ok(Err(Error::Timeout { .. })) | Err(_) => Err(CliError::failed(format!(
             "unhealthy: no answer within {timeout:?}"
         ))),
-        Ok(Err(error)) => Err(Failure::failed(format!("unhealthy: {error}"))),
+        Ok(Err(error)) => Err(CliError::failed(format!("unhealthy: {error}"))),
     }
 }

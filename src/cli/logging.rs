@@ -1,5 +1,5 @@
-//! Logs on standard error, as text or JSON. A reader that does not keep up loses lines, it never stops
-//! the server: lines wait in a bounded queue, and one thread writes them.
+//! Logs to standard error, as text or JSON. One thread writes the lines of a bounded queue. A slow reader loses lines, and
+//! never blocks the server.
 
 use std::fmt::{self, Display};
 use std::io::{self, IsTerminal};
@@ -13,12 +13,12 @@ use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuild
 
 use super::value::{self, Allowed};
 
-/// Lines that may wait to be written: a burst of closing connections fits, and stays under 10 MiB.
+/// Capacity of the queue, in lines: enough for the closing of all connections, in less than 10 MiB.
 const QUEUED_LINES: usize = 32_768;
-/// How long the end of the program waits for queued lines; tracing-appender itself gives up after 1.1 s.
+/// How long the program waits at its end for queued lines. tracing-appender itself waits 1.1 s.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The shape of a log line.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Format {
     #[default]
@@ -57,7 +57,7 @@ pub(super) fn level() -> Allowed<Level> {
     )
 }
 
-/// The running log. It must be finished, or its last lines are lost.
+/// The running log. Without [`Log::finish`] its last lines are lost.
 #[must_use]
 pub(super) struct Log {
     guard: WorkerGuard,
@@ -65,7 +65,7 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// Starts to log. Only the first log of a process has an effect.
+    /// Starts the log. Only the first one in a process has an effect.
     pub(super) fn start(level: Level, format: Format) -> Log {
         let (writer, guard) = NonBlockingBuilder::default()
             .buffered_lines_limit(QUEUED_LINES)
@@ -78,13 +78,13 @@ impl Log {
         Log { guard, lost }
     }
 
-    /// Lines that were never written, because nobody read the ones before them.
+    /// How many lines were dropped because the queue was full.
     pub(super) fn lost_lines(&self) -> usize {
         self.lost.dropped_lines()
     }
 
-    /// Writes what is queued, as far as somebody reads it. The wait is on another thread, because the
-    /// guard tells a failure on standard output, which may be as stuck as the log.
+    /// Writes the queued lines, within [`FLUSH_TIMEOUT`]. Uses another thread, because dropping the guard may print an error to
+    /// standard output and block there.
     pub(super) fn finish(self) {
         let (done, finished) = bounded::<()>(1);
         let guard = self.guard;
@@ -110,15 +110,15 @@ fn subscribe(level: Level, format: Format, writer: NonBlocking) {
     };
 }
 
-/// Colours are for people: none in a pipe or a file, none where they are declined.
+/// Colours only on a terminal, and not with `NO_COLOR` or `TERM=dumb`.
 fn wants_color() -> bool {
-    let declined = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let dumb = std::env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
-    io::stderr().is_terminal() && !declined && !dumb
+    let is_disabled = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let is_dumb = std::env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
+    io::stderr().is_terminal() && !is_disabled && !is_dumb
 }
 
-/// A panic goes the way of every line: the default hook would write to standard error itself, and wait
-/// there for its reader. A formatted message may quote what a client sent, so only a literal is told.
+/// Logs panics through the queue, since the default hook would block on standard error. Only a literal message is logged: a
+/// formatted one may contain data of a client.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let location = panic
         .location()
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn levels_are_known_in_any_case() {
+    fn levels_are_case_insensitive() {
         assert_eq!(parsed(&level(), "INFO"), Some(Level::INFO));
         assert_eq!(parsed(&level(), "warning"), Some(Level::WARN));
         assert_eq!(parsed(&level(), "Warn"), Some(Level::WARN));
@@ -153,9 +153,9 @@ mod tests {
     }
 
     #[test]
-    fn formats_are_read_back_as_shown() {
-        for shape in [Format::Text, Format::Json] {
-            assert_eq!(parsed(&format(), &shape.to_string()), Some(shape));
+    fn formats_round_trip() {
+        for variant in [Format::Text, Format::Json] {
+            assert_eq!(parsed(&format(), &variant.to_string()), Some(variant));
         }
         assert_eq!(parsed(&format(), "xml"), None);
     }

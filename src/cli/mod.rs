@@ -1,10 +1,9 @@
-//! The command line: which command runs, and the one line that tells why it could not.
-//! A command's own work lives in its module; no command knows another.
+//! The command line: parses the arguments and runs one command. Each command has its own module; no command uses another.
 
 mod bench;
 mod check_config;
 mod describe;
-mod failure;
+mod error;
 mod healthcheck;
 mod key;
 mod logging;
@@ -12,8 +11,8 @@ mod origin;
 mod output;
 mod printable;
 mod publish;
-mod reach;
 mod serve;
+mod server_args;
 mod settings;
 mod signals;
 mod sources;
@@ -31,8 +30,9 @@ use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use bench::Bench;
 use check_config::CheckConfig;
 use describe::{Completions, Man};
-use failure::Failure;
+use error::CliError;
 use healthcheck::Healthcheck;
+use key::KeyCommand;
 use publish::Publish;
 use settings::Settings;
 use subscribe::Subscribe;
@@ -41,7 +41,7 @@ use topics::Topics;
 
 /// An in-memory Pub/Sub server: WebSocket and REST on one port, on plain threads.
 ///
-/// Without a command it serves. Each setting is a flag or an environment variable; the flag wins,
+/// Without a command it runs the server. Each setting is a flag or an environment variable; the flag takes precedence,
 /// and an empty variable counts as unset.
 #[derive(Debug, Parser)]
 #[command(name = "threadcast", version, args_conflicts_with_subcommands = true)]
@@ -55,52 +55,42 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the server; the same as no command at all
+    /// Run the server (the default command)
     #[command(after_help = serve::EXAMPLES)]
     Serve(Box<Settings>),
     /// Publish messages to a topic
     Pub(Box<Publish>),
-    /// Print the events of topics
+    /// Subscribe to topics and print their events
     Sub(Box<Subscribe>),
-    /// List, make, show and delete topics
+    /// List, create, show and delete topics
     Topics(Box<Topics>),
-    /// Watch topics and slow subscribers on the terminal
+    /// Watch topics and slow subscribers in a terminal
     Top(Box<Top>),
-    /// Ask a server whether it lives; exit code 0 if it does, else 1
+    /// Check that a server is alive; exit code 0 if it is, 1 if not
     Healthcheck(Healthcheck),
-    /// Measure a server, and check that it keeps what it promises
+    /// Measure a server, and check its delivery guarantees
     Bench(Box<Bench>),
-    /// Tell the settings that the server would start with, or what is wrong with them
+    /// Print the settings that the server would use, or their errors
     CheckConfig(Box<CheckConfig>),
-    /// Make keys for the keys file
+    /// Generate keys for the keys file
     #[command(subcommand, arg_required_else_help = false, after_help = key::EXAMPLES)]
     Key(KeyCommand),
-    /// Print a script that lets a shell complete commands and flags
+    /// Print a shell completion script
     Completions(Completions),
-    /// Print the manual page, or write that of every command
+    /// Print the manual page, or write one for every command
     Man(Man),
 }
 
-#[derive(Debug, Subcommand)]
-enum KeyCommand {
-    /// Make up a secret, print it once, and print its entry for the keys file
-    #[command(after_help = key::EXAMPLES)]
-    New {
-        /// What the key is called in the file and in the log
-        name: String,
-    },
-}
-
-/// Runs what the command line asks for.
+/// Runs the command.
 pub(crate) fn main() -> ExitCode {
-    signals::survive_file_limit();
+    signals::block_file_size_signal();
     match parse(&std::env::args_os().collect::<Vec<_>>()).and_then(dispatch) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.tell(),
+        Err(error) => error.report(),
     }
 }
 
-fn dispatch((cli, matches): (Cli, ArgMatches)) -> Result<(), Failure> {
+fn dispatch((cli, matches): (Cli, ArgMatches)) -> Result<(), CliError> {
     let own = matches.subcommand().map_or(&matches, |(_name, own)| own);
     match cli.command {
         None => serve::run(cli.settings, own),
@@ -118,46 +108,46 @@ fn dispatch((cli, matches): (Cli, ArgMatches)) -> Result<(), Failure> {
     }
 }
 
-fn parse(arguments: &[OsString]) -> Result<(Cli, ArgMatches), Failure> {
+fn parse(arguments: &[OsString]) -> Result<(Cli, ArgMatches), CliError> {
     let command = command(arguments);
     match command.clone().try_get_matches_from(arguments) {
-        Ok(_) if names(arguments, &["--url"]) && names(arguments, &PLACE) => Err(Failure::usage(
-            "--url: has host and port in it; leave --host and --port out",
-        )),
+        Ok(_) if has_flag(arguments, &["--url"]) && has_flag(arguments, &ADDRESS) => Err(
+            CliError::usage("--url: contains host and port; omit --host and --port"),
+        ),
         Ok(matches) => Ok((Cli::from_arg_matches(&matches)?, matches)),
         Err(error) => Err(check_config::all_wrong(&command, arguments)
-            .map_or_else(|| Failure::from(error), |wrong| Failure::usages(&wrong))),
+            .map_or_else(|| CliError::from(error), |wrong| CliError::usages(&wrong))),
     }
 }
 
-/// The command line as it is read this time. A command comes first or not at all
-/// (`args_conflicts_with_subcommands`); behind one, the server's own variables mean nothing.
+/// The clap command for these arguments. A command is always the first argument (`args_conflicts_with_subcommands`); with
+/// one, the variables of the server do not apply to the top level.
 fn command(arguments: &[OsString]) -> clap::Command {
     let command = Cli::command();
-    let named = arguments
+    let has_command = arguments
         .get(1)
         .is_some_and(|first| command.find_subcommand(first).is_some());
-    let command = match names(arguments, &PLACE) {
+    let command = match has_flag(arguments, &ADDRESS) {
         true => without_url_variable(command),
         false => command,
     };
     command
         .mut_args(|arg| {
-            if named {
+            if has_command {
                 arg.env(Resettable::Reset)
             } else {
                 setting(arg)
             }
         })
-        .mut_subcommands(settings_of)
+        .mut_subcommands(with_settings)
 }
 
-/// What says where a server is, without a URL.
-const PLACE: [&str; 2] = ["--host", "--port"];
+/// The flags for the address of a server, besides `--url`.
+const ADDRESS: [&str; 2] = ["--host", "--port"];
 
 /// Whether one of these flags is on the command line.
-fn names(arguments: &[OsString], flags: &[&str]) -> bool {
-    let is_one = |argument: &OsString| {
+fn has_flag(arguments: &[OsString], flags: &[&str]) -> bool {
+    let matches = |argument: &OsString| {
         let argument = argument.to_string_lossy();
         let name = argument
             .split_once('=')
@@ -165,10 +155,10 @@ fn names(arguments: &[OsString], flags: &[&str]) -> bool {
         flags.contains(&name)
     };
     let mut before_payload = arguments.iter().take_while(|argument| *argument != "--");
-    before_payload.any(is_one)
+    before_payload.any(matches)
 }
 
-/// A flag wins over a variable, also where the flag is for the host and the variable for the URL.
+/// A flag takes precedence over a variable, so `--host` or `--port` disable the variable of the URL.
 fn without_url_variable(command: clap::Command) -> clap::Command {
     let is_url = |arg: &Arg| arg.get_id() == "url";
     command
@@ -179,12 +169,12 @@ fn without_url_variable(command: clap::Command) -> clap::Command {
         .mut_subcommands(without_url_variable)
 }
 
-/// The same for a command and for the commands within it.
-fn settings_of(command: clap::Command) -> clap::Command {
-    command.mut_args(setting).mut_subcommands(settings_of)
+/// Applies [`setting`] to a command and its subcommands.
+fn with_settings(command: clap::Command) -> clap::Command {
+    command.mut_args(setting).mut_subcommands(with_settings)
 }
 
-/// What holds for every setting when it is read: an empty variable is none.
+/// An empty variable counts as unset.
 fn setting(arg: Arg) -> Arg {
     let empty = |name| std::env::var_os(name).is_some_and(|value| value.is_empty());
     described(if arg.get_env().is_some_and(empty) {
@@ -194,14 +184,13 @@ fn setting(arg: Arg) -> Arg {
     })
 }
 
-/// What holds for it in any environment: `-1` is a (wrong) value and not a flag, and `--help` tells what is allowed, but
-/// not what is in the environment.
+/// `-1` is an (invalid) value and not a flag. `--help` shows what is allowed, but no values from the environment.
 fn described(arg: Arg) -> Arg {
     if !arg.get_action().takes_values() {
         return arg;
     }
     let arg = arg.allow_negative_numbers(true).hide_env_values(true);
-    // Our own parsers tell what they allow in a value that nobody sees; names to choose from are listed by clap.
+    // Our parsers pass a description in a hidden possible value; clap lists the values of a choice itself.
     let allowed = arg
         .get_possible_values()
         .iter()
@@ -221,7 +210,7 @@ mod tests {
 
     use super::*;
 
-    /// Parses without the environment: whatever a developer has set there must not matter.
+    /// Parses without the environment.
     fn parsed(arguments: &[&str]) -> Result<Cli, String> {
         let arguments = iter::once("threadcast").chain(arguments.iter().copied());
         let arguments: Vec<_> = arguments.map(OsString::from).collect();
@@ -229,18 +218,18 @@ mod tests {
         let command = blind(command(&arguments)).mut_subcommands(blind);
         let matches = command
             .try_get_matches_from(arguments)
-            .map_err(Failure::from);
+            .map_err(CliError::from);
         let cli = matches.and_then(|matches| Ok(Cli::from_arg_matches(&matches)?));
-        cli.map_err(|failure| failure.to_string())
+        cli.map_err(|error| error.to_string())
     }
 
     #[test]
-    fn the_definition_holds_together() {
+    fn definition_is_valid() {
         command(&[]).debug_assert();
     }
 
     #[test]
-    fn the_bare_program_and_serve_take_the_same_settings() {
+    fn program_without_a_command_and_serve_take_the_same_settings() {
         let bare = parsed(&["--port", "9000"]).expect("must parse");
         let serve = parsed(&["serve", "--port", "9000"]).expect("must parse");
         let Some(Command::Serve(settings)) = serve.command else {
@@ -270,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_set_is_the_default_config() {
+    fn without_settings_the_config_is_the_default() {
         assert_eq!(
             parsed(&[]).expect("must parse").settings.config,
             threadcast::Config::default()
@@ -278,24 +267,24 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_value_is_told_in_one_line() {
-        let told = |arguments: &[&str]| parsed(arguments).expect_err("must be refused");
+    fn invalid_value_is_reported_in_one_line() {
+        let error = |arguments: &[&str]| parsed(arguments).expect_err("must be refused");
         assert_eq!(
-            told(&["--port", "99999"]),
+            error(&["--port", "99999"]),
             "--port: '99999' is not allowed: a port number from 0 to 65535"
         );
         assert_eq!(
-            told(&["--rest-workers", "-1"]),
+            error(&["--rest-workers", "-1"]),
             "--rest-workers: '-1' is not allowed: a whole number from 1 to 256"
         );
         assert_eq!(
-            told(&["--prot", "1"]),
+            error(&["--prot", "1"]),
             "unexpected argument '--prot' found (did you mean '--port'?)"
         );
     }
 
     #[test]
-    fn whatever_is_wrong_takes_one_line() {
+    fn every_usage_error_is_one_line() {
         let wrong: [&[&str]; 6] = [
             &["--port"],
             &["--port", "1", "--port", "2"],

@@ -1,4 +1,4 @@
-//! What a command says on standard output, to whoever still reads it.
+//! Writes to standard output. A closed pipe is not an error, but reported to the caller.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal, Write};
@@ -6,40 +6,39 @@ use std::os::fd::AsFd;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::failure::Failure;
+use super::error::CliError;
 use super::printable;
 
-/// Prints a line. `false` when nobody reads any more.
-pub(super) fn print(line: impl Display) -> Result<bool, Failure> {
+/// Prints a line. `false` if the pipe is closed.
+pub(super) fn print(line: impl Display) -> Result<bool, CliError> {
     write(format_args!("{line}\n"))
 }
 
-/// Prints JSON: as it is for a program, and for a terminal so that no character of it is obeyed. `false` when nobody
-/// reads any more.
-pub(super) fn print_json(text: &str) -> Result<bool, Failure> {
+/// Prints JSON; on a terminal, with control characters escaped. `false` if the pipe is closed.
+pub(super) fn print_json(text: &str) -> Result<bool, CliError> {
     match io::stdout().is_terminal() {
         true => print(printable::json(text)),
         false => print(text),
     }
 }
 
-/// Whether nobody can read any more what would be printed; found out without printing.
-pub(super) fn is_gone() -> bool {
+/// Whether the pipe is closed, checked without writing.
+pub(super) fn is_closed() -> bool {
     let out = io::stdout();
-    let mut looked = [PollFd::new(out.as_fd(), PollFlags::empty())];
-    let gone = PollFlags::POLLERR | PollFlags::POLLHUP;
-    matches!(poll(&mut looked, PollTimeout::ZERO), Ok(1..))
-        && looked[0]
+    let mut polled = [PollFd::new(out.as_fd(), PollFlags::empty())];
+    let closed = PollFlags::POLLERR | PollFlags::POLLHUP;
+    matches!(poll(&mut polled, PollTimeout::ZERO), Ok(1..))
+        && polled[0]
             .revents()
-            .is_some_and(|seen| seen.intersects(gone))
+            .is_some_and(|events| events.intersects(closed))
 }
 
-/// Prints a text as it is. `false` when nobody reads any more.
-pub(super) fn write(text: impl Display) -> Result<bool, Failure> {
+/// Prints a text unchanged. `false` if the pipe is closed.
+pub(super) fn write(text: impl Display) -> Result<bool, CliError> {
     let mut out = io::stdout().lock();
     match write!(out, "{text}").and_then(|()| out.flush()) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(Failure::failed(format!("standard output: {error}"))),
+        Err(error) => Err(CliError::failed(format!("standard output: {error}"))),
     }
 }

@@ -1,4 +1,4 @@
-//! `threadcast pub`: one message, one message again and again, or one for each line of standard input.
+//! `threadcast pub`: publishes one message, one message repeatedly, or one for each line of standard input.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader};
@@ -12,9 +12,9 @@ use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 use threadcast::client::{self, Error, Pipeline, Published};
 
-use super::failure::Failure;
+use super::error::CliError;
 use super::output;
-use super::reach::{Reach, failure};
+use super::server_args::ServerArgs;
 use super::value;
 
 /// Messages in flight at once.
@@ -24,35 +24,35 @@ const EXAMPLES: &str = "Examples:
   threadcast pub orders '{\"order_id\":\"ORD-1\",\"amount\":99.5}'
   threadcast pub orders --text 'not JSON, but text'
   generate | threadcast pub orders                    one JSON text per line
-  threadcast pub ticks '1' --count 1000 --rate 50     the same, 50 times a second
+  threadcast pub ticks '1' --count 1000 --rate 50     1000 times, 50 per second
 
-Exit codes: 0 all of it is in the topic, 1 something is not, or a receipt that was asked for could not be
-written, 2 the command line is wrong.";
+Exit codes: 0 all messages are published, 1 a message is not, or a receipt could not be printed,
+2 invalid command line.";
 
-/// What is published, and how often.
+/// What to publish, and how often.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Publish {
-    /// The topic; it must exist
+    /// Topic; it must exist
     topic: String,
 
-    /// What to publish, as JSON; `-` or nothing: each line of standard input is one message
+    /// Payload as JSON; with `-` or without it, each line of standard input is one message
     payload: Option<String>,
 
-    /// Take what is published as text, not as JSON
+    /// Treat payloads as text, not as JSON
     #[arg(long)]
     text: bool,
 
-    /// Publish PAYLOAD so many times
+    /// Publish PAYLOAD N times
     #[arg(long, value_name = "N", default_value_t = 1)]
     #[arg(value_parser = value::number(1..=u64::MAX))]
     count: u64,
 
-    /// Publish so many messages a second at most
+    /// Publish at most R messages per second
     #[arg(long, value_name = "R", value_parser = value::rate())]
     rate: Option<f64>,
 
-    /// Print the number that each message got
+    /// Print the sequence number of each message
     #[arg(long, short)]
     verbose: bool,
 
@@ -61,37 +61,36 @@ pub(super) struct Publish {
     json: bool,
 
     #[command(flatten)]
-    reach: Reach,
+    server: ServerArgs,
 }
 
-/// Publishes up to the first message that is known not to be in the topic. What is under way by then is waited for, and
-/// each that failed is told.
-pub(super) fn run(publish: &Publish) -> Result<(), Failure> {
-    let given = match publish.payload.as_deref() {
+/// Stops at the first message that fails. Then waits for the messages in flight, and reports each one that failed.
+pub(super) fn run(publish: &Publish) -> Result<(), CliError> {
+    let payload = match publish.payload.as_deref() {
         None | Some("-") => None,
-        Some(text) => Some(publish.payload_of(text).map_err(Failure::usage)?),
+        Some(text) => Some(publish.payload_of(text).map_err(CliError::usage)?),
     };
-    if given.is_none() && publish.count != 1 {
-        return Err(Failure::usage("--count: needs a PAYLOAD to repeat"));
+    if payload.is_none() && publish.count != 1 {
+        return Err(CliError::usage("--count: needs a PAYLOAD to repeat"));
     }
-    let client = publish.reach.connect()?;
-    let unwritten = Unwritten::default();
+    let client = publish.server.connect()?;
+    let receipt_error = ReceiptError::default();
     let pipeline = client.pipeline(&publish.topic, WINDOW);
-    let mut outlet = Outlet {
-        pipeline: publish.told(pipeline, Arc::clone(&unwritten)),
-        unwritten,
+    let mut sender = MessageSender {
+        pipeline: publish.with_receipts(pipeline, Arc::clone(&receipt_error)),
+        receipt_error,
         pace: publish.rate.map(Pace::new),
-        names: match (&given, publish.count) {
-            (None, _) => Names::Lines(VecDeque::new()),
-            (Some(_), 1) => Names::One,
-            (Some(_), _) => Names::Numbers,
+        labels: match (&payload, publish.count) {
+            (None, _) => Labels::Lines(VecDeque::new()),
+            (Some(_), 1) => Labels::None,
+            (Some(_), _) => Labels::Numbers,
         },
     };
-    let sent = match given {
-        Some(payload) => (0..publish.count).try_for_each(|_| outlet.send(&payload, 0)),
-        None => publish.lines(&mut outlet),
+    let sent = match payload {
+        Some(payload) => (0..publish.count).try_for_each(|_| sender.send(&payload, 0)),
+        None => publish.send_lines(&mut sender),
     };
-    outlet.finish(sent)
+    sender.finish(sent)
 }
 
 impl Publish {
@@ -100,20 +99,20 @@ impl Publish {
             true => to_raw_value(text),
             false => serde_json::from_str(text),
         };
-        payload.map_err(|error| format!("PAYLOAD: not JSON ({error}); --text takes it as text"))
+        payload.map_err(|error| format!("PAYLOAD: not JSON ({error}); use --text for text"))
     }
 
-    /// Before it waits for another line, everything before that line is in the topic.
-    fn lines(&self, outlet: &mut Outlet) -> Result<(), Failure> {
+    /// Waits for the receipts of all earlier lines before it waits for input.
+    fn send_lines(&self, sender: &mut MessageSender) -> Result<(), CliError> {
         let mut input = BufReader::new(io::stdin().lock());
         let mut line = String::new();
         for number in 1_u64.. {
             if input.buffer().is_empty() {
-                outlet.flush()?;
+                sender.flush()?;
             }
             line.clear();
             let read = input.read_line(&mut line);
-            let read = read.map_err(|error| Failure::failed(format!("line {number}: {error}")))?;
+            let read = read.map_err(|error| CliError::failed(format!("line {number}: {error}")))?;
             if read == 0 {
                 break;
             }
@@ -123,23 +122,23 @@ impl Publish {
             }
             let payload = self.payload_of(text);
             let payload =
-                payload.map_err(|why| Failure::failed(format!("line {number}: {why}")))?;
-            outlet.send(&payload, number)?;
+                payload.map_err(|error| CliError::failed(format!("line {number}: {error}")))?;
+            sender.send(&payload, number)?;
         }
         Ok(())
     }
 
-    /// The pipeline, with what is to be printed.
-    fn told(&self, pipeline: Pipeline, unwritten: Unwritten) -> Pipeline {
+    /// Makes the pipeline print receipts, if requested.
+    fn with_receipts(&self, pipeline: Pipeline, receipt_error: ReceiptError) -> Pipeline {
         let topic = self.topic.clone();
         let receipt = move |published: &Published| {
             json!({"topic": topic, "seq": published.seq, "id": published.id, "ts": published.ts})
                 .to_string()
         };
-        // Whoever closed standard output does not want to know. The messages are published all the same.
+        // A closed stdout is not an error: the messages are published anyway.
         let print = move |line: String| {
-            if let Err(failure) = output::print_json(&line) {
-                unwritten.lock().get_or_insert(failure);
+            if let Err(error) = output::print_json(&line) {
+                receipt_error.lock().get_or_insert(error);
             }
         };
         match (self.json, self.verbose) {
@@ -152,42 +151,42 @@ impl Publish {
     }
 }
 
-/// Why the first receipt that could not be written could not.
-type Unwritten = Arc<Mutex<Option<Failure>>>;
+/// The first error of printing a receipt.
+type ReceiptError = Arc<Mutex<Option<CliError>>>;
 
-struct Outlet {
+struct MessageSender {
     pipeline: Pipeline,
-    unwritten: Unwritten,
+    receipt_error: ReceiptError,
     pace: Option<Pace>,
-    names: Names,
+    labels: Labels,
 }
 
-/// What a message is called when it fails.
-enum Names {
-    /// There is only one.
-    One,
+/// How error texts refer to a message.
+enum Labels {
+    /// There is only one message.
+    None,
     Numbers,
-    /// By its line; of the messages that may still fail, their indices and lines.
+    /// Index and line number of each message that may still fail.
     Lines(VecDeque<(u64, u64)>),
 }
 
-impl Outlet {
-    fn send(&mut self, payload: &RawValue, line: u64) -> Result<(), Failure> {
+impl MessageSender {
+    fn send(&mut self, payload: &RawValue, line: u64) -> Result<(), CliError> {
         if self.pace.is_some() {
-            // What was sent is told before the pause, not after it.
+            // Receipts and errors are printed before the pause, not after it.
             self.flush()?;
         }
         if let Some(pace) = &mut self.pace {
             pace.wait();
         }
         let index = self.pipeline.send(payload).map_err(|error| match error {
-            Error::Pipeline { .. } | Error::Invalid { .. } => self.names.failed(error),
-            error if line > 0 => Failure::failed(format!("line {line}: {error}")),
-            error => failure(error),
+            Error::Pipeline { .. } | Error::Invalid { .. } => self.labels.error(error),
+            error if line > 0 => CliError::failed(format!("line {line}: {error}")),
+            error => error.into(),
         })?;
-        if let Names::Lines(lines) = &mut self.names {
+        if let Labels::Lines(lines) = &mut self.labels {
             lines.push_back((index, line));
-            // As many as are in flight, and those whose failure was not told yet.
+            // At most WINDOW are in flight, and at most WINDOW have failed without a report.
             if lines.len() > 2 * WINDOW {
                 lines.pop_front();
             }
@@ -195,54 +194,54 @@ impl Outlet {
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), Failure> {
+    fn flush(&mut self) -> Result<(), CliError> {
         let flushed = self.pipeline.flush();
-        flushed.map_err(|error| self.names.failed(error))
+        flushed.map_err(|error| self.labels.error(error))
     }
 
-    /// Whatever ended the sending, what was sent before it is not given up.
-    fn finish(self, sent: Result<(), Failure>) -> Result<(), Failure> {
+    /// Waits for the messages in flight, also after an error.
+    fn finish(self, sent: Result<(), CliError>) -> Result<(), CliError> {
         let finished = self.pipeline.finish();
-        let finished = finished.map_err(|error| self.names.failed(error));
-        let failures = [finished.err(), sent.err(), self.unwritten.lock().take()];
-        let failure = failures.into_iter().flatten().reduce(Failure::and);
-        failure.map_or(Ok(()), Err)
+        let finished = finished.map_err(|error| self.labels.error(error));
+        let errors = [finished.err(), sent.err(), self.receipt_error.lock().take()];
+        let error = errors.into_iter().flatten().reduce(CliError::and);
+        error.map_or(Ok(()), Err)
     }
 }
 
-impl Names {
-    fn failed(&self, error: Error) -> Failure {
-        let Error::Pipeline { failures } = error else {
-            return failure(error);
+impl Labels {
+    fn error(&self, error: Error) -> CliError {
+        let Error::Pipeline { failed } = error else {
+            return error.into();
         };
-        let told = failures.iter().map(|failed| self.told(failed));
-        Failure::failures(&told.collect::<Vec<_>>())
+        let texts = failed.iter().map(|failed| self.text(failed));
+        CliError::failed_all(&texts.collect::<Vec<_>>())
     }
 
-    fn told(&self, failed: &client::Failure) -> String {
+    fn text(&self, failed: &client::FailedMessage) -> String {
         let line_of = |lines: &VecDeque<(u64, u64)>| {
             let found = lines.iter().find(|(index, _)| *index == failed.index);
             found.map(|(_, line)| *line)
         };
         match self {
-            Names::One => failed.error.to_string(),
-            Names::Lines(lines) => match line_of(lines) {
+            Labels::None => failed.error.to_string(),
+            Labels::Lines(lines) => match line_of(lines) {
                 Some(line) => format!("line {line}: {}", failed.error),
                 None => failed.error.to_string(),
             },
-            Names::Numbers => format!("message {}: {}", failed.index + 1, failed.error),
+            Labels::Numbers => format!("message {}: {}", failed.index + 1, failed.error),
         }
     }
 }
 
-/// So many a second: time in which nothing came to be sent is not made up for.
+/// Limits the rate. Idle time is not made up for.
 struct Pace {
     interval: Duration,
     due: Instant,
 }
 
-/// What a sleep that was too long may be made up for.
-const SLACK: Duration = Duration::from_millis(50);
+/// How much of an overlong sleep is made up for.
+const MAX_CATCH_UP: Duration = Duration::from_millis(50);
 
 impl Pace {
     fn new(rate: f64) -> Pace {
@@ -256,28 +255,28 @@ impl Pace {
     fn wait(&mut self) {
         let now = Instant::now();
         thread::sleep(self.due.saturating_duration_since(now));
-        let earliest = now.checked_sub(SLACK).unwrap_or(now);
+        let earliest = now.checked_sub(MAX_CATCH_UP).unwrap_or(now);
         let next = self.due.max(earliest).checked_add(self.interval);
-        // Beyond what the clock can say is never.
-        self.due = next.unwrap_or_else(|| now + FOR_EVER);
+        // An overflow of `Instant` means never.
+        self.due = next.unwrap_or_else(|| now + NEVER);
     }
 }
 
-const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn time_in_which_nothing_came_is_not_made_up_for() {
+    fn idle_time_is_not_made_up_for() {
         let began = Instant::now();
         let mut pace = Pace {
             interval: Duration::from_millis(30),
             due: began.checked_sub(Duration::from_secs(10)).unwrap(),
         };
         (0..5).for_each(|_| pace.wait());
-        // Two may go at once for the slack, the others wait for their turn.
+        // Two may be sent at once for the catch-up, the others wait.
         assert!(
             began.elapsed() >= Duration::from_millis(60),
             "{:?}",

@@ -14,7 +14,7 @@ use nix::unistd::{Pid, getppid};
 use threadcast::{Config, ConnectionCap, Server, StartError};
 use tracing::{info, warn};
 
-use super::failure::{Failure, wrong_value};
+use super::error::{CliError, wrong_value};
 use super::logging::Log;
 use super::settings::Settings;
 use super::signals::Signals;
@@ -39,10 +39,10 @@ const FEW_ARENAS: &str = "2";
 
 /// Serves until a signal. Signals are installed first: one that arrives during the start is not lost, and every thread
 /// inherits the mask that keeps SIGHUP from it.
-pub(super) fn run(settings: Settings, matches: &ArgMatches) -> Result<(), Failure> {
+pub(super) fn run(settings: Settings, matches: &ArgMatches) -> Result<(), CliError> {
     bound_arenas();
     if let Some(parent) = env::var(PARENT).ok().and_then(|pid| pid.parse().ok()) {
-        set_pdeathsig(Signal::SIGTERM).map_err(Failure::failed)?;
+        set_pdeathsig(Signal::SIGTERM).map_err(CliError::failed)?;
         if getppid() != Pid::from_raw(parent) {
             // The parent ended before its end could be watched.
             return Ok(());
@@ -78,7 +78,7 @@ fn serve(
     matches: &ArgMatches,
     signals: &Signals,
     log: &Log,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     let settings = sources::settings(matches, &config);
     let sources = Sources::of(matches, &settings);
     let asks_for_keys = config.api_key.is_some() || config.keys_file.is_some();
@@ -94,23 +94,23 @@ fn serve(
 }
 
 /// A wrong host or a wrong file of keys is found only when the server starts: names the setting as the user gave it.
-pub(super) fn not_started(error: &StartError, matches: &ArgMatches) -> Failure {
+pub(super) fn not_started(error: &StartError, matches: &ArgMatches) -> CliError {
     match error {
         StartError::Host { host, source } => {
             let allowed = format!("an address of this machine, or a name of one ({source})");
-            Failure::usage(wrong_value(
+            CliError::usage(wrong_value(
                 &origin_of_setting(matches, "host"),
                 host,
                 allowed,
             ))
         }
-        StartError::Keys(invalid) => Failure::usage(wrong_value(
+        StartError::Keys(invalid) => CliError::usage(wrong_value(
             &origin_of_setting(matches, "keys_file"),
             &invalid.file.to_string_lossy(),
             &invalid.reason,
         )),
-        StartError::Config(invalid) => Failure::usage(invalid),
-        other => Failure::failed(other),
+        StartError::Config(invalid) => CliError::usage(invalid),
+        other => CliError::failed(other),
     }
 }
 

@@ -1,5 +1,5 @@
-//! The signals that end the program: the first one asks, the second one does not wait. A hangup is none
-//! of them. Never stops anything itself but the process.
+//! Signals. The first signal requests a shutdown, the second one exits at once; SIGHUP requests a reload. This module itself
+//! only ever ends the process.
 
 use std::process;
 use std::thread;
@@ -8,48 +8,47 @@ use crossbeam_channel::{Receiver, bounded, select};
 use nix::sys::signal::{SigSet, Signal};
 use tracing::info;
 
-use super::failure::Failure;
+use super::error::CliError;
 
-/// What a shell reports for a program that was interrupted.
+/// The exit code of shells for an interrupted program.
 pub(super) const INTERRUPTED: i32 = 130;
 
-/// Keeps SIGXFSZ from the process, which it would end: a write beyond the largest size that files may have (`ulimit -f`)
-/// fails instead, like one to a full disk. Must run before any other thread is started.
-pub(super) fn survive_file_limit() {
-    // Without it that signal ends the process as ever.
+/// Blocks SIGXFSZ, which would end the process: a write beyond the file size limit (`ulimit -f`) then fails, as on a full
+/// disk. Call before starting any other thread.
+pub(super) fn block_file_size_signal() {
+    // On an error, the signal keeps its default action.
     let _ = SigSet::from(Signal::SIGXFSZ).thread_block();
 }
 
-/// The signals, from the moment of [`Signals::install`].
+/// The signals received since [`Signals::install`].
 pub(super) struct Signals {
     first: Receiver<()>,
     hangups: Receiver<()>,
 }
 
 impl Signals {
-    /// Must run before any other thread is started: a thread inherits which signals it may not get, and
-    /// the hangup is kept from all of them. ctrlc would take it for one more request to stop.
-    pub(super) fn install() -> Result<Signals, Failure> {
+    /// Call before starting any other thread: threads inherit the signal mask, and SIGHUP must be blocked in all of them, since
+    /// ctrlc treats it as a request to stop.
+    pub(super) fn install() -> Result<Signals, CliError> {
         let hangup = SigSet::from(Signal::SIGHUP);
         hangup
             .thread_block()
-            .map_err(|error| Failure::failed(format!("signals: {error}")))?;
-        let (ask, first) = bounded(1);
-        let mut asked = false;
+            .map_err(|error| CliError::failed(format!("signals: {error}")))?;
+        let (sender, first) = bounded(1);
+        let mut is_second = false;
         ctrlc::set_handler(move || {
-            if asked {
+            if is_second {
                 process::exit(INTERRUPTED);
             }
-            asked = true;
-            let _ = ask.try_send(());
+            is_second = true;
+            let _ = sender.try_send(());
         })
-        .map_err(|error| Failure::failed(format!("signals: {error}")))?;
+        .map_err(|error| CliError::failed(format!("signals: {error}")))?;
         let hangups = hangups(hangup)?;
         Ok(Signals { first, hangups })
     }
 
-    /// Waits for the first signal, and runs `reload` on each hangup before it. The second signal ends the process,
-    /// whatever it is doing.
+    /// Waits for the first signal; calls `reload` on each SIGHUP before it. A second signal ends the process at any time.
     pub(super) fn wait(&self, reload: impl Fn()) {
         loop {
             select! {
@@ -63,23 +62,22 @@ impl Signals {
     }
 }
 
-/// For a command that is no server: calls `then` on each signal that ends a program, from a thread of its own. A hangup is
-/// one of them.
-pub(super) fn on_interrupt(then: impl FnMut() + Send + 'static) -> Result<(), Failure> {
-    ctrlc::set_handler(then).map_err(|error| Failure::failed(format!("signals: {error}")))
+/// For client commands: calls `handler` on each SIGINT, SIGTERM and SIGHUP, on a thread of its own.
+pub(super) fn on_interrupt(handler: impl FnMut() + Send + 'static) -> Result<(), CliError> {
+    ctrlc::set_handler(handler).map_err(|error| CliError::failed(format!("signals: {error}")))
 }
 
-/// Tells each hangup, from a thread that lives as long as the process. Those that come while one waits to be heard are
-/// that one.
-fn hangups(hangup: SigSet) -> Result<Receiver<()>, Failure> {
-    let (tell, hangups) = bounded(1);
+/// Receives SIGHUP on a thread that lives as long as the process. Signals that arrive before the previous one is handled are
+/// merged with it.
+fn hangups(hangup: SigSet) -> Result<Receiver<()>, CliError> {
+    let (sender, hangups) = bounded(1);
     let wait = move || {
         while hangup.wait().is_ok() {
-            let _ = tell.try_send(());
+            let _ = sender.try_send(());
         }
     };
     let spawned = thread::Builder::new().name("sighup".to_owned()).spawn(wait);
     spawned
         .map(|_| hangups)
-        .map_err(|error| Failure::failed(format!("signals: {error}")))
+        .map_err(|error| CliError::failed(format!("signals: {error}")))
 }

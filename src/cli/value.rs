@@ -17,7 +17,7 @@ use clap::parser::ValueSource;
 use threadcast::config::{Config, Field, normalize_origin};
 use threadcast::{ApiKey, InvalidApiKey};
 
-use super::failure::{wrong_secret, wrong_value};
+use super::error::{wrong_secret, wrong_value};
 use super::origin::origin_of;
 
 /// A wrong value is shown up to this length.

@@ -1,4 +1,4 @@
-//! Where the server is: a URL reduced to what a socket and a `Host` field need. Opens nothing.
+//! The address of a server, parsed from a URL. No I/O.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,7 +14,7 @@ pub(super) struct Address {
 }
 
 impl Address {
-    /// What name resolution takes.
+    /// For name resolution.
     pub(super) fn host_and_port(&self) -> (&str, u16) {
         (&self.host, self.port)
     }
@@ -33,12 +33,12 @@ impl Address {
 impl FromStr for Address {
     type Err = Error;
 
-    /// The text itself is in no error: somebody may have put a key into it.
+    /// Errors do not repeat the text, since it may contain a key.
     fn from_str(url: &str) -> Result<Address, Error> {
         let lower = url.get(..8).unwrap_or(url).to_ascii_lowercase();
         if lower.starts_with("wss://") || lower.starts_with("https://") {
             return Err(Error::invalid(
-                "url: TLS ends at a proxy in front of the server and is not spoken by this client; \
+                "url: this client does not speak TLS, which ends at a proxy in front of the server; \
                  use ws:// to the server or to a proxy on this machine",
             ));
         }
@@ -48,7 +48,7 @@ impl FromStr for Address {
         let rest = scheme.map_or(url, |scheme| &url[scheme.len()..]);
         if rest.contains(['?', '@']) {
             return Err(Error::invalid(
-                "url: no key and no user goes into it; give the key with key()",
+                "url: must not contain a key or a user; give the key with key()",
             ));
         }
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -63,7 +63,7 @@ impl FromStr for Address {
 
 const EXPECTED: &str = "url: expected something like ws://127.0.0.1:8080/ws";
 
-/// Host and port; the port of plain HTTP when there is none.
+/// Host and port; the default port is 80.
 fn split(authority: &str) -> Option<(String, u16)> {
     let (host, rest) = match authority.strip_prefix('[') {
         Some(bracketed) => bracketed.split_once(']')?,
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_usual_form_names_the_same_server() {
+    fn every_form_of_a_url_is_the_same_address() {
         for url in [
             "ws://localhost:8080/ws",
             "ws://localhost:8080",
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused_and_not_repeated() {
+    fn invalid_address_is_refused_and_not_repeated() {
         for url in [
             "",
             "ws://",
@@ -133,6 +133,6 @@ mod tests {
             assert!(!error.contains("s3cret"), "{error}");
         }
         let tls = "wss://host/ws".parse::<Address>().expect_err("TLS");
-        assert!(tls.to_string().contains("TLS ends at a proxy"), "{tls}");
+        assert!(tls.to_string().contains("does not speak TLS"), "{tls}");
     }
 }

@@ -1,16 +1,16 @@
-//! What a client can be told before it connects.
+//! The builder of a client.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::reconnect::{Pauses, Reconnect};
+use super::reconnect::{Backoff, Reconnect};
 use super::settings::{Key, Settings};
 use super::{Client, Error};
 
-/// As good as no limit, and within what every clock can say.
-const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
+/// In effect no limit, and small enough to be added to any `Instant`.
+const MAX_DURATION: Duration = Duration::from_secs(100 * 365 * 86_400);
 
-/// A client to be; made by [`Client::builder`].
+/// Settings for a new client; made by [`Client::builder`].
 #[derive(Debug, Clone)]
 #[must_use = "nothing is connected before connect()"]
 pub struct ClientBuilder {
@@ -20,13 +20,13 @@ pub struct ClientBuilder {
     request_timeout: Duration,
     heartbeat: Duration,
     reconnect: Reconnect,
-    pauses: Pauses,
+    backoff: Backoff,
     retry_unconfirmed: bool,
     max_message_bytes: usize,
     receive_buffer_bytes: Option<usize>,
 }
 
-/// As it was given; somebody may have put a key into it.
+/// Not shown in debug output, since it may contain a key.
 #[derive(Clone)]
 struct Url(String);
 
@@ -45,92 +45,91 @@ impl ClientBuilder {
             request_timeout: Duration::from_secs(30),
             heartbeat: Duration::from_secs(30),
             reconnect: Reconnect::default(),
-            pauses: Pauses::default(),
+            backoff: Backoff::default(),
             retry_unconfirmed: false,
             max_message_bytes: 64 << 20,
             receive_buffer_bytes: None,
         }
     }
 
-    /// The key to present, in the `Authorization` field of every request. It is in no URL, error or debug output.
+    /// The key to present, in the `Authorization` header of every request. It never appears in a URL, an error or debug output.
     pub fn key(mut self, key: &str) -> ClientBuilder {
         self.key = Some(Key::new(key).ok_or(()));
         self
     }
 
-    /// How long an attempt to connect may take, handshake included. 10 seconds unless chosen otherwise.
+    /// How long an attempt to connect may take, including the handshake. Default: 10 seconds.
     pub fn connect_timeout(mut self, timeout: Duration) -> ClientBuilder {
         self.connect_timeout = timeout;
         self
     }
 
-    /// How long a request may take from its beginning to its answer: each REST call, each publish and each message of a
-    /// pipeline, reconnecting included, and the acks of a subscribe. 30 seconds unless chosen otherwise.
+    /// How long a request may take until its answer: each REST call, each publish and each message of a pipeline,
+    /// including reconnecting, and the acks of a subscribe. Default: 30 seconds.
     pub fn request_timeout(mut self, timeout: Duration) -> ClientBuilder {
         self.request_timeout = timeout;
         self
     }
 
-    /// How long a connection may be silent before the server is asked for a sign of life; after as long again it
-    /// counts as lost. 30 seconds unless chosen otherwise.
+    /// How long a connection may be silent before the client sends a ping; after the same time again the connection
+    /// counts as lost. Default: 30 seconds.
     pub fn heartbeat(mut self, silence: Duration) -> ClientBuilder {
         self.heartbeat = silence;
         self
     }
 
-    /// Whether lost connections are replaced. [`Reconnect::For`] two minutes unless chosen otherwise.
+    /// Whether lost connections are replaced. Default: [`Reconnect::For`] two minutes.
     pub fn reconnect(mut self, policy: Reconnect) -> ClientBuilder {
         self.reconnect = policy;
         self
     }
 
-    /// The longest pause before the first attempt to reconnect, and the longest of all: it doubles from one to the
-    /// other, and each is cut to a random part of itself. 100 milliseconds and 10 seconds unless chosen otherwise.
+    /// Backoff between attempts to reconnect: the pause doubles from `first` to `last`, and each pause is a random part
+    /// of that. Default: 100 milliseconds and 10 seconds.
     pub fn reconnect_pauses(mut self, first: Duration, last: Duration) -> ClientBuilder {
-        self.pauses = Pauses { first, last };
+        self.backoff = Backoff { first, last };
         self
     }
 
-    /// Whether a message that was sent, but whose connection broke before its ack, is sent again, with the same id. It may
-    /// then be in the topic twice. Otherwise, and unless chosen so, it is [`Error::Unconfirmed`].
-    pub fn retry_unconfirmed(mut self, again: bool) -> ClientBuilder {
-        self.retry_unconfirmed = again;
+    /// Whether a message is sent again, with the same id, when its connection is lost before its ack. It may then be in
+    /// the topic twice. Default: `false`, and such a message is [`Error::Unconfirmed`].
+    pub fn retry_unconfirmed(mut self, retry: bool) -> ClientBuilder {
+        self.retry_unconfirmed = retry;
         self
     }
 
-    /// The largest message that is taken from the server; a larger one is [`Error::Protocol`]. 64 MiB unless chosen
-    /// otherwise.
+    /// The largest message accepted from the server; a larger one is [`Error::Protocol`]. Default: 64 MiB.
     pub fn max_message_bytes(mut self, bytes: usize) -> ClientBuilder {
         self.max_message_bytes = bytes;
         self
     }
 
-    /// The system's receive buffer of a connection. What it holds counts as delivered to the server, so that a small
-    /// one lets a slow subscriber be felt earlier. The system's own choice unless chosen otherwise.
+    /// The receive buffer of the socket. For the server, bytes in it are delivered, so with a small buffer the server
+    /// detects a slow subscriber earlier. Default: chosen by the system.
     pub fn receive_buffer_bytes(mut self, bytes: usize) -> ClientBuilder {
         self.receive_buffer_bytes = Some(bytes);
         self
     }
 
-    /// Makes the client, and asks the server whether it is there and takes the key.
+    /// Creates the client, and checks that the server is reachable and accepts the key.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a wrong URL or key; [`Error::Connect`] or [`Error::Timeout`] when no server answers;
-    /// [`Error::Refused`] with code `UNAUTHORIZED` when it does not take the key.
+    /// [`Error::Invalid`] for an invalid URL or key; [`Error::Connect`] or [`Error::Timeout`] if no server answers;
+    /// [`Error::Refused`] with code `UNAUTHORIZED` if it does not accept the key.
     pub fn connect(self) -> Result<Client, Error> {
         let client = self.build()?;
         match client.health() {
             Ok(_) => Ok(client),
-            // A valid key without the right to see this.
+            // The key is valid, it only lacks the right to read the health.
             Err(error) if error.code() == Some("FORBIDDEN") => Ok(client),
             Err(error) => Err(error),
         }
     }
 
-    /// Asks the server whether it lives. That takes no key, and says nothing about one.
+    /// Checks that the server is alive. Needs no key, and does not check it.
     ///
     /// # Errors
-    /// As [`connect`](ClientBuilder::connect); [`Error::Refused`] when the server answers anything but yes.
+    /// As [`connect`](ClientBuilder::connect); [`Error::Refused`] if the response is an error.
     pub fn check_alive(self) -> Result<(), Error> {
         self.build()?.inner.rest.livez()
     }
@@ -146,13 +145,13 @@ impl ClientBuilder {
         Ok(Client::new(Arc::new(Settings {
             address: self.url.0.parse()?,
             key,
-            connect_timeout: self.connect_timeout.min(LONGEST),
-            request_timeout: self.request_timeout.min(LONGEST),
-            heartbeat: self.heartbeat.min(LONGEST),
+            connect_timeout: self.connect_timeout.min(MAX_DURATION),
+            request_timeout: self.request_timeout.min(MAX_DURATION),
+            heartbeat: self.heartbeat.min(MAX_DURATION),
             reconnect: self.reconnect,
-            pauses: Pauses {
-                first: self.pauses.first.min(LONGEST),
-                last: self.pauses.last.min(LONGEST),
+            backoff: Backoff {
+                first: self.backoff.first.min(MAX_DURATION),
+                last: self.backoff.last.min(MAX_DURATION),
             },
             retry_unconfirmed: self.retry_unconfirmed,
             max_message_bytes: self.max_message_bytes,

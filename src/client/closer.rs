@@ -1,4 +1,4 @@
-//! Ending a subscription from another thread, whatever it is waiting for.
+//! Closes a subscription from another thread.
 
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use parking_lot::Mutex;
 
-/// Ends a [`Subscription`](super::Subscription) from another thread; made by
+/// Closes a [`Subscription`](super::Subscription) from another thread; made by
 /// [`Subscription::closer`](super::Subscription::closer).
 #[derive(Debug, Clone)]
 pub struct Closer {
@@ -16,42 +16,42 @@ pub struct Closer {
 
 #[derive(Debug)]
 struct Shared {
-    /// Dropped by the call.
-    call: Option<Sender<()>>,
-    /// What the subscription may be reading from.
+    /// Dropped by [`Closer::close`], which disconnects `closed`.
+    open: Option<Sender<()>>,
+    /// The stream that the subscription reads from.
     stream: Option<Arc<TcpStream>>,
 }
 
-/// The subscription's side.
+/// The subscription's end of a [`Closer`].
 #[derive(Debug)]
-pub(super) struct Stop {
+pub(super) struct CloseSignal {
     shared: Arc<Mutex<Shared>>,
-    called: Receiver<()>,
+    closed: Receiver<()>,
 }
 
 impl Closer {
-    /// Makes the subscription fail with [`Error::Closed`](super::Error::Closed) from its next call on, and wakes up
-    /// the one it is in. Events that have arrived and were not taken are not handed out any more.
+    /// Makes every call of the subscription fail with [`Error::Closed`](super::Error::Closed), including a call that is
+    /// waiting. Events that have arrived but are not received yet are dropped.
     pub fn close(&self) {
         let mut shared = self.shared.lock();
-        shared.call = None;
+        shared.open = None;
         if let Some(stream) = shared.stream.take() {
-            // Only reading ends: the goodbye is still to be written.
+            // The close frame is still to be written.
             let _ = stream.shutdown(Shutdown::Read);
         }
     }
 }
 
-impl Stop {
-    pub(super) fn new() -> Stop {
-        let (call, called) = bounded(0);
+impl CloseSignal {
+    pub(super) fn new() -> CloseSignal {
+        let (open, closed) = bounded(0);
         let shared = Shared {
-            call: Some(call),
+            open: Some(open),
             stream: None,
         };
-        Stop {
+        CloseSignal {
             shared: Arc::new(Mutex::new(shared)),
-            called,
+            closed,
         }
     }
 
@@ -61,29 +61,29 @@ impl Stop {
         }
     }
 
-    /// Readable, as an error, once it was called.
-    pub(super) fn called(&self) -> &Receiver<()> {
-        &self.called
+    /// Disconnected once the subscription is closed.
+    pub(super) fn closed(&self) -> &Receiver<()> {
+        &self.closed
     }
 
-    pub(super) fn is_called(&self) -> bool {
-        self.called.try_recv() == Err(TryRecvError::Disconnected)
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.try_recv() == Err(TryRecvError::Disconnected)
     }
 
     pub(super) fn wait_until(&self, deadline: Instant) {
-        let _ = self.called.recv_deadline(deadline);
+        let _ = self.closed.recv_deadline(deadline);
     }
 
-    /// From here on this is what the subscription may be reading from.
-    pub(super) fn remember_stream(&self, stream: &Arc<TcpStream>) {
+    /// Sets the stream that [`Closer::close`] shuts down.
+    pub(super) fn set_stream(&self, stream: &Arc<TcpStream>) {
         let mut shared = self.shared.lock();
-        match shared.call {
+        match shared.open {
             Some(_) => shared.stream = Some(Arc::clone(stream)),
             None => drop(stream.shutdown(Shutdown::Read)),
         }
     }
 
-    pub(super) fn forget_stream(&self) {
+    pub(super) fn clear_stream(&self) {
         self.shared.lock().stream = None;
     }
 }

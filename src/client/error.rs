@@ -1,77 +1,77 @@
-//! Everything that can go wrong for a user of the client, with what to do about it. No variant ever holds a key.
+//! The errors of the client. No variant ever contains a key.
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 use std::time::Duration;
 
-/// What a call of the client failed with; the text says what to do.
+/// An error of the client. Its text says what to do.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// An argument cannot be right: a URL, a key, a name. Nothing was sent.
+    /// An invalid argument: a URL, a key, a name. Nothing was sent.
     Invalid {
         /// Which argument, and what is allowed.
         reason: String,
     },
-    /// A payload could not be written as JSON, or is not what the program takes it for.
+    /// A payload could not be written as JSON, or read as the requested type.
     Payload(serde_json::Error),
-    /// No connection to the server came about.
+    /// The connection could not be established.
     Connect {
         /// Host and port.
         address: String,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The server said no, to a handshake, a REST request or a message.
+    /// The server refused a handshake, a REST request or a message.
     Refused {
         /// The code for programs, such as `TOPIC_NOT_FOUND`.
         code: String,
-        /// The server's sentence for people.
+        /// The text for people.
         message: String,
-        /// The HTTP status, if it was said over HTTP.
+        /// The HTTP status, if the refusal was an HTTP response.
         status: Option<u16>,
     },
-    /// The answer did not come in time.
+    /// The answer did not arrive in time.
     Timeout {
         /// What was waited for.
         what: &'static str,
         /// How long.
         after: Duration,
     },
-    /// The connection ended, and the [`Reconnect`](super::Reconnect) policy did not bring back another.
+    /// The connection ended, and was not replaced under the [`Reconnect`](super::Reconnect) policy.
     Lost {
         /// The WebSocket close code; `None` if there was no close frame.
         close_code: Option<u16>,
-        /// What is known about the reason.
+        /// The reason, as far as it is known.
         reason: String,
     },
-    /// The message was sent, but its ack never came: it may or may not be in the topic, or may get there yet, even
-    /// after messages that were published later.
+    /// The message was sent, but its ack did not arrive. It may or may not be in the topic, or may still be published,
+    /// even after messages that were sent later.
     Unconfirmed {
         /// The id of the message; a copy sent with the same id can be recognised by subscribers.
         id: String,
-        /// Why there was no ack.
+        /// Why the ack did not arrive.
         source: Box<Error>,
     },
-    /// Messages of a pipeline failed. Those not named are in the topic, or still on their way.
+    /// Messages of a pipeline failed. All others are in the topic or still in flight.
     Pipeline {
-        /// What happened to which message, in the order of their sending; never empty.
-        failures: Vec<Failure>,
+        /// The messages, in the order in which they were sent; never empty.
+        failed: Vec<FailedMessage>,
     },
-    /// The subscription of one topic is over. Those of other topics go on.
+    /// The subscription of one topic has ended. Those of other topics continue.
     Ended {
         /// The topic.
         topic: String,
         /// Why.
-        end: End,
+        reason: EndReason,
     },
-    /// What came is not what a threadcast server says.
+    /// The peer does not follow the protocol of a threadcast server.
     Protocol {
-        /// What was wrong.
+        /// What is wrong.
         reason: String,
     },
-    /// This subscription was closed on this side.
+    /// This subscription was closed by this program.
     Closed,
     /// The system refused a thread or a socket option.
     System(io::Error),
@@ -80,31 +80,31 @@ pub enum Error {
 /// A message of a pipeline that failed.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Failure {
-    /// The number of the message in its pipeline, from 0.
+pub struct FailedMessage {
+    /// The index of the message in its pipeline, from 0.
     pub index: u64,
     /// Why.
     pub error: Error,
 }
 
-/// Why the subscription of a topic is over for good.
+/// Why the subscription of a topic has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum End {
+pub enum EndReason {
     /// The topic was deleted.
     TopicDeleted,
-    /// Another subscriber came with the same `client_id`.
+    /// Another subscriber with the same `client_id` has replaced this one.
     Superseded,
 }
 
 impl Error {
-    /// The server's code for programs, such as `TOPIC_NOT_FOUND`, if it was the server that said no.
+    /// The error code of the server, such as `TOPIC_NOT_FOUND`, if the server refused something.
     #[must_use]
     pub fn code(&self) -> Option<&str> {
         match self {
             Error::Refused { code, .. } => Some(code),
             Error::Unconfirmed { source, .. } => source.code(),
-            Error::Pipeline { failures } => failures.first()?.error.code(),
+            Error::Pipeline { failed } => failed.first()?.error.code(),
             _ => None,
         }
     }
@@ -136,8 +136,8 @@ impl Error {
         }
     }
 
-    /// The same once more, for everyone whom one end of a connection concerns.
-    pub(super) fn again(&self) -> Error {
+    /// A copy, for each request that the end of a connection affects. `io::Error` cannot be cloned.
+    pub(super) fn copy(&self) -> Error {
         match self {
             Error::Lost { close_code, reason } => Error::lost(*close_code, reason),
             Error::Refused { code, message, .. } => Error::refused(code, message),
@@ -146,8 +146,7 @@ impl Error {
         }
     }
 
-    /// Whether the same attempt may succeed later, as it is. What is not known to have failed ([`Error::Unconfirmed`]) is not
-    /// among them.
+    /// Whether a retry may succeed. `false` for [`Error::Unconfirmed`], since the message may have been published.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         match self {
@@ -156,18 +155,18 @@ impl Error {
                 Some(status) => matches!(status, 408 | 429 | 500..),
                 None => matches!(code.as_str(), "SHUTTING_DOWN" | "UNAVAILABLE" | "INTERNAL"),
             },
-            Error::Lost { close_code, .. } => !close_code.is_some_and(is_final),
+            Error::Lost { close_code, .. } => !close_code.is_some_and(is_permanent),
             _ => false,
         }
     }
 }
 
-/// Codes that say: do not come back as you are.
-fn is_final(close_code: u16) -> bool {
+/// Close codes after which the same client must not reconnect.
+fn is_permanent(close_code: u16) -> bool {
     matches!(close_code, 1002 | 1007..=1009 | 4000..=4099)
 }
 
-/// What helps against a refusal; empty when the server's sentence says it all.
+/// A hint for an error code; empty if the message of the server is enough.
 fn advice(code: &str) -> &'static str {
     match code {
         "TOPIC_NOT_FOUND" => "; create the topic first",
@@ -189,7 +188,7 @@ impl fmt::Display for Error {
                 f,
                 "cannot connect to {address}: {source}; is the server running there?"
             ),
-            // Over REST a topic was not missed but asked about.
+            // A 404 answers a question about a topic, so there is no hint to create it.
             Error::Refused {
                 code,
                 message,
@@ -217,21 +216,21 @@ impl fmt::Display for Error {
                 "message {id} may or may not be in the topic ({source}); \
                  send it again with the same id if a copy does no harm"
             ),
-            Error::Pipeline { failures } => match failures.first() {
+            Error::Pipeline { failed } => match failed.first() {
                 None => f.write_str("messages failed"),
                 Some(first) => write!(
                     f,
-                    "{} of the messages failed, the first of them message {}: {}",
-                    failures.len(),
+                    "{} messages failed, the first is message {}: {}",
+                    failed.len(),
                     first.index,
                     first.error
                 ),
             },
-            Error::Ended { topic, end } => {
-                write!(f, "the subscription of '{topic}' is over: {end}")
+            Error::Ended { topic, reason } => {
+                write!(f, "the subscription of '{topic}' has ended: {reason}")
             }
             Error::Protocol { reason } => {
-                write!(f, "this is not what a threadcast server says: {reason}")
+                write!(f, "not the protocol of a threadcast server: {reason}")
             }
             Error::Closed => f.write_str("the subscription was closed"),
             Error::System(error) => write!(f, "the system refused: {error}"),
@@ -245,17 +244,17 @@ impl StdError for Error {
             Error::Payload(error) => Some(error),
             Error::Connect { source, .. } | Error::System(source) => Some(source),
             Error::Unconfirmed { source, .. } => Some(source),
-            Error::Pipeline { failures } => failures.first().map(|first| &first.error as _),
+            Error::Pipeline { failed } => failed.first().map(|first| &first.error as _),
             _ => None,
         }
     }
 }
 
-impl fmt::Display for End {
+impl fmt::Display for EndReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            End::TopicDeleted => "the topic was deleted",
-            End::Superseded => {
+            EndReason::TopicDeleted => "the topic was deleted",
+            EndReason::Superseded => {
                 "another subscriber has the same client_id; give each its own, or none"
             }
         })

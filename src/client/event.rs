@@ -1,4 +1,4 @@
-//! An event as a subscriber gets it: the text that came, and where its parts stand in it.
+//! An event of a subscription: the received text, and the ranges of its fields.
 
 use std::fmt;
 use std::ops::Range;
@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::Error;
 use super::wire::EventFrame;
 
-/// One event: a message as it was published, with its number.
+/// One event: a published message and its `seq`.
 #[derive(Clone)]
 pub struct Event {
     topic: Arc<str>,
@@ -22,21 +22,21 @@ pub struct Event {
 }
 
 impl Event {
-    /// Keeps `text` of which `frame` is the reading.
+    /// `frame` was parsed from `text`.
     pub(super) fn new(
         topic: &Arc<str>,
         text: &str,
         frame: &EventFrame<'_>,
     ) -> Result<Event, Error> {
-        let place = |part: &str| {
+        let range = |part: &str| {
             range_of(part, text).ok_or_else(|| Error::protocol("an event with an escaped id or ts"))
         };
         Ok(Event {
             topic: Arc::clone(topic),
             seq: frame.seq,
-            id: place(&frame.id)?,
-            ts: place(&frame.ts)?,
-            payload: place(frame.payload.get())?,
+            id: range(&frame.id)?,
+            ts: range(&frame.ts)?,
+            payload: range(frame.payload.get())?,
             json: text.into(),
         })
     }
@@ -47,40 +47,40 @@ impl Event {
         &self.topic
     }
 
-    /// The number of the event in its topic: 1, 2, 3 … without holes.
+    /// The sequence number in the topic: 1, 2, 3 … without gaps.
     #[must_use]
     pub fn seq(&self) -> u64 {
         self.seq
     }
 
-    /// The id that the publisher gave the message, a UUID in any of its forms.
+    /// The id of the message: a UUID in any form, as the publisher wrote it.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.json[self.id.clone()]
     }
 
-    /// When the message reached the server: RFC 3339, UTC, such as `2026-01-31T12:00:00.123456Z`.
+    /// When the message was published: RFC 3339, UTC, such as `2026-01-31T12:00:00.123456Z`.
     #[must_use]
     pub fn ts(&self) -> &str {
         &self.json[self.ts.clone()]
     }
 
-    /// The same moment; `None` if [`ts`](Event::ts) names none.
+    /// [`ts`](Event::ts) as a time; `None` if it cannot be parsed.
     #[must_use]
     pub fn time(&self) -> Option<SystemTime> {
-        let moment: jiff::Timestamp = self.ts().parse().ok()?;
-        Some(moment.into())
+        let time: jiff::Timestamp = self.ts().parse().ok()?;
+        Some(time.into())
     }
 
-    /// The payload as a value of the program's own type.
+    /// Deserializes the payload.
     ///
     /// # Errors
-    /// [`Error::Payload`] when the payload is not a `T`. It is still there, as [`raw`](Event::raw).
+    /// [`Error::Payload`] if the payload is not a `T`. [`raw`](Event::raw) still returns it.
     pub fn payload<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Error> {
         serde_json::from_str(self.raw()).map_err(Error::Payload)
     }
 
-    /// The payload's JSON text, byte for byte as it was published.
+    /// The JSON text of the payload, byte for byte as published.
     #[must_use]
     pub fn raw(&self) -> &str {
         &self.json[self.payload.clone()]
@@ -99,7 +99,7 @@ impl fmt::Debug for Event {
     }
 }
 
-/// Where `part` stands in `text`, if it is a piece of it.
+/// The range of `part` in `text`, if it is a slice of it.
 fn range_of(part: &str, text: &str) -> Option<Range<usize>> {
     let start = (part.as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;
     let end = start.checked_add(part.len())?;

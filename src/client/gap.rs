@@ -1,11 +1,11 @@
-//! A gap as a subscriber gets it: which events are missing, and why.
+//! A gap in a subscription: which events are missing, and why.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::protocol;
 
-/// Events that a subscription will not get, told in the place where they would have stood.
+/// A range of events that a subscription does not receive, delivered in their place in the order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
     topic: Arc<str>,
@@ -19,12 +19,12 @@ pub struct Gap {
 pub enum GapReason {
     /// This subscriber read too slowly, and the topic's policy is `drop_oldest`.
     SlowConsumer,
-    /// The events had left the history before they could be sent.
+    /// The events were evicted from the history before they could be sent.
     HistoryEvicted,
-    /// The topic is another one than the position was taken in, because the server was started or the topic
-    /// created anew. How much is missing cannot be known; everything that is still in the history follows.
+    /// The position is from another epoch, because the server was restarted or the topic created again. How many events
+    /// are missing is unknown; everything in the history follows.
     EpochChanged,
-    /// Something that this version of the client does not know.
+    /// A reason that this version of the client does not know.
     Unknown,
 }
 
@@ -43,13 +43,13 @@ impl Gap {
         &self.topic
     }
 
-    /// First and last missing `seq`; `None` when that cannot be known.
+    /// First and last missing `seq`; `None` if unknown.
     #[must_use]
     pub fn range(&self) -> Option<(u64, u64)> {
         self.range
     }
 
-    /// How many events are missing; `None` when that cannot be known.
+    /// How many events are missing; `None` if unknown.
     #[must_use]
     pub fn count(&self) -> Option<u64> {
         self.range.map(|(from, to)| (to - from).saturating_add(1))
@@ -64,7 +64,7 @@ impl Gap {
 
 impl GapReason {
     /// The reasons and their names on the wire.
-    const NAMED: [(GapReason, protocol::GapReason); 3] = [
+    const NAMES: [(GapReason, protocol::GapReason); 3] = [
         (GapReason::SlowConsumer, protocol::GapReason::SlowConsumer),
         (
             GapReason::HistoryEvicted,
@@ -73,8 +73,8 @@ impl GapReason {
         (GapReason::EpochChanged, protocol::GapReason::EpochChanged),
     ];
 
-    pub(super) fn named(name: &str) -> GapReason {
-        let reason = GapReason::NAMED
+    pub(super) fn from_name(name: &str) -> GapReason {
+        let reason = GapReason::NAMES
             .into_iter()
             .find(|(_, on_wire)| on_wire.as_str() == name);
         reason.map_or(GapReason::Unknown, |(reason, _)| reason)
@@ -83,7 +83,7 @@ impl GapReason {
     /// The name on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        let name = GapReason::NAMED
+        let name = GapReason::NAMES
             .into_iter()
             .find(|(reason, _)| *reason == self);
         name.map_or("unknown", |(_, on_wire)| on_wire.as_str())

@@ -29,29 +29,29 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A [`Client`] is cheap to clone and may be used by many threads at once. Everything a subscription misses is told
-//! as a [`Gap`]; what the server promises is in `docs/delivery.md`, how the client keeps it in `docs/client.md`.
+//! A [`Client`] is cheap to clone and may be used by many threads at once. Events that a subscription misses are reported
+//! as a [`Gap`]. `docs/delivery.md` describes the guarantees of the server, `docs/client.md` those of the client.
 //!
-//! **Connections.** All publishing goes over one, which a thread reads in the background. Each [`Subscription`] has one
-//! of its own, read on the thread that calls it, so that a slow reader holds up nobody else, and a thread may publish
-//! while it reads. REST requests have one each. A connection that is lost is replaced as the [`Reconnect`] policy has it.
+//! **Connections.** All messages are published over one connection, which a background thread reads. Each [`Subscription`]
+//! has a connection of its own, read on the calling thread, so a slow reader delays nobody else, and a thread may publish
+//! while it reads. Each REST request has a connection of its own. The [`Reconnect`] policy decides whether a lost
+//! connection is replaced.
 //!
-//! **No TLS.** It ends at a proxy in front of the server.
+//! **No TLS.** Use a proxy in front of the server.
 
 mod address;
 mod builder;
 mod closer;
-mod connected;
-mod deliveries;
-mod dialing;
+mod connect;
+mod connection;
+mod delivery;
 mod error;
 mod event;
-mod followed;
+mod followed_topic;
 mod gap;
-mod line;
-mod link;
 mod pipeline;
 mod position;
+mod publish_connection;
 mod publisher;
 mod reconnect;
 mod rest;
@@ -69,9 +69,8 @@ use serde::Serialize;
 
 pub use builder::ClientBuilder;
 pub use closer::Closer;
-pub use connected::{ConnectionState, Connections, SubscriptionState};
-pub use deliveries::{Deliveries, Delivery, IntoDeliveries};
-pub use error::{End, Error, Failure};
+pub use delivery::{Deliveries, Delivery, IntoDeliveries};
+pub use error::{EndReason, Error, FailedMessage};
 pub use event::Event;
 pub use gap::{Gap, GapReason};
 pub use pipeline::{Pipeline, Summary};
@@ -79,18 +78,19 @@ pub use position::{Position, Start};
 pub use publisher::Published;
 pub use reconnect::Reconnect;
 pub use rest::{
-    Health, History, HistoryState, TopicLimits, TopicOptions, TopicState, TopicStats, TopicSummary,
+    ConnectionState, Connections, Health, History, HistoryState, SubscriptionState, TopicLimits,
+    TopicOptions, TopicState, TopicStats, TopicSummary,
 };
 pub use subscriber::Subscriber;
 pub use subscription::Subscription;
 
-use crate::protocol::check_topic_name;
+use crate::protocol::TopicName;
 use publisher::Publisher;
 use rest::Rest;
 use settings::Settings;
 
-/// The door to a server. Clones share its publishing connection, which is closed in order when the last of them is
-/// dropped; that takes a second or two at most.
+/// A client of one server. Clones share the publishing connection. Dropping the last clone closes it with a close frame,
+/// which takes at most two seconds.
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
@@ -103,7 +103,7 @@ struct Inner {
 }
 
 impl Client {
-    /// A client with the usual settings for the server at `ws://host:port/ws`; `http://host:port` is understood too.
+    /// Connects with default settings to the server at `ws://host:port/ws`; `http://host:port` works too.
     ///
     /// # Errors
     /// As [`ClientBuilder::connect`].
@@ -111,7 +111,7 @@ impl Client {
         Client::builder(url).connect()
     }
 
-    /// A client with settings of its own: a key, timeouts, how to reconnect.
+    /// A client with other settings: a key, timeouts, a reconnect policy.
     pub fn builder(url: &str) -> ClientBuilder {
         ClientBuilder::new(url)
     }
@@ -129,7 +129,7 @@ impl Client {
     /// Creates a topic with the server's settings.
     ///
     /// # Errors
-    /// [`Error::Refused`] with code `TOPIC_EXISTS` when it is there already.
+    /// [`Error::Refused`] with code `TOPIC_EXISTS` if it exists.
     pub fn create_topic(&self, name: &str) -> Result<(), Error> {
         self.create_topic_with(name, &TopicOptions::default())
     }
@@ -137,23 +137,25 @@ impl Client {
     /// Creates a topic with settings of its own.
     ///
     /// # Errors
-    /// As [`create_topic`](Client::create_topic), and `VALIDATION_ERROR` for a setting outside of its range.
+    /// As [`create_topic`](Client::create_topic), and `VALIDATION_ERROR` for a setting out of range.
     pub fn create_topic_with(&self, name: &str, options: &TopicOptions) -> Result<(), Error> {
-        self.inner.rest.create_topic(checked(name)?, options)
+        self.inner
+            .rest
+            .create_topic(checked(name)?.as_str(), options)
     }
 
-    /// Deletes a topic; its subscribers are told.
+    /// Deletes a topic; its subscribers are notified.
     ///
     /// # Errors
-    /// [`Error::Refused`] with code `TOPIC_NOT_FOUND` when there is none.
+    /// [`Error::Refused`] with code `TOPIC_NOT_FOUND` if it does not exist.
     pub fn delete_topic(&self, name: &str) -> Result<(), Error> {
-        self.inner.rest.delete_topic(checked(name)?)
+        self.inner.rest.delete_topic(checked(name)?.as_str())
     }
 
-    /// All topics, by name.
+    /// All topics, sorted by name.
     ///
     /// # Errors
-    /// [`Error::Refused`] when the key may not; [`Error::Connect`] and [`Error::Timeout`], as any call.
+    /// [`Error::Refused`] if the key lacks the right; [`Error::Connect`] and [`Error::Timeout`], as any call.
     pub fn topics(&self) -> Result<Vec<TopicSummary>, Error> {
         self.inner.rest.topics()
     }
@@ -161,9 +163,9 @@ impl Client {
     /// The state of a topic.
     ///
     /// # Errors
-    /// [`Error::Refused`] with code `TOPIC_NOT_FOUND` when there is none.
+    /// [`Error::Refused`] with code `TOPIC_NOT_FOUND` if it does not exist.
     pub fn topic(&self, name: &str) -> Result<TopicState, Error> {
-        self.inner.rest.topic(checked(name)?)
+        self.inner.rest.topic(checked(name)?.as_str())
     }
 
     /// A part of a topic's history, without subscribing. `Start::Last(u64::MAX)` is all of it.
@@ -171,7 +173,7 @@ impl Client {
     /// # Errors
     /// As [`topic`](Client::topic).
     pub fn history(&self, topic: &str, start: &Start) -> Result<History, Error> {
-        self.inner.rest.history(checked(topic)?, start)
+        self.inner.rest.history(checked(topic)?.as_str(), start)
     }
 
     /// The state of the server.
@@ -182,7 +184,7 @@ impl Client {
         self.inner.rest.health()
     }
 
-    /// What each topic has counted.
+    /// The counters of each topic.
     ///
     /// # Errors
     /// As [`topics`](Client::topics).
@@ -190,7 +192,7 @@ impl Client {
         self.inner.rest.stats()
     }
 
-    /// Who is connected: at most `limit` connections, those with the lowest ids.
+    /// The open connections: at most `limit`, those with the lowest ids.
     ///
     /// # Errors
     /// As [`topics`](Client::topics).
@@ -201,8 +203,8 @@ impl Client {
     /// Publishes a message and waits for its receipt. Its id is a random UUID.
     ///
     /// # Errors
-    /// [`Error::Payload`] when the payload is no JSON; [`Error::Refused`] when the server does not take the message;
-    /// [`Error::Unconfirmed`] when it may or may not have; any other: it has not.
+    /// [`Error::Payload`] if the payload cannot be written as JSON; [`Error::Refused`] if the server refuses the message;
+    /// [`Error::Unconfirmed`] if it may or may not have been published. After any other error it was not published.
     pub fn publish<T: Serialize + ?Sized>(
         &self,
         topic: &str,
@@ -212,10 +214,10 @@ impl Client {
         publisher.publish(publisher.outgoing(topic, None, payload)?)
     }
 
-    /// The same, with an id of your own: a UUID in any of its usual forms, passed on as written.
+    /// [`publish`](Client::publish) with an id of your own: a UUID in any form, delivered verbatim.
     ///
     /// # Errors
-    /// As [`publish`](Client::publish), and [`Error::Invalid`] if the id is no UUID.
+    /// As [`publish`](Client::publish), and [`Error::Invalid`] if the id is not a UUID.
     pub fn publish_with_id<T: Serialize + ?Sized>(
         &self,
         topic: &str,
@@ -226,7 +228,7 @@ impl Client {
         publisher.publish(publisher.outgoing(topic, Some(id), payload)?)
     }
 
-    /// Publishes many messages without waiting for each: up to `window` (at least 1) are in flight at once.
+    /// Publishes many messages without waiting for each receipt: up to `window` (at least 1) are in flight at once.
     ///
     /// ```
     /// # let server = threadcast::Server::bind(threadcast::Config { port: 0, ..Default::default() })?;
@@ -246,7 +248,7 @@ impl Client {
         Pipeline::new(self.clone(), topic, window)
     }
 
-    /// Follows a topic, on a connection of its own.
+    /// Subscribes to a topic, on a connection of its own.
     ///
     /// # Errors
     /// As [`Subscriber::open`].
@@ -254,7 +256,7 @@ impl Client {
         self.subscriber().topic(topic, start).open()
     }
 
-    /// A subscription with a name of its own, or with several topics.
+    /// A subscription with a `client_id` of its own, or with several topics.
     ///
     /// ```
     /// # let server = threadcast::Server::bind(threadcast::Config { port: 0, ..Default::default() })?;
@@ -283,9 +285,8 @@ impl Client {
     }
 }
 
-fn checked(topic: &str) -> Result<&str, Error> {
-    check_topic_name(topic).map_err(|invalid| Error::invalid(invalid.to_string()))?;
-    Ok(topic)
+fn checked(topic: &str) -> Result<TopicName, Error> {
+    TopicName::new(topic).map_err(|invalid| Error::invalid(invalid.to_string()))
 }
 
 impl fmt::Debug for Client {

@@ -1,4 +1,4 @@
-//! Many messages in flight at once, in order, and never more than a window of them.
+//! A pipeline: publishes in order, with at most a window of messages in flight.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -7,21 +7,21 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::link::Ticket;
-use super::publisher::{Fate, Outgoing, Published, Unsent};
-use super::reconnect::Recovery;
-use super::{Client, Error, Failure};
+use super::publish_connection::PendingAck;
+use super::publisher::{AttemptError, Outcome, Outgoing, Published};
+use super::reconnect::RetryState;
+use super::{Client, Error, FailedMessage};
 
 /// Publishes to one topic without waiting for each receipt; made by [`Client::pipeline`].
 ///
-/// The messages are in the topic in the order in which they were sent, except those that failed. Dropped before
-/// [`finish`](Pipeline::finish), it does not wait for what is in flight, and nothing is known about that.
+/// The messages are published in the order in which they were sent, except those that failed. Dropping it before
+/// [`finish`](Pipeline::finish) does not wait for messages in flight; their outcome is then unknown.
 pub struct Pipeline {
     client: Client,
     topic: String,
     window: usize,
     in_flight: VecDeque<InFlight>,
-    failures: Vec<Failure>,
+    failed: Vec<FailedMessage>,
     sent: u64,
     published: u64,
     last: Option<Published>,
@@ -30,7 +30,7 @@ pub struct Pipeline {
 
 type OnPublished = dyn FnMut(u64, &Published) + Send + Sync;
 
-/// What a pipeline came to.
+/// The result of a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Summary {
@@ -43,7 +43,7 @@ pub struct Summary {
 struct InFlight {
     index: u64,
     message: Outgoing,
-    ticket: Ticket,
+    pending_ack: PendingAck,
     deadline: Instant,
 }
 
@@ -54,7 +54,7 @@ impl Pipeline {
             topic: topic.to_owned(),
             window: window.max(1),
             in_flight: VecDeque::new(),
-            failures: Vec::new(),
+            failed: Vec::new(),
             sent: 0,
             published: 0,
             last: None,
@@ -62,29 +62,29 @@ impl Pipeline {
         }
     }
 
-    /// Calls `then` with the index and the receipt of each message, in order, on the thread that uses the pipeline.
+    /// Calls `callback` with the index and the receipt of each message, in order, on the thread that uses the pipeline.
     #[must_use]
     pub fn on_published(
         mut self,
-        then: impl FnMut(u64, &Published) + Send + Sync + 'static,
+        callback: impl FnMut(u64, &Published) + Send + Sync + 'static,
     ) -> Self {
-        self.on_published = Some(Box::new(then));
+        self.on_published = Some(Box::new(callback));
         self
     }
 
-    /// Sends a message, and gives its index, counted from 0. Waits while the window is full.
+    /// Sends a message and returns its index, from 0. Waits while the window is full.
     ///
     /// # Errors
-    /// [`Error::Pipeline`] tells messages sent *before* that have failed; this one was not sent then, and a pipeline
-    /// may be used on. Any other error is about this message, which was not sent.
+    /// [`Error::Pipeline`] reports *earlier* messages that failed; this one was not sent, and the pipeline may be used
+    /// further. Any other error is about this message, which was not sent.
     pub fn send<T: Serialize + ?Sized>(&mut self, payload: &T) -> Result<u64, Error> {
         self.send_message(None, payload)
     }
 
-    /// The same, with an id of your own, a UUID.
+    /// [`send`](Pipeline::send) with an id of your own, a UUID.
     ///
     /// # Errors
-    /// As [`send`](Pipeline::send), and [`Error::Invalid`] if the id is no UUID.
+    /// As [`send`](Pipeline::send), and [`Error::Invalid`] if the id is not a UUID.
     pub fn send_with_id<T: Serialize + ?Sized>(
         &mut self,
         id: &str,
@@ -100,11 +100,11 @@ impl Pipeline {
     ) -> Result<u64, Error> {
         let publisher = self.client.publisher();
         let message = publisher.outgoing(&self.topic, id, payload)?;
-        self.take_answers(self.window - 1);
-        self.told()?;
-        // Not before: what it waited for had a time of its own.
+        self.receive_answers(self.window - 1);
+        self.take_failed()?;
+        // Starts after waiting for the window, which the deadlines of earlier messages bound.
         let deadline = self.client.publisher().deadline();
-        self.transmit(self.sent, message, deadline)?;
+        self.send_encoded(self.sent, message, deadline)?;
         self.sent += 1;
         Ok(self.sent - 1)
     }
@@ -112,13 +112,13 @@ impl Pipeline {
     /// Waits until every message sent so far has its answer.
     ///
     /// # Errors
-    /// [`Error::Pipeline`] with those that failed since the last call that told any.
+    /// [`Error::Pipeline`] with the messages that failed since the last [`Error::Pipeline`].
     pub fn flush(&mut self) -> Result<(), Error> {
-        self.take_answers(0);
-        self.told()
+        self.receive_answers(0);
+        self.take_failed()
     }
 
-    /// Waits for all answers, and sums up.
+    /// Waits for all answers, and returns a summary.
     ///
     /// # Errors
     /// As [`flush`](Pipeline::flush).
@@ -136,66 +136,74 @@ impl Pipeline {
         self.in_flight.len()
     }
 
-    fn told(&mut self) -> Result<(), Error> {
-        self.failures.sort_unstable_by_key(|failure| failure.index);
-        match self.failures.is_empty() {
+    fn take_failed(&mut self) -> Result<(), Error> {
+        self.failed.sort_unstable_by_key(|failed| failed.index);
+        match self.failed.is_empty() {
             true => Ok(()),
             false => Err(Error::Pipeline {
-                failures: std::mem::take(&mut self.failures),
+                failed: std::mem::take(&mut self.failed),
             }),
         }
     }
 
-    /// Takes the answers that are there, and waits for more until no more than `may_stay` messages are without.
-    fn take_answers(&mut self, may_stay: usize) {
+    /// Receives the answers that have arrived, then waits until at most `max_in_flight` messages have none.
+    fn receive_answers(&mut self, max_in_flight: usize) {
         while let Some(first) = self.in_flight.front() {
-            let answer = match first.ticket.try_wait() {
+            let answer = match first.pending_ack.try_wait() {
                 Some(answer) => answer,
-                None if self.in_flight.len() > may_stay => first.ticket.wait(first.deadline),
+                None if self.in_flight.len() > max_in_flight => {
+                    first.pending_ack.wait(first.deadline)
+                }
                 None => break,
             };
-            let fate = self.client.publisher().fate(&first.message, answer);
-            self.settle(fate);
+            let outcome = self.client.publisher().outcome(&first.message, answer);
+            self.apply_first(outcome);
         }
     }
 
-    /// Enters what became of the first message in flight. One that is to be sent again takes along all behind it,
-    /// so that they stay in order.
-    fn settle(&mut self, fate: Fate) {
+    /// Applies the outcome of the first message in flight. If it must be sent again, so must all after it, to keep the order.
+    fn apply_first(&mut self, outcome: Outcome) {
         let Some(first) = self.in_flight.pop_front() else {
             return;
         };
-        let link = Arc::clone(first.ticket.link());
-        let mut again = Vec::new();
-        self.sort_in(first, fate, &mut again);
-        if again.is_empty() {
+        let connection = Arc::clone(first.pending_ack.connection());
+        let mut retries = Vec::new();
+        self.apply(first, outcome, &mut retries);
+        if retries.is_empty() {
             return;
         }
         for next in std::mem::take(&mut self.in_flight) {
-            // The connection is over, or the server is about to end it: every answer is there or comes soon.
-            let answer = next.ticket.wait(next.deadline);
-            let fate = self.client.publisher().fate(&next.message, answer);
-            self.sort_in(next, fate, &mut again);
+            // The connection has ended, or the server is about to end it: every answer arrives soon.
+            let answer = next.pending_ack.wait(next.deadline);
+            let outcome = self.client.publisher().outcome(&next.message, answer);
+            self.apply(next, outcome, &mut retries);
         }
-        link.close();
-        for (old, error) in again {
+        connection.close();
+        for (old, error) in retries {
             self.send_again(old, error);
         }
     }
 
-    /// Enters what became of a message, or puts it to those that are to be sent again.
-    fn sort_in(&mut self, mut message: InFlight, fate: Fate, again: &mut Vec<(InFlight, Error)>) {
-        match fate {
-            Fate::Published(published) => self.enter(message.index, published),
-            Fate::Failed(error) => self.fail(message.index, message.message.told(error)),
-            Fate::NotTaken(error) => again.push((message, error)),
-            Fate::Unknown(error) => {
+    /// Applies the outcome of one message, or adds it to `retries`.
+    fn apply(
+        &mut self,
+        mut message: InFlight,
+        outcome: Outcome,
+        retries: &mut Vec<(InFlight, Error)>,
+    ) {
+        match outcome {
+            Outcome::Published(published) => self.on_acked(message.index, published),
+            Outcome::Failed(error) => {
+                self.on_failed(message.index, message.message.final_error(error));
+            }
+            Outcome::NotPublished(error) => retries.push((message, error)),
+            Outcome::Unknown(error) => {
                 let is_in_time = Instant::now() < message.deadline;
                 if is_in_time && self.client.publisher().retries_unconfirmed() {
-                    message.message.may_be_there = true;
-                    again.push((message, error));
+                    message.message.may_be_published = true;
+                    retries.push((message, error));
                 } else {
-                    self.fail(message.index, error);
+                    self.on_failed(message.index, error);
                 }
             }
         }
@@ -211,63 +219,74 @@ impl Pipeline {
         let may_retry = self
             .client
             .publisher()
-            .may_retry(&Recovery::new(), deadline);
+            .may_retry(&RetryState::new(), deadline);
         match may_retry {
             true => {
-                if let Err(error) = self.transmit(index, message, deadline) {
-                    self.fail(index, error);
+                if let Err(error) = self.send_encoded(index, message, deadline) {
+                    self.on_failed(index, error);
                 }
             }
-            false => self.fail(index, message.told(error)),
+            false => self.on_failed(index, message.final_error(error)),
         }
     }
 
-    /// Writes a message, on a new connection if need be. Before it is, those of the old one are settled.
-    fn transmit(&mut self, index: u64, message: Outgoing, deadline: Instant) -> Result<(), Error> {
-        let mut recovery = Recovery::new();
+    /// Sends a message, on a new connection if necessary, but not before all answers of the old one are applied.
+    fn send_encoded(
+        &mut self,
+        index: u64,
+        message: Outgoing,
+        deadline: Instant,
+    ) -> Result<(), Error> {
+        let mut retry = RetryState::new();
         loop {
-            let link = match self.client.publisher().link(deadline) {
-                Ok(link) => link,
-                Err(error) => return Err(message.told(error)),
+            let connection = match self.client.publisher().connection(deadline) {
+                Ok(connection) => connection,
+                Err(error) => return Err(message.final_error(error)),
             };
-            let last = self.in_flight.back().map(|last| last.ticket.link());
-            if last.is_some_and(|last| !Arc::ptr_eq(last, &link)) {
-                // The old connection is over, so every answer is known: nothing may overtake what is sent again.
-                self.take_answers(0);
+            let last = self
+                .in_flight
+                .back()
+                .map(|last| last.pending_ack.connection());
+            if last.is_some_and(|last| !Arc::ptr_eq(last, &connection)) {
+                // The old connection has ended, so every answer is known. Messages that are sent again must come first.
+                self.receive_answers(0);
                 continue;
             }
-            let sent = self.client.publisher().send_on(&link, &message, deadline);
+            let sent = self
+                .client
+                .publisher()
+                .send_on(&connection, &message, deadline);
             let error = match sent {
-                Ok(ticket) => {
+                Ok(pending_ack) => {
                     self.in_flight.push_back(InFlight {
                         index,
                         message,
-                        ticket,
+                        pending_ack,
                         deadline,
                     });
                     return Ok(());
                 }
-                Err(Unsent::Again(error)) => error,
-                Err(Unsent::Failed(error)) => return Err(message.told(error)),
+                Err(AttemptError::Retry(error)) => error,
+                Err(AttemptError::Permanent(error)) => return Err(message.final_error(error)),
             };
             let publisher = self.client.publisher();
-            if !publisher.may_retry(&recovery, deadline) {
-                return Err(message.told(error));
+            if !publisher.may_retry(&retry, deadline) {
+                return Err(message.final_error(error));
             }
-            publisher.pause(&mut recovery, deadline);
+            publisher.pause(&mut retry, deadline);
         }
     }
 
-    fn enter(&mut self, index: u64, published: Published) {
-        if let Some(then) = &mut self.on_published {
-            then(index, &published);
+    fn on_acked(&mut self, index: u64, published: Published) {
+        if let Some(callback) = &mut self.on_published {
+            callback(index, &published);
         }
         self.published += 1;
         self.last = Some(published);
     }
 
-    fn fail(&mut self, index: u64, error: Error) {
-        self.failures.push(Failure { index, error });
+    fn on_failed(&mut self, index: u64, error: Error) {
+        self.failed.push(FailedMessage { index, error });
     }
 }
 

@@ -1,4 +1,5 @@
-//! Where a subscription stands in its topic, and what may come next: every event once, in order, no hole untold.
+//! The position of a subscription in its topic. Checks that every event arrives once, in order, and that every missing
+//! event is reported as a gap.
 
 use std::sync::Arc;
 
@@ -6,18 +7,18 @@ use serde::{Deserialize, Serialize};
 
 use super::{Error, Gap, GapReason};
 
-/// A place in a topic: behind the event `seq` of the life `epoch` of the topic. Worth keeping: a later
-/// subscription can start there ([`Start::from`]).
+/// A position in a topic: after the event `seq` of the epoch `epoch`. Store it to start a later subscription there
+/// ([`Start::from`]).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Position {
-    /// The number of the last event that was handed out or told as missing; 0 before the first.
+    /// The `seq` of the last event that was delivered or reported as missing; 0 before the first.
     pub seq: u64,
-    /// Which life of the topic the number belongs to. Opaque.
+    /// The epoch of the topic that `seq` belongs to. Opaque.
     #[serde(with = "text")]
     pub epoch: Arc<str>,
 }
 
-/// A shared text as JSON has it.
+/// Serializes an `Arc<str>`.
 mod text {
     use std::sync::Arc;
 
@@ -36,15 +37,15 @@ mod text {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Start {
-    /// With the next event.
+    /// At the next event.
     Now,
-    /// With the newest so many events that the history still has; then live.
+    /// At the newest n events of the history; then live.
     Last(u64),
-    /// Behind a position. What has left the history since then comes as a gap.
+    /// After a position. Events that are no longer in the history are reported as a gap.
     After {
-        /// The last event that is not wanted again; 0 is the beginning.
+        /// The last event that is not delivered again; 0 is the beginning.
         seq: u64,
-        /// The life of the topic that `seq` belongs to; `None` is the current one.
+        /// The epoch that `seq` belongs to; `None` is the current one.
         epoch: Option<Arc<str>>,
     },
 }
@@ -58,27 +59,27 @@ impl From<Position> for Start {
     }
 }
 
-/// What an ack of a subscribe says about the place.
+/// The position in the ack of a subscribe.
 #[derive(Debug)]
-pub(super) struct Placed<'a> {
+pub(super) struct StartAck<'a> {
     pub(super) seq: u64,
     pub(super) epoch: &'a str,
     pub(super) recovered: Option<bool>,
 }
 
-/// The reading end of one subscription.
+/// The position of one subscription, and which delivery may be next.
 #[derive(Debug, Clone)]
 pub(super) enum Cursor {
-    /// Nothing was acknowledged yet.
+    /// Not acknowledged yet.
     Fresh(Start),
-    /// The next event is `last + 1`; right after the ack of a replay whose beginning only the server knows, it is any
-    /// up to `ceiling + 1`.
+    /// The next event is `last + 1`. Directly after the ack of a replay, whose first event only the server knows, it is any
+    /// up to `max_first + 1`.
     At {
         last: u64,
         epoch: Arc<str>,
-        ceiling: Option<u64>,
+        max_first: Option<u64>,
     },
-    /// The topic turned out to be another one. The gap that tells so comes next; until it does, the old place counts.
+    /// The epoch has changed. A gap must be next; until it arrives, the old position is valid.
     Moved {
         from: Position,
         to: Arc<str>,
@@ -87,7 +88,7 @@ pub(super) enum Cursor {
 }
 
 impl Cursor {
-    /// Where to subscribe again.
+    /// Where to start when subscribing again.
     pub(super) fn start(&self) -> Start {
         match (self, self.position()) {
             (Cursor::Fresh(start), _) => start.clone(),
@@ -96,7 +97,7 @@ impl Cursor {
         }
     }
 
-    /// The place, once there is one.
+    /// The position; `None` before the first ack.
     pub(super) fn position(&self) -> Option<Position> {
         match self {
             Cursor::Fresh(_) => None,
@@ -108,12 +109,12 @@ impl Cursor {
         }
     }
 
-    /// The subscribe that asked for [`start`](Cursor::start) was acknowledged.
-    pub(super) fn on_ack(&mut self, ack: &Placed<'_>) -> Result<(), Error> {
-        let at = |last, ceiling| Cursor::At {
+    /// Handles the ack of a subscribe at [`start`](Cursor::start).
+    pub(super) fn on_ack(&mut self, ack: &StartAck<'_>) -> Result<(), Error> {
+        let at = |last, max_first| Cursor::At {
             last,
             epoch: ack.epoch.into(),
-            ceiling,
+            max_first,
         };
         *self = match self.start() {
             Start::Now | Start::Last(0) => at(ack.seq, None),
@@ -124,7 +125,7 @@ impl Cursor {
                 epoch: Some(epoch),
             } if *epoch == *ack.epoch => at(seq, None),
             Start::After { .. } if ack.recovered == Some(true) => {
-                return Err(Error::protocol("a position of another epoch was recovered"));
+                return Err(Error::protocol("recovered a position of another epoch"));
             }
             Start::After {
                 seq,
@@ -138,12 +139,10 @@ impl Cursor {
         Ok(())
     }
 
-    /// An event came.
     pub(super) fn on_event(&mut self, seq: u64) -> Result<(), Error> {
         self.advance(seq, seq, "event")
     }
 
-    /// A gap came.
     pub(super) fn on_gap(&mut self, gap: &Gap) -> Result<(), Error> {
         match (&*self, gap.range()) {
             (_, Some((from, to))) => self.advance(from, to, "gap"),
@@ -151,7 +150,7 @@ impl Cursor {
                 *self = Cursor::At {
                     last: 0,
                     epoch: Arc::clone(to),
-                    ceiling: Some(*newest),
+                    max_first: Some(*newest),
                 };
                 Ok(())
             }
@@ -162,19 +161,22 @@ impl Cursor {
         }
     }
 
-    /// Goes on to `to` if what begins at `from` is what must come next.
+    /// Moves to `to` if `from` is the next expected `seq`.
     fn advance(&mut self, from: u64, to: u64, what: &str) -> Result<(), Error> {
-        let Cursor::At { last, ceiling, .. } = self else {
-            return Err(Error::protocol(format!("an {what} before its ack or gap")));
+        let Cursor::At {
+            last, max_first, ..
+        } = self
+        else {
+            return Err(Error::protocol(format!("an {what} before the ack or gap")));
         };
-        let latest = ceiling.unwrap_or(*last).max(*last).saturating_add(1);
+        let latest = max_first.unwrap_or(*last).max(*last).saturating_add(1);
         if from <= *last || from > latest {
             return Err(Error::protocol(format!(
-                "{what} {from} came where {} was next",
+                "{what} {from} arrived, expected {}",
                 last.saturating_add(1)
             )));
         }
-        (*last, *ceiling) = (to, None);
+        (*last, *max_first) = (to, None);
         Ok(())
     }
 }
@@ -183,15 +185,15 @@ impl Cursor {
 mod tests {
     use super::*;
 
-    fn placed(seq: u64, epoch: &str, recovered: Option<bool>) -> Placed<'_> {
-        Placed {
+    fn ack(seq: u64, epoch: &str, recovered: Option<bool>) -> StartAck<'_> {
+        StartAck {
             seq,
             epoch,
             recovered,
         }
     }
 
-    fn after(start: Start, ack: &Placed<'_>) -> Cursor {
+    fn after(start: Start, ack: &StartAck<'_>) -> Cursor {
         let mut cursor = Cursor::Fresh(start);
         cursor.on_ack(ack).unwrap();
         cursor
@@ -201,14 +203,14 @@ mod tests {
         Gap::new("t", range, reason)
     }
 
-    fn place(cursor: &Cursor) -> (u64, String) {
+    fn position_of(cursor: &Cursor) -> (u64, String) {
         let position = cursor.position().unwrap();
         (position.seq, position.epoch.to_string())
     }
 
     #[test]
-    fn live_events_are_without_holes() {
-        let mut cursor = after(Start::Now, &placed(7, "e", None));
+    fn live_events_must_be_consecutive() {
+        let mut cursor = after(Start::Now, &ack(7, "e", None));
         assert!(cursor.on_event(9).is_err());
         assert!(cursor.on_event(7).is_err());
         cursor.on_event(8).unwrap();
@@ -217,61 +219,61 @@ mod tests {
             .unwrap();
         assert!(cursor.on_event(20).is_err());
         cursor.on_event(21).unwrap();
-        assert_eq!(place(&cursor), (21, "e".to_owned()));
+        assert_eq!(position_of(&cursor), (21, "e".to_owned()));
     }
 
     #[test]
-    fn a_replay_begins_where_the_server_says_but_not_outside_of_what_was_asked() {
-        let cursor = after(Start::Last(5), &placed(20, "e", None));
+    fn replay_begins_within_the_requested_range() {
+        let cursor = after(Start::Last(5), &ack(20, "e", None));
         for (seq, fits) in [(15, false), (16, true), (20, true), (21, true), (22, false)] {
             assert_eq!(cursor.clone().on_event(seq).is_ok(), fits, "{seq}");
         }
         assert_eq!(
-            place(&cursor),
+            position_of(&cursor),
             (15, "e".to_owned()),
-            "nothing is lost by a cut here"
+            "no event is lost if the connection ends here"
         );
     }
 
     #[test]
-    fn the_old_place_counts_until_the_change_of_epoch_is_told() {
-        let mut cursor = after(Start::Now, &placed(7, "old", None));
-        cursor.on_ack(&placed(3, "new", Some(false))).unwrap();
-        assert_eq!(place(&cursor), (7, "old".to_owned()));
+    fn old_position_is_valid_until_the_epoch_change_is_reported() {
+        let mut cursor = after(Start::Now, &ack(7, "old", None));
+        cursor.on_ack(&ack(3, "new", Some(false))).unwrap();
+        assert_eq!(position_of(&cursor), (7, "old".to_owned()));
         assert!(cursor.clone().on_event(1).is_err());
         let changed = gap(None, GapReason::EpochChanged);
         cursor.on_gap(&changed).unwrap();
-        assert_eq!(place(&cursor), (0, "new".to_owned()));
+        assert_eq!(position_of(&cursor), (0, "new".to_owned()));
         assert!(cursor.clone().on_gap(&changed).is_err());
         cursor.on_event(2).unwrap();
         assert!(cursor.on_event(4).is_err());
     }
 
     #[test]
-    fn a_resume_asks_for_the_place_and_expects_the_next() {
-        let mut cursor = after(Start::Last(5), &placed(20, "e", None));
+    fn resume_starts_at_the_position_and_expects_the_next_event() {
+        let mut cursor = after(Start::Last(5), &ack(20, "e", None));
         cursor.on_event(18).unwrap();
         let position = cursor.position().unwrap();
         assert_eq!(cursor.start(), Start::from(position));
-        cursor.on_ack(&placed(30, "e", Some(true))).unwrap();
+        cursor.on_ack(&ack(30, "e", Some(true))).unwrap();
         assert!(cursor.clone().on_event(20).is_err());
         cursor.on_event(19).unwrap();
     }
 
     #[test]
-    fn a_position_can_be_kept_as_json() {
+    fn position_round_trips_through_json() {
         let position = Position {
             seq: 41,
             epoch: "9f2c61d0a7b34e18".into(),
         };
-        let kept = serde_json::to_string(&position).unwrap();
-        assert_eq!(kept, r#"{"seq":41,"epoch":"9f2c61d0a7b34e18"}"#);
-        assert_eq!(serde_json::from_str::<Position>(&kept).unwrap(), position);
+        let json = serde_json::to_string(&position).unwrap();
+        assert_eq!(json, r#"{"seq":41,"epoch":"9f2c61d0a7b34e18"}"#);
+        assert_eq!(serde_json::from_str::<Position>(&json).unwrap(), position);
     }
 
     #[test]
-    fn a_foreign_position_cannot_be_recovered() {
-        let mut cursor = after(Start::Now, &placed(7, "old", None));
-        assert!(cursor.on_ack(&placed(7, "new", Some(true))).is_err());
+    fn position_of_another_epoch_cannot_be_recovered() {
+        let mut cursor = after(Start::Now, &ack(7, "old", None));
+        assert!(cursor.on_ack(&ack(7, "new", Some(true))).is_err());
     }
 }

@@ -1,4 +1,5 @@
-//! Publishing: one connection for all threads of a client, opened with the first message and again after a loss.
+//! Publishes messages over one connection for all threads of a client. Opens it with the first message, and again after a
+//! loss.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,59 +12,58 @@ use serde::Serialize;
 use tungstenite::Utf8Bytes;
 use uuid::Uuid;
 
-use super::Error;
-use super::dialing::Dialing;
-use super::link::{Answer, Link, NotSent, Ticket};
-use super::reconnect::Recovery;
+use super::connect::ConnectAttempt;
+use super::publish_connection::{Answer, PendingAck, PublishConnection, SendError};
+use super::reconnect::RetryState;
 use super::settings::Settings;
 use super::wire::{Message, Publish};
-use crate::protocol::check_topic_name;
+use super::{Error, checked};
 
-/// The receipt for a message: it is in the topic.
+/// The receipt for a published message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Published {
-    /// The number it got in its topic.
+    /// Its sequence number in the topic.
     pub seq: u64,
     /// Its id.
     pub id: String,
-    /// When it reached the server: RFC 3339, UTC.
+    /// When it was published: RFC 3339, UTC.
     pub ts: String,
 }
 
 #[derive(Debug)]
 pub(super) struct Publisher {
     settings: Arc<Settings>,
-    /// The open connection. Held while one is being opened, so that only one is.
-    link: Mutex<Option<Arc<Link>>>,
+    /// The open connection. Locked while a connection is opened, so that there is only one.
+    connection: Mutex<Option<Arc<PublishConnection>>>,
     requests: AtomicU64,
 }
 
-/// A message, ready to be sent as often as it takes.
+/// An encoded message, which may be sent several times.
 #[derive(Debug, Clone)]
 pub(super) struct Outgoing {
     pub(super) request: u64,
     pub(super) id: String,
     pub(super) text: Utf8Bytes,
-    /// Whether an attempt before this one ended without an answer: from then on no failure is a plain one.
-    pub(super) may_be_there: bool,
+    /// Whether an earlier attempt ended without an answer. Every later error is then [`Error::Unconfirmed`].
+    pub(super) may_be_published: bool,
 }
 
-/// Why a message could not be sent; the server does not have it from this attempt.
+/// Why an attempt did not send the message.
 #[derive(Debug)]
-pub(super) enum Unsent {
-    /// The connection was lost before.
-    Again(Error),
-    Failed(Error),
+pub(super) enum AttemptError {
+    /// The connection was lost: retry.
+    Retry(Error),
+    Permanent(Error),
 }
 
-/// What is known about a message after an answer, or the lack of one.
+/// The result of sending a message.
 #[derive(Debug)]
-pub(super) enum Fate {
+pub(super) enum Outcome {
     Published(Published),
-    /// The server cannot have it: it may be sent again.
-    NotTaken(Error),
-    /// The server may have it.
+    /// Certainly not published, so it may be sent again.
+    NotPublished(Error),
+    /// It may or may not have been published.
     Unknown(Error),
     Failed(Error),
 }
@@ -72,19 +72,19 @@ impl Publisher {
     pub(super) fn new(settings: Arc<Settings>) -> Publisher {
         Publisher {
             settings,
-            link: Mutex::default(),
+            connection: Mutex::default(),
             requests: AtomicU64::new(0),
         }
     }
 
-    /// Checks and encodes a message; without an `id` it gets one.
+    /// Checks and encodes a message. Generates an id if there is none.
     pub(super) fn outgoing<T: Serialize + ?Sized>(
         &self,
         topic: &str,
         id: Option<&str>,
         payload: &T,
     ) -> Result<Outgoing, Error> {
-        check_topic_name(topic).map_err(|invalid| Error::invalid(invalid.to_string()))?;
+        let topic = checked(topic)?;
         let id = match id {
             Some(id) if Uuid::try_parse(id).is_err() => {
                 return Err(Error::invalid("id: must be a UUID"));
@@ -95,7 +95,7 @@ impl Publisher {
         let request = self.requests.fetch_add(1, Ordering::Relaxed);
         let text = serde_json::to_string(&Publish {
             r#type: "publish",
-            topic,
+            topic: topic.as_str(),
             message: Message { id: &id, payload },
             request_id: &request.to_string(),
         })
@@ -104,7 +104,7 @@ impl Publisher {
             request,
             id,
             text: text.into(),
-            may_be_there: false,
+            may_be_published: false,
         })
     }
 
@@ -114,39 +114,39 @@ impl Publisher {
         let mut since_loss = None;
         loop {
             let error = match self.attempt(&message, deadline) {
-                Fate::Published(published) => return Ok(published),
-                Fate::Failed(error) => return Err(message.told(error)),
-                Fate::Unknown(error) if !self.settings.retry_unconfirmed => return Err(error),
-                Fate::Unknown(error) => {
-                    message.may_be_there = true;
+                Outcome::Published(published) => return Ok(published),
+                Outcome::Failed(error) => return Err(message.final_error(error)),
+                Outcome::Unknown(error) if !self.settings.retry_unconfirmed => return Err(error),
+                Outcome::Unknown(error) => {
+                    message.may_be_published = true;
                     error
                 }
-                Fate::NotTaken(error) => error,
+                Outcome::NotPublished(error) => error,
             };
-            let recovery = since_loss.get_or_insert_with(Recovery::new);
-            if !self.may_retry(recovery, deadline) {
-                return Err(message.told(error));
+            let retry = since_loss.get_or_insert_with(RetryState::new);
+            if !self.may_retry(retry, deadline) {
+                return Err(message.final_error(error));
             }
-            self.pause(recovery, deadline);
+            self.pause(retry, deadline);
         }
     }
 
-    fn attempt(&self, message: &Outgoing, deadline: Instant) -> Fate {
-        let link = match self.link(deadline) {
-            Ok(link) => link,
-            Err(error) => return Fate::Failed(error),
+    fn attempt(&self, message: &Outgoing, deadline: Instant) -> Outcome {
+        let connection = match self.connection(deadline) {
+            Ok(connection) => connection,
+            Err(error) => return Outcome::Failed(error),
         };
-        let ticket = match self.send_on(&link, message, deadline) {
-            Ok(ticket) => ticket,
-            Err(Unsent::Again(error)) => return Fate::NotTaken(error),
-            Err(Unsent::Failed(error)) => return Fate::Failed(error),
+        let pending_ack = match self.send_on(&connection, message, deadline) {
+            Ok(pending_ack) => pending_ack,
+            Err(AttemptError::Retry(error)) => return Outcome::NotPublished(error),
+            Err(AttemptError::Permanent(error)) => return Outcome::Failed(error),
         };
-        let fate = self.fate(message, ticket.wait(deadline));
-        if matches!(fate, Fate::NotTaken(_)) {
-            // The server stops, or has closed over another message: nothing comes of this connection any more.
-            link.close();
+        let outcome = self.outcome(message, pending_ack.wait(deadline));
+        if matches!(outcome, Outcome::NotPublished(_)) {
+            // The server is shutting down, or has closed the connection because of another message.
+            connection.close();
         }
-        fate
+        outcome
     }
 
     pub(super) fn deadline(&self) -> Instant {
@@ -157,46 +157,47 @@ impl Publisher {
         self.settings.retry_unconfirmed
     }
 
-    pub(super) fn may_retry(&self, recovery: &Recovery, deadline: Instant) -> bool {
-        let lost_for = recovery.since.elapsed();
-        self.settings.reconnect.goes_on(lost_for) && Instant::now() < deadline
+    pub(super) fn may_retry(&self, retry: &RetryState, deadline: Instant) -> bool {
+        let lost_for = retry.since.elapsed();
+        self.settings.reconnect.allows_attempt(lost_for) && Instant::now() < deadline
     }
 
-    pub(super) fn pause(&self, recovery: &mut Recovery, deadline: Instant) {
-        pause(recovery.next(self.settings.pauses), deadline);
+    pub(super) fn pause(&self, retry: &mut RetryState, deadline: Instant) {
+        pause(retry.next(self.settings.backoff), deadline);
     }
 
     /// Sends a message on this connection.
     pub(super) fn send_on(
         &self,
-        link: &Arc<Link>,
+        connection: &Arc<PublishConnection>,
         message: &Outgoing,
         deadline: Instant,
-    ) -> Result<Ticket, Unsent> {
-        link.send(message.request, &message.text, deadline)
+    ) -> Result<PendingAck, AttemptError> {
+        connection
+            .send(message.request, &message.text, deadline)
             .map_err(|not_sent| match not_sent {
-                NotSent::Over(end) => Unsent::Again(end.again()),
-                NotSent::TooLarge => Unsent::Failed(too_large()),
-                NotSent::TimedOut => Unsent::Failed(self.timeout("room to send")),
+                SendError::Ended(end) => AttemptError::Retry(end.copy()),
+                SendError::TooLarge => AttemptError::Permanent(too_large()),
+                SendError::TimedOut => AttemptError::Permanent(self.timeout("room to send")),
             })
     }
 
-    /// What an answer says about its message.
-    pub(super) fn fate(&self, message: &Outgoing, answer: Answer) -> Fate {
+    /// Maps an answer to an outcome.
+    pub(super) fn outcome(&self, message: &Outgoing, answer: Answer) -> Outcome {
         match answer {
-            Answer::Acked { seq, ts } => Fate::Published(Published {
+            Answer::Acked { seq, ts } => Outcome::Published(Published {
                 seq,
                 id: message.id.clone(),
                 ts,
             }),
             Answer::Refused(error) if error.code() == Some("SHUTTING_DOWN") => {
-                Fate::NotTaken(error)
+                Outcome::NotPublished(error)
             }
-            Answer::Refused(error) => Fate::Failed(error),
-            Answer::TooLarge => Fate::Failed(too_large()),
-            Answer::NotTaken(end) => Fate::NotTaken(end.again()),
-            Answer::Lost(end) => Fate::Unknown(message.unconfirmed(end.again())),
-            Answer::TimedOut => Fate::Unknown(message.unconfirmed(self.timeout("ack"))),
+            Answer::Refused(error) => Outcome::Failed(error),
+            Answer::TooLarge => Outcome::Failed(too_large()),
+            Answer::NotProcessed(end) => Outcome::NotPublished(end.copy()),
+            Answer::Lost(end) => Outcome::Unknown(message.unconfirmed(end.copy())),
+            Answer::TimedOut => Outcome::Unknown(message.unconfirmed(self.timeout("ack"))),
         }
     }
 
@@ -207,36 +208,38 @@ impl Publisher {
         }
     }
 
-    /// The open connection, or a new one, as the policy has it.
-    pub(super) fn link(&self, deadline: Instant) -> Result<Arc<Link>, Error> {
-        let Some(mut current) = self.link.try_lock_until(deadline) else {
+    /// The open connection, or a new one if the policy allows it.
+    pub(super) fn connection(&self, deadline: Instant) -> Result<Arc<PublishConnection>, Error> {
+        let Some(mut current) = self.connection.try_lock_until(deadline) else {
             return Err(self.timeout("connection"));
         };
-        if let Some(link) = &*current {
-            if !link.is_over() {
-                return Ok(Arc::clone(link));
+        if let Some(connection) = &*current {
+            if !connection.has_ended() {
+                return Ok(Arc::clone(connection));
             }
-            link.close();
+            connection.close();
             *current = None;
         }
-        let mut recovery = Recovery::new();
+        let mut retry = RetryState::new();
         loop {
             match self.dial(deadline) {
-                Ok(link) => return Ok(Arc::clone(current.insert(link))),
-                Err(error) if !error.is_temporary() || !self.may_retry(&recovery, deadline) => {
+                Ok(connection) => return Ok(Arc::clone(current.insert(connection))),
+                Err(error) if !error.is_temporary() || !self.may_retry(&retry, deadline) => {
                     return Err(error);
                 }
-                Err(_) => self.pause(&mut recovery, deadline),
+                Err(_) => self.pause(&mut retry, deadline),
             }
         }
     }
 
-    fn dial(&self, deadline: Instant) -> Result<Arc<Link>, Error> {
-        let dialing = Dialing::start(&self.settings)?;
-        match dialing.result.recv_deadline(deadline) {
-            Ok(dialed) => Link::start(dialed?, &self.settings),
+    fn dial(&self, deadline: Instant) -> Result<Arc<PublishConnection>, Error> {
+        let attempt = ConnectAttempt::start(&self.settings)?;
+        match attempt.result.recv_deadline(deadline) {
+            Ok(dialed) => PublishConnection::start(dialed?, &self.settings),
             Err(RecvTimeoutError::Timeout) => Err(self.timeout("connection")),
-            Err(RecvTimeoutError::Disconnected) => Err(Error::lost(None, "the attempt failed")),
+            Err(RecvTimeoutError::Disconnected) => {
+                Err(Error::lost(None, "the connect thread panicked"))
+            }
         }
     }
 }
@@ -249,11 +252,11 @@ impl Outgoing {
         }
     }
 
-    /// The error as it is told: whatever failed last, an attempt before may have succeeded.
-    pub(super) fn told(&self, error: Error) -> Error {
+    /// The error to report: if an earlier attempt may have succeeded, the message is unconfirmed.
+    pub(super) fn final_error(&self, error: Error) -> Error {
         match error {
             Error::Unconfirmed { .. } => error,
-            error if self.may_be_there => self.unconfirmed(error),
+            error if self.may_be_published => self.unconfirmed(error),
             error => error,
         }
     }
@@ -261,8 +264,8 @@ impl Outgoing {
 
 impl Drop for Publisher {
     fn drop(&mut self) {
-        if let Some(link) = self.link.get_mut().take() {
-            link.close();
+        if let Some(connection) = self.connection.get_mut().take() {
+            connection.close();
         }
     }
 }
@@ -270,7 +273,7 @@ impl Drop for Publisher {
 fn too_large() -> Error {
     Error::refused(
         "PAYLOAD_TOO_LARGE",
-        "the message is larger than the server takes; send less at a time, or raise its PUBSUB_MAX_MESSAGE_BYTES",
+        "the message is larger than the server accepts; send smaller messages, or raise PUBSUB_MAX_MESSAGE_BYTES of the server",
     )
 }
 

@@ -1,4 +1,4 @@
-//! When to come back after a connection was lost, and how long to wait before each attempt.
+//! The reconnect policy, and the backoff between attempts.
 
 use std::time::{Duration, Instant};
 
@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reconnect {
-    /// Not at all: the loss is an error.
+    /// Never: the loss is an error.
     Never,
-    /// Until this long after the loss; then the loss is an error. Two minutes unless chosen otherwise.
+    /// For this long after the loss; then the loss is an error. Default: two minutes.
     For(Duration),
-    /// As long as it takes.
+    /// Without a time limit.
     Forever,
 }
 
@@ -21,8 +21,8 @@ impl Default for Reconnect {
 }
 
 impl Reconnect {
-    /// Whether there may be another attempt `lost_for` after the loss.
-    pub(super) fn goes_on(self, lost_for: Duration) -> bool {
+    /// Whether another attempt is allowed `lost_for` after the loss.
+    pub(super) fn allows_attempt(self, lost_for: Duration) -> bool {
         match self {
             Reconnect::Never => false,
             Reconnect::For(limit) => lost_for < limit,
@@ -31,68 +31,69 @@ impl Reconnect {
     }
 }
 
-/// The longest pauses between attempts: doubling from the first to the last, each cut to a random part of
-/// itself, so that a thousand clients do not come back at once.
+/// The pause doubles from `first` to `last`. Each pause is a random part of that, so that many clients do not reconnect
+/// at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Pauses {
+pub(super) struct Backoff {
     pub(super) first: Duration,
     pub(super) last: Duration,
 }
 
-impl Default for Pauses {
-    fn default() -> Pauses {
-        Pauses {
+impl Default for Backoff {
+    fn default() -> Backoff {
+        Backoff {
             first: Duration::from_millis(100),
             last: Duration::from_secs(10),
         }
     }
 }
 
-impl Pauses {
-    /// The longest that attempt number `attempt` (from 0) waits.
+impl Backoff {
+    /// The longest pause before attempt number `attempt` (from 0).
     fn longest(self, attempt: u32) -> Duration {
         let doubled = 2_u32.saturating_pow(attempt);
         self.first.saturating_mul(doubled).min(self.last)
     }
 
-    /// A random pause up to that.
-    fn draw(self, attempt: u32) -> Duration {
-        // Without randomness there is still a pause.
+    /// A random pause of at most [`longest`](Backoff::longest).
+    fn random(self, attempt: u32) -> Duration {
+        // Without random bytes, the longest pause.
         let part = getrandom::u32().map_or(1.0, |number| f64::from(number) / f64::from(u32::MAX));
         self.longest(attempt).mul_f64(part)
     }
 }
 
-/// The attempts since a loss.
+/// The attempts since a connection was lost.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Recovery {
+pub(super) struct RetryState {
     pub(super) since: Instant,
     attempt: u32,
 }
 
-impl Recovery {
-    pub(super) fn new() -> Recovery {
-        Recovery {
+impl RetryState {
+    pub(super) fn new() -> RetryState {
+        RetryState {
             since: Instant::now(),
             attempt: 0,
         }
     }
 
-    /// A loss after a connection that held from `up` on: one that ended at once is a failed attempt more.
-    pub(super) fn after(self, up: Instant, pauses: Pauses) -> Recovery {
-        let attempt = match up.elapsed() < pauses.last {
+    /// After the loss of a connection that was open since `up`. A connection that was open only briefly counts as a failed
+    /// attempt.
+    pub(super) fn after(self, up: Instant, backoff: Backoff) -> RetryState {
+        let attempt = match up.elapsed() < backoff.last {
             true => self.attempt,
             false => 0,
         };
-        Recovery {
+        RetryState {
             since: Instant::now(),
             attempt,
         }
     }
 
-    /// When the next attempt may begin, counting it.
-    pub(super) fn next(&mut self, pauses: Pauses) -> Instant {
-        let pause = pauses.draw(self.attempt);
+    /// Counts an attempt, and returns when it may begin.
+    pub(super) fn next(&mut self, backoff: Backoff) -> Instant {
+        let pause = backoff.random(self.attempt);
         self.attempt = self.attempt.saturating_add(1);
         Instant::now() + pause
     }
@@ -104,26 +105,26 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_the_last() {
-        let pauses = Pauses::default();
+        let backoff = Backoff::default();
         let longest: Vec<_> = (0..9)
-            .map(|attempt| pauses.longest(attempt).as_millis())
+            .map(|attempt| backoff.longest(attempt).as_millis())
             .collect();
         assert_eq!(
             longest,
             [100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]
         );
-        assert_eq!(pauses.longest(u32::MAX), pauses.last);
+        assert_eq!(backoff.longest(u32::MAX), backoff.last);
         for attempt in 0..50 {
-            assert!(pauses.draw(attempt) <= pauses.longest(attempt));
+            assert!(backoff.random(attempt) <= backoff.longest(attempt));
         }
     }
 
     #[test]
-    fn a_policy_ends_when_it_says() {
+    fn policy_allows_attempts_until_its_limit() {
         let second = Duration::from_secs(1);
-        assert!(!Reconnect::Never.goes_on(Duration::ZERO));
-        assert!(Reconnect::For(second).goes_on(Duration::ZERO));
-        assert!(!Reconnect::For(second).goes_on(second));
-        assert!(Reconnect::Forever.goes_on(Duration::MAX));
+        assert!(!Reconnect::Never.allows_attempt(Duration::ZERO));
+        assert!(Reconnect::For(second).allows_attempt(Duration::ZERO));
+        assert!(!Reconnect::For(second).allows_attempt(second));
+        assert!(Reconnect::Forever.allows_attempt(Duration::MAX));
     }
 }

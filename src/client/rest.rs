@@ -1,4 +1,4 @@
-//! The REST side: topics, their history, the state of the server. Each request has a connection of its own.
+//! The REST client: topics, their history, the state of the server. Each request has a connection of its own.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -12,148 +12,20 @@ use ureq::http::{Method, Request, header};
 
 use super::settings::Settings;
 use super::wire::{self, Frame, GapFields};
-use super::{Connections, Error, Event, Gap, Start};
+use super::{Error, Event, Start};
 use crate::protocol::OverflowPolicy;
 
-/// The largest answer that is read.
-const ANSWER_BYTES: u64 = 256 << 20;
+mod types;
 
-/// What a new topic has of its own; `None` is the server's setting.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TopicOptions {
-    /// Events kept for replay.
-    pub history_size: Option<usize>,
-    /// Undelivered events a subscription may hold.
-    pub max_queue_size: Option<usize>,
-    /// What happens to a subscription that would hold more.
-    pub overflow: Option<OverflowPolicy>,
-}
+pub use types::{
+    ConnectionState, Connections, Health, History, HistoryState, SubscriptionState, TopicLimits,
+    TopicOptions, TopicState, TopicStats, TopicSummary,
+};
 
-/// A topic in the list of topics.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct TopicSummary {
-    /// Its name.
-    pub name: String,
-    /// Its subscriptions.
-    pub subscribers: u64,
-}
+/// The largest response body that is read.
+const MAX_RESPONSE_BYTES: u64 = 256 << 20;
 
-/// The state of a topic.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct TopicState {
-    /// Its name.
-    pub name: String,
-    /// Its subscriptions.
-    pub subscribers: u64,
-    /// Messages published since it was created.
-    pub messages: u64,
-    /// The newest number; 0 when there is none.
-    pub seq: u64,
-    /// Which life of the topic this is. Opaque.
-    pub epoch: String,
-    /// What is kept for replay.
-    pub history: HistoryState,
-    /// The overflow policy.
-    pub overflow: String,
-    /// What it may keep.
-    pub limits: TopicLimits,
-    /// Events skipped for slow subscribers, counted once for each of them.
-    pub dropped: u64,
-}
-
-/// What a topic keeps for replay.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct HistoryState {
-    /// Events.
-    pub count: u64,
-    /// Bytes.
-    pub bytes: u64,
-    /// The oldest number, unless there is none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub first_seq: Option<u64>,
-    /// When the oldest of them reached the server: RFC 3339, UTC.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub first_ts: Option<String>,
-}
-
-/// The limits of a topic.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct TopicLimits {
-    /// Events kept for replay.
-    pub history_size: u64,
-    /// Bytes kept for replay.
-    pub history_bytes: u64,
-    /// Undelivered events a subscription may hold.
-    pub max_queue_size: u64,
-}
-
-/// The state of the server.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Health {
-    /// `ok`.
-    pub status: String,
-    /// Which start of the server this is: opaque, and another one after each. Empty when the server does not say.
-    #[serde(default)]
-    pub instance: String,
-    /// Seconds since the start.
-    pub uptime_sec: u64,
-    /// Topics.
-    pub topics: u64,
-    /// Subscriptions, all topics together.
-    pub subscribers: u64,
-    /// Connections, REST too.
-    #[serde(default)]
-    pub connections: u64,
-    /// Events given to subscribers since the start, once for each subscription.
-    #[serde(default)]
-    pub delivered: u64,
-    /// Bytes of retained events.
-    #[serde(default)]
-    pub retained_bytes: u64,
-    /// The server's version.
-    #[serde(default)]
-    pub version: String,
-}
-
-/// What a topic has counted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct TopicStats {
-    /// Messages published since it was created.
-    pub messages: u64,
-    /// Its subscriptions.
-    pub subscribers: u64,
-    /// The newest number; 0 when there is none.
-    #[serde(default)]
-    pub seq: u64,
-    /// Events skipped for slow subscribers, counted once for each of them.
-    #[serde(default)]
-    pub dropped: u64,
-    /// What is kept for replay.
-    #[serde(default)]
-    pub history: HistoryState,
-}
-
-/// A part of a topic's history.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct History {
-    /// Which life of the topic this is. Opaque.
-    pub epoch: String,
-    /// The newest number in the topic.
-    pub seq: u64,
-    /// What is missing before the first event, if that was asked for.
-    pub gap: Option<Gap>,
-    /// The events, oldest first.
-    pub events: Vec<Event>,
-}
-
-/// The door to the REST side.
+/// Sends REST requests.
 #[derive(Debug)]
 pub(super) struct Rest {
     agent: Agent,
@@ -196,11 +68,11 @@ impl Rest {
             overflow: options.overflow.map(OverflowPolicy::as_str),
         })
         .map_err(Error::Payload)?;
-        self.ask(Method::POST, "/topics", body).map(drop)
+        self.request(Method::POST, "/topics", body).map(drop)
     }
 
     pub(super) fn delete_topic(&self, name: &str) -> Result<(), Error> {
-        self.ask(Method::DELETE, &format!("/topics/{name}"), String::new())
+        self.request(Method::DELETE, &format!("/topics/{name}"), String::new())
             .map(drop)
     }
 
@@ -233,7 +105,7 @@ impl Rest {
     }
 
     pub(super) fn livez(&self) -> Result<(), Error> {
-        self.ask(Method::GET, "/livez", String::new()).map(drop)
+        self.request(Method::GET, "/livez", String::new()).map(drop)
     }
 
     pub(super) fn history(&self, topic: &str, start: &Start) -> Result<History, Error> {
@@ -252,18 +124,18 @@ impl Rest {
                 format!("{path}?after_seq={seq}&epoch={epoch}")
             }
         };
-        let text = self.ask(Method::GET, &path, String::new())?;
-        read_history(topic, &text)
+        let body = self.request(Method::GET, &path, String::new())?;
+        read_history(topic, &body)
     }
 
     fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
-        let text = self.ask(Method::GET, path, String::new())?;
-        serde_json::from_slice(&text).map_err(|error| unreadable(&error))
+        let body = self.request(Method::GET, path, String::new())?;
+        serde_json::from_slice(&body).map_err(|error| invalid_response(&error))
     }
 
-    /// Asks, and gives the body of an answer that is a success.
-    fn ask(&self, method: Method, path: &str, body: String) -> Result<Vec<u8>, Error> {
-        let is_harmless = method == Method::GET;
+    /// Sends a request and returns the body of a successful response.
+    fn request(&self, method: Method, path: &str, body: String) -> Result<Vec<u8>, Error> {
+        let is_safe = method == Method::GET;
         let mut request = Request::builder()
             .method(method)
             .uri(self.settings.address.rest_url(path));
@@ -273,17 +145,17 @@ impl Rest {
             value.set_sensitive(true);
             request = request.header(header::AUTHORIZATION, value);
         }
-        let failed = |error| self.failed(error, is_harmless);
-        let answer = match body.is_empty() {
-            true => self.agent.run(request.body(()).map_err(no_host)?),
+        let failed = |error| self.error(error, is_safe);
+        let response = match body.is_empty() {
+            true => self.agent.run(request.body(()).map_err(invalid_host)?),
             false => {
                 let request = request.header(header::CONTENT_TYPE, "application/json");
-                self.agent.run(request.body(body).map_err(no_host)?)
+                self.agent.run(request.body(body).map_err(invalid_host)?)
             }
         };
-        let mut answer = answer.map_err(failed)?;
-        let status = answer.status();
-        let body = answer.body_mut().with_config().limit(ANSWER_BYTES);
+        let mut response = response.map_err(failed)?;
+        let status = response.status();
+        let body = response.body_mut().with_config().limit(MAX_RESPONSE_BYTES);
         let body = body.read_to_vec().map_err(failed)?;
         match status.is_success() {
             true => Ok(body),
@@ -291,13 +163,13 @@ impl Rest {
         }
     }
 
-    /// What a failure means. Behind a connection that came about, a request may have been carried out.
-    fn failed(&self, error: ureq::Error, is_harmless: bool) -> Error {
-        let lost = |source: &std::io::Error| match is_harmless {
+    /// Maps an error of the HTTP client. If the connection was established, the server may have processed the request.
+    fn error(&self, error: ureq::Error, is_safe: bool) -> Error {
+        let lost = |source: &std::io::Error| match is_safe {
             true => Error::lost(None, source.to_string()),
             false => Error::lost(
                 None,
-                format!("{source}; whether the request was carried out is not known"),
+                format!("{source}; the server may or may not have processed the request"),
             ),
         };
         let unreachable = |source| Error::Connect {
@@ -305,7 +177,7 @@ impl Rest {
             source,
         };
         match error {
-            ureq::Error::Io(source) if is_of_a_connection(source.kind()) => lost(&source),
+            ureq::Error::Io(source) if is_connection_loss(source.kind()) => lost(&source),
             ureq::Error::Io(source) => unreachable(source),
             ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => {
                 unreachable(std::io::Error::other(error.to_string()))
@@ -325,8 +197,8 @@ impl Rest {
     }
 }
 
-/// Of one that was there before.
-fn is_of_a_connection(kind: ErrorKind) -> bool {
+/// Whether an error ended an established connection.
+fn is_connection_loss(kind: ErrorKind) -> bool {
     matches!(
         kind,
         ErrorKind::UnexpectedEof
@@ -336,12 +208,12 @@ fn is_of_a_connection(kind: ErrorKind) -> bool {
     )
 }
 
-fn no_host(_: ureq::http::Error) -> Error {
+fn invalid_host(_: ureq::http::Error) -> Error {
     Error::invalid("url: not a host name")
 }
 
-fn unreadable(error: &serde_json::Error) -> Error {
-    Error::protocol(format!("an answer that cannot be read: {error}"))
+fn invalid_response(error: &serde_json::Error) -> Error {
+    Error::protocol(format!("an invalid response: {error}"))
 }
 
 fn read_history(topic: &str, text: &[u8]) -> Result<History, Error> {
@@ -354,11 +226,14 @@ fn read_history(topic: &str, text: &[u8]) -> Result<History, Error> {
         #[serde(borrow)]
         events: Vec<&'a RawValue>,
     }
-    let fields: Fields<'_> = serde_json::from_slice(text).map_err(|error| unreadable(&error))?;
+    let fields: Fields<'_> =
+        serde_json::from_slice(text).map_err(|error| invalid_response(&error))?;
     let topic: Arc<str> = topic.into();
     let event = |text: &&RawValue| match wire::parse(text.get())? {
         Frame::Event(frame) => Event::new(&topic, text.get(), &frame),
-        _ => Err(Error::protocol("a history with something else than events")),
+        _ => Err(Error::protocol(
+            "a history that contains something other than events",
+        )),
     };
     Ok(History {
         epoch: fields.epoch,
@@ -368,7 +243,7 @@ fn read_history(topic: &str, text: &[u8]) -> Result<History, Error> {
     })
 }
 
-/// The error that a refusal over HTTP is; a body that is no problem document comes from something in between.
+/// The error for an HTTP error status. A body that is not a problem document comes from a proxy or another server.
 pub(super) fn problem(status: u16, body: &[u8]) -> Error {
     #[derive(Deserialize)]
     struct Problem {
@@ -383,7 +258,7 @@ pub(super) fn problem(status: u16, body: &[u8]) -> Error {
         },
         Err(_) => Error::Refused {
             code: format!("HTTP_{status}"),
-            message: "an answer that is not this server's".to_owned(),
+            message: "the response is not from a threadcast server".to_owned(),
             status: Some(status),
         },
     }

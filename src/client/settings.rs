@@ -1,10 +1,10 @@
-//! What a client was told when it was built; shared by all its connections.
+//! The settings of a client, shared by all its connections.
 
 use std::fmt;
 use std::time::Duration;
 
 use super::address::Address;
-use super::reconnect::{Pauses, Reconnect};
+use super::reconnect::{Backoff, Reconnect};
 
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
@@ -14,24 +14,24 @@ pub(super) struct Settings {
     pub(super) request_timeout: Duration,
     pub(super) heartbeat: Duration,
     pub(super) reconnect: Reconnect,
-    pub(super) pauses: Pauses,
+    pub(super) backoff: Backoff,
     pub(super) retry_unconfirmed: bool,
     pub(super) max_message_bytes: usize,
     pub(super) receive_buffer_bytes: Option<usize>,
 }
 
-/// A secret: it goes into the `Authorization` field and nowhere else.
+/// A secret, used only in the `Authorization` header.
 #[derive(Clone)]
 pub(super) struct Key(String);
 
 impl Key {
-    /// A key that a header can carry, or `None`.
+    /// `None` if the secret cannot be sent in a header.
     pub(super) fn new(secret: &str) -> Option<Key> {
         let fits = !secret.is_empty() && secret.bytes().all(|byte| byte.is_ascii_graphic());
         fits.then(|| Key(secret.to_owned()))
     }
 
-    /// The value of the `Authorization` field.
+    /// The value of the `Authorization` header.
     pub(super) fn authorization(&self) -> String {
         format!("Bearer {}", self.0)
     }

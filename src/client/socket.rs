@@ -8,32 +8,31 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// A timeout that the system takes for one, and not for none.
-const SHORTEST: Duration = Duration::from_millis(1);
+/// The shortest socket timeout. Zero would mean none.
+const MIN_TIMEOUT: Duration = Duration::from_millis(1);
 
-/// One side's view of a connection. The stream may be shared: a publishing connection is written by one `Socket`
-/// and read by another.
+/// The stream may be shared: one `Socket` writes to a publishing connection, another reads from it.
 #[derive(Debug)]
 pub(super) struct Socket {
     stream: Arc<TcpStream>,
-    /// When something was last read.
-    pub(super) heard: Option<Instant>,
-    /// When reads give up with `WouldBlock`; what has arrived is read even after that.
+    /// When bytes were last read.
+    pub(super) last_received: Option<Instant>,
+    /// Deadline of reads, which then fail with `WouldBlock`. Bytes that have arrived are read even after it.
     pub(super) read_until: Option<Instant>,
-    /// When writes give up.
+    /// Deadline of writes.
     pub(super) write_until: Option<Instant>,
-    /// Whether whatever is written is dropped, because another `Socket` does the writing.
-    pub(super) is_mute: bool,
+    /// Whether writes are discarded, because another `Socket` writes to the stream.
+    pub(super) is_write_disabled: bool,
 }
 
 impl Socket {
     pub(super) fn new(stream: Arc<TcpStream>) -> Socket {
         Socket {
             stream,
-            heard: None,
+            last_received: None,
             read_until: None,
             write_until: None,
-            is_mute: false,
+            is_write_disabled: false,
         }
     }
 
@@ -41,8 +40,8 @@ impl Socket {
         &self.stream
     }
 
-    /// Does not make the stream non-blocking, for it would be so for whoever writes to it, too.
-    fn read_what_has_arrived(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    /// Does not make the stream non-blocking, since that would affect the `Socket` that writes to it.
+    fn read_available(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut arrived = [PollFd::new(self.stream.as_fd(), PollFlags::POLLIN)];
         match poll(&mut arrived, PollTimeout::ZERO)? {
             0 => Err(ErrorKind::WouldBlock.into()),
@@ -59,9 +58,9 @@ impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let read = match left(self.read_until) {
-                Some(Duration::ZERO) => self.read_what_has_arrived(buffer),
+                Some(Duration::ZERO) => self.read_available(buffer),
                 left => {
-                    let timeout = left.map(|left| left.max(SHORTEST));
+                    let timeout = left.map(|left| left.max(MIN_TIMEOUT));
                     self.stream.set_read_timeout(timeout)?;
                     (&*self.stream).read(buffer)
                 }
@@ -70,7 +69,7 @@ impl Read for Socket {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 read => {
                     if matches!(read, Ok(1..)) {
-                        self.heard = Some(Instant::now());
+                        self.last_received = Some(Instant::now());
                     }
                     return read;
                 }
@@ -81,7 +80,7 @@ impl Read for Socket {
 
 impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.is_mute {
+        if self.is_write_disabled {
             return Ok(bytes.len());
         }
         loop {
@@ -89,7 +88,7 @@ impl Write for Socket {
             if left.is_some_and(|left| left.is_zero()) {
                 return Err(ErrorKind::WouldBlock.into());
             }
-            let timeout = left.map(|left| left.max(SHORTEST));
+            let timeout = left.map(|left| left.max(MIN_TIMEOUT));
             self.stream.set_write_timeout(timeout)?;
             match (&*self.stream).write(bytes) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

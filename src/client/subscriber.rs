@@ -1,13 +1,13 @@
-//! What a subscription will be about, before it is opened.
+//! The builder of a subscription.
 
 use std::sync::Arc;
 
-use super::followed::Followed;
+use super::followed_topic::FollowedTopic;
 use super::settings::Settings;
-use super::{Error, Start, Subscription};
-use crate::protocol::{check_client_id, check_topic_name};
+use super::{Error, Start, Subscription, checked};
+use crate::protocol::ClientId;
 
-/// A subscription to be; made by [`Client::subscriber`](super::Client::subscriber).
+/// Builds a subscription; made by [`Client::subscriber`](super::Client::subscriber).
 #[derive(Debug, Clone)]
 #[must_use = "nothing is subscribed before open()"]
 pub struct Subscriber {
@@ -25,14 +25,14 @@ impl Subscriber {
         }
     }
 
-    /// One more topic, and where to start in it.
+    /// Adds a topic, and where to start in it.
     pub fn topic(mut self, name: &str, start: impl Into<Start>) -> Subscriber {
         self.topics.push((name.to_owned(), start.into()));
         self
     }
 
-    /// The name of this subscriber, 1 to 128 characters, unique in each of its topics: whoever comes later with the
-    /// same one takes over. Without it, a random one.
+    /// The name of this subscriber: 1 to 128 characters, unique in each of its topics. A later subscriber with the same
+    /// name replaces this one. Default: a random name.
     pub fn client_id(mut self, id: &str) -> Subscriber {
         self.client_id = Some(id.to_owned());
         self
@@ -41,24 +41,25 @@ impl Subscriber {
     /// Connects and subscribes.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for no topic, one twice or a wrong name; [`Error::Refused`] when the server does not
-    /// take one of the topics; [`Error::Connect`], [`Error::Timeout`] or [`Error::Lost`] when it is not there. The first
-    /// attempt is the only one: the [`Reconnect`](super::Reconnect) policy is about connections that were there.
+    /// [`Error::Invalid`] without a topic, for a repeated topic or an invalid name; [`Error::Refused`] if the server refuses
+    /// one of the topics; [`Error::Connect`], [`Error::Timeout`] or [`Error::Lost`] if it is not reachable. There is only one
+    /// attempt: the [`Reconnect`](super::Reconnect) policy applies to established connections.
     pub fn open(self) -> Result<Subscription, Error> {
         if self.topics.is_empty() {
             return Err(Error::invalid("topic: at least one is needed"));
         }
-        let mut topics: Vec<Followed> = Vec::new();
+        let mut topics: Vec<FollowedTopic> = Vec::new();
         for (name, start) in self.topics {
-            check_topic_name(&name).map_err(|invalid| Error::invalid(invalid.to_string()))?;
-            if topics.iter().any(|topic| *topic.name == *name) {
-                return Err(Error::invalid(format!("topic: '{name}' stands twice")));
+            let name = checked(&name)?;
+            if topics.iter().any(|topic| *topic.name == *name.as_str()) {
+                return Err(Error::invalid(format!("topic: '{name}' is repeated")));
             }
-            topics.push(Followed::new(&name, start));
+            topics.push(FollowedTopic::new(name.as_str(), start));
         }
-        if let Some(id) = &self.client_id {
-            check_client_id(id).map_err(|invalid| Error::invalid(invalid.to_string()))?;
-        }
-        Subscription::open(self.settings, self.client_id, topics)
+        let client_id = self.client_id.as_deref().map(ClientId::new);
+        let client_id = client_id
+            .transpose()
+            .map_err(|invalid| Error::invalid(invalid.to_string()))?;
+        Subscription::open(self.settings, client_id, topics)
     }
 }

@@ -1,7 +1,7 @@
-//! Following topics: events and gaps, in order, across as many connections as it takes.
+//! A subscription: delivers the events and gaps of its topics in order, across reconnects.
 //!
-//! Everything is read on the caller's thread, straight from the socket. There is no queue in between in which
-//! events could pile up unseen: a caller that does not read is a slow consumer to the server, which tells it the gap.
+//! Reads from the socket on the thread of the caller. No queue between them hides a slow caller: the server sees it as a
+//! slow consumer, and reports gaps.
 
 mod connecting;
 mod intake;
@@ -14,58 +14,59 @@ use tungstenite::Message;
 use uuid::Uuid;
 
 use super::Error;
-use super::closer::{Closer, Stop};
-use super::deliveries::{Deliveries, Delivery};
-use super::dialing::Dialing;
-use super::followed::Followed;
-use super::line::{Heard, Line};
+use super::closer::{CloseSignal, Closer};
+use super::connect::ConnectAttempt;
+use super::connection::{Connection, Received};
+use super::delivery::{Deliveries, Delivery};
+use super::followed_topic::FollowedTopic;
 use super::position::Position;
-use super::reconnect::Recovery;
+use super::reconnect::RetryState;
 use super::settings::Settings;
+use crate::protocol::ClientId;
 
-/// How many frames without a delivery are still read when the time of a `recv_timeout` is over.
+/// How many frames without a delivery are read after the timeout of a `recv_timeout`.
 const FRAMES_BEYOND_DEADLINE: usize = 64;
 
-/// One or more topics, followed; made by [`Client::subscribe`](super::Client::subscribe) or
+/// A subscription to one or more topics; made by [`Client::subscribe`](super::Client::subscribe) or
 /// [`Subscriber::open`](super::Subscriber::open).
 ///
-/// Reconnects by itself and goes on behind the last delivery. Dropped, it says goodbye to the server, which takes a
-/// second at most.
+/// Reconnects by itself and continues after the last delivery. Dropping it closes the connection with a close frame, which
+/// takes at most a second.
 #[derive(Debug)]
 pub struct Subscription {
     settings: Arc<Settings>,
     client_id: String,
-    /// Nobody else can have its name.
-    has_random_name: bool,
-    topics: Vec<Followed>,
+    /// A random `client_id` is unique, so no other subscriber can have replaced this one.
+    has_random_id: bool,
+    topics: Vec<FollowedTopic>,
     state: State,
     ready: VecDeque<Ready>,
-    stop: Stop,
-    asked: u64,
+    close_signal: CloseSignal,
+    subscribes_sent: u64,
 }
 
 #[derive(Debug)]
 enum State {
-    Up {
-        line: Box<Line>,
-        /// Since the first answer to a subscribe.
+    Connected {
+        connection: Box<Connection>,
+        /// When the first answer to a subscribe arrived.
         answered_since: Option<Instant>,
-        /// The attempts that led here.
-        recovery: Recovery,
+        /// The attempts before this connection.
+        retry: RetryState,
     },
-    /// The next attempt is at `next`.
-    Down {
-        recovery: Recovery,
+    /// Waiting for the next attempt, at `next`.
+    Waiting {
+        retry: RetryState,
         next: Instant,
     },
-    Dialing {
-        recovery: Recovery,
-        dialing: Dialing,
+    Connecting {
+        retry: RetryState,
+        attempt: ConnectAttempt,
     },
-    Over,
+    Ended,
 }
 
-/// What waits to be handed out.
+/// An entry of the queue of deliveries.
 #[derive(Debug)]
 enum Ready {
     Delivery {
@@ -85,21 +86,24 @@ impl Ready {
 impl Subscription {
     pub(super) fn open(
         settings: Arc<Settings>,
-        client_id: Option<String>,
-        topics: Vec<Followed>,
+        client_id: Option<ClientId>,
+        topics: Vec<FollowedTopic>,
     ) -> Result<Subscription, Error> {
         let mut subscription = Subscription {
-            state: State::Dialing {
-                recovery: Recovery::new(),
-                dialing: Dialing::start(&settings)?,
+            state: State::Connecting {
+                retry: RetryState::new(),
+                attempt: ConnectAttempt::start(&settings)?,
             },
             settings,
-            has_random_name: client_id.is_none(),
-            client_id: client_id.unwrap_or_else(|| format!("rust-{}", Uuid::new_v4())),
+            has_random_id: client_id.is_none(),
+            client_id: client_id.map_or_else(
+                || format!("rust-{}", Uuid::new_v4()),
+                |id| id.as_str().to_owned(),
+            ),
             topics,
             ready: VecDeque::new(),
-            stop: Stop::new(),
-            asked: 0,
+            close_signal: CloseSignal::new(),
+            subscribes_sent: 0,
         };
         match subscription.await_acks() {
             Ok(()) => Ok(subscription),
@@ -107,12 +111,12 @@ impl Subscription {
         }
     }
 
-    /// Waits for the next delivery as long as it takes.
+    /// Waits for the next delivery, without a timeout.
     ///
     /// # Errors
-    /// [`Error::Ended`] tells that one topic is over, [`Error::Refused`] that the server does not take one back after a loss;
-    /// others go on, and this can be called again. After the last of them, and after any other error, the subscription is
-    /// over: [`is_over`](Subscription::is_over). [`Error::Closed`] from then on.
+    /// [`Error::Ended`] if one topic has ended, [`Error::Refused`] if the server refuses one after a reconnect. The other
+    /// topics continue, and this can be called again. After the last topic, and after any other error, the subscription has
+    /// ended ([`is_over`](Subscription::is_over)), and this returns [`Error::Closed`].
     pub fn recv(&mut self) -> Result<Delivery, Error> {
         loop {
             if let Some(delivery) = self.recv_until(None)? {
@@ -121,19 +125,19 @@ impl Subscription {
         }
     }
 
-    /// Waits for the next delivery, but not longer than this; `None` if none came.
+    /// Waits for the next delivery; `None` after the timeout.
     ///
     /// # Errors
     /// As [`recv`](Subscription::recv).
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<Delivery>, Error> {
-        // A timeout beyond what the clock can say is none.
+        // A timeout that overflows `Instant` counts as none.
         match Instant::now().checked_add(timeout) {
             Some(deadline) => self.recv_until(Some(deadline)),
             None => self.recv().map(Some),
         }
     }
 
-    /// The next delivery if it has arrived. Call it again and again, and the subscription also reconnects.
+    /// The next delivery, if it has arrived. Repeated calls also reconnect.
     ///
     /// # Errors
     /// As [`recv`](Subscription::recv).
@@ -141,58 +145,60 @@ impl Subscription {
         self.recv_timeout(Duration::ZERO)
     }
 
-    /// The deliveries, one after the other, until the subscription is over.
+    /// Iterates over the deliveries until the subscription has ended.
     pub fn iter(&mut self) -> Deliveries<'_> {
         Deliveries { subscription: self }
     }
 
-    /// Where the caller stands in a topic: behind the last delivery it got. To be kept with the work done, as the
-    /// [`Start`](super::Start) of a later subscription. `None` for a topic that this subscription is not about, or that is not
-    /// acknowledged yet.
+    /// The position in a topic after the last delivery that the caller has received. Store it together with the result of
+    /// the work, as the [`Start`](super::Start) of a later subscription. `None` for a topic that is not part of this
+    /// subscription, or not acknowledged yet.
     #[must_use]
     pub fn position(&self, topic: &str) -> Option<Position> {
         let followed = self.topics.iter().find(|followed| *followed.name == *topic);
-        followed?.given.clone()
+        followed?.delivered.clone()
     }
 
-    /// The topics that are not over.
+    /// The topics that have not ended.
     pub fn topics(&self) -> impl Iterator<Item = &str> {
-        let going_on = self.topics.iter().filter(|topic| !topic.is_over());
-        going_on.map(|topic| &*topic.name)
+        let active = self.topics.iter().filter(|topic| !topic.has_ended());
+        active.map(|topic| &*topic.name)
     }
 
-    /// Leaves one of the topics; the others go on. Nothing of it is handed out from here on, not even what has arrived:
-    /// a later subscription that starts at its [`position`](Subscription::position) gets that. Does not wait for the
-    /// server, but after the last topic the subscription is over, and says goodbye as if it was dropped.
+    /// Unsubscribes from one topic; the others continue. Nothing of the topic is delivered any more, not even events that
+    /// have arrived: a later subscription that starts at its [`position`](Subscription::position) receives those. Does not
+    /// wait for the server. After the last topic the subscription ends and closes its connection, as if it was dropped.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a topic that is not followed (any more); as [`recv`](Subscription::recv) when the connection
-    /// turns out to be lost for good.
+    /// [`Error::Invalid`] for a topic that is not subscribed (any more); as [`recv`](Subscription::recv) if the connection is
+    /// lost and not replaced.
     pub fn unsubscribe(&mut self, topic: &str) -> Result<(), Error> {
-        let is_it = |followed: &Followed| *followed.name == *topic && !followed.is_over();
-        let Some(index) = self.topics.iter().position(is_it) else {
-            return Err(Error::invalid(format!("topic: '{topic}' is not followed")));
+        let is_match = |followed: &FollowedTopic| *followed.name == *topic && !followed.has_ended();
+        let Some(index) = self.topics.iter().position(is_match) else {
+            return Err(Error::invalid(format!(
+                "topic: '{topic}' is not subscribed"
+            )));
         };
-        let is_asked_for = self.topics[index].leave();
+        let must_notify = self.topics[index].unsubscribe();
         self.ready.retain(|ready| !ready.is_of(index));
-        if self.is_about_nothing() {
+        if self.is_exhausted() {
             self.end();
-        } else if is_asked_for && let State::Up { line, .. } = &mut self.state {
-            let text = self.topics[index].farewell(&self.client_id)?;
-            if let Err(error) = line.send(Message::text(text)) {
-                self.lose(error)?;
+        } else if must_notify && let State::Connected { connection, .. } = &mut self.state {
+            let text = self.topics[index].unsubscribe_request(&self.client_id)?;
+            if let Err(error) = connection.send(Message::text(text)) {
+                self.on_lost(error)?;
             }
         }
         Ok(())
     }
 
-    /// Whether there is a connection on which the server has answered. While there is none, calls of
-    /// [`recv`](Subscription::recv) and its kin look for one.
+    /// Whether there is a connection on which the server has answered. While there is none,
+    /// [`recv`](Subscription::recv) and its variants reconnect.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         matches!(
             &self.state,
-            State::Up {
+            State::Connected {
                 answered_since: Some(_),
                 ..
             }
@@ -205,36 +211,36 @@ impl Subscription {
         &self.client_id
     }
 
-    /// Whether nothing will come any more.
+    /// Whether the subscription has ended, and nothing more will be delivered.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.ready.is_empty() && matches!(self.state, State::Over)
+        self.ready.is_empty() && matches!(self.state, State::Ended)
     }
 
-    /// A handle that ends this subscription from another thread, also in the middle of a wait.
+    /// A handle that closes this subscription from another thread, even while a call waits.
     #[must_use]
     pub fn closer(&self) -> Closer {
-        self.stop.closer()
+        self.close_signal.closer()
     }
 
     fn recv_until(&mut self, deadline: Option<Instant>) -> Result<Option<Delivery>, Error> {
         let mut spare_frames = FRAMES_BEYOND_DEADLINE;
         loop {
-            if self.stop.is_called() {
+            if self.close_signal.is_closed() {
                 self.end();
                 return Err(Error::Closed);
             }
             if let Some(ready) = self.ready.pop_front() {
-                return self.hand_out(ready).map(Some);
+                return self.deliver_next(ready).map(Some);
             }
-            if self.is_about_nothing() {
+            if self.is_exhausted() {
                 self.end();
             }
             let is_in_time = match &self.state {
-                State::Over => return Err(Error::Closed),
-                State::Up { .. } => self.read(deadline)?,
-                State::Down { .. } => self.wait(deadline)?,
-                State::Dialing { .. } => self.await_dialing(deadline)?,
+                State::Ended => return Err(Error::Closed),
+                State::Connected { .. } => self.read(deadline)?,
+                State::Waiting { .. } => self.wait(deadline)?,
+                State::Connecting { .. } => self.await_attempt(deadline)?,
             };
             if self.ready.is_empty() && deadline.is_some_and(|deadline| Instant::now() >= deadline)
             {
@@ -250,19 +256,19 @@ impl Subscription {
         }
     }
 
-    fn hand_out(&mut self, ready: Ready) -> Result<Delivery, Error> {
+    fn deliver_next(&mut self, ready: Ready) -> Result<Delivery, Error> {
         match ready {
             Ready::Delivery {
                 topic,
                 delivery,
                 position,
             } => {
-                self.topics[topic].given = position;
+                self.topics[topic].delivered = position;
                 Ok(delivery)
             }
             Ready::Failed(error) => {
-                // The one that listens should learn at once that this was the last.
-                if self.is_about_nothing() {
+                // `is_over` must be true at once if this was the last topic.
+                if self.is_exhausted() {
                     self.end();
                 }
                 Err(error)
@@ -270,57 +276,60 @@ impl Subscription {
         }
     }
 
-    /// Whether everything was handed out and nothing more will come.
-    fn is_about_nothing(&self) -> bool {
-        self.ready.is_empty() && self.topics.iter().all(Followed::is_over)
+    /// Whether everything was delivered and all topics have ended.
+    fn is_exhausted(&self) -> bool {
+        self.ready.is_empty() && self.topics.iter().all(FollowedTopic::has_ended)
     }
 
-    /// Says goodbye, if there is somebody to say it to.
+    /// Ends the subscription; closes the connection, if there is one.
     fn end(&mut self) {
-        self.stop.forget_stream();
-        if let State::Up { line, .. } = std::mem::replace(&mut self.state, State::Over) {
-            line.close();
+        self.close_signal.clear_stream();
+        if let State::Connected { connection, .. } =
+            std::mem::replace(&mut self.state, State::Ended)
+        {
+            connection.close();
         }
     }
 
-    /// Over, because of `error`. Nobody waits for the goodbye of a server that talks nonsense or does not answer.
+    /// Ends the subscription because of `error`. No closing handshake with a server that violates the protocol or does not
+    /// answer.
     fn fail<T>(&mut self, error: Error) -> Result<T, Error> {
         if matches!(error, Error::Protocol { .. } | Error::Timeout { .. }) {
-            self.stop.forget_stream();
-            self.state = State::Over;
+            self.close_signal.clear_stream();
+            self.state = State::Ended;
         }
         self.end();
         Err(error)
     }
 
-    /// Reads one frame; `false` when the deadline came first.
+    /// Reads one frame; `false` if the deadline passed first.
     fn read(&mut self, deadline: Option<Instant>) -> Result<bool, Error> {
-        if self.topics.iter().any(Followed::is_unanswered) {
-            return self.lose(self.timeout("ack"));
+        if self.topics.iter().any(FollowedTopic::is_overdue) {
+            return self.on_lost(self.timeout("ack"));
         }
-        if let Err(error) = self.ask_for_what_is_due() {
-            return self.lose(error);
+        if let Err(error) = self.send_due_subscribes() {
+            return self.on_lost(error);
         }
-        let State::Up { line, .. } = &mut self.state else {
+        let State::Connected { connection, .. } = &mut self.state else {
             return Ok(true);
         };
-        let due = self.topics.iter().filter_map(Followed::due).min();
+        let due = self.topics.iter().filter_map(FollowedTopic::due).min();
         let until = match (deadline, due) {
             (Some(deadline), Some(due)) => Some(deadline.min(due)),
             (deadline, due) => deadline.or(due),
         };
-        match line.receive(until) {
-            Ok(Heard::Text(text)) => match self.take(&text, false) {
+        match connection.receive(until) {
+            Ok(Received::Text(text)) => match self.handle(&text, false) {
                 Ok(()) => Ok(true),
                 Err(error) => self.fail(error),
             },
-            Ok(Heard::Ping(_) | Heard::Pong) => Ok(true),
-            Ok(Heard::Nothing) => Ok(deadline.is_none_or(|deadline| Instant::now() < deadline)),
-            Ok(Heard::Silence) => match line.ping() {
+            Ok(Received::Ping(_) | Received::Pong) => Ok(true),
+            Ok(Received::Nothing) => Ok(deadline.is_none_or(|deadline| Instant::now() < deadline)),
+            Ok(Received::Silence) => match connection.ping() {
                 Ok(()) => Ok(true),
-                Err(error) => self.lose(error),
+                Err(error) => self.on_lost(error),
             },
-            Err(error) => self.lose(error),
+            Err(error) => self.on_lost(error),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The texts on a WebSocket, from the client's side: requests written, frames read. Pure.
+//! Encodes requests and parses frames. No I/O.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::Error;
 use super::gap::{Gap, GapReason};
 
-/// What is asked of the server.
+/// A subscribe request.
 #[derive(Serialize)]
 pub(super) struct Subscribe<'a> {
     pub(super) r#type: &'static str,
@@ -23,7 +23,7 @@ pub(super) struct Subscribe<'a> {
     pub(super) request_id: &'a str,
 }
 
-/// Without a `request_id`: nobody waits for the answer.
+/// An unsubscribe request, without a `request_id` because nobody waits for the answer.
 #[derive(Serialize)]
 pub(super) struct Unsubscribe<'a> {
     pub(super) r#type: &'static str,
@@ -45,7 +45,7 @@ pub(super) struct Message<'a, T: Serialize + ?Sized> {
     pub(super) payload: &'a T,
 }
 
-/// What the server said.
+/// A parsed frame of the server.
 #[derive(Debug)]
 pub(super) enum Frame<'a> {
     Event(EventFrame<'a>),
@@ -62,7 +62,7 @@ pub(super) enum Frame<'a> {
     },
     TopicDeleted(Cow<'a, str>),
     SubscriptionReplaced(Cow<'a, str>),
-    /// Nothing that changes what is delivered; also whatever a newer server may say.
+    /// A frame that does not affect deliveries, or that only newer servers send.
     Other,
 }
 
@@ -119,7 +119,7 @@ struct ErrorFields<'a> {
     message: Cow<'a, str>,
 }
 
-/// A gap as it stands on the wire.
+/// A gap on the wire.
 #[derive(Deserialize)]
 pub(super) struct GapFields<'a> {
     from_seq: Option<u64>,
@@ -128,22 +128,22 @@ pub(super) struct GapFields<'a> {
     reason: Cow<'a, str>,
 }
 
-/// Reads one text of the server.
+/// Parses one text of the server.
 pub(super) fn parse(text: &str) -> Result<Frame<'_>, Error> {
     let fields: Fields<'_> = serde_json::from_str(text)
-        .map_err(|error| Error::protocol(format!("a frame that cannot be read: {error}")))?;
+        .map_err(|error| Error::protocol(format!("an invalid frame: {error}")))?;
     match &*fields.r#type {
-        "event" => event(fields).ok_or_else(|| lacking("event")),
+        "event" => event(fields).ok_or_else(|| missing_field("event")),
         "ack" => ack(fields),
         "error" | "info" if fields.gap.is_some() => gap(fields),
         "error" => error(fields),
-        "info" => notice(fields),
+        "info" => info(fields),
         _ => Ok(Frame::Other),
     }
 }
 
-fn lacking(kind: &str) -> Error {
-    Error::protocol(format!("an {kind} without one of its fields"))
+fn missing_field(kind: &str) -> Error {
+    Error::protocol(format!("an {kind} frame with a missing field"))
 }
 
 fn event(fields: Fields<'_>) -> Option<Frame<'_>> {
@@ -159,7 +159,7 @@ fn event(fields: Fields<'_>) -> Option<Frame<'_>> {
 
 fn ack(fields: Fields<'_>) -> Result<Frame<'_>, Error> {
     let (Some(seq), Some(ts)) = (fields.seq, fields.ts) else {
-        return Err(lacking("ack"));
+        return Err(missing_field("ack"));
     };
     let Some(Text(request_id)) = fields.request_id else {
         return Ok(Frame::Other);
@@ -179,7 +179,7 @@ fn gap(fields: Fields<'_>) -> Result<Frame<'_>, Error> {
             gap: gap.read(&topic)?,
             topic,
         }),
-        _ => Err(lacking("info")),
+        _ => Err(missing_field("info")),
     }
 }
 
@@ -190,12 +190,12 @@ impl GapFields<'_> {
             (None, None) => None,
             _ => return Err(Error::protocol("a gap that ends before it begins")),
         };
-        Ok(Gap::new(topic, range, GapReason::named(&self.reason)))
+        Ok(Gap::new(topic, range, GapReason::from_name(&self.reason)))
     }
 }
 
 fn error(fields: Fields<'_>) -> Result<Frame<'_>, Error> {
-    let error = fields.error.ok_or_else(|| lacking("error"))?;
+    let error = fields.error.ok_or_else(|| missing_field("error"))?;
     Ok(match fields.request_id {
         None => Frame::Other,
         Some(Text(request_id)) => Frame::Refused {
@@ -206,7 +206,7 @@ fn error(fields: Fields<'_>) -> Result<Frame<'_>, Error> {
     })
 }
 
-fn notice(fields: Fields<'_>) -> Result<Frame<'_>, Error> {
+fn info(fields: Fields<'_>) -> Result<Frame<'_>, Error> {
     let msg = fields.msg.map_or(Cow::Borrowed(""), |msg| msg.0);
     Ok(match (&*msg, fields.topic) {
         ("topic_deleted", Some(topic)) => Frame::TopicDeleted(topic.0),
@@ -221,7 +221,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn an_event_borrows_its_text() {
+    fn event_borrows_from_its_text() {
         let text = r#"{"type":"event","topic":"t","message":{"id":"i","payload":[1.50, null]},"seq":7,"ts":"z","new":1}"#;
         let Ok(Frame::Event(event)) = parse(text) else {
             panic!("must be an event")
@@ -234,14 +234,14 @@ mod tests {
     }
 
     #[test]
-    fn a_null_payload_is_one() {
+    fn null_is_a_payload() {
         let text =
             r#"{"type":"event","topic":"t","message":{"id":"i","payload":null},"seq":7,"ts":"z"}"#;
         assert!(matches!(parse(text), Ok(Frame::Event(event)) if event.payload.get() == "null"));
     }
 
     #[test]
-    fn what_a_newer_server_may_say_is_passed_over() {
+    fn unknown_frames_are_ignored() {
         for text in [
             r#"{"type":"hello"}"#,
             r#"{"type":"info","msg":"news"}"#,
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lacks_its_fields_is_an_error() {
+    fn frame_with_a_missing_field_is_an_error() {
         for text in [
             "",
             "[]",
@@ -271,7 +271,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_panics(text in "[\\[\\]{}\":,a-z\\\\0-9 ]{0,60}") {
+        fn parsing_never_panics(text in "[\\[\\]{}\":,a-z\\\\0-9 ]{0,60}") {
             let _ = parse(&text);
             let _ = parse(&format!("{{\"type\":\"event\",{text}"));
         }

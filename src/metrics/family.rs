@@ -1,4 +1,4 @@
-//! The families of a page, each with its samples, and their OpenMetrics text. The only place that knows prometheus-client.
+//! Metric families with their samples, and their OpenMetrics text. The only user of prometheus-client.
 
 use std::fmt;
 
@@ -10,11 +10,11 @@ pub(crate) use prometheus_client::registry::Unit;
 
 use super::histogram::{Distribution, Latency};
 
-/// What a page shows, in its order.
+/// The families of a page, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Families(pub(super) Vec<Family>);
 
-/// Samples that have a name in common.
+/// Samples with the same name.
 #[derive(Debug)]
 pub(super) struct Family {
     /// Without the unit.
@@ -26,17 +26,17 @@ pub(super) struct Family {
 
 type Labels = Vec<(&'static str, String)>;
 
-/// A sample. All of a family are of one kind.
+/// A sample. All samples of a family have the same kind.
 #[derive(Debug, Clone)]
 pub(crate) enum Value {
     Count(u64),
-    /// A count that is no whole number.
+    /// A counter with fractions.
     Total(f64),
     Gauge(u64),
-    /// A gauge that is no whole number.
+    /// A gauge with fractions.
     Reading(f64),
     Histogram(Distribution),
-    /// A histogram of what there is now: its counts go down, too.
+    /// A histogram of current values, whose counts also decrease.
     Snapshot(Distribution),
     Info,
 }
@@ -69,13 +69,13 @@ impl Families {
         self.one(name, help, Value::Gauge(value as u64));
     }
 
-    /// A gauge whose name ends in `_bytes`, which is not given.
+    /// A gauge; `_bytes` is appended to its name.
     pub(crate) fn bytes(&mut self, name: &'static str, help: &'static str, bytes: u64) {
         let sample = (Labels::new(), Value::Gauge(bytes));
         self.push(name, help, Some(Unit::Bytes), vec![sample]);
     }
 
-    /// One whose name ends in `_seconds`, which is not given.
+    /// A sample; `_seconds` is appended to its name.
     pub(super) fn seconds(&mut self, name: &'static str, help: &'static str, value: Value) {
         let sample = (Labels::new(), value);
         self.push(name, help, Some(Unit::Seconds), vec![sample]);
@@ -91,7 +91,7 @@ impl Families {
         self.push(name, help, None, labelled(label, counts));
     }
 
-    /// Counters whose name ends in `_bytes`, which is not given.
+    /// Counters; `_bytes` is appended to their name.
     pub(super) fn byte_counters<const N: usize>(
         &mut self,
         name: &'static str,
@@ -102,7 +102,7 @@ impl Families {
         self.push(name, help, Some(Unit::Bytes), labelled(label, counts));
     }
 
-    /// Histograms by path; an empty one stands for no label.
+    /// Histograms by the label `path`; an empty path means no label.
     pub(super) fn latencies(
         &mut self,
         name: &'static str,
@@ -123,14 +123,14 @@ impl Families {
         self.push(name, help, None, vec![(labels, Value::Info)]);
     }
 
-    /// Takes out what has to be told as a snapshot.
+    /// Removes and returns the families of snapshots.
     pub(super) fn split_snapshots(&mut self) -> Families {
         let is_snapshot =
             |family: &mut Family| matches!(family.samples.first(), Some((_, Value::Snapshot(_))));
         Families(self.0.extract_if(.., is_snapshot).collect())
     }
 
-    /// The OpenMetrics text, without its end. Only a writer that fails can make this fail.
+    /// Appends the OpenMetrics text, without `# EOF`. Fails only if the writer fails.
     pub(super) fn write(self, page: &mut String) -> fmt::Result {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(self));

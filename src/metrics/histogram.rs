@@ -1,11 +1,11 @@
-//! Histograms: of latencies, which are counted as they happen, and of what is there at one moment.
+//! Histograms of latencies, counted when they occur, and of current values.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::sharded::Sharded;
+use super::counters::Sharded;
 use crate::protocol::Timestamp;
 
-/// Upper bounds of the buckets, in microseconds; a last one has none.
+/// Upper bounds of the buckets in microseconds, except for the last bucket, which has none.
 const BOUNDS_MICROS: [u64; 18] = [
     25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
     1_000_000, 2_500_000, 5_000_000, 10_000_000,
@@ -23,7 +23,7 @@ struct Cells {
 }
 
 impl Latency {
-    /// What began at `since`, in microseconds of the system clock, is done now. A clock that was set back shows 0.
+    /// Observes the time from `since_micros` (system clock) until now; 0 if the clock was set back.
     pub(crate) fn observe_since(&self, since_micros: u64) {
         self.observe(Timestamp::now_micros().saturating_sub(since_micros));
     }
@@ -35,7 +35,7 @@ impl Latency {
         cells.sum_micros.fetch_add(micros, Ordering::Relaxed);
     }
 
-    /// As it is now, in seconds.
+    /// The current distribution, in seconds.
     pub(super) fn distribution(&self) -> Distribution {
         let bounds = BOUNDS_MICROS.iter().map(|micros| *micros as f64 / 1e6);
         let buckets = bounds
@@ -49,7 +49,7 @@ impl Latency {
     }
 }
 
-/// How many observations fell into each bucket: its upper bound, and what is in it alone.
+/// For each bucket its upper bound and its own number of observations.
 #[derive(Debug, Clone)]
 pub(crate) struct Distribution {
     pub(super) buckets: Vec<(f64, u64)>,
@@ -57,7 +57,7 @@ pub(crate) struct Distribution {
 }
 
 impl Distribution {
-    /// Nothing yet, in buckets with these bounds and one without.
+    /// An empty distribution with these bounds, and a last bucket without one.
     pub(crate) fn new(bounds: &[u64]) -> Distribution {
         let bounds = bounds.iter().map(|bound| *bound as f64);
         Distribution {
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_observation_falls_into_the_bucket_whose_bound_it_does_not_exceed() {
+    fn observations_fall_into_the_right_buckets() {
         let latency = Latency::default();
         for micros in [0, 25, 26, 10_000_000, 10_000_001] {
             latency.observe(micros);

@@ -1,33 +1,32 @@
-//! What the server counts, and how that is written for those who ask: OpenMetrics, or the older text format.
+//! Metrics: counters of the server, and their text in OpenMetrics or the older Prometheus format.
 //!
-//! Counting is one addition per send, not per event, to a counter that other processors leave alone ([`sharded`]).
-//! What can be seen by looking, such as the number of topics, is not counted here but looked up by who writes the
-//! page. Plain atomics, no locks: nothing else in the server waits for or depends on a count.
+//! Counting is one addition per send, not per event, to a counter of few threads ([`counters`]). Values that can be read
+//! directly, such as the number of topics, are read when the page is written, and not counted here. Atomics only, no locks:
+//! nothing in the server depends on a count.
 
-mod counted;
+mod counters;
+mod exposition;
 mod family;
 mod histogram;
 mod process;
-mod sharded;
-mod tally;
 mod text;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub(crate) use counters::Tally;
 pub(crate) use family::{Families, Unit, Value};
 pub(crate) use histogram::{Distribution, Latency};
 pub(crate) use process::push_process;
-pub(crate) use tally::Tally;
 pub(crate) use text::Format;
 
 use crate::config::OverflowPolicy;
-use sharded::Sharded;
+use counters::Sharded;
 
-/// The one set of counts of a server, in the hands of all who count.
+/// The metrics of a server, shared by all its parts.
 pub(crate) type SharedMetrics = Arc<Metrics>;
 
-/// Everything counted since the server started.
+/// Counts since the server started.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     hot: Sharded<Hot>,
@@ -35,7 +34,7 @@ pub(crate) struct Metrics {
     pub(crate) publish_latency: Latency,
     /// From the time of an event to the end of the fan-out that sent it.
     pub(crate) fan_out_latency: Latency,
-    /// From the time of an event to the end of the writer's write that sent it.
+    /// From the time of an event to the end of the write by a writer thread that sent it.
     pub(crate) writer_latency: Latency,
     accepted: AtomicU64,
     websockets_opened: AtomicU64,
@@ -48,7 +47,7 @@ pub(crate) struct Metrics {
     pub(crate) auth_failures: Tally<3>,
 }
 
-/// What is counted with every send. One thread's counts stand together, so that a send touches one line of the cache.
+/// Counted with every send. The counters of a thread are adjacent, so that a send touches one cache line.
 #[derive(Debug, Default)]
 struct Hot {
     published: AtomicU64,
@@ -59,7 +58,7 @@ struct Hot {
     sent: [AtomicU64; 2],
 }
 
-/// What a byte belongs to.
+/// The protocol of a byte.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Protocol {
     Http,
@@ -112,12 +111,12 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Events were published, once each.
+    /// Counts published events.
     pub(crate) fn published(&self, events: u64) {
         add(&self.hot.mine().published, events);
     }
 
-    /// A send that did not wait: so many bytes, and with them so many events whole.
+    /// Counts a send on the fast path, with its bytes and the events that it completed.
     pub(crate) fn sent_at_once(&self, bytes: usize, events: u64) {
         let mine = self.hot.mine();
         add(&mine.fast_sends, 1);
@@ -127,19 +126,19 @@ impl Metrics {
         }
     }
 
-    /// A write by a writer thread, which may have waited.
+    /// Counts a write by a writer thread.
     pub(crate) fn written(&self, bytes: usize) {
         let mine = self.hot.mine();
         add(&mine.slow_writes, 1);
         add(&mine.sent[Protocol::WebSocket as usize], bytes as u64);
     }
 
-    /// Events that went out whole with what a writer thread wrote.
+    /// Counts events completed by a writer thread.
     pub(crate) fn delivered(&self, events: u64) {
         add(&self.hot.mine().delivered, events);
     }
 
-    /// All events that were delivered so far.
+    /// All delivered events.
     pub(crate) fn delivered_total(&self) -> u64 {
         self.hot.sum(|hot| &hot.delivered)
     }
@@ -160,12 +159,12 @@ impl Metrics {
         add(&self.websockets_opened, 1);
     }
 
-    /// Events that a subscription does not get because of its topic's overflow policy.
+    /// Counts events that a subscription misses because of the overflow policy.
     pub(crate) fn dropped(&self, policy: OverflowPolicy, events: u64) {
         self.dropped.add(policy.as_str(), events);
     }
 
-    /// Events that were queued for a connection when it ended, other than for slowness.
+    /// Counts events that were queued for a connection when it ended for another reason than slowness.
     pub(crate) fn undelivered(&self, events: u64) {
         add(&self.undelivered, events);
     }
@@ -181,7 +180,7 @@ mod tests {
     use std::thread;
 
     #[test]
-    fn what_many_threads_count_adds_up() {
+    fn counts_of_many_threads_add_up() {
         let metrics = Metrics::default();
         thread::scope(|scope| {
             for _ in 0..40 {

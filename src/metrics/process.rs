@@ -1,4 +1,4 @@
-//! The figures of the process, under the names that every exporter uses. What cannot be read is left out.
+//! Process metrics with their standard names. Values that cannot be read are omitted.
 
 use std::fs;
 
@@ -6,10 +6,10 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, UsageWho, getrlimit, getrusage
 
 use super::{Families, Value};
 
-/// Linux tells times of processes in these, whatever the machine (`USER_HZ`).
+/// The unit of process times on Linux, on any machine (`USER_HZ`).
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Writes what is known of this process.
+/// Appends the metrics of this process.
 pub(crate) fn push_process(page: &mut Families) {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     if let Some(seconds) = cpu_seconds() {
@@ -23,7 +23,7 @@ pub(crate) fn push_process(page: &mut Families) {
         page.bytes("process_virtual_memory", "Virtual memory", kib << 10);
     }
     if let Ok(entries) = fs::read_dir("/proc/self/fd") {
-        // One of them is that of the folder.
+        // One descriptor is that of the directory.
         let open = entries.count().saturating_sub(1);
         page.gauge("process_open_fds", "Open file descriptors", open);
     }
@@ -53,21 +53,21 @@ fn max_descriptors() -> Option<u64> {
     (soft != RLIM_INFINITY).then_some(soft)
 }
 
-/// The process knows how long after the machine it started, the machine since when it runs.
+/// The boot time of the machine plus the start time of the process relative to it.
 fn start_time() -> Option<f64> {
     let own = fs::read_to_string("/proc/self/stat").ok()?;
     let machine = fs::read_to_string("/proc/stat").ok()?;
     Some(number(&machine, "btime")? as f64 + started_after_boot(&own)?)
 }
 
-/// The 22nd field; the second is a name in brackets, in which there may be anything.
+/// The 22nd field. The second is a name in parentheses that may contain anything.
 fn started_after_boot(stat: &str) -> Option<f64> {
     let (_, behind_name) = stat.rsplit_once(')')?;
     let ticks: f64 = behind_name.split_whitespace().nth(19)?.parse().ok()?;
     Some(ticks / TICKS_PER_SECOND)
 }
 
-/// The first number in the line that begins with `field`.
+/// The first number in the line that starts with `field`.
 fn number(text: &str, field: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(field))?;
     line.split_whitespace().next()?.parse().ok()
@@ -78,14 +78,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_start_is_found_behind_any_name() {
+    fn start_time_is_parsed_with_any_process_name() {
         let stat = "7 (a) b (c) S 1 7 7 0 -1 4194560 5 0 0 0 1 2 3 4 20 0 9 0 12345 6 7";
         assert_eq!(started_after_boot(stat), Some(123.45));
         assert_eq!(started_after_boot("7 (a"), None);
     }
 
     #[test]
-    fn a_number_stands_behind_its_field() {
+    fn number_after_a_field_is_parsed() {
         let status = "Name:\tx\nVmRSS:\t    1204 kB\nThreads:\t3\n";
         assert_eq!(number(status, "VmRSS:"), Some(1204));
         assert_eq!(number(status, "Threads:"), Some(3));

@@ -1,15 +1,15 @@
-//! The two texts in which a page can be had.
+//! The two text formats of a page.
 
 use std::fmt;
 
 use super::family::Families;
 
-/// Which text is asked for.
+/// A text format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     /// OpenMetrics 1.0.
     OpenMetrics,
-    /// The text format 0.0.4 of Prometheus, for tools that do not read the other.
+    /// The text format 0.0.4 of Prometheus, for tools without OpenMetrics.
     Prometheus,
 }
 
@@ -24,17 +24,17 @@ impl Format {
     /// The whole page.
     pub(crate) fn write(self, mut families: Families) -> Result<String, fmt::Error> {
         let snapshots = families.split_snapshots();
-        let (mut page, mut of_now) = (String::new(), String::new());
+        let (mut page, mut gauges) = (String::new(), String::new());
         families.write(&mut page)?;
-        snapshots.write(&mut of_now)?;
+        snapshots.write(&mut gauges)?;
         match self {
-            Format::OpenMetrics => Ok(page + &as_gauge_histograms(&of_now) + "# EOF\n"),
-            Format::Prometheus => Ok(as_prometheus(&(page + &of_now))),
+            Format::OpenMetrics => Ok(page + &as_gauge_histograms(&gauges) + "# EOF\n"),
+            Format::Prometheus => Ok(as_prometheus(&(page + &gauges))),
         }
     }
 }
 
-/// Histograms whose counts also go down have a type of their own, which the older format does not know.
+/// OpenMetrics has a type of its own for histograms whose counts also decrease.
 fn as_gauge_histograms(text: &str) -> String {
     text.lines().map(as_gauge_histogram).collect()
 }
@@ -51,7 +51,7 @@ fn as_gauge_histogram(line: &str) -> String {
     }
 }
 
-/// The older format: samples are the same, but described under the whole name of the sample, and without units.
+/// The Prometheus format: the same samples, described under the full name of the sample, without units.
 fn as_prometheus(text: &str) -> String {
     let mut page = String::with_capacity(text.len());
     let mut help = "";
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn openmetrics_has_units_an_end_and_a_type_for_what_goes_down() {
+    fn openmetrics_has_units_eof_and_gauge_histograms() {
         let expected = "# HELP a About it\n# TYPE a info\na_info{version=\"1.0\"} 1\n\
             # HELP b Those\n# TYPE b counter\nb_total{by=\"x\"} 1\nb_total{by=\"y\"} 0\n\
             # HELP c_bytes So much\n# TYPE c_bytes gauge\n# UNIT c_bytes bytes\nc_bytes 7\n\
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn the_older_format_describes_samples_by_their_whole_names() {
+    fn prometheus_format_describes_full_sample_names() {
         let expected = "# HELP a_info About it\n# TYPE a_info gauge\na_info{version=\"1.0\"} 1\n\
             # HELP b_total Those\n# TYPE b_total counter\nb_total{by=\"x\"} 1\nb_total{by=\"y\"} 0\n\
             # HELP c_bytes So much\n# TYPE c_bytes gauge\nc_bytes 7\n\

@@ -3,33 +3,33 @@
 use std::borrow::Cow;
 use std::fmt;
 
-/// The code of an error frame: stable, for machines.
+/// The code of an error frame. Codes are stable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ErrorCode {
-    /// Not JSON, unknown type, a missing, wrong or repeated field.
+    /// Invalid JSON, an unknown type, a missing, wrong or repeated field.
     BadRequest,
     /// No such topic, or no such subscription.
     TopicNotFound,
     /// The subscriber reads too slowly: events were skipped, or the connection ends.
     SlowConsumer,
-    /// No valid credential, or not any more.
+    /// No credential, or one that is not valid (any more).
     Unauthorized,
     /// The credential may not do this on this topic.
     Forbidden,
-    /// Over the configured publish rate.
+    /// The publish rate is exceeded.
     RateLimited,
-    /// Over a configured count.
+    /// A configured count is exceeded.
     LimitReached,
-    /// The server is going down and takes nothing new.
+    /// The server is shutting down and refuses new requests.
     ShuttingDown,
-    /// Not possible just now; trying again may help.
+    /// Not possible at the moment; a retry may succeed.
     Unavailable,
-    /// Unexpected; the log says more.
+    /// Unexpected; details are in the log.
     Internal,
 }
 
 impl ErrorCode {
-    /// The code as it stands on the wire.
+    /// The name on the wire.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             ErrorCode::BadRequest => "BAD_REQUEST",
@@ -46,88 +46,88 @@ impl ErrorCode {
     }
 }
 
-/// Why one request is refused: a code for machines, a text for people. The connection stays open.
+/// The error that answers one request: a code for programs, a text for people. The connection stays open.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Fault {
+pub(crate) struct ErrorReply {
     pub(crate) code: ErrorCode,
     pub(crate) message: Cow<'static, str>,
 }
 
-impl Fault {
-    pub(crate) fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Fault {
-        Fault {
+impl ErrorReply {
+    pub(crate) fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> ErrorReply {
+        ErrorReply {
             code,
             message: message.into(),
         }
     }
 
-    pub(crate) fn bad_request(message: impl Into<Cow<'static, str>>) -> Fault {
-        Fault::new(ErrorCode::BadRequest, message)
+    pub(crate) fn bad_request(message: impl Into<Cow<'static, str>>) -> ErrorReply {
+        ErrorReply::new(ErrorCode::BadRequest, message)
     }
 
-    pub(crate) fn no_topic(topic: &str) -> Fault {
-        Fault::new(
+    pub(crate) fn no_topic(topic: &str) -> ErrorReply {
+        ErrorReply::new(
             ErrorCode::TopicNotFound,
             format!("Topic '{topic}' does not exist"),
         )
     }
 
-    pub(crate) fn not_subscribed(topic: &str) -> Fault {
-        Fault::new(
+    pub(crate) fn not_subscribed(topic: &str) -> ErrorReply {
+        ErrorReply::new(
             ErrorCode::TopicNotFound,
             format!("Topic '{topic}' not found or client not subscribed"),
         )
     }
 
-    pub(crate) fn may_not_publish(topic: &str) -> Fault {
-        Fault::new(
+    pub(crate) fn may_not_publish(topic: &str) -> ErrorReply {
+        ErrorReply::new(
             ErrorCode::Forbidden,
             format!("The key may not publish to topic '{topic}'"),
         )
     }
 
-    pub(crate) fn may_not_subscribe(topic: &str) -> Fault {
-        Fault::new(
+    pub(crate) fn may_not_subscribe(topic: &str) -> ErrorReply {
+        ErrorReply::new(
             ErrorCode::Forbidden,
             format!("The key may not subscribe to topic '{topic}'"),
         )
     }
 
-    pub(crate) fn key_withdrawn() -> Fault {
-        Fault::new(
+    pub(crate) fn key_withdrawn() -> ErrorReply {
+        ErrorReply::new(
             ErrorCode::Unauthorized,
             "the key of this connection was withdrawn or changed",
         )
     }
 
-    pub(crate) fn internal() -> Fault {
-        Fault::new(
+    pub(crate) fn internal() -> ErrorReply {
+        ErrorReply::new(
             ErrorCode::Internal,
             "the server failed to go on with this connection",
         )
     }
 
-    /// A publish has waited for a slow subscriber as long as the `block` policy lets it.
-    pub(crate) fn no_room(topic: &str) -> Fault {
+    /// A publish waited for a slow subscriber for as long as the `block` policy allows.
+    pub(crate) fn no_room(topic: &str) -> ErrorReply {
         let text = format!("Topic '{topic}' waits for a slow subscriber");
-        Fault::new(ErrorCode::Unavailable, text)
+        ErrorReply::new(ErrorCode::Unavailable, text)
     }
 
-    /// A publish that waited for room was called off, because its connection ends.
-    pub(crate) fn called_off() -> Fault {
+    /// The connection ended while a publish waited for room.
+    pub(crate) fn called_off() -> ErrorReply {
         let text = "not published: the connection ended while the message waited";
-        Fault::new(ErrorCode::Unavailable, text)
+        ErrorReply::new(ErrorCode::Unavailable, text)
     }
 
-    pub(crate) fn shutting_down() -> Fault {
-        Fault::new(ErrorCode::ShuttingDown, "the server is shutting down")
+    pub(crate) fn shutting_down() -> ErrorReply {
+        ErrorReply::new(ErrorCode::ShuttingDown, "the server is shutting down")
     }
 }
 
-/// A message that cannot be published; the text says why.
+/// Why a message cannot be published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum InvalidMessage {
-    /// The id is no UUID.
+    /// The id is not a UUID.
     Id,
     /// The payload is nested too deep.
     TooDeep,

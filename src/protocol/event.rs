@@ -1,22 +1,22 @@
-//! An event as it goes on the wire: encoded once, into the log, and read there by all subscribers.
+//! The frame of an event: encoded once, into the log, and sent from there to all subscribers.
 
 use super::frame::{frame_lengths, header_len, text_header};
 use super::{Message, Timestamp, TopicName};
 
-/// What stands behind the time of an event.
+/// The JSON text after the timestamp.
 const END: &str = r#""}"#;
 
 const EVENT_BEGINS: &str = r#"{"type":"event""#;
 
-/// An event that is about to be encoded. The parts are valid by their types, so nothing needs escaping.
+/// An event to be encoded. The types of its parts guarantee that nothing needs escaping.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NewEvent<'a> {
     topic: &'a TopicName,
     message: &'a Message<'a>,
     seq: u64,
     ts: Timestamp,
-    /// Bytes of its JSON text.
-    text: usize,
+    /// Length of the JSON text in bytes.
+    text_len: usize,
 }
 
 impl<'a> NewEvent<'a> {
@@ -31,18 +31,18 @@ impl<'a> NewEvent<'a> {
             message,
             seq,
             ts,
-            text: 0,
+            text_len: 0,
         };
         let mut digits = itoa::Buffer::new();
         let parts = event.parts(&mut digits);
         let text = parts.iter().map(|part| part.len()).sum::<usize>();
-        event.text = text + Timestamp::LEN + END.len();
+        event.text_len = text + Timestamp::LEN + END.len();
         event
     }
 
-    /// Bytes of its whole frame.
+    /// Length of the whole frame in bytes.
     pub(crate) fn frame_len(&self) -> usize {
-        header_len(self.text) + self.text
+        header_len(self.text_len) + self.text_len
     }
 
     /// Appends the whole frame: header and JSON text.
@@ -51,7 +51,7 @@ impl<'a> NewEvent<'a> {
         self.each_part(|part| out.extend_from_slice(part));
     }
 
-    /// Writes the whole frame into memory of just its length.
+    /// Writes the whole frame into `out`, which has exactly its length.
     pub(crate) fn write(&self, out: &mut [u8]) {
         let mut at = 0;
         self.each_part(|part| {
@@ -62,7 +62,7 @@ impl<'a> NewEvent<'a> {
     }
 
     fn each_part(&self, mut put: impl FnMut(&[u8])) {
-        let (header, header_len) = text_header(self.text);
+        let (header, header_len) = text_header(self.text_len);
         put(&header[..header_len]);
         let mut digits = itoa::Buffer::new();
         for part in self.parts(&mut digits) {
@@ -72,7 +72,7 @@ impl<'a> NewEvent<'a> {
         put(END.as_bytes());
     }
 
-    /// The whole frame by itself.
+    /// The whole frame in a buffer of its own.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn to_frame(self) -> Vec<u8> {
         let mut frame = Vec::with_capacity(self.frame_len());
@@ -80,7 +80,7 @@ impl<'a> NewEvent<'a> {
         frame
     }
 
-    /// What stands before the time.
+    /// The JSON text before the timestamp.
     fn parts<'b>(&self, digits: &'b mut itoa::Buffer) -> [&'b str; 10]
     where
         'a: 'b,
@@ -100,12 +100,12 @@ impl<'a> NewEvent<'a> {
     }
 }
 
-/// The whole WebSocket frame of one event: header and JSON text.
+/// The WebSocket frame of one event: header and JSON text.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct EventFrame<'a>(&'a [u8]);
 
 impl<'a> EventFrame<'a> {
-    /// Reads what [`NewEvent::push`] wrote.
+    /// `frame` was written by [`NewEvent::push`].
     pub(crate) fn new(frame: &'a [u8]) -> EventFrame<'a> {
         EventFrame(frame)
     }
@@ -116,12 +116,12 @@ impl<'a> EventFrame<'a> {
         ts.and_then(Result::ok).unwrap_or_default()
     }
 
-    /// The same in microseconds since 1970.
+    /// The timestamp in microseconds since 1970.
     pub(crate) fn ts_micros(self) -> u64 {
         self.ts_bytes().map_or(0, Timestamp::read_micros)
     }
 
-    /// The `ts` is the last of the JSON text.
+    /// `ts` is the last field of the JSON text.
     fn ts_bytes(self) -> Option<&'a [u8; Timestamp::LEN]> {
         self.0.strip_suffix(END.as_bytes())?.last_chunk()
     }
@@ -129,12 +129,12 @@ impl<'a> EventFrame<'a> {
     /// The JSON text inside the frame.
     pub(crate) fn json(self) -> &'a str {
         let (header, _) = frame_lengths(self.0);
-        // Built from text, so it always is text.
+        // The frame was built from valid UTF-8.
         std::str::from_utf8(&self.0[header..]).unwrap_or_default()
     }
 }
 
-/// How many events stand whole in the first `upto` bytes of a run of frames, and where the frame that `upto` cuts begins.
+/// How many whole events the first `upto` bytes of `frames` contain, and the offset of the frame that `upto` splits.
 pub(crate) fn whole_events(frames: &[u8], upto: usize) -> (u64, usize) {
     let (mut events, mut at) = (0, 0);
     while at < upto {
@@ -156,7 +156,7 @@ mod tests {
     use serde_json::value::RawValue;
 
     #[test]
-    fn only_whole_events_count() {
+    fn only_whole_events_are_counted() {
         let payload: Box<RawValue> =
             serde_json::from_str(&format!("\"{}\"", "x".repeat(200))).unwrap();
         let message = Message::new("550e8400-e29b-41d4-a716-446655440000", &payload).unwrap();
@@ -179,7 +179,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn id_and_payload_come_out_as_they_went_in(seq: u64, pad in 0usize..70_000) {
+        fn id_and_payload_are_encoded_verbatim(seq: u64, pad in 0usize..70_000) {
             let raw = format!("{{ \"pad\" : \"{}\", \"n\":1.50 }}", "x".repeat(pad));
             let payload: Box<RawValue> = serde_json::from_str(&raw).unwrap();
             let id = "urn:uuid:550E8400-e29b-41d4-a716-446655440000";

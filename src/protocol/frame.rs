@@ -1,9 +1,9 @@
-//! RFC 6455 frames as the server sends them: whole, unmasked, never compressed.
+//! Encodes the WebSocket frames that the server sends (RFC 6455): unfragmented, unmasked, uncompressed.
 
 /// Longest payload of a control frame, in bytes (RFC 6455 §5.5).
 const MAX_CONTROL_BYTES: usize = 125;
 
-/// Why a connection is closed (RFC 6455 §7.4; 4000 and up are ours).
+/// Close codes (RFC 6455 §7.4); those from 4000 are specific to this server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CloseCode(pub(crate) u16);
 
@@ -21,7 +21,7 @@ impl CloseCode {
     pub(crate) const HEARTBEAT: CloseCode = CloseCode(4102);
 }
 
-/// Bytes of the header in front of a text payload of this length.
+/// Length in bytes of the header of a text frame with this payload length.
 pub(crate) const fn header_len(payload: usize) -> usize {
     match payload {
         0..=125 => 2,
@@ -30,7 +30,7 @@ pub(crate) const fn header_len(payload: usize) -> usize {
     }
 }
 
-/// Header and payload length of the frame of ours that begins here.
+/// Header length and payload length of the frame at the start of `frame`, which this server encoded.
 pub(super) fn frame_lengths(frame: &[u8]) -> (usize, usize) {
     let big_endian = |bytes: &[u8]| bytes.iter().fold(0, |n, byte| n << 8 | usize::from(*byte));
     match frame[1] {
@@ -40,7 +40,7 @@ pub(super) fn frame_lengths(frame: &[u8]) -> (usize, usize) {
     }
 }
 
-/// The header of a final text frame, and how long it is.
+/// The header of a final text frame, and its length.
 pub(super) fn text_header(payload: usize) -> ([u8; 10], usize) {
     let mut header = [0; 10];
     header[0] = 0x81;
@@ -64,7 +64,7 @@ pub(crate) fn push_text_header(payload: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(&header[..len]);
 }
 
-/// Appends a text frame whose payload `write` appends. The header is put in front once the length is known.
+/// Appends a text frame whose payload is appended by `write`. The header is inserted once the length is known.
 pub(crate) fn push_text(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.extend_from_slice(&[0; 2]);
@@ -87,7 +87,7 @@ fn control_frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A close frame; a reason that would not fit is cut at a character.
+/// A close frame. A reason that is too long is truncated at a character boundary.
 pub(crate) fn close_frame(code: CloseCode, reason: &str) -> Vec<u8> {
     let mut payload = code.0.to_be_bytes().to_vec();
     let mut end = reason.len().min(MAX_CONTROL_BYTES - 2);
@@ -102,7 +102,7 @@ pub(crate) fn ping_frame() -> Vec<u8> {
     control_frame(0x9, &[])
 }
 
-/// The answer to a ping: the same payload.
+/// The answer to a ping, with the same payload.
 pub(crate) fn pong_frame(payload: &[u8]) -> Vec<u8> {
     control_frame(0xa, &payload[..payload.len().min(MAX_CONTROL_BYTES)])
 }
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_close_reason_is_cut_at_a_character() {
+    fn close_reason_is_truncated_at_a_character_boundary() {
         let frame = close_frame(CloseCode::POLICY, &"é".repeat(100));
         assert_eq!(frame.len(), 2 + 2 + 122);
         let Message::Close(Some(close)) = read_back(frame) else {
@@ -133,7 +133,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_peer_reads_back_every_text(len in prop_oneof![0usize..300, 65_500usize..65_600]) {
+        fn peer_reads_back_every_text(len in prop_oneof![0usize..300, 65_500usize..65_600]) {
             let text = "x".repeat(len);
             let mut frame = Vec::new();
             push_text(&mut frame, |out| out.extend_from_slice(text.as_bytes()));

@@ -1,13 +1,34 @@
-//! A gap: what a subscription was not sent, told in its place in the stream.
+//! A gap: a range of events that a subscription does not get, sent in their place.
 
-use serde::Serialize;
-use serde::ser::{SerializeStruct, Serializer};
+#[cfg(feature = "server")]
+use serde::ser::{Serialize, SerializeStruct, Serializer};
 
-use super::GapReason;
+/// Why events are missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GapReason {
+    /// The subscriber read too slowly.
+    SlowConsumer,
+    /// The events were evicted from the history.
+    HistoryEvicted,
+    /// The position is from another epoch of the topic.
+    EpochChanged,
+}
 
-/// A range of events that will not come, or (after a change of epoch) an unknown one.
+impl GapReason {
+    /// The name on the wire.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            GapReason::SlowConsumer => "slow_consumer",
+            GapReason::HistoryEvicted => "history_evicted",
+            GapReason::EpochChanged => "epoch_changed",
+        }
+    }
+}
+
+/// A range of missing events; after a change of epoch the range is unknown.
 ///
-/// Serializes as `{"from_seq":41,"to_seq":90,"count":50,"reason":"history_evicted"}`, without the numbers when unknown.
+/// Serializes as `{"from_seq":41,"to_seq":90,"count":50,"reason":"history_evicted"}`, without the numbers if unknown.
+#[cfg(feature = "server")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Gap {
     /// First and last missing `seq`.
@@ -16,6 +37,7 @@ pub(crate) struct Gap {
     pub(crate) reason: GapReason,
 }
 
+#[cfg(feature = "server")]
 impl Gap {
     pub(crate) fn slow_consumer(from_seq: u64, to_seq: u64) -> Gap {
         Gap {
@@ -38,12 +60,13 @@ impl Gap {
         }
     }
 
-    /// How many events are missing; 0 when unknown.
+    /// How many events are missing; 0 if unknown.
     pub(crate) fn count(&self) -> u64 {
         self.range.map_or(0, |(from, to)| to - from + 1)
     }
 }
 
+#[cfg(feature = "server")]
 impl Serialize for Gap {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut gap = serializer.serialize_struct("Gap", 4)?;

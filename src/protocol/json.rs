@@ -1,45 +1,47 @@
-//! Strict reading of JSON objects: every key once, values kept as the bytes that came.
+//! Strict parsing of JSON objects: every key at most once, values as the original bytes.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
+use std::marker::PhantomData;
 
-use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// An object's known fields, in the order of the names asked for, and what was wrong with the text.
+/// The known fields of an object, in the order of the given names, and the error, if any.
 ///
-/// Fields that were read before (or, for a repeated key, after) the fault are still there.
+/// Fields that were read before the error are kept; after a repeated key, later fields too.
 #[derive(Debug)]
 pub(crate) struct StrictObject<'a, const N: usize> {
     pub(crate) fields: [Option<&'a RawValue>; N],
-    pub(crate) fault: Option<ObjectFault>,
+    pub(crate) error: Option<ObjectError>,
 }
 
 /// Why a text is not a strict object.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum ObjectFault {
+pub(crate) enum ObjectError {
     NotJson,
     NotAnObject,
     Twice(String),
 }
 
-impl fmt::Display for ObjectFault {
+impl fmt::Display for ObjectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ObjectFault::NotJson => f.write_str("not valid JSON"),
-            ObjectFault::NotAnObject => f.write_str("not a JSON object"),
-            ObjectFault::Twice(name) => write!(f, "field '{name}' appears twice"),
+            ObjectError::NotJson => f.write_str("not valid JSON"),
+            ObjectError::NotAnObject => f.write_str("not a JSON object"),
+            ObjectError::Twice(name) => write!(f, "field '{name}' appears twice"),
         }
     }
 }
 
 impl<'a, const N: usize> StrictObject<'a, N> {
-    /// Reads `text`; `names` are the fields to keep, all others are checked for JSON and dropped.
+    /// Parses `text` and keeps the fields in `names`. Other fields must be valid JSON and are dropped.
     pub(crate) fn parse(text: &'a str, names: &[&'static str; N]) -> StrictObject<'a, N> {
         let mut object = StrictObject {
             fields: [None; N],
-            fault: None,
+            error: None,
         };
         let mut twice = None;
         let mut reader = serde_json::Deserializer::from_str(text);
@@ -49,10 +51,10 @@ impl<'a, const N: usize> StrictObject<'a, N> {
             twice: &mut twice,
         };
         let read = reader.deserialize_map(visitor).and_then(|()| reader.end());
-        object.fault = match read {
-            Err(error) if error.is_data() => Some(ObjectFault::NotAnObject),
-            Err(_) => Some(ObjectFault::NotJson),
-            Ok(()) => twice.map(ObjectFault::Twice),
+        object.error = match read {
+            Err(error) if error.is_data() => Some(ObjectError::NotAnObject),
+            Err(_) => Some(ObjectError::NotJson),
+            Ok(()) => twice.map(ObjectError::Twice),
         };
         object
     }
@@ -79,7 +81,7 @@ impl<'a, const N: usize> Visitor<'a> for ObjectVisitor<'_, 'a, N> {
                 Key::Known(at) => {
                     let value = map.next_value()?;
                     if self.fields[at].is_some() || repeated[at] {
-                        // Which of the two was meant cannot be known: neither is taken.
+                        // Which of the two is meant is unknown, so neither is used.
                         repeated[at] = true;
                         self.fields[at] = None;
                         *self.twice = Some(self.names[at].to_owned());
@@ -151,18 +153,18 @@ pub(crate) fn as_string(value: &RawValue) -> Option<Cow<'_, str>> {
 
 /// The whole number ≥ 0 a value is; one too large for 64 bits is the largest. `None` for any other kind of value.
 ///
-/// How it is written does not matter, as JSON knows one kind of number only: `1.0` and `10e-1` are 1.
+/// JSON has only one kind of number, so the notation does not matter: `1.0` and `10e-1` are 1.
 pub(crate) fn as_whole_number(value: &RawValue) -> Option<u64> {
     let text = value.get();
     if text.bytes().all(|b| b.is_ascii_digit()) {
         return Some(text.parse().unwrap_or(u64::MAX));
     }
     let is_number = text.starts_with(|c: char| c == '-' || c.is_ascii_digit());
-    is_number.then(|| written_with_more(text)).flatten()
+    is_number.then(|| general_number(text)).flatten()
 }
 
-/// The same for the text of a number with a sign, a fraction or an exponent.
-fn written_with_more(number: &str) -> Option<u64> {
+/// [`as_whole_number`] for a number with a sign, a fraction or an exponent.
+fn general_number(number: &str) -> Option<u64> {
     let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
     let (before, behind) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let digits = format!("{}{behind}", before.trim_start_matches('-'));
@@ -173,13 +175,13 @@ fn written_with_more(number: &str) -> Option<u64> {
     if number.starts_with('-') {
         return None;
     }
-    // What no longer fits is beyond all that counts, on either side.
-    let beyond = if exponent.starts_with('-') {
+    // An exponent that overflows i64 is larger or smaller than any that matters.
+    let overflow = if exponent.starts_with('-') {
         i64::MIN
     } else {
         i64::MAX
     };
-    let exponent = exponent.parse().unwrap_or(beyond);
+    let exponent = exponent.parse().unwrap_or(overflow);
     let dropped = digits.len() - significant.len();
     let scale = exponent
         .saturating_add(dropped as i64)
@@ -193,12 +195,36 @@ fn written_with_more(number: &str) -> Option<u64> {
     Some(whole.parse().unwrap_or(u64::MAX))
 }
 
+/// Deserializes a struct from named fields only. Without this wrapper serde also accepts an array with the values in the order of
+/// declaration.
+pub(crate) struct NamedFields<T>(pub(crate) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for NamedFields<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(NamedFieldsVisitor(PhantomData))
+    }
+}
+
+struct NamedFieldsVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for NamedFieldsVisitor<T> {
+    type Value = NamedFields<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("named fields")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<NamedFields<T>, M::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(NamedFields)
+    }
+}
+
 /// Whether the value is `null`.
 pub(crate) fn is_null(value: &RawValue) -> bool {
     value.get() == "null"
 }
 
-/// Whether valid JSON text is nested deeper than `levels` brackets.
+/// Whether JSON text is nested deeper than `levels` brackets. The text must be valid.
 pub(crate) fn nested_deeper_than(levels: usize, json: &str) -> bool {
     if json.len() <= 2 * levels {
         return false;
@@ -241,12 +267,12 @@ mod tests {
     }
 
     #[test]
-    fn values_keep_their_bytes() {
+    fn values_are_the_original_bytes() {
         let object = StrictObject::parse(
             r#" {"x":{},"b": [1,  2e999, "\ud800"] ,"\u0061":null} "#,
             &NAMES,
         );
-        assert_eq!(object.fault, None);
+        assert_eq!(object.error, None);
         assert_eq!(
             texts(&object),
             [Some("null"), Some(r#"[1,  2e999, "\ud800"]"#)]
@@ -254,45 +280,45 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_before_a_syntax_error_stays() {
+    fn fields_before_a_syntax_error_are_kept() {
         let object = StrictObject::parse(r#"{"a":1,"b"#, &NAMES);
         assert_eq!(
-            (texts(&object), object.fault),
-            ([Some("1"), None], Some(ObjectFault::NotJson))
+            (texts(&object), object.error),
+            ([Some("1"), None], Some(ObjectError::NotJson))
         );
     }
 
     #[test]
-    fn a_repeated_key_is_a_fault_and_later_fields_are_still_read() {
+    fn repeated_key_is_an_error_and_later_fields_are_kept() {
         let object = StrictObject::parse(r#"{"a":1,"a":1,"a":2,"b":3}"#, &NAMES);
         assert_eq!(
-            (texts(&object), object.fault),
-            ([None, Some("3")], Some(ObjectFault::Twice("a".into())))
+            (texts(&object), object.error),
+            ([None, Some("3")], Some(ObjectError::Twice("a".into())))
         );
         let object = StrictObject::parse(r#"{"x":1,"\u0078":2}"#, &NAMES);
-        assert_eq!(object.fault, Some(ObjectFault::Twice("x".into())));
+        assert_eq!(object.error, Some(ObjectError::Twice("x".into())));
     }
 
     #[test]
-    fn other_values_are_no_objects() {
+    fn values_other_than_objects_are_refused() {
         for text in ["1", "[]", "\"a\"", "null", "true"] {
             assert_eq!(
-                StrictObject::parse(text, &NAMES).fault,
-                Some(ObjectFault::NotAnObject),
+                StrictObject::parse(text, &NAMES).error,
+                Some(ObjectError::NotAnObject),
                 "{text}"
             );
         }
         for text in ["", "{", "{}x", "{'a':1}", "{\"a\":01}", "nul"] {
             assert_eq!(
-                StrictObject::parse(text, &NAMES).fault,
-                Some(ObjectFault::NotJson),
+                StrictObject::parse(text, &NAMES).error,
+                Some(ObjectError::NotJson),
                 "{text}"
             );
         }
     }
 
     #[test]
-    fn a_whole_number_is_one_however_it_is_written() {
+    fn whole_numbers_are_read_in_any_notation() {
         let number = |text: &str| {
             as_whole_number(
                 serde_json::from_str::<Box<RawValue>>(text)
@@ -350,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn brackets_in_strings_are_no_levels() {
+    fn brackets_in_strings_do_not_count_as_nesting() {
         assert!(!nested_deeper_than(128, &nested(128)));
         assert!(nested_deeper_than(128, &nested(130)));
         assert!(!nested_deeper_than(
@@ -365,7 +391,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_panics(text in "[\\[\\]{}\":,ab\\\\0-9 \u{e9}]{0,40}") {
+        fn parsing_never_panics(text in "[\\[\\]{}\":,ab\\\\0-9 \u{e9}]{0,40}") {
             let _ = StrictObject::parse(&text, &NAMES);
             let _ = nested_deeper_than(3, &text);
         }

@@ -1,4 +1,4 @@
-//! What a publisher publishes: an id and a payload, both passed on as they came.
+//! A message to publish: an id and a payload, both delivered verbatim.
 
 use std::borrow::Cow;
 
@@ -7,10 +7,10 @@ use serde_json::value::RawValue;
 use super::InvalidMessage;
 use super::json::nested_deeper_than;
 
-/// Deepest nesting of a payload; its own outermost bracket is level 1.
+/// Deepest nesting of a payload. Its outermost bracket is level 1.
 const MAX_DEPTH: usize = 128;
 
-/// A message that may be published: its id is a UUID, its payload is JSON within the depth bound.
+/// A valid message: its id is a UUID, its payload is JSON that is not nested too deep.
 #[derive(Debug, Clone)]
 pub(crate) struct Message<'a> {
     id: Cow<'a, str>,
@@ -18,10 +18,10 @@ pub(crate) struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// Takes an id in any form of UUID (hyphenated, simple, urn, braced) and a payload; both are delivered verbatim.
+    /// The id may have any form of a UUID: hyphenated, simple, urn, braced.
     ///
     /// # Errors
-    /// [`InvalidMessage`] when the id is no UUID or the payload is nested deeper than 128 levels.
+    /// [`InvalidMessage`] if the id is not a UUID or the payload is nested deeper than 128 levels.
     pub(crate) fn new(
         id: impl Into<Cow<'a, str>>,
         payload: &'a RawValue,
@@ -36,12 +36,12 @@ impl<'a> Message<'a> {
         Ok(Message { id, payload })
     }
 
-    /// The id as it was given.
+    /// The id, as the publisher wrote it.
     pub(crate) fn id(&self) -> &str {
         &self.id
     }
 
-    /// The payload's JSON text as it was given.
+    /// The JSON text of the payload, as the publisher wrote it.
     pub(crate) fn payload(&self) -> &str {
         self.payload.get()
     }

@@ -1,11 +1,11 @@
-//! What goes over the wire, as types: names, requests, replies, error codes, frames.
+//! The wire protocol as types: names, requests, replies, error codes, frames.
 //!
-//! Pure: no I/O, no locks, no threads. The text of every message a client can receive has its home here.
+//! No I/O, no locks, no threads. Owns the text of every message that a client can receive.
 //!
-//! The rules for names, gap reasons and overflow policies are for both sides; the rest is what the server makes and reads.
+//! The client uses the rules for names, the gap reasons and the overflow policies; only the server uses the rest.
 
-mod gap_reason;
-mod name_rule;
+mod gap;
+mod name;
 mod overflow;
 
 #[cfg(feature = "server")]
@@ -17,46 +17,39 @@ mod event;
 #[cfg(feature = "server")]
 mod frame;
 #[cfg(feature = "server")]
-mod gap;
-#[cfg(feature = "server")]
 mod json;
 #[cfg(feature = "server")]
 mod message;
-#[cfg(feature = "server")]
-mod name;
-#[cfg(feature = "server")]
-mod named;
 #[cfg(feature = "server")]
 mod reply;
 #[cfg(feature = "server")]
 mod request;
 #[cfg(feature = "server")]
 mod timestamp;
+#[cfg(feature = "server")]
+mod topic_filter;
 
 pub use overflow::{OverflowPolicy, UnknownOverflowPolicy};
 
-pub(crate) use gap_reason::GapReason;
-#[cfg(feature = "client")]
-pub(crate) use name_rule::check_client_id;
-pub(crate) use name_rule::check_topic_name;
+pub(crate) use gap::GapReason;
+pub(crate) use name::{ClientId, TopicName};
 
 #[cfg(feature = "server")]
 pub(crate) use self::{
     encoding::Encoding,
-    error::{ErrorCode, Fault, InvalidMessage},
+    error::{ErrorCode, ErrorReply, InvalidMessage},
     event::{EventFrame, NewEvent, whole_events},
     frame::{CloseCode, close_frame, ping_frame, pong_frame},
     gap::Gap,
-    json::{StrictObject, as_string, as_whole_number, is_null},
+    json::{NamedFields, StrictObject, as_string, as_whole_number, is_null},
     message::Message,
-    name::{ClientId, InvalidRequestId, RequestId, TopicName},
-    name_rule::InvalidName,
-    named::Named,
+    name::{InvalidName, check_topic_name},
     reply::{
         Ack, Notice, push_ack, push_error, push_gap, push_notice, push_pong, push_slow_consumer,
     },
-    request::{Request, StartAt, Subscribe, parse_request},
+    request::{Request, RequestId, StartAt, Subscribe, parse_request},
     timestamp::Timestamp,
+    topic_filter::TopicFilter,
 };
 #[cfg(all(fuzzing, feature = "server"))]
 pub(crate) use request::{read_any, read_publish};

@@ -1,25 +1,65 @@
-//! Names a client chooses: topics, client ids, request ids. A value of these types is always valid.
+//! Names that a client chooses: topics and client ids. A value of these types is always valid.
 
-use std::borrow::{Borrow, Cow};
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
-use super::name_rule::{InvalidName, check_client_id, check_topic_name, fits};
+/// Longest name of any kind, in characters.
+const MAX_NAME_CHARS: usize = 128;
 
-/// The name of a topic: 1–128 characters out of `A–Z a–z 0–9 . _ : -`, beginning with a letter, a digit or `_`.
+/// Checks the name of a topic without keeping it.
+///
+/// # Errors
+/// [`InvalidName::Topic`], whose text states the rule.
+pub(crate) fn check_topic_name(name: &str) -> Result<(), InvalidName> {
+    let begins = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    let goes_on = |b: u8| begins(b) || matches!(b, b'.' | b':' | b'-');
+    let fits = name.len() <= MAX_NAME_CHARS && name.bytes().next().is_some_and(begins);
+    if fits && name.bytes().all(goes_on) {
+        Ok(())
+    } else {
+        Err(InvalidName::Topic)
+    }
+}
+
+/// Whether a name is at most 128 characters long.
+pub(super) fn fits(name: &str) -> bool {
+    name.len() <= MAX_NAME_CHARS || name.chars().nth(MAX_NAME_CHARS).is_none()
+}
+
+/// An invalid name; the text states the rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum InvalidName {
+    /// Not the name of a topic.
+    Topic,
+    /// Not a client id.
+    Client,
+}
+
+impl fmt::Display for InvalidName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            InvalidName::Topic => {
+                "topic must be 1 to 128 characters out of A-Z a-z 0-9 . _ : - and begin with a letter, a digit or _"
+            }
+            InvalidName::Client => "client_id must be a string of 1 to 128 characters",
+        })
+    }
+}
+
+impl std::error::Error for InvalidName {}
+
+/// The name of a topic: 1–128 characters of `A–Z a–z 0–9 . _ : -`, beginning with a letter, a digit or `_`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct TopicName(Arc<str>);
 
 impl TopicName {
-    /// Takes a name that keeps the rule.
-    ///
     /// # Errors
-    /// [`InvalidName`], whose text tells the rule.
+    /// [`InvalidName`], whose text states the rule.
     pub(crate) fn new(name: &str) -> Result<TopicName, InvalidName> {
         check_topic_name(name).map(|()| TopicName(name.into()))
     }
 
-    /// The name as text.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
@@ -43,20 +83,21 @@ impl fmt::Debug for TopicName {
     }
 }
 
-/// Who subscribes: 1–128 characters of any kind, unique per topic.
+/// The id of a subscriber: 1–128 characters of any kind, unique per topic.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub(crate) struct ClientId(Arc<str>);
 
 impl ClientId {
-    /// Takes an id of 1 to 128 characters.
-    ///
     /// # Errors
-    /// [`InvalidName`], whose text tells the rule.
+    /// [`InvalidName`], whose text states the rule.
     pub(crate) fn new(id: &str) -> Result<ClientId, InvalidName> {
-        check_client_id(id).map(|()| ClientId(id.into()))
+        if !id.is_empty() && fits(id) {
+            Ok(ClientId(id.into()))
+        } else {
+            Err(InvalidName::Client)
+        }
     }
 
-    /// The id as text.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
@@ -68,57 +109,21 @@ impl fmt::Display for ClientId {
     }
 }
 
-/// What a client calls its request: up to 128 characters, opaque, echoed in the reply.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct RequestId<'a>(Cow<'a, str>);
-
-impl<'a> RequestId<'a> {
-    /// Takes an id of at most 128 characters.
-    ///
-    /// # Errors
-    /// [`InvalidRequestId`], whose text tells the rule.
-    pub(crate) fn new(id: Cow<'a, str>) -> Result<RequestId<'a>, InvalidRequestId> {
-        if fits(&id) {
-            Ok(RequestId(id))
-        } else {
-            Err(InvalidRequestId)
-        }
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// A request id that breaks its rule; the text says the rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct InvalidRequestId;
-
-impl fmt::Display for InvalidRequestId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("request_id must be a string of at most 128 characters")
-    }
-}
-
-impl std::error::Error for InvalidRequestId {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
     #[test]
-    fn the_longest_names_pass_and_one_more_does_not() {
+    fn names_of_128_characters_are_valid_and_of_129_are_not() {
         assert!(TopicName::new(&"a".repeat(128)).is_ok());
         assert!(TopicName::new(&"a".repeat(129)).is_err());
         assert!(ClientId::new(&"é".repeat(128)).is_ok());
         assert!(ClientId::new(&"é".repeat(129)).is_err());
-        assert!(RequestId::new("é".repeat(128).into()).is_ok());
-        assert!(RequestId::new("é".repeat(129).into()).is_err());
     }
 
     #[test]
-    fn a_topic_never_begins_with_punctuation_but_an_underscore() {
+    fn topic_name_does_not_begin_with_punctuation_except_underscore() {
         for name in ["", ".a", ":a", "-a", " a", "a b", "a/b", "ä", "a\n", "a%"] {
             assert!(TopicName::new(name).is_err(), "{name:?}");
         }
@@ -129,7 +134,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_topic_name_is_valid_exactly_when_it_matches_the_rule(name in "[ -~]{0,6}|[A-Za-z0-9._:-]{1,130}") {
+        fn topic_name_is_valid_exactly_when_it_matches_the_rule(name in "[ -~]{0,6}|[A-Za-z0-9._:-]{1,130}") {
             let rule = name.len() <= 128
                 && name.chars().enumerate().all(|(i, c)| c.is_ascii_alphanumeric() || c == '_' || (i > 0 && ".:-".contains(c)))
                 && !name.is_empty();

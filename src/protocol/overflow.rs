@@ -1,22 +1,22 @@
-//! What a topic does about a subscriber that reads too slowly, and how that is named on the wire.
+//! Overflow policies: how a topic treats a subscriber that reads too slowly.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// What happens when a subscription would hold more than its queue allows.
+/// What happens when more events wait for a subscription than its queue allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OverflowPolicy {
-    /// The oldest undelivered events are skipped and told as a gap; the connection stays open.
+    /// The oldest undelivered events are skipped and reported as a gap; the connection stays open.
     #[default]
     DropOldest,
     /// The subscriber gets `SLOW_CONSUMER` and close code 4100.
     Disconnect,
-    /// Publishers wait, at most as long as the server's `block_timeout`; then the slowest subscriber is disconnected.
+    /// Publishers wait, at most for the server's `block_timeout`; then the slowest subscriber is disconnected.
     Block,
 }
 
 impl OverflowPolicy {
-    /// Every policy, in the order the documents list them.
+    /// Every policy, in the order of the documentation.
     pub const ALL: [OverflowPolicy; 3] = [
         OverflowPolicy::DropOldest,
         OverflowPolicy::Disconnect,
@@ -40,7 +40,7 @@ impl fmt::Display for OverflowPolicy {
     }
 }
 
-/// The text names no overflow policy.
+/// The text is not the name of an overflow policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnknownOverflowPolicy;
 
@@ -56,10 +56,10 @@ impl FromStr for OverflowPolicy {
     type Err = UnknownOverflowPolicy;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let named = |policy: &OverflowPolicy| policy.as_str() == text;
+        let has_name = |policy: &OverflowPolicy| policy.as_str() == text;
         OverflowPolicy::ALL
             .into_iter()
-            .find(named)
+            .find(has_name)
             .ok_or(UnknownOverflowPolicy)
     }
 }

@@ -1,24 +1,24 @@
-//! What the server says besides events: acks, pongs, errors, gaps and notices, each appended as a finished text frame.
+//! Replies and notices: acks, pongs, errors, gaps and infos, each appended as a complete text frame.
 
 use super::frame::push_text;
-use super::{ErrorCode, Fault, Gap, GapReason, Timestamp, TopicName};
+use super::{ErrorCode, ErrorReply, Gap, GapReason, Timestamp, TopicName};
 
-/// More than most acks need.
+/// Larger than most acks.
 const ACK_BYTES: usize = 256;
 
-/// The answer to a subscribe, unsubscribe or publish that was done.
+/// The answer to a successful subscribe, unsubscribe or publish.
 pub(crate) struct Ack<'a> {
     pub(crate) request_id: Option<&'a str>,
     pub(crate) topic: &'a str,
     pub(crate) seq: u64,
-    /// On subscribe acks.
+    /// In acks of a subscribe.
     pub(crate) epoch: Option<&'a str>,
-    /// On acks of a resume: whether nothing was missed.
+    /// In acks of a resume: whether no event is missing.
     pub(crate) recovered: Option<bool>,
     pub(crate) ts: Timestamp,
 }
 
-/// News that answer no request.
+/// An info that is not the answer to a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Notice<'a> {
     TopicDeleted { topic: &'a TopicName },
@@ -51,15 +51,15 @@ pub(crate) fn push_pong(out: &mut Vec<u8>, request_id: Option<&str>) {
     });
 }
 
-pub(crate) fn push_error(out: &mut Vec<u8>, request_id: Option<&str>, fault: &Fault) {
+pub(crate) fn push_error(out: &mut Vec<u8>, request_id: Option<&str>, error: &ErrorReply) {
     push_text(out, |out| {
         begin(out, "error", request_id);
-        error_object(out, fault.code, &fault.message);
+        error_object(out, error.code, &error.message);
         end(out);
     });
 }
 
-/// The last word to a subscriber whose connection the overflow policy ends.
+/// Sent before the overflow policy closes the connection of a subscriber.
 pub(crate) fn push_slow_consumer(out: &mut Vec<u8>, topic: &TopicName) {
     push_text(out, |out| {
         begin(out, "error", None);
@@ -73,7 +73,7 @@ pub(crate) fn push_slow_consumer(out: &mut Vec<u8>, topic: &TopicName) {
     });
 }
 
-/// A gap of a slow consumer is an error, any other an info.
+/// Appends an error for a slow consumer, an info for any other reason.
 pub(crate) fn push_gap(out: &mut Vec<u8>, topic: &TopicName, gap: &Gap) {
     push_text(out, |out| {
         if gap.reason == GapReason::SlowConsumer {
@@ -135,14 +135,14 @@ fn error_object(out: &mut Vec<u8>, code: ErrorCode, message: &str) {
     out.push(b'}');
 }
 
-/// A field whose value needs no escaping.
+/// Appends a field whose value needs no escaping.
 fn field(out: &mut Vec<u8>, name: &str, value: &str) {
     raw(out, name, "\"");
     out.extend_from_slice(value.as_bytes());
     out.push(b'"');
 }
 
-/// A field whose value is JSON text already.
+/// Appends a field whose value is JSON text.
 fn raw(out: &mut Vec<u8>, name: &str, value: &str) {
     out.extend_from_slice(b",\"");
     out.extend_from_slice(name.as_bytes());
@@ -155,7 +155,7 @@ fn number(out: &mut Vec<u8>, name: &str, value: u64) {
 }
 
 fn json(out: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
-    // Strings and gaps always serialize, and writing to a Vec cannot fail.
+    // Serializing strings and gaps cannot fail, and neither can writing to a Vec.
     let _ = serde_json::to_writer(out, value);
 }
 
@@ -174,7 +174,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn said(push: impl FnOnce(&mut Vec<u8>)) -> Value {
+    fn pushed(push: impl FnOnce(&mut Vec<u8>)) -> Value {
         let mut out = Vec::new();
         push(&mut out);
         let header = if out[1] == 126 { 4 } else { 2 };
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ack_leaves_out_what_it_does_not_have() {
+    fn ack_omits_absent_fields() {
         let ack = Ack {
             request_id: None,
             topic: "orders",
@@ -203,7 +203,7 @@ mod tests {
             ts: Timestamp::now(),
         };
         assert_eq!(
-            said(|out| push_ack(out, &ack)),
+            pushed(|out| push_ack(out, &ack)),
             json!({"type":"ack","topic":"orders","status":"ok","seq":7})
         );
         let ack = Ack {
@@ -213,18 +213,18 @@ mod tests {
             ..ack
         };
         let expected = json!({"type":"ack","request_id":"\"\u{1}","topic":"orders","status":"ok","seq":7,"epoch":"e","recovered":false});
-        assert_eq!(said(|out| push_ack(out, &ack)), expected);
+        assert_eq!(pushed(|out| push_ack(out, &ack)), expected);
     }
 
     #[test]
-    fn a_slow_consumers_gap_is_an_error_and_others_are_infos() {
-        let slow = said(|out| push_gap(out, &topic(), &Gap::slow_consumer(101, 137)));
+    fn gap_is_an_error_for_a_slow_consumer_and_else_an_info() {
+        let slow = pushed(|out| push_gap(out, &topic(), &Gap::slow_consumer(101, 137)));
         assert_eq!(
             slow,
             json!({"type":"error","topic":"orders","error":{"code":"SLOW_CONSUMER","message":"37 events dropped"},
                    "gap":{"from_seq":101,"to_seq":137,"count":37,"reason":"slow_consumer"}})
         );
-        let epoch = said(|out| push_gap(out, &topic(), &Gap::epoch_changed()));
+        let epoch = pushed(|out| push_gap(out, &topic(), &Gap::epoch_changed()));
         assert_eq!(
             epoch,
             json!({"type":"info","topic":"orders","msg":"gap","gap":{"reason":"epoch_changed"}})
@@ -232,8 +232,8 @@ mod tests {
     }
 
     #[test]
-    fn notices_carry_their_topic_and_position() {
-        let replaced = said(|out| {
+    fn notices_contain_topic_and_seq() {
+        let replaced = pushed(|out| {
             push_notice(
                 out,
                 Notice::SubscriptionReplaced {
@@ -247,7 +247,7 @@ mod tests {
             json!({"type":"info","topic":"orders","msg":"subscription_replaced","seq":3})
         );
         assert_eq!(
-            said(|out| push_notice(out, Notice::ServerShutdown)),
+            pushed(|out| push_notice(out, Notice::ServerShutdown)),
             json!({"type":"info","msg":"server_shutdown"})
         );
     }

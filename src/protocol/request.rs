@@ -1,18 +1,18 @@
-//! What a client asks over the WebSocket, out of one text message.
+//! A request of a WebSocket client, parsed from one text message.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use serde_json::value::RawValue;
 
 use super::json::{self, StrictObject};
-use super::{
-    ClientId, Fault, InvalidName, InvalidRequestId, Message, RequestId, TopicName, check_topic_name,
-};
+use super::name::fits;
+use super::{ClientId, ErrorReply, InvalidName, Message, TopicName, check_topic_name};
 
-mod plain;
+mod fast_path;
 
 #[cfg(fuzzing)]
-pub(crate) use plain::read_publish;
+pub(crate) use fast_path::read_publish;
 
 const FIELDS: [&str; 8] = [
     "type",
@@ -26,7 +26,7 @@ const FIELDS: [&str; 8] = [
 ];
 const MESSAGE_FIELDS: [&str; 2] = ["id", "payload"];
 
-/// A request whose every field is valid. Topics are checked names; whether they exist is not known here.
+/// A request with valid fields. Whether its topic exists is not checked here.
 #[derive(Debug)]
 pub(crate) enum Request<'a> {
     Subscribe(Subscribe),
@@ -52,23 +52,57 @@ pub(crate) struct Subscribe {
 /// Where a subscription starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum StartAt {
-    /// With the newest n events of the history.
+    /// At the newest n events of the history.
     Last(u64),
-    /// Behind a position; without an epoch the current one is meant.
+    /// After a position; without an epoch, in the current one.
     After { seq: u64, epoch: Option<String> },
 }
 
-/// Reads one text message. The request id is there whenever it could be read, whatever else is wrong.
-pub(crate) fn parse_request(text: &str) -> (Option<RequestId<'_>>, Result<Request<'_>, Fault>) {
-    match plain::read_publish(text) {
+/// The id that a client gives its request: up to 128 characters, opaque, echoed in the reply.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct RequestId<'a>(Cow<'a, str>);
+
+impl<'a> RequestId<'a> {
+    /// # Errors
+    /// [`InvalidRequestId`], whose text states the rule.
+    pub(crate) fn new(id: Cow<'a, str>) -> Result<RequestId<'a>, InvalidRequestId> {
+        if fits(&id) {
+            Ok(RequestId(id))
+        } else {
+            Err(InvalidRequestId)
+        }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// An invalid request id; the text states the rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct InvalidRequestId;
+
+impl fmt::Display for InvalidRequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("request_id must be a string of at most 128 characters")
+    }
+}
+
+impl std::error::Error for InvalidRequestId {}
+
+/// Parses one text message. Returns the request id whenever it could be read, even if another field is wrong.
+pub(crate) fn parse_request(
+    text: &str,
+) -> (Option<RequestId<'_>>, Result<Request<'_>, ErrorReply>) {
+    match fast_path::read_publish(text) {
         Some((request_id, publish)) => (request_id, Ok(publish)),
         None => read_any(text),
     }
 }
 
-/// Reads a message field by field.
-pub(crate) fn read_any(text: &str) -> (Option<RequestId<'_>>, Result<Request<'_>, Fault>) {
-    let StrictObject { fields, fault } = StrictObject::parse(text, &FIELDS);
+/// Parses a message field by field.
+pub(crate) fn read_any(text: &str) -> (Option<RequestId<'_>>, Result<Request<'_>, ErrorReply>) {
+    let StrictObject { fields, error } = StrictObject::parse(text, &FIELDS);
     let [
         kind,
         topic,
@@ -88,8 +122,8 @@ pub(crate) fn read_any(text: &str) -> (Option<RequestId<'_>>, Result<Request<'_>
         Some(Ok(id)) => (Some(id), None),
         None => (None, None),
     };
-    let request = match fault {
-        Some(fault) => Err(Fault::bad_request(fault.to_string())),
+    let request = match error {
+        Some(error) => Err(ErrorReply::bad_request(error.to_string())),
         None => Envelope {
             topic,
             client_id,
@@ -104,12 +138,12 @@ pub(crate) fn read_any(text: &str) -> (Option<RequestId<'_>>, Result<Request<'_>
     (request_id, request)
 }
 
-/// `null` stands for an absent field.
+/// `null` counts as absent.
 fn present(field: Option<&RawValue>) -> Option<&RawValue> {
     field.filter(|raw| !json::is_null(raw))
 }
 
-/// A string field that may not be empty either.
+/// A string field for which the empty string counts as absent too.
 fn filled(field: Option<&RawValue>) -> Option<&RawValue> {
     field.filter(|raw| raw.get() != "\"\"")
 }
@@ -125,20 +159,20 @@ struct Envelope<'a> {
 }
 
 impl<'a> Envelope<'a> {
-    fn request(self, kind: Option<&'a RawValue>) -> Result<Request<'a>, Fault> {
-        let kind = kind.ok_or_else(|| Fault::bad_request("type is required"))?;
+    fn request(self, kind: Option<&'a RawValue>) -> Result<Request<'a>, ErrorReply> {
+        let kind = kind.ok_or_else(|| ErrorReply::bad_request("type is required"))?;
         match json::as_string(kind).as_deref() {
             Some("subscribe") => self.subscribe(),
             Some("unsubscribe") => self.unsubscribe(),
             Some("publish") => self.publish(),
             Some("ping") => self.checked(Request::Ping),
-            _ => Err(Fault::bad_request(
+            _ => Err(ErrorReply::bad_request(
                 "type must be one of subscribe, unsubscribe, publish, ping",
             )),
         }
     }
 
-    fn subscribe(self) -> Result<Request<'a>, Fault> {
+    fn subscribe(self) -> Result<Request<'a>, ErrorReply> {
         let (topic, client_id) = self.subscriber()?;
         let start_at = self.start_at()?;
         self.checked(Request::Subscribe(Subscribe {
@@ -148,12 +182,12 @@ impl<'a> Envelope<'a> {
         }))
     }
 
-    fn unsubscribe(self) -> Result<Request<'a>, Fault> {
+    fn unsubscribe(self) -> Result<Request<'a>, ErrorReply> {
         let (topic, client_id) = self.subscriber()?;
         self.checked(Request::Unsubscribe { topic, client_id })
     }
 
-    fn publish(self) -> Result<Request<'a>, Fault> {
+    fn publish(self) -> Result<Request<'a>, ErrorReply> {
         let topic = required(filled(self.topic), "topic is required")?;
         let message = required(self.message, "message is required")?;
         let topic = topic_text(topic)?;
@@ -162,7 +196,7 @@ impl<'a> Envelope<'a> {
         self.checked(Request::Publish { topic, message })
     }
 
-    fn subscriber(&self) -> Result<(TopicName, ClientId), Fault> {
+    fn subscriber(&self) -> Result<(TopicName, ClientId), ErrorReply> {
         let topic = required(filled(self.topic), "topic is required")?;
         let client_id = required(filled(self.client_id), "client_id is required")?;
         let topic = TopicName::new(&topic_text(topic)?).map_err(invalid)?;
@@ -172,9 +206,10 @@ impl<'a> Envelope<'a> {
         Ok((topic, ClientId::new(&client_id).map_err(invalid)?))
     }
 
-    fn start_at(&self) -> Result<StartAt, Fault> {
+    fn start_at(&self) -> Result<StartAt, ErrorReply> {
         let number = |field: Option<&RawValue>, name: &str| {
-            let wrong = || Fault::bad_request(format!("{name} must be an integer of at least 0"));
+            let wrong =
+                || ErrorReply::bad_request(format!("{name} must be an integer of at least 0"));
             field
                 .map(|raw| json::as_whole_number(raw).ok_or_else(wrong))
                 .transpose()
@@ -184,13 +219,14 @@ impl<'a> Envelope<'a> {
         let epoch = self
             .epoch
             .map(|raw| {
-                json::as_string(raw).ok_or_else(|| Fault::bad_request("epoch must be a string"))
+                json::as_string(raw)
+                    .ok_or_else(|| ErrorReply::bad_request("epoch must be a string"))
             })
             .transpose()?;
         match (after_seq, epoch) {
-            (None, Some(_)) => Err(Fault::bad_request("epoch needs after_seq")),
+            (None, Some(_)) => Err(ErrorReply::bad_request("epoch needs after_seq")),
             (None, None) => Ok(StartAt::Last(last_n)),
-            (Some(_), _) if last_n > 0 => Err(Fault::bad_request(
+            (Some(_), _) if last_n > 0 => Err(ErrorReply::bad_request(
                 "after_seq and last_n exclude each other",
             )),
             (Some(seq), epoch) => Ok(StartAt::After {
@@ -200,46 +236,49 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    /// The request, unless its id was wrong: that comes last in the order of checks.
-    fn checked(self, request: Request<'a>) -> Result<Request<'a>, Fault> {
+    /// The request, unless its id was wrong. The request id is checked last.
+    fn checked(self, request: Request<'a>) -> Result<Request<'a>, ErrorReply> {
         self.bad_request_id.map_or(Ok(request), |error| {
-            Err(Fault::bad_request(error.to_string()))
+            Err(ErrorReply::bad_request(error.to_string()))
         })
     }
 }
 
-fn required<'a>(field: Option<&'a RawValue>, text: &'static str) -> Result<&'a RawValue, Fault> {
-    field.ok_or_else(|| Fault::bad_request(text))
+fn required<'a>(
+    field: Option<&'a RawValue>,
+    text: &'static str,
+) -> Result<&'a RawValue, ErrorReply> {
+    field.ok_or_else(|| ErrorReply::bad_request(text))
 }
 
-fn topic_text(topic: &RawValue) -> Result<Cow<'_, str>, Fault> {
-    json::as_string(topic).ok_or_else(|| Fault::bad_request("topic must be a string"))
+fn topic_text(topic: &RawValue) -> Result<Cow<'_, str>, ErrorReply> {
+    json::as_string(topic).ok_or_else(|| ErrorReply::bad_request("topic must be a string"))
 }
 
-fn invalid(error: InvalidName) -> Fault {
-    Fault::bad_request(error.to_string())
+fn invalid(error: InvalidName) -> ErrorReply {
+    ErrorReply::bad_request(error.to_string())
 }
 
-fn read_message(message: &RawValue) -> Result<Message<'_>, Fault> {
+fn read_message(message: &RawValue) -> Result<Message<'_>, ErrorReply> {
     let StrictObject {
         fields: [id, payload],
-        fault,
+        error,
     } = StrictObject::parse(message.get(), &MESSAGE_FIELDS);
-    if let Some(fault) = fault {
-        return Err(Fault::bad_request(format!("message: {fault}")));
+    if let Some(error) = error {
+        return Err(ErrorReply::bad_request(format!("message: {error}")));
     }
-    let invalid_id = || Fault::bad_request(super::InvalidMessage::Id.to_string());
+    let invalid_id = || ErrorReply::bad_request(super::InvalidMessage::Id.to_string());
     let id = id.and_then(json::as_string).ok_or_else(invalid_id)?;
-    // A payload of null is a payload; only an absent one is missing.
+    // `null` is a valid payload.
     let payload = payload.ok_or_else(|| {
         let bad_id = uuid::Uuid::try_parse(&id).is_err();
         if bad_id {
             invalid_id()
         } else {
-            Fault::bad_request("message.payload is required")
+            ErrorReply::bad_request("message.payload is required")
         }
     })?;
-    Message::new(id, payload).map_err(|error| Fault::bad_request(error.to_string()))
+    Message::new(id, payload).map_err(|error| ErrorReply::bad_request(error.to_string()))
 }
 
 #[cfg(test)]

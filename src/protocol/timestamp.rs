@@ -1,44 +1,44 @@
-//! The `ts` of every frame: RFC 3339, UTC, microseconds, `Z`.
+//! The `ts` of every frame: RFC 3339, UTC, with microseconds and `Z`.
 
 use std::cell::Cell;
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A moment, as the text `2026-11-20T09:30:00.123456Z`.
+/// A point in time, as the text `2026-11-20T09:30:00.123456Z`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Timestamp {
     text: [u8; Timestamp::LEN],
-    /// The same moment, in microseconds since 1970.
+    /// The same time in microseconds since 1970.
     micros: u64,
 }
 
-/// From the first of March of the year 0 to the first of January of 1970.
+/// Days from 0000-03-01 to 1970-01-01.
 const DAYS_TO_EPOCH: u64 = 719_468;
 
 /// The text of a whole second, up to the point before the fraction.
 type Second = [u8; "2026-11-20T09:30:00.".len()];
 
 thread_local! {
-    /// The last second this thread asked for: the calendar is worked out once a second, not once a message.
+    /// The text of the last second that this thread formatted: formatting a date costs more than a lookup.
     static LAST_SECOND: Cell<(u64, Second)> = const { Cell::new((0, *b"1970-01-01T00:00:00.")) };
 }
 
 impl Timestamp {
-    /// How many bytes the text has.
+    /// Length of the text in bytes.
     pub(crate) const LEN: usize = "2026-11-20T09:30:00.123456Z".len();
 
-    /// Not after any other.
+    /// The earliest timestamp.
     pub(crate) const EARLIEST: Timestamp = Timestamp {
         text: *b"1970-01-01T00:00:00.000000Z",
         micros: 0,
     };
 
-    /// The current moment of the system clock.
+    /// The time of the system clock.
     pub(crate) fn now() -> Timestamp {
         Timestamp::of(since_epoch())
     }
 
-    /// The current moment of the system clock, in microseconds since 1970.
+    /// The time of the system clock, in microseconds since 1970.
     pub(crate) fn now_micros() -> u64 {
         as_micros(since_epoch())
     }
@@ -63,7 +63,7 @@ impl Timestamp {
         }
     }
 
-    /// What a text of this form says, in microseconds since 1970.
+    /// Parses a text of this form to microseconds since 1970.
     pub(crate) fn read_micros(text: &[u8; Timestamp::LEN]) -> u64 {
         let number = |from: usize, digits: usize| {
             let digits = text[from..from + digits].iter();
@@ -79,7 +79,7 @@ impl Timestamp {
     }
 }
 
-/// A clock before 1970 shows 1970.
+/// A clock before 1970 counts as 1970.
 fn since_epoch() -> Duration {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.unwrap_or_default()
@@ -89,7 +89,7 @@ fn as_micros(time: Duration) -> u64 {
     time.as_secs() * 1_000_000 + u64::from(time.subsec_micros())
 }
 
-/// Years are counted from March, so that a leap day is the last of its year.
+/// Years are counted from March, so that the leap day is the last day of a year.
 fn days_since_epoch(year: u64, month: u64, day: u64) -> u64 {
     let year = if month <= 2 { year - 1 } else { year };
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
@@ -103,11 +103,11 @@ fn second_text(second: u64) -> Second {
         return text;
     }
     let mut text = text;
-    let moment = i64::try_from(second)
+    let time = i64::try_from(second)
         .ok()
         .and_then(|second| jiff::Timestamp::from_second(second).ok());
-    let shown = moment.unwrap_or(jiff::Timestamp::MAX).to_string();
-    text[..19].copy_from_slice(&shown.as_bytes()[..19]);
+    let formatted = time.unwrap_or(jiff::Timestamp::MAX).to_string();
+    text[..19].copy_from_slice(&formatted.as_bytes()[..19]);
     LAST_SECOND.set((second, text));
     text
 }
@@ -124,14 +124,14 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_whole_second_still_shows_six_digits() {
+    fn whole_second_is_formatted_with_six_digits() {
         let ts = Timestamp::of(Duration::from_secs(1_800_000_000));
         assert_eq!(format!("{ts:?}"), "2027-01-15T08:00:00.000000Z");
     }
 
     proptest! {
         #[test]
-        fn the_text_names_the_moment(secs in 0u64..250_000_000_000, micros in 0u32..1_000_000) {
+        fn text_is_the_time_and_reads_back(secs in 0u64..250_000_000_000, micros in 0u32..1_000_000) {
             let text = format!("{:?}", Timestamp::of(Duration::new(secs, micros * 1000)));
             let read: jiff::Timestamp = text.parse().unwrap();
             let expected = secs * 1_000_000 + u64::from(micros);

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::broker::{self, Broker, CreateError, Place, ReadBatch, Topic, TopicOptions};
 use crate::config::{Config, InvalidConfig, OverflowPolicy, ranges, within};
-use crate::protocol::{Fault, InvalidName, Message, Timestamp, TopicName};
+use crate::protocol::{ErrorReply, InvalidName, Message, Timestamp, TopicName};
 use crate::sync::{Arc, AtomicUsize, Ordering};
 
 /// What a program does with the topics of the server that it runs: a [`Server`](crate::Server) has these methods, too.
@@ -366,7 +366,7 @@ impl fmt::Display for CreateTopicError {
                     "there are {max_topics} topics, as many as max_topics allows"
                 )
             }
-            CreateTopicError::ShuttingDown => f.write_str(&Fault::shutting_down().message),
+            CreateTopicError::ShuttingDown => f.write_str(&ErrorReply::shutting_down().message),
         }
     }
 }
@@ -375,9 +375,9 @@ impl fmt::Display for DeleteTopicError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             DeleteTopicError::UnknownTopic { topic } => {
-                f.write_str(&Fault::no_topic(topic).message)
+                f.write_str(&ErrorReply::no_topic(topic).message)
             }
-            DeleteTopicError::ShuttingDown => f.write_str(&Fault::shutting_down().message),
+            DeleteTopicError::ShuttingDown => f.write_str(&ErrorReply::shutting_down().message),
         }
     }
 }
@@ -395,9 +395,11 @@ impl fmt::Display for PublishError {
                     "the payload has {bytes} bytes; max_message_bytes allows {max_bytes}"
                 )
             }
-            PublishError::UnknownTopic { topic } => f.write_str(&Fault::no_topic(topic).message),
-            PublishError::NoRoom { topic } => f.write_str(&Fault::no_room(topic).message),
-            PublishError::ShuttingDown => f.write_str(&Fault::shutting_down().message),
+            PublishError::UnknownTopic { topic } => {
+                f.write_str(&ErrorReply::no_topic(topic).message)
+            }
+            PublishError::NoRoom { topic } => f.write_str(&ErrorReply::no_room(topic).message),
+            PublishError::ShuttingDown => f.write_str(&ErrorReply::shutting_down().message),
         }
     }
 }

@@ -5,7 +5,7 @@ use super::http::Problem;
 use super::http::head::Head;
 use super::rest::{Need, need};
 use crate::access::{Guard, Principal};
-use crate::protocol::Fault;
+use crate::protocol::ErrorReply;
 
 /// Judges a REST request by its head: 401 for strangers, 403 for those who may not. The answer to either does not tell
 /// whether what was asked for exists. `None`: nobody was asked.
@@ -32,13 +32,13 @@ pub(super) fn handshake(guard: &Guard, head: &Head) -> Result<Principal, Problem
 }
 
 fn grant(principal: &Principal, need: &Need) -> Result<(), Problem> {
-    let refused = |fault: &Fault| Err(Problem::forbidden(fault.message.clone()));
+    let refused = |fault: &ErrorReply| Err(Problem::forbidden(fault.message.clone()));
     match need {
         Need::Publish(topic) if !principal.may_publish(topic.as_str()) => {
-            refused(&Fault::may_not_publish(topic.as_str()))
+            refused(&ErrorReply::may_not_publish(topic.as_str()))
         }
         Need::Subscribe(topic) if !principal.may_subscribe(topic.as_str()) => {
-            refused(&Fault::may_not_subscribe(topic.as_str()))
+            refused(&ErrorReply::may_not_subscribe(topic.as_str()))
         }
         Need::Admin if !principal.is_admin() => {
             Err(Problem::forbidden("The key has no right to administer"))

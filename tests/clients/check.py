@@ -1,5 +1,5 @@
-"""Plays the same scenes to the Python and the JavaScript client: what they hand over must be exact, through cut wires
-and restarted servers. Run by `tests/clients/run`."""
+"""Tests the Python and the JavaScript client with the same scenarios: cut connections, restarted servers. Run by
+`tests/clients/run`."""
 
 import asyncio
 import hashlib
@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from stage import ROOT, Client, Server, Wire, keys_file, soon
+from stage import ROOT, Client, Server, Proxy, keys_file, soon
 from threadcast import Publisher, subscribe
 
 HERE = ROOT / "tests" / "clients"
@@ -23,7 +23,7 @@ TOPIC = "orders"
 
 
 async def subscribed(server: Server, count: int = 1) -> None:
-    """Waits until the topic has so many subscribers."""
+    """Waits until the topic has `count` subscribers."""
     async with asyncio.timeout(30):
         while (await server.rest("GET", f"/topics/{TOPIC}"))["subscribers"] != count:
             await asyncio.sleep(0.01)
@@ -32,33 +32,33 @@ async def subscribed(server: Server, count: int = 1) -> None:
 async def resumes_exactly(subscriber, _publisher) -> None:
     server = await Server.start()
     await server.rest("POST", "/topics", {"name": TOPIC, "history_size": 100})
-    wire = await Wire.lay(server)
+    proxy = await Proxy.start(server)
     await server.publish(TOPIC, range(1, 6))
-    async with await Client.start(subscriber, wire.url, topic=TOPIC, client_id="s1", last_n=3) as client:
+    async with await Client.start(subscriber, proxy.url, topic=TOPIC, client_id="s1", last_n=3) as client:
         await client.events(range(3, 6))
         await server.publish(TOPIC, range(6, 21))
         await client.events(range(6, 21))
 
-        # Away for less than the history: nothing is missing, nothing comes twice.
-        wire.cut()
+        # Disconnected for less than the history: no event is missing or repeated.
+        proxy.cut()
         await server.publish(TOPIC, range(21, 31))
-        await wire.refused()
-        wire.mend()
+        await proxy.refused()
+        proxy.mend()
         await client.events(range(21, 31))
 
-        # Away for longer: the exact range is told, then the rest comes.
-        wire.cut()
+        # Disconnected for longer: an exact gap, then the rest.
+        proxy.cut()
         await server.publish(TOPIC, range(31, 181))
-        wire.mend()
+        proxy.mend()
         await client.gap(reason="history_evicted", from_seq=31, to_seq=80)
         await client.events(range(81, 181))
 
-        # The server forgets everything; the topic comes back a little later than the server.
+        # The server is restarted, and the topic is created again later.
         await server.stop()
-        server = wire.server = await Server.start()
-        before = wire.accepted
+        server = proxy.server = await Server.start()
+        before = proxy.accepted
         async with asyncio.timeout(30):
-            while wire.accepted == before:
+            while proxy.accepted == before:
                 await asyncio.sleep(0.01)
         await server.rest("POST", "/topics", {"name": TOPIC})
         await server.publish(TOPIC, range(1, 4))
@@ -70,53 +70,53 @@ async def resumes_exactly(subscriber, _publisher) -> None:
         position = line["position"]
     await subscribed(server, 0)
 
-    # A new process goes on where the old one stopped.
+    # A new process resumes where the old one stopped.
     await server.publish(TOPIC, range(5, 8))
-    async with await Client.start(subscriber, wire.url, topic=TOPIC, client_id="s1", position=position) as client:
+    async with await Client.start(subscriber, proxy.url, topic=TOPIC, client_id="s1", position=position) as client:
         await client.events(range(5, 8))
-    await wire.close()
+    await proxy.close()
     await server.stop()
 
 
-async def stops_when_it_should(subscriber, _publisher) -> None:
+async def stops_after_permanent_errors(subscriber, _publisher) -> None:
     server = await Server.start()
     await server.rest("POST", "/topics", {"name": TOPIC})
-    wire = await Wire.lay(server)
-    async with await Client.start(subscriber, wire.url, topic="nowhere", client_id="s1") as client:
+    proxy = await Proxy.start(server)
+    async with await Client.start(subscriber, proxy.url, topic="nowhere", client_id="s1") as client:
         await client.stopped("TOPIC_NOT_FOUND")
-    async with await Client.start(subscriber, wire.url, topic=TOPIC, client_id="s1") as older:
+    async with await Client.start(subscriber, proxy.url, topic=TOPIC, client_id="s1") as older:
         await subscribed(server)
-        async with await Client.start(subscriber, wire.url, topic=TOPIC, client_id="s1") as newer:
+        async with await Client.start(subscriber, proxy.url, topic=TOPIC, client_id="s1") as newer:
             await older.stopped("subscription_replaced")
             await server.publish(TOPIC, [1])
             await newer.events([1])
             await server.rest("DELETE", f"/topics/{TOPIC}")
             await newer.stopped("topic_deleted")
-    await wire.close()
+    await proxy.close()
     await server.stop()
 
 
-async def comes_back_after_4100(subscriber, _publisher) -> None:
-    """A subscriber that is put out for being slow resumes, and has had everything in the end."""
+async def reconnects_after_4100(subscriber, _publisher) -> None:
+    """A subscriber that is closed for being slow resumes, and receives everything in the end."""
     server = await Server.start(PUBSUB_SEND_BUFFER_BYTES="1", PUBSUB_WRITE_TIMEOUT_SECS="0.3")
     await server.rest("POST", "/topics", {"name": TOPIC, "history_size": 1000})
-    wire = await Wire.lay(server)
-    async with await Client.start(subscriber, wire.url, topic=TOPIC, client_id="s1") as client:
+    proxy = await Proxy.start(server)
+    async with await Client.start(subscriber, proxy.url, topic=TOPIC, client_id="s1") as client:
         await subscribed(server)
-        before = wire.accepted
-        wire.stall()
+        before = proxy.accepted
+        proxy.stall()
         large = "x" * 500_000
         publishing = asyncio.create_task(server.publish(TOPIC, [large] * 12))
         await subscribed(server, 0)
-        wire.flow()
+        proxy.flow()
         await soon(publishing)
         await client.events(range(1, 13))
-        assert wire.accepted > before
-    await wire.close()
+        assert proxy.accepted > before
+    await proxy.close()
     await server.stop()
 
 
-async def presents_its_key(subscriber, publisher) -> None:
+async def sends_its_key(subscriber, publisher) -> None:
     def entry(name: str, secret: str, rights: str) -> str:
         return f'[[key]]\nname = "{name}"\nsha256 = "{hashlib.sha256(secret.encode()).hexdigest()}"\n{rights}\n'
 
@@ -127,19 +127,19 @@ async def presents_its_key(subscriber, publisher) -> None:
         server = await Server.start(PUBSUB_KEYS_FILE=str(keys))
         for topic in (TOPIC, "private"):
             await server.rest("POST", "/topics", {"name": topic}, key="root-secret")
-        wire = await Wire.lay(server)
+        proxy = await Proxy.start(server)
         mine = {"client_id": "s1", "key": "reader+/~secret"}
-        async with await Client.start(subscriber, wire.url, topic="private", **mine) as client:
+        async with await Client.start(subscriber, proxy.url, topic="private", **mine) as client:
             await client.stopped("FORBIDDEN")
-        async with await Client.start(publisher, wire.url, key="reader+/~secret") as writer:
+        async with await Client.start(publisher, proxy.url, key="reader+/~secret") as writer:
             assert await writer.ask([TOPIC, 1]) == {"seq": 1}
             assert await writer.ask(["private", 1]) == {"refused": "FORBIDDEN"}
-        async with await Client.start(subscriber, wire.url, topic=TOPIC, last_n=1, **mine) as client:
+        async with await Client.start(subscriber, proxy.url, topic=TOPIC, last_n=1, **mine) as client:
             await client.events([1])
             keys.write_text(admin)
             server.reload_keys()
             await client.stopped(4001)
-        await wire.close()
+        await proxy.close()
         await server.stop()
     finally:
         keys.unlink()
@@ -148,110 +148,110 @@ async def presents_its_key(subscriber, publisher) -> None:
 async def publishes_with_acks(_subscriber, publisher) -> None:
     server = await Server.start()
     await server.rest("POST", "/topics", {"name": TOPIC})
-    wire = await Wire.lay(server)
-    async with await Client.start(publisher, wire.url) as client:
+    proxy = await Proxy.start(server)
+    async with await Client.start(publisher, proxy.url) as client:
         assert await client.ask([TOPIC, {"text": "naïve ☃"}]) == {"seq": 1}
         assert await client.ask(["nowhere", 1]) == {"refused": "TOPIC_NOT_FOUND"}
         assert await client.ask([TOPIC, None]) == {"seq": 2}
 
-        # The message arrives, its ack does not.
-        wire.stall()
+        # The message is published, but its ack is lost.
+        proxy.stall()
         answer = asyncio.create_task(client.ask([TOPIC, "taken"]))
         async with asyncio.timeout(30):
             while (await server.rest("GET", f"/topics/{TOPIC}"))["seq"] != 3:
                 await asyncio.sleep(0.01)
-        wire.cut()
+        proxy.cut()
         lost = (await answer)["unacknowledged"]
-        wire.mend()
-        # The same id again: the copy can be told from the original.
+        proxy.mend()
+        # The same id again: the copy is recognisable.
         assert await client.ask([TOPIC, "taken", lost]) == {"seq": 4}
     history = (await server.rest("GET", f"/topics/{TOPIC}/messages"))["events"]
     assert [event["message"]["payload"] for event in history] == [{"text": "naïve ☃"}, None, "taken", "taken"]
     assert history[2]["message"]["id"] == history[3]["message"]["id"] == lost
-    await wire.close()
+    await proxy.close()
     await server.stop()
 
 
-async def publishes_in_order_also_when_it_has_to_wait(_subscriber, publisher) -> None:
+async def publishes_in_order_while_waiting(_subscriber, publisher) -> None:
     server = await Server.start()
     await server.rest("POST", "/topics", {"name": TOPIC, "history_size": 1000})
-    wire = await Wire.lay(server)
-    wire.cut()
-    async with await Client.start(publisher, wire.url) as client:
+    proxy = await Proxy.start(server)
+    proxy.cut()
+    async with await Client.start(publisher, proxy.url) as client:
         many = asyncio.create_task(client.ask([[TOPIC, number] for number in range(1, 101)]))
-        await wire.refused()
-        wire.mend()
+        await proxy.refused()
+        proxy.mend()
         assert await many == [{"seq": number} for number in range(1, 101)]
     history = (await server.rest("GET", f"/topics/{TOPIC}/messages"))["events"]
     assert [event["message"]["payload"] for event in history] == list(range(1, 101))
-    await wire.close()
+    await proxy.close()
     await server.stop()
 
 
-async def tells_what_was_not_sent(_subscriber, publisher) -> None:
+async def reports_unsent_messages(_subscriber, publisher) -> None:
     server = await Server.start(PUBSUB_MAX_MESSAGE_BYTES="1024")
     await server.rest("POST", "/topics", {"name": TOPIC})
-    wire = await Wire.lay(server)
-    async with await Client.start(publisher, wire.url, timeout=2) as client:
-        # A message that is too large ends its connection, and nothing else.
+    proxy = await Proxy.start(server)
+    async with await Client.start(publisher, proxy.url, timeout=2) as client:
+        # A message that is too large only closes its connection.
         assert "unacknowledged" in await client.ask([TOPIC, "x" * 2000])
         assert await client.ask([TOPIC, 1]) == {"seq": 1}
-        wire.cut()
+        proxy.cut()
         answer = await client.ask([TOPIC, 2])
         if "unacknowledged" in answer:
-            # The cut was not noticed yet.
+            # The cut was not detected yet.
             answer = await client.ask([TOPIC, 2])
         assert "not_sent" in answer, answer
-        wire.mend()
-        # The pause before the next attempt may be longer than a message waits.
+        proxy.mend()
+        # The pause before the next attempt may be longer than the timeout of a message.
         while "not_sent" in (answer := await client.ask([TOPIC, 3])):
             pass
         assert answer == {"seq": 2}
-    await wire.close()
+    await proxy.close()
     await server.stop()
 
 
 SCENES = [
     resumes_exactly,
-    stops_when_it_should,
-    comes_back_after_4100,
-    presents_its_key,
+    stops_after_permanent_errors,
+    reconnects_after_4100,
+    sends_its_key,
     publishes_with_acks,
-    publishes_in_order_also_when_it_has_to_wait,
-    tells_what_was_not_sent,
+    publishes_in_order_while_waiting,
+    reports_unsent_messages,
 ]
 
 
-async def a_dead_path_is_noticed() -> None:
-    """Where no pings can be sent, by the client's own questions."""
+async def dead_connection_is_detected() -> None:
+    """Without WebSocket pings, by requests of the client."""
     subscriber, _ = LANGUAGES["javascript"]
     server = await Server.start()
     await server.rest("POST", "/topics", {"name": TOPIC})
-    wire = await Wire.lay(server)
-    async with await Client.start(subscriber, wire.url, topic=TOPIC, client_id="s1", quiet_ms=200) as client:
+    proxy = await Proxy.start(server)
+    async with await Client.start(subscriber, proxy.url, topic=TOPIC, client_id="s1", quiet_ms=200) as client:
         await subscribed(server)
         await server.publish(TOPIC, [1])
         await client.events([1])
-        wire.stall()
-        before = wire.accepted
+        proxy.stall()
+        before = proxy.accepted
         async with asyncio.timeout(30):
-            while wire.accepted == before:
+            while proxy.accepted == before:
                 await asyncio.sleep(0.01)
-        wire.flow()
+        proxy.flow()
         await server.publish(TOPIC, [2])
         await client.events([2])
-    await wire.close()
+    await proxy.close()
     await server.stop()
 
 
-async def an_attempt_that_fails_with_an_error_alone_is_one() -> None:
+async def error_event_without_close_is_a_failed_attempt() -> None:
     program = await asyncio.create_subprocess_exec("node", str(HERE / "only_error.mjs"), stdout=asyncio.subprocess.PIPE)
-    told = (await soon(program.stdout.read())).decode()
+    output = (await soon(program.stdout.read())).decode()
     assert await soon(program.wait()) == 0
-    assert told == "subscribed, published as 7, 4 sockets\n", told
+    assert output == "subscribed, published as 7, 4 sockets\n", output
 
 
-async def what_json_has_no_words_for_is_refused_at_once() -> None:
+async def values_that_json_cannot_represent_are_refused() -> None:
     publisher = Publisher("ws://127.0.0.1:1/ws")
     for payload in (float("nan"), float("inf")):
         try:
@@ -261,31 +261,31 @@ async def what_json_has_no_words_for_is_refused_at_once() -> None:
         raise AssertionError("it was published")
 
 
-async def what_goes_wrong_for_a_time_is_logged() -> None:
-    told = asyncio.Queue()
+async def temporary_errors_are_logged() -> None:
+    output = asyncio.Queue()
     handler = logging.Handler()
-    handler.emit = lambda record: told.put_nowait(record.getMessage())
+    handler.emit = lambda record: output.put_nowait(record.getMessage())
     log = logging.getLogger("threadcast")
     log.addHandler(handler)
     log.propagate = False
     server = await Server.start()
-    wire = await Wire.lay(server)
-    wire.cut()
-    publisher = Publisher(wire.url, timeout=1)
-    for attempt in (anext(subscribe(wire.url, TOPIC)), publisher.publish(TOPIC, 1)):
+    proxy = await Proxy.start(server)
+    proxy.cut()
+    publisher = Publisher(proxy.url, timeout=1)
+    for attempt in (anext(subscribe(proxy.url, TOPIC)), publisher.publish(TOPIC, 1)):
         attempt = asyncio.create_task(attempt)
-        line = await soon(told.get())
+        line = await soon(output.get())
         assert re.fullmatch(r"\S.*; next attempt in \d+\.\d s", line), line
         attempt.cancel()
         await asyncio.wait({attempt})
     log.removeHandler(handler)
     await publisher.close()
-    await wire.close()
+    await proxy.close()
     await server.stop()
 
 
-async def wrong_key_is_told_apart() -> None:
-    """Only outside of a browser, where the status of a refused handshake can be seen."""
+async def wrong_key_stops_the_client() -> None:
+    """Only outside of browsers, where the status of a refused handshake is visible."""
     subscriber, publisher = LANGUAGES["python"]
     server = await Server.start(PUBSUB_API_KEY="right")
     url = f"ws://{server.address}/ws"
@@ -296,8 +296,8 @@ async def wrong_key_is_told_apart() -> None:
     await server.stop()
 
 
-async def snippet(name: str, server: Server, *said: str) -> None:
-    """Runs a file of the documents as it stands, against this server, until it has said all this."""
+async def snippet(name: str, server: Server, *expected: str) -> None:
+    """Runs a snippet of the documents with this server, until it has printed all this."""
     program = ROOT / "examples" / name
     command = {".py": [sys.executable], ".js": NODE, ".sh": ["bash", "-e"]}[program.suffix]
     with tempfile.TemporaryDirectory() as folder:
@@ -306,21 +306,21 @@ async def snippet(name: str, server: Server, *said: str) -> None:
         text = copy.read_text()
         assert "localhost:8080" in text
         copy.write_text(text.replace("localhost:8080", server.address))
-        # On standard error curl draws how far it is.
+        # curl prints its progress to standard error.
         process = await asyncio.create_subprocess_exec(
             *command, str(copy), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
         )
-        told = ""
-        while not all(words in told for words in said):
+        output = ""
+        while not all(words in output for words in expected):
             chunk = await soon(process.stdout.read(4096))
-            assert chunk, f"{name} ended after: {told}"
-            told += chunk.decode()
+            assert chunk, f"{name} ended after: {output}"
+            output += chunk.decode()
         if process.returncode is None:
             process.kill()
         await process.wait()
 
 
-async def snippets_do_what_they_say() -> None:
+async def snippets_work() -> None:
     server = await Server.start()
     created = '"status":"created"'
     await snippet("curl/quick.sh", server, created, '"seq":1', "ORD-124", '"subscribers":0', '"deleted"')
@@ -343,12 +343,12 @@ async def main() -> None:
                 await scene(*programs)
                 print(f"{language}: {scene.__name__.replace('_', ' ')}", flush=True)
         checks = (
-            wrong_key_is_told_apart,
-            a_dead_path_is_noticed,
-            an_attempt_that_fails_with_an_error_alone_is_one,
-            what_json_has_no_words_for_is_refused_at_once,
-            what_goes_wrong_for_a_time_is_logged,
-            snippets_do_what_they_say,
+            wrong_key_stops_the_client,
+            dead_connection_is_detected,
+            error_event_without_close_is_a_failed_attempt,
+            values_that_json_cannot_represent_are_refused,
+            temporary_errors_are_logged,
+            snippets_work,
         )
         for check in checks:
             await check()

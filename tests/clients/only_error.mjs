@@ -1,5 +1,5 @@
-// A WebSocket as node 22 has it, whose first attempt fails with an `error` and never with a `close`: both halves of the
-// JavaScript client must come back. Prints what they had, and ends.
+// A fake WebSocket as in Node.js 22: its first attempt fires `error` and no `close`. Publisher and subscriber of the JavaScript
+// client must retry. Prints their results, and exits.
 const sockets = [];
 
 globalThis.WebSocket = class extends EventTarget {

@@ -1,5 +1,5 @@
-// Publishes through the JavaScript client each `[topic, payload]` of standard input and prints how it went, one JSON text
-// per line; of a list of them, all at once. Arguments: a URL and JSON options.
+// Publishes each `[topic, payload]` of standard input with the JavaScript client, or a list of them concurrently. Prints the
+// result, one JSON text per line. Arguments: a URL and JSON options.
 import { createInterface } from "node:readline";
 import { NotSent, Publisher, Refused, Unacknowledged } from "../../examples/browser/threadcast.js";
 
@@ -20,7 +20,7 @@ async function publish(message) {
 
 for await (const line of createInterface({ input: process.stdin })) {
   const asked = JSON.parse(line);
-  const told = Array.isArray(asked[0]) ? await Promise.all(asked.map(publish)) : await publish(asked);
-  console.log(JSON.stringify(told));
+  const result = Array.isArray(asked[0]) ? await Promise.all(asked.map(publish)) : await publish(asked);
+  console.log(JSON.stringify(result));
 }
 publisher.close();

@@ -24,10 +24,10 @@ async def main(url: str, options: dict) -> None:
     while line := await asyncio.to_thread(sys.stdin.readline):
         asked = json.loads(line)
         if isinstance(asked[0], list):
-            told = await asyncio.gather(*(publish(publisher, message) for message in asked))
+            result = await asyncio.gather(*(publish(publisher, message) for message in asked))
         else:
-            told = await publish(publisher, asked)
-        print(json.dumps(told), flush=True)
+            result = await publish(publisher, asked)
+        print(json.dumps(result), flush=True)
     await publisher.close()
 
 

@@ -1,6 +1,6 @@
-"""What the checks play on: the real server, a wire to it that can be cut, and client programs whose lines are read.
+"""The fixtures of the checks: the real server, a proxy that can be cut, and client programs.
 
-Nothing waits by sleeping: every wait is for a line, a connection or an answer, with a deadline."""
+Nothing sleeps: every wait is for a line, a connection or a response, with a deadline."""
 
 import asyncio
 import json
@@ -68,14 +68,14 @@ class Server:
 
     @classmethod
     async def kill_all(cls) -> None:
-        """After a failure: none may outlive the checks."""
+        """Ends all servers after a failed check."""
         for process in cls.running:
             process.kill()
             await process.wait()
 
 
-class Wire:
-    """A port that stays while servers come and go behind it. Cut, it ends what is open and takes nothing."""
+class Proxy:
+    """A port that stays while servers are restarted behind it. While cut, it closes all connections and accepts none."""
 
     def __init__(self) -> None:
         self.server: Server | None = None
@@ -87,11 +87,11 @@ class Wire:
         self._writers: set[asyncio.StreamWriter] = set()
 
     @classmethod
-    async def lay(cls, server: Server) -> "Wire":
-        wire = cls()
-        wire.server = server
-        wire._listener = await asyncio.start_server(wire._carry, "127.0.0.1", 0)
-        return wire
+    async def start(cls, server: Server) -> "Proxy":
+        proxy = cls()
+        proxy.server = server
+        proxy._listener = await asyncio.start_server(proxy._forward, "127.0.0.1", 0)
+        return proxy
 
     @property
     def url(self) -> str:
@@ -104,7 +104,7 @@ class Wire:
             writer.transport.abort()
 
     async def refused(self) -> None:
-        """Waits until a client has tried to come back in vain."""
+        """Waits until a client has failed to reconnect."""
         await soon(self._refused.wait())
 
     def mend(self) -> None:
@@ -112,7 +112,7 @@ class Wire:
         self.flow()
 
     def stall(self) -> None:
-        """Takes nothing more from the server."""
+        """Stops reading from the server."""
         self._flows.clear()
 
     def flow(self) -> None:
@@ -122,7 +122,7 @@ class Wire:
         self.cut()
         self._listener.close()
 
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.is_cut:
             writer.transport.abort()
             self._refused.set()
@@ -130,7 +130,7 @@ class Wire:
         self.accepted += 1
         host, port = self.server.address.rsplit(":", 1)
         plug = socket.socket()
-        # So that a stalled wire soon holds up the server.
+        # Small, so that a stalled proxy soon blocks the server.
         plug.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 << 10)
         try:
             plug.connect((host, int(port)))
@@ -158,7 +158,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flow
 
 
 class Client:
-    """A client program: lines of JSON in, lines of JSON out. Left, it is killed."""
+    """A client program: JSON lines in, JSON lines out. Leaving the context kills it."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -194,7 +194,7 @@ class Client:
         return await self.line()
 
     async def events(self, seqs) -> None:
-        """The next lines are exactly these events."""
+        """Expects exactly these events."""
         for seq in seqs:
             line = await self.line()
             assert line.get("event") == seq, f"event {seq} was next: {line}"
@@ -204,7 +204,7 @@ class Client:
         assert line.get("gap") == {"from_seq": None, "to_seq": None} | gap, f"{gap} was next: {line}"
 
     async def stopped(self, code: int | str) -> None:
-        """It says so, and ends by itself: nothing is left that would come back."""
+        """Expects this stop, and the end of the process."""
         line = await self.line()
         assert line == {"stop": code}, f"an end with {code} was next: {line}"
         assert await soon(self._process.stdout.read()) == b""

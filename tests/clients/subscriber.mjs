@@ -1,4 +1,4 @@
-// Prints what `subscribe` of the JavaScript client hands over, one JSON text per line. Arguments: a URL and JSON options.
+// Prints the entries of `subscribe` of the JavaScript client, one JSON text per line. Arguments: a URL and JSON options.
 import { subscribe } from "../../examples/browser/threadcast.js";
 
 const [url, json] = process.argv.slice(2);

@@ -1,4 +1,4 @@
-"""Prints what `subscribe` of the Python client hands over, one JSON text per line. Arguments: a URL and JSON options."""
+"""Prints the entries of `subscribe` of the Python client, one JSON text per line. Arguments: a URL and JSON options."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-// Gives node before 22 the WebSocket that browsers have.
+// Provides the browser WebSocket for Node.js before 22.
 import { createRequire } from "node:module";
 
 if (!globalThis.WebSocket) {

@@ -1,4 +1,4 @@
-//! A server that asks for keys: the page comes without one, its data do not.
+//! A server with keys: the page needs none, its data do.
 
 use threadcast::ApiKey;
 
@@ -12,7 +12,7 @@ fn give_key(page: &mut Page, key: &str) {
 }
 
 #[test]
-fn a_wrong_key_is_told_and_the_right_one_opens_everything() {
+fn wrong_key_is_reported_and_the_right_key_shows_everything() {
     let server = TestServer::with(|config| config.api_key = ApiKey::new("s3cret/+~").ok());
     let fields = [("X-API-Key", "s3cret/+~")];
     let mut http = server.http();
@@ -26,7 +26,7 @@ fn a_wrong_key_is_told_and_the_right_one_opens_everything() {
         0
     );
     give_key(&mut page, "wrong");
-    page.await_text("#key-told", "does not take this key");
+    page.await_text("#key-error", "does not accept this key");
     page.forgive();
     give_key(&mut page, "s3cret/+~");
     page.await_text("#status", "live");
@@ -53,16 +53,16 @@ fn a_wrong_key_is_told_and_the_right_one_opens_everything() {
     page.expect_clean();
 }
 
-/// The key that may do everything, as a field of a request.
+/// The API key as a header.
 const BOSS: [(&str, &str); 1] = [("X-API-Key", "boss")];
 
-/// A key that may subscribe to `orders` and nothing else.
+/// A key that may only subscribe to `orders`.
 fn reader() -> KeysFile {
     let rights = r#"subscribe = ["orders"]"#;
     KeysFile::new(&entry("reader", "reader-secret", rights))
 }
 
-/// A server with these keys, one that may do everything, and a topic.
+/// A server with these keys, the API key and a topic.
 fn asking_for_keys(keys: Option<&KeysFile>, topic: &str) -> TestServer {
     let server = TestServer::with(|config| {
         config.keys_file = keys.map(|keys| keys.path().to_owned());
@@ -75,7 +75,7 @@ fn asking_for_keys(keys: Option<&KeysFile>, topic: &str) -> TestServer {
 }
 
 #[test]
-fn a_key_for_one_topic_may_tail_it_and_see_nothing_else() {
+fn key_for_one_topic_may_only_tail_it() {
     let keys = reader();
     let server = asking_for_keys(Some(&keys), "orders");
     let mut page = Page::unopened(&server);
@@ -96,12 +96,12 @@ fn a_key_for_one_topic_may_tail_it_and_see_nothing_else() {
 }
 
 #[test]
-fn a_weaker_key_is_not_shown_what_a_stronger_one_was() {
+fn weaker_key_does_not_keep_data_of_a_stronger_one() {
     let keys = reader();
     let server = asking_for_keys(Some(&keys), "secret");
     let mut page = Page::unopened(&server);
     page.open();
-    // As it is pasted.
+    // With white space, as after pasting.
     give_key(&mut page, " boss ");
     page.await_row("topic-table", "secret");
     page.await_true("document.querySelectorAll('#settings-table tbody tr').length > 20");
@@ -115,7 +115,7 @@ fn a_weaker_key_is_not_shown_what_a_stronger_one_was() {
 }
 
 #[test]
-fn a_tail_waits_for_a_key_and_goes_on_with_it() {
+fn tail_waits_for_a_key_and_resumes_with_it() {
     let server = asking_for_keys(None, "orders");
     let mut page = Page::unopened(&server);
     page.open();

@@ -14,13 +14,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tungstenite::{Message, WebSocket};
 
-/// A browser that has to start on a busy machine takes its time.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Long enough for a browser to start on a busy machine.
+const TIMEOUT: Duration = Duration::from_secs(60);
 const GREETING: &str = "DevTools listening on ";
 
 static BROWSERS: AtomicU32 = AtomicU32::new(0);
 
-/// Nothing of the browser's own goes over the network, and no name but the loopback's is known to it.
+/// Disables background requests of the browser, and name lookups other than loopback.
 const FLAGS: [&str; 14] = [
     "--headless=new",
     "--remote-debugging-port=0",
@@ -38,14 +38,14 @@ const FLAGS: [&str; 14] = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ];
 
-/// The process and the socket to it. Both are gone when it is dropped.
+/// The process and the socket to it. Dropping it ends both.
 pub(crate) struct Chromium {
     child: Child,
     profile: PathBuf,
     socket: WebSocket<TcpStream>,
     last_id: u64,
     session: Option<String>,
-    /// What the browser told by itself, oldest first.
+    /// Events of the browser, oldest first.
     events: VecDeque<Value>,
 }
 
@@ -59,7 +59,7 @@ impl Chromium {
         let url = devtools_url(&mut child);
         let address = url.trim_start_matches("ws://").split('/').next();
         let stream = TcpStream::connect(address.expect("an address")).expect("DevTools listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a deadline");
+        stream.set_read_timeout(Some(TIMEOUT)).expect("a deadline");
         let (socket, _) = tungstenite::client(url.as_str(), stream).expect("DevTools answers");
         let mut chromium = Chromium {
             child,
@@ -86,7 +86,7 @@ impl Chromium {
         }
     }
 
-    /// Gives a command and waits for its result.
+    /// Sends a command and waits for its result.
     pub(crate) fn call(&mut self, method: &str, params: Value) -> Value {
         self.last_id += 1;
         let mut command = json!({"id": self.last_id, "method": method, "params": params});
@@ -105,8 +105,8 @@ impl Chromium {
         }
     }
 
-    /// What the browser has told so far under one of these names.
-    pub(crate) fn told(&self, methods: &[&str]) -> Vec<Value> {
+    /// The events so far with one of these names.
+    pub(crate) fn events(&self, methods: &[&str]) -> Vec<Value> {
         let is_asked = |event: &&Value| methods.iter().any(|method| event["method"] == **method);
         let events = self.events.iter().filter(is_asked);
         events.map(|event| event["params"].clone()).collect()
@@ -120,7 +120,7 @@ impl Chromium {
         loop {
             match self.socket.read().expect("DevTools answers in time") {
                 Message::Text(text) => return serde_json::from_str(&text).expect("JSON"),
-                Message::Close(_) => panic!("the browser went away"),
+                Message::Close(_) => panic!("the browser has closed the connection"),
                 _ => continue,
             }
         }
@@ -131,7 +131,7 @@ impl Drop for Chromium {
     fn drop(&mut self) {
         let _gone = self.child.kill();
         let _status = self.child.wait();
-        // Processes of the browser may still write there for a moment.
+        // Browser processes may still write there for a moment.
         let _left = fs::remove_dir_all(&self.profile);
     }
 }
@@ -147,13 +147,13 @@ fn command(profile: &Path) -> Command {
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
     if nix::unistd::geteuid().is_root() {
-        // Chromium refuses its sandbox to root.
+        // Chromium has no sandbox for root.
         command.arg("--no-sandbox");
     }
     command
 }
 
-/// The address in the line with which the browser says that it can be driven. Reads its output to the end on a thread.
+/// The DevTools address that the browser prints. A thread reads the rest of its output.
 fn devtools_url(child: &mut Child) -> String {
     let output = child.stderr.take().expect("the output is piped");
     let (sender, receiver) = mpsc::channel();
@@ -163,5 +163,5 @@ fn devtools_url(child: &mut Child) -> String {
         let urls = lines.filter_map(|line| line.strip_prefix(GREETING).map(str::to_owned));
         urls.for_each(|url| drop(sender.send(url)));
     });
-    receiver.recv_timeout(PATIENCE).expect("Chromium listens")
+    receiver.recv_timeout(TIMEOUT).expect("Chromium listens")
 }

@@ -1,4 +1,4 @@
-//! The page on a phone, in the dark, and without a mouse.
+//! The page on a narrow screen, in dark mode, and with the keyboard.
 
 use serde_json::json;
 
@@ -17,7 +17,7 @@ fn furnished() -> TestServer {
 }
 
 #[test]
-fn a_phone_needs_no_sideways_scrolling() {
+fn narrow_screens_do_not_scroll_sideways() {
     let server = furnished();
     let mut client = server.ws();
     client.subscribe("orders", &"long-client-id-".repeat(8));
@@ -36,7 +36,7 @@ fn a_phone_needs_no_sideways_scrolling() {
 }
 
 #[test]
-fn it_is_dark_where_dark_is_preferred() {
+fn dark_mode_follows_the_preference() {
     let server = furnished();
     let mut page = Page::of(&server);
     let lightness = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).map(Number).reduce((a, b) => a + b)";
@@ -48,7 +48,7 @@ fn it_is_dark_where_dark_is_preferred() {
 }
 
 #[test]
-fn the_keyboard_is_enough() {
+fn page_is_usable_by_keyboard() {
     let server = furnished();
     let mut page = Page::of(&server);
     page.await_row("topic-table", "orders");
@@ -71,7 +71,7 @@ fn the_keyboard_is_enough() {
     page.press("Enter", 13);
     page.await_text("#tail-state", "live");
     page.await_tailed(&[1]);
-    // Focus stays where it is while the page goes on.
+    // The focus stays while the page updates.
     let seen = page.eval("document.querySelector('#in-spark .curve')?.getAttribute('d') ?? ''");
     page.await_true(&format!(
         "(document.querySelector('#in-spark .curve')?.getAttribute('d') ?? '') !== {seen}"
@@ -83,7 +83,7 @@ fn the_keyboard_is_enough() {
 }
 
 #[test]
-fn no_name_is_so_long_that_a_button_is_out_of_reach() {
+fn long_names_do_not_push_buttons_out_of_view() {
     let server = furnished();
     let mut client = server.ws();
     client.subscribe("orders", &"w".repeat(128));
@@ -100,7 +100,7 @@ fn no_name_is_so_long_that_a_button_is_out_of_reach() {
 }
 
 #[test]
-fn a_phone_sorts_by_a_list_instead_of_headers() {
+fn narrow_screens_sort_by_a_list() {
     let server = furnished();
     let mut client = server.ws();
     client.publish("orders", &json!(2));
@@ -123,7 +123,7 @@ fn a_phone_sorts_by_a_list_instead_of_headers() {
 }
 
 #[test]
-fn a_row_that_moves_keeps_the_focus() {
+fn moved_row_keeps_the_focus() {
     let server = TestServer::with_topic("a");
     server.create_topic("b");
     let mut page = Page::of(&server);

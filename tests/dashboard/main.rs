@@ -1,4 +1,4 @@
-//! The dashboard in a real browser: a server, a headless Chromium, and someone who clicks and types.
+//! The dashboard in a headless Chromium.
 //!
 //! Not a part of `cargo test`, because it needs a browser: `tests/dashboard/run` runs it.
 
@@ -14,6 +14,6 @@ mod page;
 mod access;
 mod actions;
 mod looks;
-mod picture;
+mod screenshot;
 mod tail;
 mod watching;

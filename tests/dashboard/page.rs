@@ -1,4 +1,4 @@
-//! The dashboard in a browser, as someone uses it: reads what is on the page, clicks, types.
+//! Drives the dashboard in a browser: reads the page, clicks, types.
 
 use std::net::SocketAddr;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::chromium::Chromium;
 use crate::harness::{TestServer, eventually};
 
-/// What someone at a desk sees.
+/// The size of a desktop window.
 const DESK: (u32, u32) = (1440, 1000);
 
 pub(crate) struct Page {
@@ -17,7 +17,7 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// The dashboard of a server, once it shows something.
+    /// Opens the dashboard of a server and waits until it has data.
     pub(crate) fn of(server: &TestServer) -> Page {
         let mut page = Page::unopened(server);
         page.open();
@@ -25,7 +25,7 @@ impl Page {
         page
     }
 
-    /// A browser that has not gone to the dashboard yet.
+    /// A browser before it opens the dashboard.
     pub(crate) fn unopened(server: &TestServer) -> Page {
         let mut page = Page {
             chromium: Chromium::start(),
@@ -41,7 +41,7 @@ impl Page {
         assert_eq!(went.get("errorText"), None, "{went}");
     }
 
-    /// Runs a script in every page before the page's own.
+    /// Runs a script in every page before the scripts of the page.
     pub(crate) fn run_first(&mut self, script: &str) {
         let source = json!({"source": script});
         self.chromium
@@ -90,12 +90,12 @@ impl Page {
         eventually(expression, || self.eval(expression) == json!(true));
     }
 
-    /// A topic's row, as its cells by the names of their columns.
+    /// The row of a topic: its cells by column name.
     pub(crate) fn topic(&mut self, name: &str) -> Value {
         self.row("topic-table", name)
     }
 
-    /// The first row of a table with a cell of this text; `null` when there is none.
+    /// The first row of a table with a cell of this text; `null` if there is none.
     pub(crate) fn row(&mut self, table: &str, text: &str) -> Value {
         let rows = format!("[...document.querySelectorAll('#{table} tbody tr')]");
         let found = format!(
@@ -115,7 +115,7 @@ impl Page {
         row
     }
 
-    /// Clicks with the mouse into the middle of the first element that matches.
+    /// Clicks on the center of the first matching element.
     pub(crate) fn click(&mut self, selector: &str) {
         let selector = json!(selector);
         let place = self.eval(&format!(
@@ -131,7 +131,7 @@ impl Page {
         }
     }
 
-    /// Types into a field, in place of what is there.
+    /// Replaces the text of a field by typing.
     pub(crate) fn fill(&mut self, selector: &str, text: &str) {
         let field = format!("document.querySelector({})", json!(selector));
         self.eval(&format!("{field}.focus(), {field}.select()"));
@@ -158,7 +158,7 @@ impl Page {
         self.await_text("#tail-state", "live");
     }
 
-    /// The numbers of the events in the tail, newest first, as far as they are shown.
+    /// The `seq` of the visible events in the tail, newest first.
     pub(crate) fn tailed(&mut self) -> Vec<u64> {
         let shown = self.eval("[...document.querySelectorAll('#tail-rows li[data-seq]:not([hidden])')].map((row) => Number(row.dataset.seq))");
         let numbers = shown.as_array().expect("a list").iter();
@@ -177,22 +177,22 @@ impl Page {
         let taken = self
             .chromium
             .call("Page.captureScreenshot", json!({"format": "png"}));
-        let data = taken["data"].as_str().expect("a picture");
+        let data = taken["data"].as_str().expect("a screenshot");
         BASE64.decode(data.as_bytes()).expect("base64")
     }
 
-    /// What the browser complained of: exceptions, errors on the console, what the policy of the page refused.
-    pub(crate) fn complaints(&mut self) -> Vec<String> {
-        // Whatever was under way is told before the answer.
+    /// Errors in the browser: exceptions, console errors, policy violations.
+    pub(crate) fn errors(&mut self) -> Vec<String> {
+        // The browser sends pending events before the answer.
         self.eval("1");
-        self.told_complaints()
+        self.browser_errors()
     }
 
-    fn told_complaints(&self) -> Vec<String> {
-        let exceptions = self.chromium.told(&["Runtime.exceptionThrown"]);
-        let console = self.chromium.told(&["Runtime.consoleAPICalled"]);
+    fn browser_errors(&self) -> Vec<String> {
+        let exceptions = self.chromium.events(&["Runtime.exceptionThrown"]);
+        let console = self.chromium.events(&["Runtime.consoleAPICalled"]);
         let console = console.into_iter().filter(|call| call["type"] == "error");
-        let log = self.chromium.told(&["Log.entryAdded"]);
+        let log = self.chromium.events(&["Log.entryAdded"]);
         let log = log
             .into_iter()
             .filter(|entry| entry["entry"]["level"] == "error");
@@ -200,9 +200,9 @@ impl Page {
         all.map(|complaint| complaint.to_string()).collect()
     }
 
-    /// Asserts that nothing went wrong, and that nobody but the server was asked for anything.
+    /// Asserts that there were no errors, and no requests to other hosts.
     pub(crate) fn expect_clean(&mut self) {
-        assert_eq!(self.complaints(), Vec::<String>::new());
+        assert_eq!(self.errors(), Vec::<String>::new());
         self.expect_no_other_host();
     }
 
@@ -214,7 +214,7 @@ impl Page {
         let mut asked = 0;
         for request in self
             .chromium
-            .told(&["Network.requestWillBeSent", "Network.webSocketCreated"])
+            .events(&["Network.requestWillBeSent", "Network.webSocketCreated"])
         {
             let url = request["request"]["url"]
                 .as_str()
@@ -224,20 +224,20 @@ impl Page {
             assert!(is_own || url.starts_with("data:"), "{url}");
             asked += u32::from(is_own);
         }
-        assert!(asked > 3, "what was asked for was not seen");
+        assert!(asked > 3, "requests were not recorded");
     }
 
-    /// What was complained of up to now was meant to be.
+    /// Discards the errors so far, which were expected.
     pub(crate) fn forgive(&mut self) {
         self.chromium.forget();
     }
 }
 
-/// A test that fails tells what the browser had to say.
+/// A failing test prints the errors of the browser.
 impl Drop for Page {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("the browser complained of {:#?}", self.told_complaints());
+            eprintln!("errors in the browser: {:#?}", self.browser_errors());
         }
     }
 }

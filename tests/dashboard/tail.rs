@@ -1,11 +1,11 @@
-//! The live tail: what it shows, and that it knows what it was not sent.
+//! The live tail: its rows, and its check for missing events.
 
 use serde_json::{Value, json};
 
 use crate::harness::{TestServer, eventually};
 use crate::page::Page;
 
-/// The connection of the page's own tail.
+/// The connection of the tail.
 fn tail_connection(server: &TestServer) -> Option<u64> {
     let list = server.http().get("/connections").expect(200);
     let mut lines = list["connections"].as_array().unwrap().iter();
@@ -17,7 +17,7 @@ fn tail_connection(server: &TestServer) -> Option<u64> {
 }
 
 #[test]
-fn it_shows_the_newest_events_and_then_those_that_come() {
+fn tail_shows_the_newest_events_then_new_ones() {
     let server = TestServer::with_topic("orders");
     let mut publisher = server.ws();
     publisher.publish_many("orders", 1, 30);
@@ -36,7 +36,7 @@ fn it_shows_the_newest_events_and_then_those_that_come() {
 }
 
 #[test]
-fn it_keeps_no_more_than_five_hundred_events() {
+fn tail_keeps_at_most_500_events() {
     let server = TestServer::with_topic("orders");
     let mut page = Page::of(&server);
     page.tail("orders");
@@ -52,7 +52,7 @@ fn it_keeps_no_more_than_five_hundred_events() {
 }
 
 #[test]
-fn a_pause_holds_the_rows_and_a_filter_hides_them() {
+fn pause_holds_rows_and_filter_hides_them() {
     let server = TestServer::with_topic("orders");
     let mut publisher = server.ws();
     let mut page = Page::of(&server);
@@ -78,7 +78,7 @@ fn a_pause_holds_the_rows_and_a_filter_hides_them() {
 }
 
 #[test]
-fn a_tail_that_was_cut_off_goes_on_where_it_stopped() {
+fn tail_resumes_after_a_lost_connection() {
     let server = TestServer::with_topic("orders");
     let mut publisher = server.ws();
     let mut page = Page::of(&server);
@@ -104,14 +104,14 @@ fn a_tail_that_was_cut_off_goes_on_where_it_stopped() {
 }
 
 #[test]
-fn what_left_the_history_meanwhile_is_marked_as_a_gap() {
+fn evicted_events_are_marked_as_a_gap() {
     let server = TestServer::start();
     server.create_topic_with("orders", &json!({"history_size": 2, "max_queue_size": 2}));
     let mut publisher = server.ws();
     let mut page = Page::of(&server);
     page.tail("orders");
     let mut published = 0;
-    // As long as the page is busy it does not come back.
+    // The page does not reconnect while it is busy.
     let busy = "setTimeout(() => { const end = performance.now() + 500; while (performance.now() < end); })";
     eventually("a gap is marked", || {
         if let Some(id) = tail_connection(&server) {
@@ -129,15 +129,15 @@ fn what_left_the_history_meanwhile_is_marked_as_a_gap() {
         "{mark}"
     );
     page.await_text("#tail-rows .seq", &published.to_string());
-    assert_eq!(page.text("#lost"), "0", "what is told is not lost untold");
+    assert_eq!(page.text("#lost"), "0", "a reported gap is not a loss");
     assert_eq!(
-        page.eval("document.querySelectorAll('#tail-rows .untold').length"),
+        page.eval("document.querySelectorAll('#tail-rows .error').length"),
         0
     );
     page.expect_clean();
 }
 
-/// A page that is not given the third event.
+/// A page that does not receive the third event.
 const LOSE_THE_THIRD: &str = r#"
     const own = Object.getOwnPropertyDescriptor(WebSocket.prototype, "onmessage");
     Object.defineProperty(WebSocket.prototype, "onmessage", {
@@ -148,7 +148,7 @@ const LOSE_THE_THIRD: &str = r#"
 "#;
 
 #[test]
-fn an_event_that_is_missing_without_a_word_is_an_alarm() {
+fn unreported_missing_event_is_an_alarm() {
     let server = TestServer::with_topic("orders");
     let mut page = Page::unopened(&server);
     page.run_first(LOSE_THE_THIRD);
@@ -157,7 +157,7 @@ fn an_event_that_is_missing_without_a_word_is_an_alarm() {
     page.tail("orders");
     server.ws().publish_many("orders", 1, 5);
     page.await_tailed(&[5, 4, 2, 1]);
-    page.await_text("#tail-rows .untold", "NOT TOLD: 3 to 3 are missing");
+    page.await_text("#tail-rows .error", "NOT REPORTED: 3 to 3 are missing");
     assert_eq!(page.text("#lost"), "1");
     assert_eq!(
         page.eval("document.querySelector('#headline').dataset.state"),
@@ -165,7 +165,7 @@ fn an_event_that_is_missing_without_a_word_is_an_alarm() {
     );
 }
 
-/// A page that is told of a gap from 5 to 9 in place of the first event.
+/// A page that receives a gap from 5 to 9 instead of the first event.
 const TELL_A_LATE_GAP: &str = r#"
     const own = Object.getOwnPropertyDescriptor(WebSocket.prototype, "onmessage");
     const gap = '{"type":"info","topic":"orders","msg":"gap","gap":{"from_seq":5,"to_seq":9,"count":5,"reason":"history_evicted"},"ts":""}';
@@ -177,7 +177,7 @@ const TELL_A_LATE_GAP: &str = r#"
 "#;
 
 #[test]
-fn a_gap_that_begins_too_late_is_an_alarm() {
+fn gap_that_begins_too_late_is_an_alarm() {
     let server = TestServer::with_topic("orders");
     let mut page = Page::unopened(&server);
     page.run_first(TELL_A_LATE_GAP);
@@ -185,13 +185,13 @@ fn a_gap_that_begins_too_late_is_an_alarm() {
     page.await_text("#status", "live");
     page.tail("orders");
     server.ws().publish("orders", &json!(1));
-    page.await_text("#tail-rows .untold", "NOT TOLD: 1 to 4 are missing");
+    page.await_text("#tail-rows .error", "NOT REPORTED: 1 to 4 are missing");
     page.await_text("#tail-rows .gap", "5 events not sent (5 to 9)");
     assert_eq!(page.text("#lost"), "4");
 }
 
 #[test]
-fn the_end_of_a_topic_ends_a_pause() {
+fn end_of_a_topic_ends_the_pause() {
     let server = TestServer::with_topic("orders");
     let mut page = Page::of(&server);
     page.tail("orders");
@@ -206,7 +206,7 @@ fn the_end_of_a_topic_ends_a_pause() {
 }
 
 #[test]
-fn a_filter_keeps_what_it_shows_however_much_passes_by() {
+fn filtered_rows_are_kept_while_others_pass() {
     let server = TestServer::with_topic("orders");
     let mut page = Page::of(&server);
     page.tail("orders");
@@ -221,7 +221,7 @@ fn a_filter_keeps_what_it_shows_however_much_passes_by() {
 }
 
 #[test]
-fn one_large_event_leaves_room_for_others() {
+fn large_event_is_truncated() {
     let server = TestServer::with_topic("orders");
     let mut page = Page::of(&server);
     page.tail("orders");

@@ -1,4 +1,4 @@
-//! What the page shows of the server, and that it keeps showing it.
+//! What the page shows of the server, and that it stays up to date.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use crate::harness::{TestServer, eventually};
 use crate::page::Page;
 
 #[test]
-fn it_shows_topics_connections_and_settings_and_complains_of_nothing() {
+fn page_shows_topics_connections_and_settings_without_errors() {
     let server = TestServer::with(|config| config.history_size = 7);
     server.create_topic_with("orders", &json!({"overflow": "block"}));
     let mut client = server.ws();
@@ -34,13 +34,13 @@ fn it_shows_topics_connections_and_settings_and_complains_of_nothing() {
     assert_eq!(
         page.text("#lost"),
         "–",
-        "nothing is claimed that was not checked"
+        "nothing is shown before it is checked"
     );
     page.expect_clean();
 }
 
 #[test]
-fn it_follows_what_happens_without_being_asked() {
+fn page_updates_by_itself() {
     let server = TestServer::with_topic("orders");
     let mut page = Page::of(&server);
     page.await_row("topic-table", "orders");
@@ -59,7 +59,7 @@ fn it_follows_what_happens_without_being_asked() {
             && rises(&page.text("#out-rate"))
     });
     page.await_true("document.querySelector('#in-spark .curve').getAttribute('d').includes('L')");
-    // The latter two are names that a careless page takes for something else.
+    // The latter two are property names of JavaScript objects.
     for topic in ["later", "constructor", "__proto__"] {
         server.create_topic(topic);
         page.await_row("topic-table", topic);
@@ -70,7 +70,7 @@ fn it_follows_what_happens_without_being_asked() {
 }
 
 #[test]
-fn what_slow_subscribers_were_not_sent_shows_as_told() {
+fn skipped_events_are_shown_as_reported() {
     let server = TestServer::with(|config| config.send_buffer_bytes = 4 << 10);
     server.create_topic_with("orders", &json!({"max_queue_size": 5}));
     let mut slow = server.narrow_ws();
@@ -81,12 +81,12 @@ fn what_slow_subscribers_were_not_sent_shows_as_told() {
     crate::harness::Account::starting_after("orders", 0).read_until(&mut slow, 100);
     let dropped = server.topic("orders")["dropped"].to_string();
     assert_ne!(dropped, "0");
-    page.await_text("#told", &dropped);
+    page.await_text("#gaps", &dropped);
     page.expect_clean();
 }
 
 #[test]
-fn it_says_when_the_server_is_gone_and_comes_back_by_itself() {
+fn page_reports_a_lost_server_and_reconnects() {
     let server = TestServer::with_topic("orders");
     let (addr, mut publisher) = (server.addr(), server.ws());
     let mut page = Page::of(&server);
@@ -105,7 +105,7 @@ fn it_says_when_the_server_is_gone_and_comes_back_by_itself() {
 }
 
 #[test]
-fn ten_thousand_topics_do_not_freeze_it() {
+fn ten_thousand_topics_do_not_freeze_the_page() {
     let server = TestServer::start();
     let mut http = server.http();
     for n in 0..10_000 {
@@ -130,7 +130,7 @@ fn ten_thousand_topics_do_not_freeze_it() {
 }
 
 #[test]
-fn a_server_that_was_started_anew_shows_its_own_settings() {
+fn restarted_server_shows_its_own_settings() {
     let server = TestServer::with(|config| config.max_queue_size = 77);
     let addr = server.addr();
     let mut page = Page::of(&server);
@@ -149,7 +149,7 @@ fn a_server_that_was_started_anew_shows_its_own_settings() {
 }
 
 #[test]
-fn a_server_that_was_started_anew_before_its_uptime_could_tell_is_noticed() {
+fn restart_is_detected_before_the_uptime_differs() {
     let server = TestServer::with(|config| config.max_queue_size = 77);
     let addr = server.addr();
     let mut page = Page::of(&server);
@@ -168,7 +168,7 @@ fn a_server_that_was_started_anew_before_its_uptime_could_tell_is_noticed() {
 }
 
 #[test]
-fn a_client_cannot_pass_for_another() {
+fn client_id_cannot_imitate_another() {
     let server = TestServer::with_topic("orders");
     let mut client = server.ws();
     for id in ["this page", "\u{202e}abc", " "] {

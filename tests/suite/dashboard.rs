@@ -1,5 +1,4 @@
-//! The page at `/`: that it comes, alone and without a key, and that its policy fits it. What it does in a browser is in
-//! `tests/dashboard`.
+//! The page at `/`: served without a key, self-contained, with a matching policy. `tests/dashboard` tests it in a browser.
 
 use data_encoding::BASE64;
 use sha2::{Digest, Sha256};
@@ -14,7 +13,7 @@ fn page() -> (Reply, String) {
     (reply, text)
 }
 
-/// What stands between these two, which come once.
+/// The text between two markers that occur once.
 fn between<'a>(text: &'a str, begin: &str, end: &str) -> &'a str {
     assert_eq!(text.matches(begin).count(), 1, "{begin}");
     let (_, rest) = text.split_once(begin).unwrap();
@@ -22,7 +21,7 @@ fn between<'a>(text: &'a str, begin: &str, end: &str) -> &'a str {
 }
 
 #[test]
-fn the_page_is_html_that_nobody_reinterprets_frames_or_keeps() {
+fn page_is_html_that_cannot_be_sniffed_framed_or_cached() {
     let (reply, text) = page();
     assert!(text.starts_with("<!doctype html>") && text.trim_end().ends_with("</html>"));
     for (name, value) in [
@@ -36,7 +35,7 @@ fn the_page_is_html_that_nobody_reinterprets_frames_or_keeps() {
 }
 
 #[test]
-fn the_policy_allows_this_script_and_this_style_and_this_server() {
+fn policy_allows_only_this_script_style_and_server() {
     let (reply, text) = page();
     let policy = reply.header("Content-Security-Policy").unwrap();
     let hash = |text: &str| format!("'sha256-{}'", BASE64.encode(&Sha256::digest(text)));
@@ -61,7 +60,7 @@ fn the_policy_allows_this_script_and_this_style_and_this_server() {
 }
 
 #[test]
-fn the_page_asks_for_nothing_beside_it() {
+fn page_loads_no_other_resources() {
     let (_, text) = page();
     for attribute in [
         "src=", "srcset=", "@import", "url(", "<iframe", "<object", " style=", " on",

@@ -1,4 +1,4 @@
-//! What a keys file may say, and what is told when it is wrong.
+//! Valid and invalid keys files.
 
 use proptest::prelude::*;
 
@@ -20,7 +20,7 @@ fn refused(text: &str) -> String {
 }
 
 #[test]
-fn the_entry_of_the_contract_is_read() {
+fn entry_with_all_fields_is_read() {
     let rights =
         "publish = [\"orders\", \"shop.*\"] # a comment\nsubscribe = [\"*\"]\nadmin = false";
     let keys = parse(&entry("dashboard", rights)).unwrap();
@@ -32,15 +32,15 @@ fn the_entry_of_the_contract_is_read() {
 }
 
 #[test]
-fn a_right_that_is_not_given_is_not_there() {
+fn missing_right_is_not_granted() {
     let keys = parse(&entry("a", "")).unwrap();
     assert!(!keys[0].admin && !keys[0].may_publish("a") && !keys[0].may_subscribe("a"));
 }
 
 #[test]
-fn what_is_wrong_is_told_with_its_key_or_its_line() {
+fn errors_name_the_key_or_the_line() {
     let a = entry("a", "");
-    for (text, told) in [
+    for (text, error) in [
         (String::new(), "there is no [[key]] in it"),
         ("# nothing yet".to_owned(), "there is no [[key]] in it"),
         ("key = []".to_owned(), "there is no [[key]] in it"),
@@ -97,12 +97,12 @@ fn what_is_wrong_is_told_with_its_key_or_its_line() {
             "line 1: expected named fields",
         ),
     ] {
-        assert_eq!(refused(&text), told, "{text}");
+        assert_eq!(refused(&text), error, "{text}");
     }
 }
 
 #[test]
-fn what_is_no_toml_is_told_in_one_line() {
+fn invalid_toml_is_reported_in_one_line() {
     for text in [
         "[[key]]\nname = a",
         "[[key]\nname = \"a\"",
@@ -113,14 +113,14 @@ fn what_is_no_toml_is_told_in_one_line() {
         "[[key]]\nname = '''a\nb''' x",
         "\"\\u001b[2J\\r\\n\" = 1",
     ] {
-        let told = refused(text);
-        assert!(told.starts_with("line "), "{told}");
-        assert!(!told.contains(char::is_control), "{told:?}");
+        let error = refused(text);
+        assert!(error.starts_with("line "), "{error}");
+        assert!(!error.contains(char::is_control), "{error:?}");
     }
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_named() {
+fn unreadable_file_is_named() {
     let missing = read(Path::new("/nowhere/keys.toml")).unwrap_err();
     assert!(
         missing.to_string().starts_with("/nowhere/keys.toml: "),
@@ -132,7 +132,7 @@ fn a_file_that_cannot_be_read_is_named() {
     assert_eq!(endless.reason, "a regular file is needed");
 }
 
-/// A well-formed file with one of its words replaced by a secret, in quotes or not.
+/// A valid file with one word replaced by a secret, with or without quotes.
 fn with_secret_in_a_wrong_place(secret: &str) -> impl Strategy<Value = String> {
     let file = entry(
         "a",
@@ -159,22 +159,22 @@ fn with_secret_in_a_wrong_place(secret: &str) -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn a_secret_in_a_wrong_place_is_not_told(text in with_secret_in_a_wrong_place("tc_s3cr3t")) {
-        if let Err(told) = parse(&text) {
-            // A name is told: it is what the key is called.
-            prop_assert!(!told.contains("s3cr3t") || told.starts_with("key 'tc_s3cr3t'"), "{}", told);
+    fn misplaced_secret_is_not_shown(text in with_secret_in_a_wrong_place("tc_s3cr3t")) {
+        if let Err(error) = parse(&text) {
+            // The name of a key is shown.
+            prop_assert!(!error.contains("s3cr3t") || error.starts_with("key 'tc_s3cr3t'"), "{}", error);
         }
     }
 
     #[test]
-    fn any_text_is_judged_in_one_line(text in "[\\PC\n]{0,80}") {
-        if let Err(told) = parse(&text) {
-            prop_assert!(!told.is_empty() && !told.contains('\n'), "{}", told);
+    fn errors_of_any_text_are_one_line(text in "[\\PC\n]{0,80}") {
+        if let Err(error) = parse(&text) {
+            prop_assert!(!error.is_empty() && !error.contains('\n'), "{}", error);
         }
     }
 
     #[test]
-    fn what_is_written_is_read_back(
+    fn keys_round_trip_through_the_file(
         names in prop::collection::hash_set("[a-zA-Z0-9 ._-]{1,20}", 1..20),
         pattern in "[a-z]{1,5}[*]?",
         admin in any::<bool>(),
@@ -186,7 +186,7 @@ proptest! {
         for (key, name) in keys.iter().zip(&names) {
             prop_assert_eq!(&key.name, name);
             prop_assert_eq!(&key.digest, &Digest::of(name.as_bytes()));
-            prop_assert_eq!(&key.publish, &[Pattern::parse(&pattern).unwrap()]);
+            prop_assert_eq!(&key.publish, &[TopicFilter::parse(&pattern).unwrap()]);
             prop_assert_eq!(key.admin, admin);
         }
     }

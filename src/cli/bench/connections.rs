@@ -8,7 +8,7 @@ use super::progress::Progress;
 use super::reader::{Books, Reader, Run, Step, Trouble, heeded, joined, trouble};
 use super::report::{Opened, SceneReport};
 use super::topics::Topics;
-use crate::cli::failure::Failure;
+use crate::cli::error::CliError;
 
 const SCENE: &str = "connections";
 /// Threads that open connections and read from them.
@@ -17,7 +17,7 @@ const CREWS: usize = 8;
 const BROADCASTS: u64 = 10;
 
 /// Runs it with so many connections.
-pub(super) fn run(count: usize, bed: &Bed<'_>) -> Result<SceneReport, Failure> {
+pub(super) fn run(count: usize, bed: &Bed<'_>) -> Result<SceneReport, CliError> {
     let topics = Topics::make(bed, SCENE, 1)?;
     let run = Run::new(bed.payload_bytes, bed.halt);
     let mut report = SceneReport::new(SCENE, 1, count);

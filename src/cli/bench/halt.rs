@@ -4,7 +4,7 @@ use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::cli::failure::Failure;
+use crate::cli::error::CliError;
 use crate::cli::signals;
 
 /// Shared by all threads of a measurement.
@@ -16,7 +16,7 @@ pub(super) struct Halt {
 
 impl Halt {
     /// Listens to the signals that end the program. The second one does not wait for anything.
-    pub(super) fn install() -> Result<Halt, Failure> {
+    pub(super) fn install() -> Result<Halt, CliError> {
         let halt = Halt::default();
         let its = halt.clone();
         signals::on_interrupt(move || {
@@ -38,9 +38,9 @@ impl Halt {
     }
 
     /// What was interrupted has no result.
-    pub(super) fn outcome(&self) -> Result<(), Failure> {
+    pub(super) fn outcome(&self) -> Result<(), CliError> {
         match self.signalled.load(Ordering::SeqCst) {
-            true => Err(Failure::interrupted()),
+            true => Err(CliError::interrupted()),
             false => Ok(()),
         }
     }

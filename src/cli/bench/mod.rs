@@ -22,9 +22,9 @@ use clap::{Args, ValueEnum};
 use threadcast::client::{Client, Reconnect};
 use threadcast::config::OverflowPolicy;
 
-use super::failure::Failure;
+use super::error::CliError;
 use super::output;
-use super::reach::{failure, presented};
+use super::server_args::presented;
 use super::settings::overflow;
 use super::value::{self, Seconds, Secret};
 use halt::Halt;
@@ -128,7 +128,7 @@ struct Bed<'a> {
 }
 
 /// Runs the scenes, and tells what they came to, also when a check has failed.
-pub(super) fn run(bench: &Bench) -> Result<(), Failure> {
+pub(super) fn run(bench: &Bench) -> Result<(), CliError> {
     let halt = Halt::install()?;
     server::allow_all_descriptors();
     let own = match &bench.url {
@@ -143,7 +143,7 @@ pub(super) fn run(bench: &Bench) -> Result<(), Failure> {
         Some(key) => client.key(&key),
         None => client,
     };
-    let client = client.connect().map_err(failure)?;
+    let client = client.connect()?;
     let bed = Bed {
         client: &client,
         meter: Meter::of(own.as_ref().map(OwnServer::pid)),
@@ -161,7 +161,7 @@ pub(super) fn run(bench: &Bench) -> Result<(), Failure> {
     halt.outcome()?;
     outcome?;
     let text = match bench.json {
-        true => format!("{}\n", report.json().map_err(Failure::failed)?),
+        true => format!("{}\n", report.json().map_err(CliError::failed)?),
         false => report.table(),
     };
     output::write(text)?;
@@ -169,7 +169,7 @@ pub(super) fn run(bench: &Bench) -> Result<(), Failure> {
 }
 
 /// One scene after the other, up to the first with a broken promise.
-fn measure(bench: &Bench, bed: &Bed<'_>, report: &mut Report) -> Result<(), Failure> {
+fn measure(bench: &Bench, bed: &Bed<'_>, report: &mut Report) -> Result<(), CliError> {
     let scenes = match bench.scene.as_slice() {
         [] => Scene::value_variants(),
         chosen => chosen,
@@ -194,7 +194,7 @@ impl Bench {
         given.unwrap_or(if self.quick { quick } else { usual })
     }
 
-    fn scene(&self, scene: Scene, bed: &Bed<'_>) -> Result<SceneReport, Failure> {
+    fn scene(&self, scene: Scene, bed: &Bed<'_>) -> Result<SceneReport, CliError> {
         let fast = traffic::Pace::Window(self.window);
         match scene {
             Scene::FanOut => {

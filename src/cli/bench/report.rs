@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::histogram::Histogram;
 use super::meter::Passed;
 use super::reader::{Books, Trouble};
-use crate::cli::failure::Failure;
+use crate::cli::error::CliError;
 
 /// All scenes.
 #[derive(Debug, Serialize)]
@@ -133,9 +133,9 @@ impl SceneReport {
     }
 
     /// A broken promise is a result; anything else is none.
-    pub(super) fn outcome(self) -> Result<SceneReport, Failure> {
+    pub(super) fn outcome(self) -> Result<SceneReport, CliError> {
         match self.failed {
-            Some(what) if self.broken.is_empty() => Err(Failure::failed(what)),
+            Some(what) if self.broken.is_empty() => Err(CliError::failed(what)),
             _ => Ok(self),
         }
     }
@@ -168,7 +168,7 @@ impl Report {
     }
 
     /// Fails with the first broken promise.
-    pub(super) fn verdict(&self) -> Result<(), Failure> {
+    pub(super) fn verdict(&self) -> Result<(), CliError> {
         let broken = self.scenes.iter().flat_map(|scene| {
             let told = |what| format!("{}: {what}", scene.scene);
             scene.broken.iter().map(told)
@@ -176,8 +176,8 @@ impl Report {
         let broken: Vec<String> = broken.collect();
         match broken.as_slice() {
             [] => Ok(()),
-            [first] => Err(Failure::broken(first)),
-            [first, others @ ..] => Err(Failure::broken(format!(
+            [first] => Err(CliError::broken(first)),
+            [first, others @ ..] => Err(CliError::broken(format!(
                 "{first} (and {} more)",
                 others.len()
             ))),

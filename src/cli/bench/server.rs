@@ -10,7 +10,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::cli::failure::Failure;
+use crate::cli::error::CliError;
 use crate::cli::serve;
 
 /// Longer than the server itself takes to stop with the settings it is given.
@@ -27,7 +27,7 @@ impl OwnServer {
     /// Starts it on a free port of the loopback, with the usual settings whatever the environment says. It is in a
     /// process group of its own: Ctrl-C is for the measurement, which then stops it in order. It stops by itself when
     /// this thread is gone.
-    pub(super) fn start() -> Result<OwnServer, Failure> {
+    pub(super) fn start() -> Result<OwnServer, CliError> {
         let program = env::current_exe().map_err(not_started)?;
         let mut command = Command::new(program);
         for (name, _) in env::vars_os() {
@@ -85,8 +85,8 @@ impl Drop for OwnServer {
     }
 }
 
-fn not_started(reason: impl std::fmt::Display) -> Failure {
-    Failure::failed(format!("the server did not start: {reason}"))
+fn not_started(reason: impl std::fmt::Display) -> CliError {
+    CliError::failed(format!("the server did not start: {reason}"))
 }
 
 fn printed_address(out: ChildStdout) -> Option<String> {

@@ -5,8 +5,7 @@ use threadcast::config::OverflowPolicy;
 use uuid::Uuid;
 
 use super::Bed;
-use crate::cli::failure::Failure;
-use crate::cli::reach::failure;
+use crate::cli::error::CliError;
 
 /// Undelivered events that a subscriber may have: more than the windows, so that the sockets are kept busy.
 const MAX_QUEUE_SIZE: usize = 1000;
@@ -19,7 +18,7 @@ pub(super) struct Topics {
 }
 
 impl Topics {
-    pub(super) fn make(bed: &Bed<'_>, scene: &str, count: usize) -> Result<Topics, Failure> {
+    pub(super) fn make(bed: &Bed<'_>, scene: &str, count: usize) -> Result<Topics, CliError> {
         let run = Uuid::new_v4().simple().to_string();
         let mut topics = Topics {
             client: bed.client.clone(),
@@ -31,9 +30,7 @@ impl Topics {
                 break;
             }
             let name = format!("bench-{}-{scene}-{number}", &run[..12]);
-            bed.client
-                .create_topic_with(&name, &options)
-                .map_err(failure)?;
+            bed.client.create_topic_with(&name, &options)?;
             topics.names.push(name);
         }
         Ok(topics)
@@ -44,8 +41,8 @@ impl Topics {
     }
 
     /// Deletes them. To each subscriber that is the end of a topic: whatever was published stands before it.
-    pub(super) fn delete(mut self) -> Result<(), Failure> {
-        self.delete_all().map_err(failure)
+    pub(super) fn delete(mut self) -> Result<(), CliError> {
+        self.delete_all().map_err(CliError::from)
     }
 
     fn delete_all(&mut self) -> Result<(), Error> {

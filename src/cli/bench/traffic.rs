@@ -13,7 +13,7 @@ use super::progress::Progress;
 use super::reader::{Books, Reader, Run, Trouble, heeded, joined, trouble};
 use super::report::SceneReport;
 use super::topics::Topics;
-use crate::cli::failure::Failure;
+use crate::cli::error::CliError;
 
 /// Messages in flight at a steady rate: it is a bound, nothing is expected to reach it.
 const STEADY_WINDOW: usize = 64;
@@ -34,7 +34,7 @@ pub(super) fn run(
     subscribers: usize,
     pace: Pace,
     bed: &Bed<'_>,
-) -> Result<SceneReport, Failure> {
+) -> Result<SceneReport, CliError> {
     let mut report = SceneReport::new(scene, topics, subscribers);
     let topics = Topics::make(bed, scene, topics)?;
     let run = Run::new(bed.payload_bytes, bed.halt);

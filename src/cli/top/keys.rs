@@ -1,4 +1,4 @@
-//! Keys, one by one as they are pressed.
+//! Reads key presses.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal, Read};
@@ -10,14 +10,14 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::Sort;
 
-/// What a key asks for.
+/// The action of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Key {
     Quit,
     Sort(Sort),
 }
 
-/// The keyboard, if there is one.
+/// Standard input, if it is a terminal.
 #[derive(Debug)]
 pub(super) struct Keys(Option<File>);
 
@@ -30,11 +30,11 @@ impl Keys {
         Keys(file.and_then(Result::ok).map(File::from))
     }
 
-    pub(super) fn are_there(&self) -> bool {
+    pub(super) fn exist(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Waits for a key that means something; without a keyboard it does not wait.
+    /// Waits for a key with an action. Returns at once if there is no terminal.
     pub(super) fn next(&mut self, timeout: Duration) -> io::Result<Option<Key>> {
         let Some(file) = &mut self.0 else {
             return Ok(None);
@@ -48,18 +48,18 @@ impl Keys {
         }
         let mut pressed = [0; 64];
         match file.read(&mut pressed) {
-            // The terminal is gone.
+            // The terminal was closed.
             Ok(0) => Ok(Some(Key::Quit)),
-            Ok(count) => Ok(pressed[..count].iter().find_map(|key| meaning(*key))),
+            Ok(count) => Ok(pressed[..count].iter().find_map(|key| action(*key))),
             Err(error) if error.kind() == ErrorKind::Interrupted => Ok(None),
             Err(error) => Err(error),
         }
     }
 }
 
-fn meaning(key: u8) -> Option<Key> {
+fn action(key: u8) -> Option<Key> {
     Some(match key {
-        // Ctrl-C where it makes no signal.
+        // 3 is Ctrl-C, if the terminal does not turn it into a signal.
         b'q' | b'Q' | 3 => Key::Quit,
         b'n' => Key::Sort(Sort::Name),
         b's' => Key::Sort(Sort::Subscribers),

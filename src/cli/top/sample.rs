@@ -1,14 +1,14 @@
-//! What a server says about itself at one moment, and what has moved between two.
+//! The state of a server at one time, and the rates between two.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
 use threadcast::client::{Client, Connections, Error, Health, TopicStats};
 
-/// Connections that are looked at; beyond that a second is too short to read about them.
-const CONNECTIONS: u64 = 10_000;
+/// How many connections to request: more would take longer than the interval.
+const MAX_CONNECTIONS: u64 = 10_000;
 
-/// One look.
+/// The state at one time.
 #[derive(Debug, Clone)]
 pub(super) struct Sample {
     pub(super) at: Instant,
@@ -20,7 +20,7 @@ pub(super) struct Sample {
 impl Sample {
     pub(super) fn take(client: &Client) -> Result<Sample, Error> {
         let health = client.health()?;
-        let connections = client.connections(CONNECTIONS)?;
+        let connections = client.connections(MAX_CONNECTIONS)?;
         Ok(Sample {
             at: Instant::now(),
             health,
@@ -30,23 +30,23 @@ impl Sample {
     }
 }
 
-/// Rates a second, where they can be known.
+/// Rates per second, as far as they are known.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Movement {
+pub(super) struct RateTable {
     pub(super) delivered: Option<f64>,
     topics: BTreeMap<String, Rates>,
 }
 
-/// Those of one topic.
+/// The rates of one topic.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Rates {
     pub(super) messages: f64,
     pub(super) dropped: f64,
 }
 
-impl Movement {
-    /// What was created again in between has no rates: its numbers began again.
-    pub(super) fn between(before: &Sample, after: &Sample) -> Movement {
+impl RateTable {
+    /// A topic that was created again in between has no rates, since its counters started again.
+    pub(super) fn between(before: &Sample, after: &Sample) -> RateTable {
         let seconds = after.at.duration_since(before.at).as_secs_f64();
         let rate = |before: u64, after: u64| {
             let more = after.checked_sub(before)?;
@@ -61,7 +61,7 @@ impl Movement {
             };
             Some((name.clone(), rates))
         });
-        Movement {
+        RateTable {
             topics: rates.collect(),
             delivered: rate(before.health.delivered, after.health.delivered)
                 .filter(|_| is_same_server),
@@ -73,7 +73,7 @@ impl Movement {
     }
 }
 
-/// A server that names no instance is known by its uptime, which goes back when it is restarted.
+/// Detects a restart by the instance, or for a server without one by an uptime that decreases.
 fn is_same_server(before: &Health, after: &Health) -> bool {
     after.instance == before.instance && after.uptime_sec >= before.uptime_sec
 }
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_started_anew_is_another_one_however_late_it_is_looked_at() {
+    fn restart_is_detected_even_after_a_long_interval() {
         let [a, b] = [r#","instance":"a""#, r#","instance":"b""#];
         for (before, after, same) in [
             (health(a, 1), health(a, 1), true),

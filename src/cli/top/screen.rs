@@ -1,4 +1,4 @@
-//! The terminal: its other screen, keys without a line, and everything put back at the end, a panic included.
+//! The terminal: alternate screen and unbuffered keys. Restores everything at the end, also after a panic.
 
 use std::io::{self, Write};
 use std::panic::{self, PanicHookInfo};
@@ -11,9 +11,9 @@ use nix::sys::termios::{
     LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcgetattr, tcsetattr,
 };
 
-/// The other screen, no cursor, and lines that are too long are cut and not wrapped.
+/// Alternate screen, no cursor, no line wrapping.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l";
-/// All of it back.
+/// Reverts [`ENTER`].
 const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
 const HOME: &str = "\x1b[H";
 const CLEAR_REST_OF_LINE: &str = "\x1b[K";
@@ -21,10 +21,10 @@ const CLEAR_REST: &str = "\x1b[J";
 
 type Hook = dyn Fn(&PanicHookInfo<'_>) + Send + Sync;
 
-/// The terminal while it is ours. Dropped, it is as it was.
+/// The terminal in live view. Dropping it restores the terminal.
 pub(super) struct Screen {
     term: Term,
-    /// `None` if standard input is no terminal.
+    /// The settings to restore; `None` if standard input is not a terminal.
     before: Option<Termios>,
     has_left: Arc<AtomicBool>,
     hook: Arc<Hook>,
@@ -32,16 +32,16 @@ pub(super) struct Screen {
 
 impl Screen {
     pub(super) fn enter() -> io::Result<Screen> {
-        // A panic of this thread is told on the screen that stays; then the stack is unwound, and this dropped.
+        // Leaves the alternate screen before a panic is printed. Unwinding then drops this value.
         let hook: Arc<Hook> = Arc::from(panic::take_hook());
         let has_left = Arc::<AtomicBool>::default();
-        let (its, then) = (Arc::clone(&has_left), Arc::clone(&hook));
-        let ours = thread::current().id();
+        let (left, previous) = (Arc::clone(&has_left), Arc::clone(&hook));
+        let this_thread = thread::current().id();
         panic::set_hook(Box::new(move |panic| {
-            if thread::current().id() == ours {
-                leave(&its);
+            if thread::current().id() == this_thread {
+                leave(&left);
             }
-            then(panic);
+            previous(panic);
         }));
         let screen = Screen {
             term: Term::stdout(),
@@ -50,20 +50,20 @@ impl Screen {
             hook,
         };
         if let Some(termios) = &screen.before {
-            tcsetattr(io::stdin(), SetArg::TCSADRAIN, &by_the_key(termios))?;
+            tcsetattr(io::stdin(), SetArg::TCSADRAIN, &unbuffered(termios))?;
         }
         let mut out = io::stdout().lock();
         out.write_all(ENTER.as_bytes()).and_then(|()| out.flush())?;
         Ok(screen)
     }
 
-    /// Lines and columns, as they are now.
+    /// The current size in lines and columns.
     pub(super) fn size(&self) -> (usize, usize) {
         let (lines, columns) = self.term.size();
         (lines.into(), columns.into())
     }
 
-    /// In one write, so that nothing flickers.
+    /// Draws all lines in one write, to avoid flicker.
     pub(super) fn draw(&mut self, lines: &[String]) -> io::Result<()> {
         let lines = lines.join(&format!("{CLEAR_REST_OF_LINE}\r\n"));
         let text = format!("{HOME}{lines}{CLEAR_REST_OF_LINE}{CLEAR_REST}");
@@ -85,7 +85,7 @@ impl Drop for Screen {
     }
 }
 
-/// Back to the screen before, once. A terminal that is gone needs nothing put back.
+/// Leaves the alternate screen, once. Errors are ignored: the terminal may be closed.
 fn leave(has_left: &AtomicBool) {
     if !has_left.swap(true, Ordering::SeqCst) {
         let mut out = io::stdout().lock();
@@ -93,14 +93,15 @@ fn leave(has_left: &AtomicBool) {
     }
 }
 
-/// Keys come as they are pressed and are not shown. Ctrl-C is a signal as ever; Ctrl-Z is none, for a shell would find
-/// the terminal as we have it.
-fn by_the_key(termios: &Termios) -> Termios {
-    let mut ours = termios.clone();
-    ours.local_flags
+/// Unbuffered input without echo. Ctrl-C still sends a signal. Ctrl-Z does not, since the shell would get the terminal in
+/// this state.
+fn unbuffered(termios: &Termios) -> Termios {
+    let mut changed = termios.clone();
+    changed
+        .local_flags
         .remove(LocalFlags::ICANON | LocalFlags::ECHO);
-    ours.control_chars[SpecialCharacterIndices::VMIN as usize] = 1;
-    ours.control_chars[SpecialCharacterIndices::VTIME as usize] = 0;
-    ours.control_chars[SpecialCharacterIndices::VSUSP as usize] = 0;
-    ours
+    changed.control_chars[SpecialCharacterIndices::VMIN as usize] = 1;
+    changed.control_chars[SpecialCharacterIndices::VTIME as usize] = 0;
+    changed.control_chars[SpecialCharacterIndices::VSUSP as usize] = 0;
+    changed
 }

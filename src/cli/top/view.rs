@@ -1,4 +1,4 @@
-//! From samples to lines of text. Pure: knows no terminal but its size.
+//! Formats samples as lines of text. No I/O.
 
 use std::cmp::Reverse;
 use std::fmt::Write;
@@ -9,22 +9,22 @@ use threadcast::client::{ConnectionState, Error, SubscriptionState, TopicStats};
 
 use super::super::printable;
 use super::Sort;
-use super::sample::{Movement, Sample};
+use super::sample::{RateTable, Sample};
 
 const BOLD: &str = "\x1b[1m";
 const PLAIN: &str = "\x1b[0m";
-/// Lines that are no rows: the server, its counts, how it stands, two headings and a blank line behind each table, the keys.
+/// Lines other than rows: server, counts, status, two headings, a blank line after each table, keys.
 const FIXED_LINES: usize = 8;
 
-/// What the live view has to show.
+/// The state of the live view.
 #[derive(Debug)]
 pub(super) struct State {
     url: String,
     sample: Sample,
-    movement: Movement,
+    rate_table: RateTable,
     sort: Sort,
-    /// Why the last look failed, if it did.
-    trouble: Option<String>,
+    /// The error of the last request, if it failed.
+    error: Option<String>,
     version: u64,
 }
 
@@ -33,14 +33,14 @@ impl State {
         State {
             url,
             sample,
-            movement: Movement::default(),
+            rate_table: RateTable::default(),
             sort,
-            trouble: None,
+            error: None,
             version: 0,
         }
     }
 
-    /// Changes with everything that is shown.
+    /// Changes whenever the view changes.
     pub(super) fn version(&self) -> u64 {
         self.version
     }
@@ -53,49 +53,49 @@ impl State {
     pub(super) fn take(&mut self, answer: Result<Sample, Error>) {
         match answer {
             Ok(sample) => {
-                self.movement = Movement::between(&self.sample, &sample);
+                self.rate_table = RateTable::between(&self.sample, &sample);
                 self.sample = sample;
-                self.trouble = None;
+                self.error = None;
             }
-            Err(error) => self.trouble = Some(error.to_string()),
+            Err(error) => self.error = Some(error.to_string()),
         }
         self.version += 1;
     }
 
-    /// How old the figures are, once that is worth telling.
+    /// The age of the sample, if it is too old.
     pub(super) fn seconds_behind(&self, interval: Duration) -> Option<u64> {
         let age = self.sample.at.elapsed();
         (age > interval * 2 + Duration::from_secs(1)).then_some(age.as_secs())
     }
 
-    /// The whole screen, of so many lines and columns.
+    /// The lines of a screen of this size.
     pub(super) fn lines(
         &self,
         (height, columns): (usize, usize),
         behind: Option<u64>,
     ) -> Vec<String> {
         let widths = Widths::within(columns);
-        let topics = topics(&self.sample, &self.movement, self.sort, &widths);
-        let laggards = laggards(&self.sample, &widths);
+        let topics = topics(&self.sample, &self.rate_table, self.sort, &widths);
+        let lagging = lagging(&self.sample, &widths);
         let room = height.saturating_sub(FIXED_LINES);
-        let for_laggards = laggards.len().min(room / 2);
-        let for_topics = topics.len().min(room - for_laggards);
+        let for_laggards = lagging.len().min(room / 2);
+        let topic_rows = topics.len().min(room - for_laggards);
         let mut lines = vec![
             server(&self.url, &self.sample),
-            counts(&self.sample, &self.movement),
+            counts(&self.sample, &self.rate_table),
         ];
-        lines.push(match (&self.trouble, behind) {
-            (Some(trouble), _) => {
-                format!("{BOLD}disconnected{PLAIN}: {}", printable::text(trouble))
+        lines.push(match (&self.error, behind) {
+            (Some(error), _) => {
+                format!("{BOLD}disconnected{PLAIN}: {}", printable::text(error))
             }
-            (None, Some(seconds)) => format!("no answer since {seconds} s"),
+            (None, Some(seconds)) => format!("no answer for {seconds} s"),
             (None, None) => String::new(),
         });
         lines.push(format!("{BOLD}{}{PLAIN}", topics_heading(&widths)));
-        lines.extend(first(topics, for_topics));
+        lines.extend(first(topics, topic_rows));
         lines.push(String::new());
-        lines.push(format!("{BOLD}{}{PLAIN}", laggards_heading(&widths)));
-        lines.extend(first(laggards, room - for_topics));
+        lines.push(format!("{BOLD}{}{PLAIN}", lagging_heading(&widths)));
+        lines.extend(first(lagging, room - topic_rows));
         lines.push(String::new());
         lines.push(self.keys());
         lines.truncate(height);
@@ -111,47 +111,47 @@ impl State {
             (Sort::History, "h history"),
             (Sort::Dropped, "d dropped"),
         ];
-        let told = keys.map(|(sort, text)| match sort == self.sort {
+        let keys = keys.map(|(sort, text)| match sort == self.sort {
             true => format!("{BOLD}{text}{PLAIN}"),
             false => text.to_owned(),
         });
-        format!("sort: {}   q quit", told.join("  "))
+        format!("sort: {}   q quit", keys.join("  "))
     }
 }
 
-/// How wide the columns of names are. Those of figures are as wide as most figures.
+/// Widths of the columns with names. The columns with numbers have fixed widths.
 struct Widths {
     topic: usize,
-    laggard_topic: usize,
+    lagging_topic: usize,
     client: usize,
     address: usize,
-    /// What stands for the end of a name that is longer; without it, names are as long as they are.
+    /// Replaces the end of a name that is too long; `None` never truncates.
     cut: Option<&'static str>,
 }
 
-/// The columns of figures, with a blank before each.
-const TOPIC_FIGURES: usize = 62;
-const LAGGARD_FIGURES: usize = 38;
+/// Total widths of the columns with numbers, including spaces.
+const TOPIC_NUMBERS_WIDTH: usize = 62;
+const LAGGING_NUMBERS_WIDTH: usize = 38;
 
 impl Widths {
-    /// For an output that wraps no lines.
+    /// For output without line wrapping.
     const PLAIN: Widths = Widths {
         topic: 32,
-        laggard_topic: 24,
+        lagging_topic: 24,
         client: 28,
         address: 22,
         cut: None,
     };
 
-    /// For a terminal: names share what the figures leave.
+    /// For a terminal: names share the remaining width.
     fn within(columns: usize) -> Widths {
-        let names = columns.saturating_sub(LAGGARD_FIGURES).max(24);
+        let names = columns.saturating_sub(LAGGING_NUMBERS_WIDTH).max(24);
         let address = (names * 3 / 8).min(22);
-        let laggard_topic = ((names - address) / 2).min(32);
+        let lagging_topic = ((names - address) / 2).min(32);
         Widths {
-            topic: columns.saturating_sub(TOPIC_FIGURES).clamp(10, 48),
-            laggard_topic,
-            client: (names - address - laggard_topic).min(40),
+            topic: columns.saturating_sub(TOPIC_NUMBERS_WIDTH).clamp(10, 48),
+            lagging_topic,
+            client: (names - address - lagging_topic).min(40),
             address,
             cut: Some("…"),
         }
@@ -162,7 +162,7 @@ impl Widths {
     }
 }
 
-/// The first rows; when there are more, the last line says so.
+/// The first rows. If there are more, the last line says how many.
 fn first(mut rows: Vec<String>, room: usize) -> Vec<String> {
     if rows.len() > room && room > 0 {
         let left_out = rows.len() - (room - 1);
@@ -173,20 +173,20 @@ fn first(mut rows: Vec<String>, room: usize) -> Vec<String> {
     rows
 }
 
-/// All of it as plain text, with so many rows of each kind.
+/// Both tables as plain text, with at most `rows` rows each.
 pub(super) fn plain(
     url: &str,
     sample: &Sample,
-    movement: &Movement,
+    rate_table: &RateTable,
     sort: Sort,
     rows: usize,
 ) -> String {
-    let mut out = format!("{}, {}\n", server(url, sample), counts(sample, movement));
+    let mut out = format!("{}, {}\n", server(url, sample), counts(sample, rate_table));
     let widths = Widths::PLAIN;
-    let topics = topics(sample, movement, sort, &widths);
+    let topics = topics(sample, rate_table, sort, &widths);
     for (heading, lines) in [
         (topics_heading(&widths), topics),
-        (laggards_heading(&widths), laggards(sample, &widths)),
+        (lagging_heading(&widths), lagging(sample, &widths)),
     ] {
         let _ = write!(out, "\n{heading}\n");
         for line in lines.iter().take(rows) {
@@ -209,7 +209,7 @@ fn server(url: &str, sample: &Sample) -> String {
     )
 }
 
-fn counts(sample: &Sample, movement: &Movement) -> String {
+fn counts(sample: &Sample, rate_table: &RateTable) -> String {
     let health = &sample.health;
     format!(
         "{} topics, {} subscriptions, {} connections, {} retained, {} deliveries/s",
@@ -217,7 +217,7 @@ fn counts(sample: &Sample, movement: &Movement) -> String {
         health.subscribers,
         health.connections,
         bytes(health.retained_bytes),
-        movement.delivered.map_or("–".to_owned(), rate),
+        rate_table.delivered.map_or("–".to_owned(), rate),
     )
 }
 
@@ -235,10 +235,10 @@ fn topics_heading(widths: &Widths) -> String {
     )
 }
 
-fn topics(sample: &Sample, movement: &Movement, sort: Sort, widths: &Widths) -> Vec<String> {
+fn topics(sample: &Sample, rate_table: &RateTable, sort: Sort, widths: &Widths) -> Vec<String> {
     let mut topics: Vec<(&String, &TopicStats)> = sample.topics.iter().collect();
-    let messages = |name: &str| movement.of(name).map_or(0.0, |rates| rates.messages);
-    // They come by name, and a stable sort keeps that among equals.
+    let messages = |name: &str| rate_table.of(name).map_or(0.0, |rates| rates.messages);
+    // Already sorted by name, and the sort is stable.
     match sort {
         Sort::Name => {}
         Sort::Subscribers => topics.sort_by_key(|(_, stats)| Reverse(stats.subscribers)),
@@ -248,7 +248,7 @@ fn topics(sample: &Sample, movement: &Movement, sort: Sort, widths: &Widths) -> 
         Sort::Dropped => topics.sort_by_key(|(_, stats)| Reverse(stats.dropped)),
     }
     let line = |(name, stats): (&String, &TopicStats)| {
-        let rates = movement.of(name);
+        let rates = rate_table.of(name);
         format!(
             "{} {:>5} {:>8} {:>9} {:>8} {:>10} {:>8} {:>7}",
             widths.fit(name, widths.topic),
@@ -264,12 +264,12 @@ fn topics(sample: &Sample, movement: &Movement, sort: Sort, widths: &Widths) -> 
     topics.into_iter().map(line).collect()
 }
 
-fn laggards_heading(widths: &Widths) -> String {
+fn lagging_heading(widths: &Widths) -> String {
     format!(
         "{:>7} {:>8} {} {} {} {:>7} {:>10}",
         "LAG",
         "DROPPED",
-        widths.fit("TOPIC", widths.laggard_topic),
+        widths.fit("TOPIC", widths.lagging_topic),
         widths.fit("CLIENT", widths.client),
         widths.fit("ADDRESS", widths.address),
         "IDLE",
@@ -277,8 +277,8 @@ fn laggards_heading(widths: &Widths) -> String {
     )
 }
 
-/// The subscriptions, those that lag most first.
-fn laggards(sample: &Sample, widths: &Widths) -> Vec<String> {
+/// The subscriptions, largest lag first.
+fn lagging(sample: &Sample, widths: &Widths) -> Vec<String> {
     let connections = sample.connections.connections.iter();
     let mut all: Vec<(&ConnectionState, &SubscriptionState)> = connections
         .flat_map(|connection| {
@@ -292,7 +292,7 @@ fn laggards(sample: &Sample, widths: &Widths) -> Vec<String> {
             "{:>7} {:>8} {} {} {} {:>7} {:>10}",
             one.lag,
             one.dropped,
-            widths.fit(&one.topic, widths.laggard_topic),
+            widths.fit(&one.topic, widths.lagging_topic),
             widths.fit(&one.client_id, widths.client),
             widths.fit(&connection.address, widths.address),
             format!("{} s", connection.idle_sec),
@@ -338,7 +338,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_and_times_are_short() {
+    fn sizes_and_times_are_formatted_short() {
         let sizes = [0, 1023, 1024, 1536, 8 << 20, 3 << 40].map(bytes);
         assert_eq!(
             sizes,
@@ -350,21 +350,24 @@ mod tests {
     }
 
     #[test]
-    fn figures_fit_into_eighty_columns_however_long_the_names() {
+    fn numbers_fit_into_eighty_columns_with_any_names() {
         for columns in [80, 100, 120, 200] {
             let widths = Widths::within(columns);
             for name in ["a", &"long".repeat(30), &"日本".repeat(30)] {
                 let topic = widths.fit(name, widths.topic);
-                let laggard = [widths.laggard_topic, widths.client, widths.address];
-                let laggard: usize = laggard
+                let lagging = [widths.lagging_topic, widths.client, widths.address];
+                let lagging: usize = lagging
                     .iter()
                     .map(|width| measure(name, &widths, *width))
                     .sum();
-                assert!(measure_text_width(&topic) + TOPIC_FIGURES <= columns);
-                assert!(laggard + LAGGARD_FIGURES <= columns, "{columns}: {name}");
+                assert!(measure_text_width(&topic) + TOPIC_NUMBERS_WIDTH <= columns);
+                assert!(
+                    lagging + LAGGING_NUMBERS_WIDTH <= columns,
+                    "{columns}: {name}"
+                );
             }
             assert!(measure_text_width(&topics_heading(&widths)) <= columns);
-            assert!(measure_text_width(&laggards_heading(&widths)) <= columns);
+            assert!(measure_text_width(&lagging_heading(&widths)) <= columns);
         }
     }
 
@@ -373,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_have_no_room_are_counted() {
+    fn omitted_rows_are_counted() {
         let rows = |count: usize| (0..count).map(|n| n.to_string()).collect::<Vec<_>>();
         assert_eq!(first(rows(3), 3), ["0", "1", "2"]);
         assert_eq!(first(rows(5), 3), ["0", "1", "… and 3 more"]);

@@ -1,4 +1,4 @@
-//! The thread that asks the server, so that keys are heeded while an answer is awaited.
+//! The thread that polls the server, so that keys work while a request is pending.
 
 use std::thread;
 use std::time::Duration;
@@ -7,10 +7,9 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use threadcast::client::{Client, Error};
 
 use super::sample::Sample;
-use crate::cli::failure::Failure;
+use crate::cli::error::CliError;
 
-/// Asks again and again, until it is dropped. The thread is not awaited then: an answer may take its time, and the
-/// program is about to end.
+/// Polls the server until it is dropped. Does not join the thread, since a request may take long and the program exits.
 #[derive(Debug)]
 pub(super) struct Watch {
     answers: Receiver<Result<Sample, Error>>,
@@ -18,12 +17,12 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn start(client: Client, interval: Duration) -> Result<Watch, Failure> {
-        let (tell, answers) = bounded(1);
+    pub(super) fn start(client: Client, interval: Duration) -> Result<Watch, CliError> {
+        let (sender, answers) = bounded(1);
         let (stop, stopped) = bounded::<()>(0);
         let watch = move || {
             while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
-                if tell.send(Sample::take(&client)).is_err() {
+                if sender.send(Sample::take(&client)).is_err() {
                     break;
                 }
             }
@@ -31,14 +30,14 @@ impl Watch {
         thread::Builder::new()
             .name("watch".to_owned())
             .spawn(watch)
-            .map_err(Failure::failed)?;
+            .map_err(CliError::failed)?;
         Ok(Watch {
             answers,
             _stop: stop,
         })
     }
 
-    /// An answer that has come since.
+    /// The next answer, if it has arrived.
     pub(super) fn answer(&self) -> Option<Result<Sample, Error>> {
         self.answers.try_recv().ok()
     }

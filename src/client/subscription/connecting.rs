@@ -1,4 +1,4 @@
-//! From one connection to the next: dialing, asking for the topics, and what follows a loss.
+//! Connects, subscribes to the topics, and reconnects after a loss.
 
 use std::time::Instant;
 
@@ -7,32 +7,33 @@ use tungstenite::Message;
 
 use super::{State, Subscription};
 use crate::client::Error;
-use crate::client::dialing::{Dialing, Ws};
-use crate::client::followed::{Followed, Phase};
-use crate::client::line::{Heard, Line};
-use crate::client::reconnect::Recovery;
+use crate::client::connect::{ConnectAttempt, Ws};
+use crate::client::connection::{Connection, Received};
+use crate::client::followed_topic::{FollowedTopic, Phase};
+use crate::client::reconnect::RetryState;
 
 impl Subscription {
-    /// The first connection: whatever goes wrong is told at once.
+    /// Waits for the first connection and its acks. Returns the first error, without a retry.
     pub(super) fn await_acks(&mut self) -> Result<(), Error> {
         let connect_by = Instant::now() + self.settings.connect_timeout;
-        let State::Dialing { dialing, .. } = &self.state else {
+        let State::Connecting { attempt, .. } = &self.state else {
             return Ok(());
         };
-        let dialed = dialing.result.recv_deadline(connect_by);
-        let ws = dialed.map_err(|_| self.timeout("connection"))??;
-        self.go_up(ws, Recovery::new())?;
+        let result = attempt.result.recv_deadline(connect_by);
+        let ws = result.map_err(|_| self.timeout("connection"))??;
+        self.use_connection(ws, RetryState::new())?;
         let deadline = Instant::now() + self.settings.request_timeout;
-        let is_asked = |topic: &Followed| matches!(topic.phase, Phase::Asked { .. });
-        // What comes of the topics that are answered waits meanwhile: it is what was asked for.
-        while self.topics.iter().any(is_asked) {
-            let State::Up { line, .. } = &mut self.state else {
+        let is_subscribing =
+            |topic: &FollowedTopic| matches!(topic.phase, Phase::Subscribing { .. });
+        // Deliveries of topics that are acknowledged are queued meanwhile.
+        while self.topics.iter().any(is_subscribing) {
+            let State::Connected { connection, .. } = &mut self.state else {
                 break;
             };
-            match line.receive(Some(deadline))? {
-                Heard::Text(text) => self.take(&text, true)?,
-                Heard::Silence => line.ping()?,
-                Heard::Nothing | Heard::Ping(_) | Heard::Pong => {}
+            match connection.receive(Some(deadline))? {
+                Received::Text(text) => self.handle(&text, true)?,
+                Received::Silence => connection.ping()?,
+                Received::Nothing | Received::Ping(_) | Received::Pong => {}
             }
             if Instant::now() >= deadline {
                 return Err(self.timeout("ack"));
@@ -49,107 +50,116 @@ impl Subscription {
         Error::Timeout { what, after }
     }
 
-    /// The connection is gone. Whether another follows is the policy's business.
-    pub(super) fn lose(&mut self, error: Error) -> Result<bool, Error> {
-        if self.stop.is_called() {
+    /// The connection was lost. Reconnects if the policy allows it.
+    pub(super) fn on_lost(&mut self, error: Error) -> Result<bool, Error> {
+        if self.close_signal.is_closed() {
             return Ok(true);
         }
-        let recovery = match &self.state {
-            State::Up {
+        let retry = match &self.state {
+            State::Connected {
                 answered_since: Some(since),
-                recovery,
+                retry,
                 ..
-            } => recovery.after(*since, self.settings.pauses),
-            // It was there, but of no use: one more attempt that failed.
-            State::Up { recovery, .. } => *recovery,
-            _ => Recovery::new(),
+            } => retry.after(*since, self.settings.backoff),
+            // A connection without an answer counts as a failed attempt.
+            State::Connected { retry, .. } => *retry,
+            _ => RetryState::new(),
         };
-        self.stop.forget_stream();
-        self.state = State::Over;
+        self.close_signal.clear_stream();
+        self.state = State::Ended;
         if !error.is_temporary() {
             return Err(error);
         }
-        self.topics.iter_mut().for_each(Followed::disconnect);
-        self.try_later(recovery, error)
+        self.topics
+            .iter_mut()
+            .for_each(FollowedTopic::on_disconnect);
+        self.schedule_attempt(retry, error)
     }
 
-    fn try_later(&mut self, mut recovery: Recovery, error: Error) -> Result<bool, Error> {
-        if !self.settings.reconnect.goes_on(recovery.since.elapsed()) {
+    fn schedule_attempt(&mut self, mut retry: RetryState, error: Error) -> Result<bool, Error> {
+        if !self
+            .settings
+            .reconnect
+            .allows_attempt(retry.since.elapsed())
+        {
             return self.fail(error);
         }
-        let next = recovery.next(self.settings.pauses);
-        self.state = State::Down { recovery, next };
+        let next = retry.next(self.settings.backoff);
+        self.state = State::Waiting { retry, next };
         Ok(true)
     }
 
-    /// Lets the pause before the next attempt pass.
+    /// Waits until the next attempt may begin, then starts it.
     pub(super) fn wait(&mut self, deadline: Option<Instant>) -> Result<bool, Error> {
-        let State::Down { recovery, next } = self.state else {
+        let State::Waiting { retry, next } = self.state else {
             return Ok(true);
         };
         let until = deadline.map_or(next, |deadline| deadline.min(next));
-        self.stop.wait_until(until);
+        self.close_signal.wait_until(until);
         if Instant::now() >= next {
-            let dialing = match Dialing::start(&self.settings) {
-                Ok(dialing) => dialing,
+            let attempt = match ConnectAttempt::start(&self.settings) {
+                Ok(attempt) => attempt,
                 Err(error) => return self.fail(error),
             };
-            self.state = State::Dialing { recovery, dialing };
+            self.state = State::Connecting { retry, attempt };
         }
         Ok(deadline.is_none_or(|deadline| Instant::now() < deadline))
     }
 
-    pub(super) fn await_dialing(&mut self, deadline: Option<Instant>) -> Result<bool, Error> {
-        let State::Dialing { recovery, dialing } = &self.state else {
+    pub(super) fn await_attempt(&mut self, deadline: Option<Instant>) -> Result<bool, Error> {
+        let State::Connecting { retry, attempt } = &self.state else {
             return Ok(true);
         };
-        let recovery = *recovery;
-        let time_is_up = deadline.map_or_else(never, at);
-        let dialed = select! {
-            recv(dialing.result) -> dialed => dialed,
-            recv(self.stop.called()) -> _ => return Ok(true),
-            recv(time_is_up) -> _ => return Ok(false),
+        let retry = *retry;
+        let timer = deadline.map_or_else(never, at);
+        let result = select! {
+            recv(attempt.result) -> result => result,
+            recv(self.close_signal.closed()) -> _ => return Ok(true),
+            recv(timer) -> _ => return Ok(false),
         };
-        match dialed {
-            Ok(Ok(ws)) => match self.go_up(ws, recovery) {
+        match result {
+            Ok(Ok(ws)) => match self.use_connection(ws, retry) {
                 Ok(()) => Ok(true),
-                Err(error) => self.lose(error),
+                Err(error) => self.on_lost(error),
             },
             Ok(Err(error)) if !error.is_temporary() => self.fail(error),
-            Ok(Err(error)) => self.try_later(recovery, error),
-            Err(_) => self.try_later(recovery, Error::lost(None, "the attempt failed")),
+            Ok(Err(error)) => self.schedule_attempt(retry, error),
+            Err(_) => {
+                self.schedule_attempt(retry, Error::lost(None, "the connect thread panicked"))
+            }
         }
     }
 
-    /// The server has answered: the connection is of use.
+    /// The server has answered a subscribe.
     pub(super) fn note_answer(&mut self) {
-        if let State::Up { answered_since, .. } = &mut self.state {
+        if let State::Connected { answered_since, .. } = &mut self.state {
             answered_since.get_or_insert_with(Instant::now);
         }
     }
 
-    fn go_up(&mut self, ws: Ws, recovery: Recovery) -> Result<(), Error> {
-        let line = Line::new(ws, self.settings.heartbeat, self.settings.connect_timeout);
-        self.stop.remember_stream(line.stream());
-        self.state = State::Up {
-            line: Box::new(line),
+    fn use_connection(&mut self, ws: Ws, retry: RetryState) -> Result<(), Error> {
+        let connection =
+            Connection::new(ws, self.settings.heartbeat, self.settings.connect_timeout);
+        self.close_signal.set_stream(connection.stream());
+        self.state = State::Connected {
+            connection: Box::new(connection),
             answered_since: None,
-            recovery,
+            retry,
         };
-        self.ask_for_what_is_due()
+        self.send_due_subscribes()
     }
 
-    pub(super) fn ask_for_what_is_due(&mut self) -> Result<(), Error> {
-        let State::Up { line, .. } = &mut self.state else {
+    pub(super) fn send_due_subscribes(&mut self) -> Result<(), Error> {
+        let State::Connected { connection, .. } = &mut self.state else {
             return Ok(());
         };
         for (index, topic) in self.topics.iter_mut().enumerate() {
             if topic.is_due() {
-                let request_id = format!("{index}.{}", self.asked);
-                self.asked += 1;
-                let text = topic.request(&self.client_id, &request_id)?;
-                line.send(Message::text(text))?;
-                topic.ask(Instant::now() + self.settings.request_timeout);
+                let request_id = format!("{index}.{}", self.subscribes_sent);
+                self.subscribes_sent += 1;
+                let text = topic.subscribe_request(&self.client_id, &request_id)?;
+                connection.send(Message::text(text))?;
+                topic.on_subscribe_sent(Instant::now() + self.settings.request_timeout);
             }
         }
         Ok(())

@@ -1,18 +1,18 @@
-//! From the texts of the server to what is handed out: whose they are, and whether they may come now.
+//! Handles the frames of the server: finds their topic, and checks that they are valid in its phase.
 
 use tungstenite::Utf8Bytes;
 
 use super::{Ready, Subscription};
-use crate::client::deliveries::Delivery;
+use crate::client::delivery::Delivery;
 use crate::client::event::Event;
-use crate::client::followed::Phase;
-use crate::client::reconnect::Recovery;
+use crate::client::followed_topic::Phase;
+use crate::client::reconnect::RetryState;
 use crate::client::wire::{self, Frame};
-use crate::client::{End, Error};
+use crate::client::{EndReason, Error};
 
 impl Subscription {
-    /// Takes one text of the server. At the opening every refusal is an error; later some pass.
-    pub(super) fn take(&mut self, text: &Utf8Bytes, is_opening: bool) -> Result<(), Error> {
+    /// Handles one text of the server. While the subscription opens, every refusal is an error; later some are retried.
+    pub(super) fn handle(&mut self, text: &Utf8Bytes, is_opening: bool) -> Result<(), Error> {
         match wire::parse(text)? {
             Frame::Event(frame) => {
                 let Some(topic) = self.live(&frame.topic)? else {
@@ -32,7 +32,7 @@ impl Subscription {
             }
             Frame::Ack(ack) => {
                 self.note_answer();
-                if let Some(topic) = self.asked(&ack.request_id)? {
+                if let Some(topic) = self.requested(&ack.request_id)? {
                     self.topics[topic].on_ack(&ack)?;
                 }
             }
@@ -42,23 +42,25 @@ impl Subscription {
                 message,
             } => {
                 self.note_answer();
-                let Some(topic) = self.asked(&request_id)? else {
+                let Some(topic) = self.requested(&request_id)? else {
                     return Ok(());
                 };
                 let error = Error::refused(&code, &message);
                 if is_opening {
                     return Err(error);
                 }
-                self.refuse(topic, error);
+                self.on_refused(topic, error);
             }
-            Frame::TopicDeleted(topic) => self.end_topic(&topic, End::TopicDeleted)?,
-            Frame::SubscriptionReplaced(topic) if self.has_random_name => {
-                // By a request of its own that was on its way for long, on a connection that is no more.
+            Frame::TopicDeleted(topic) => self.on_topic_end(&topic, EndReason::TopicDeleted)?,
+            Frame::SubscriptionReplaced(topic) if self.has_random_id => {
+                // Replaced by a delayed request of its own, from a previous connection.
                 if let Some(topic) = self.live(&topic)? {
                     self.topics[topic].phase = Phase::Idle;
                 }
             }
-            Frame::SubscriptionReplaced(topic) => self.end_topic(&topic, End::Superseded)?,
+            Frame::SubscriptionReplaced(topic) => {
+                self.on_topic_end(&topic, EndReason::Superseded)?;
+            }
             Frame::Other => {}
         }
         Ok(())
@@ -73,52 +75,57 @@ impl Subscription {
         });
     }
 
-    /// The topic that news is of; `None` if the caller has left it.
+    /// The live topic of a frame; `None` if the caller has unsubscribed from it.
     fn live(&self, name: &str) -> Result<Option<usize>, Error> {
         let index = self.topics.iter().position(|topic| *topic.name == *name);
         self.expected(index, |phase| matches!(phase, Phase::Live))
-            .ok_or_else(|| Error::protocol("news of a topic that is not subscribed"))
+            .ok_or_else(|| Error::protocol("a frame of a topic that is not subscribed"))
     }
 
-    /// The topic that a request was about; `None` if the caller has left it.
-    fn asked(&self, request_id: &str) -> Result<Option<usize>, Error> {
+    /// The topic of a request; `None` if the caller has unsubscribed from it.
+    fn requested(&self, request_id: &str) -> Result<Option<usize>, Error> {
         let index = request_id.split('.').next();
         let index = index.and_then(|index| index.parse().ok());
-        self.expected(index, |phase| matches!(phase, Phase::Asked { .. }))
-            .ok_or_else(|| Error::protocol("an answer to nothing that was asked"))
+        self.expected(index, |phase| matches!(phase, Phase::Subscribing { .. }))
+            .ok_or_else(|| Error::protocol("an answer without a request"))
     }
 
-    /// A topic of which something came: itself if that may come in its phase, `Some(None)` if it is passed over.
+    /// The topic if a frame is valid in its phase, `Some(None)` if the frame is ignored, `None` if it is invalid.
     fn expected(&self, index: Option<usize>, may: fn(&Phase) -> bool) -> Option<Option<usize>> {
         let index = index?;
         match &self.topics.get(index)?.phase {
-            Phase::Left => Some(None),
+            Phase::Unsubscribed => Some(None),
             phase => may(phase).then_some(Some(index)),
         }
     }
 
-    fn end_topic(&mut self, name: &str, end: End) -> Result<(), Error> {
+    fn on_topic_end(&mut self, name: &str, reason: EndReason) -> Result<(), Error> {
         let Some(topic) = self.live(name)? else {
             return Ok(());
         };
-        self.topics[topic].phase = Phase::Over;
+        self.topics[topic].phase = Phase::Ended;
         self.ready.push_back(Ready::Failed(Error::Ended {
             topic: name.to_owned(),
-            end,
+            reason,
         }));
         Ok(())
     }
 
-    /// The server did not take a topic back. Waits for it to be there again, or gives it up.
-    fn refuse(&mut self, topic: usize, error: Error) {
-        let may_pass = error.is_temporary() || error.code() == Some("TOPIC_NOT_FOUND");
+    /// The server refused to subscribe to a topic after a reconnect. Retries, or ends the topic.
+    fn on_refused(&mut self, topic: usize, error: Error) {
+        let is_retryable = error.is_temporary() || error.code() == Some("TOPIC_NOT_FOUND");
         let followed = &mut self.topics[topic];
-        let mut recovery = followed.attempts().unwrap_or_else(Recovery::new);
-        if may_pass && self.settings.reconnect.goes_on(recovery.since.elapsed()) {
-            let again = recovery.next(self.settings.pauses);
-            followed.phase = Phase::Missing { recovery, again };
+        let mut retry = followed.attempts().unwrap_or_else(RetryState::new);
+        if is_retryable
+            && self
+                .settings
+                .reconnect
+                .allows_attempt(retry.since.elapsed())
+        {
+            let again = retry.next(self.settings.backoff);
+            followed.phase = Phase::Missing { retry, again };
         } else {
-            followed.phase = Phase::Over;
+            followed.phase = Phase::Ended;
             self.ready.push_back(Ready::Failed(error));
         }
     }

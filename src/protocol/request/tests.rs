@@ -3,44 +3,44 @@ use proptest::prelude::*;
 
 const ID: &str = "550e8400-e29b-41d4-a716-446655440000";
 
-fn fault(text: &str) -> String {
+fn error(text: &str) -> String {
     parse_request(text).1.unwrap_err().message.into_owned()
 }
 
 #[test]
-fn the_fixed_texts_come_in_the_order_of_checks() {
+fn fixed_texts_follow_the_order_of_checks() {
     for kind in ["subscribe", "unsubscribe", "publish"] {
         for topic in ["", r#""topic":null,"#, r#""topic":"","#] {
             let text = format!(r#"{{{topic}"type":"{kind}","request_id":5}}"#);
-            assert_eq!(fault(&text), "topic is required");
+            assert_eq!(error(&text), "topic is required");
         }
     }
     assert_eq!(
-        fault(r#"{"type":"subscribe","topic":"/"}"#),
+        error(r#"{"type":"subscribe","topic":"/"}"#),
         "client_id is required"
     );
     assert_eq!(
-        fault(r#"{"type":"unsubscribe","topic":5,"client_id":""}"#),
+        error(r#"{"type":"unsubscribe","topic":5,"client_id":""}"#),
         "client_id is required"
     );
     assert_eq!(
-        fault(r#"{"type":"publish","topic":5}"#),
+        error(r#"{"type":"publish","topic":5}"#),
         "message is required"
     );
     assert_eq!(
-        fault(r#"{"type":"publish","topic":5,"message":{}}"#),
+        error(r#"{"type":"publish","topic":5,"message":{}}"#),
         "topic must be a string"
     );
     assert_eq!(
-        fault(r#"{"type":"publish","topic":"t","message":{}}"#),
+        error(r#"{"type":"publish","topic":"t","message":{}}"#),
         "message.id must be a valid UUID"
     );
     let no_payload = format!(r#"{{"type":"publish","topic":"t","message":{{"id":"{ID}"}}}}"#);
-    assert_eq!(fault(&no_payload), "message.payload is required");
+    assert_eq!(error(&no_payload), "message.payload is required");
 }
 
 #[test]
-fn the_request_id_is_read_whatever_else_is_wrong() {
+fn request_id_is_read_even_if_other_fields_are_wrong() {
     for text in [
         r#"{"type":"nonsense","request_id":"r"}"#,
         r#"{"topic":5,"request_id":"r","topic":6}"#,
@@ -62,19 +62,25 @@ fn the_request_id_is_read_whatever_else_is_wrong() {
 }
 
 #[test]
-fn the_usual_publish_takes_the_short_way() {
+fn request_ids_of_128_characters_are_valid_and_of_129_are_not() {
+    assert!(RequestId::new("é".repeat(128).into()).is_ok());
+    assert!(RequestId::new("é".repeat(129).into()).is_err());
+}
+
+#[test]
+fn usual_publish_takes_the_fast_path() {
     let usual = |rest: &str| {
         format!(
             r#"{{"type":"publish","topic":"t","message":{{"id":"{ID}","payload":{{}}}}{rest}}}"#
         )
     };
-    assert!(plain::read_publish(&usual("")).is_some());
-    assert!(plain::read_publish(&usual(r#","request_id":"r""#)).is_some());
-    assert!(plain::read_publish(&usual(r#","last_n":null"#)).is_none());
+    assert!(fast_path::read_publish(&usual("")).is_some());
+    assert!(fast_path::read_publish(&usual(r#","request_id":"r""#)).is_some());
+    assert!(fast_path::read_publish(&usual(r#","last_n":null"#)).is_none());
 }
 
 #[test]
-fn an_array_of_the_fields_is_no_request() {
+fn array_of_field_values_is_refused() {
     for text in [
         format!(r#"["publish","t",{{"id":"{ID}","payload":1}},"r"]"#),
         format!(r#"["publish","t",["{ID}",1],null]"#),
@@ -85,7 +91,7 @@ fn an_array_of_the_fields_is_no_request() {
 }
 
 #[test]
-fn a_payload_of_null_counts_as_present() {
+fn null_payload_counts_as_present() {
     let text = format!(
         r#"{{"type":"publish","topic":"t","message":{{"id":"{ID}","payload":null,"x":1}}}}"#
     );
@@ -96,7 +102,7 @@ fn a_payload_of_null_counts_as_present() {
 }
 
 #[test]
-fn a_start_is_the_last_n_or_a_position() {
+fn start_is_last_n_or_a_position() {
     let start = |fields: &str| {
         let text = format!(r#"{{"type":"subscribe","topic":"t","client_id":"c"{fields}}}"#);
         match parse_request(&text).1 {
@@ -126,7 +132,7 @@ fn a_start_is_the_last_n_or_a_position() {
     }
 }
 
-/// Pieces from which publishes are put together, right and wrong ones.
+/// Publishes put together from valid and invalid fields.
 fn publishes() -> impl Strategy<Value = String> {
     let field = "(\"type\":\"(publish|ping|p\\\\u0075blish)\"|\"topic\":(\"t\"|\"\"|\"/\"|null|5|\"\\\\u0074\")|\"request_id\":(\"r\"|null|5|\"\\\\n\")|\"x\":1|\"message\":\\{(\"id\":\"(550e8400e29b41d4a716446655440000|x)\",?)?(\"payload\":(null|\\[1 , 2\\]|1e999|\\{\\}))?(,\"y\":0)?\\})";
     proptest::collection::vec(field, 0..6).prop_map(|fields| format!("{{{}}}", fields.join(",")))
@@ -135,10 +141,10 @@ fn publishes() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
 
-    /// The short way and the long way agree wherever the short way takes a message at all.
+    /// `read_any` agrees with the fast path on every message that the fast path accepts.
     #[test]
-    fn a_plain_publish_is_read_as_any_message_is(text in publishes()) {
-        if let Some((id, Request::Publish { topic, message })) = plain::read_publish(&text) {
+    fn fast_path_agrees_with_read_any(text in publishes()) {
+        if let Some((id, Request::Publish { topic, message })) = fast_path::read_publish(&text) {
             let (long_id, long) = read_any(&text);
             let Ok(Request::Publish { topic: long_topic, message: long_message }) = long else {
                 return Err(TestCaseError::fail(text));
@@ -150,12 +156,12 @@ proptest! {
     }
 
     #[test]
-    fn no_text_panics(text in ".{0,80}") {
+    fn parsing_never_panics_on_text(text in ".{0,80}") {
         let _ = parse_request(&text);
     }
 
     #[test]
-    fn no_envelope_panics(values in proptest::collection::vec("null|\"\"|\"t\"|5|-1|\\{\\}|\\[\\]|true", 8)) {
+    fn parsing_never_panics_on_field_values(values in proptest::collection::vec("null|\"\"|\"t\"|5|-1|\\{\\}|\\[\\]|true", 8)) {
         for kind in ["subscribe", "unsubscribe", "publish", "ping"] {
             let mut text = format!(r#"{{"type":"{kind}""#);
             for (name, value) in FIELDS[1..].iter().zip(&values) {

@@ -1,9 +1,9 @@
 
-// The rhythm of the page: one look after the other, slower when looking takes long, backing off when it fails.
+// Polls the server: more slowly if requests take long, with backoff after errors.
 
 const PAUSE_MS = 1500;
-/** Looking may take this share of the time, one in so many. */
-const LOOK_SHARE = 4;
+/** A pause is at least this many times as long as the requests before it. */
+const PAUSE_PER_REQUEST = 4;
 const LONGEST_PAUSE_MS = 15_000;
 
 function setStatus(state, text) {
@@ -14,8 +14,8 @@ function setStatus(state, text) {
 
 function askForKey(problem) {
   const isLocked = document.body.dataset.state === "locked";
-  setText(byId("key-title"), isLocked ? "This server asks for a key" : "Another key");
-  setText(byId("key-told"), problem);
+  setText(byId("key-title"), isLocked ? "This server requires a key" : "Another key");
+  setText(byId("key-error"), problem);
   const dialog = byId("key-dialog");
   if (!dialog.open) dialog.showModal();
   byId("key").focus();
@@ -32,22 +32,22 @@ const poller = {
   async run() {
     for (;;) {
       const began = performance.now();
-      const pause = await this.look().then(
+      const pause = await this.poll().then(
         () => this.succeeded(performance.now() - began),
-        (failure) => this.failed(failure),
+        (error) => this.failed(error),
       );
       await this.rest(pause);
     }
   },
 
-  /** One request at a time. */
-  async look() {
+  /** Sends one request at a time. */
+  async poll() {
     const health = await request("GET", "health");
-    // It was started anew, perhaps with other settings.
+    // Restarted, perhaps with other settings.
     if (health.instance !== this.instance) this.settingsShown = false;
     this.instance = health.instance;
     const { topics } = await request("GET", "stats");
-    showTopics(topics, this.overview.look(health, topics));
+    showTopics(topics, this.overview.add(health, topics));
     showConnections(await request("GET", `connections?limit=${LISTED_CONNECTIONS}`));
     if (!this.settingsShown) showSettings(await request("GET", "config"));
     this.settingsShown = true;
@@ -57,39 +57,39 @@ const poller = {
     this.failures = 0;
     byId("limited").hidden = true;
     setStatus("live", "live");
-    return Math.min(Math.max(PAUSE_MS, tookMs * LOOK_SHARE), LONGEST_PAUSE_MS);
+    return Math.min(Math.max(PAUSE_MS, tookMs * PAUSE_PER_REQUEST), LONGEST_PAUSE_MS);
   },
 
-  /** Returns how long to wait; for a key as long as it takes. */
-  failed(failure) {
-    if (!(failure instanceof Failure)) {
-      setStatus("disconnected", "this page failed: reload it");
-      throw failure;
+  /** Returns how long to wait; without limit if a key is needed. */
+  failed(error) {
+    if (!(error instanceof RequestError)) {
+      setStatus("disconnected", "error in this page: reload it");
+      throw error;
     }
-    byId("limited").hidden = failure.status !== 403;
-    // The server may come back as another one.
+    byId("limited").hidden = error.status !== 403;
+    // The server may be restarted with other settings.
     this.settingsShown = false;
-    if (failure.status === 401 || failure.status === 403) this.forget();
-    if (failure.status === 401) {
+    if (error.status === 401 || error.status === 403) this.forget();
+    if (error.status === 401) {
       setStatus("locked", "needs a key");
-      askForKey(key ? "The server does not take this key." : "");
+      askForKey(key ? "The server does not accept this key." : "");
       return Infinity;
     }
-    if (failure.status === 403) {
+    if (error.status === 403) {
       setStatus("limited", "limited by the key");
       return LONGEST_PAUSE_MS;
     }
     this.failures += 1;
-    const pause = backOff(this.failures, LONGEST_PAUSE_MS);
-    setStatus("disconnected", failure.status === 0 ? "disconnected, trying again" : failure.message);
+    const pause = backoff(this.failures, LONGEST_PAUSE_MS);
+    setStatus("disconnected", error.status === 0 ? "disconnected, reconnecting" : error.message);
     return pause;
   },
 
-  /** What another key, or none, would not be shown. */
+  /** Removes data that another key may not show. */
   forget() {
     this.overview.forget();
-    topicTable.show([], "Not shown without a key that may see it.");
-    connectionTable.show([], "Not shown without a key that may see it.");
+    topicTable.show([], "Not shown without a key with that right.");
+    connectionTable.show([], "Not shown without a key with that right.");
     byId("settings-table").replaceChildren();
     setText(byId("settings-note"), "");
   },
@@ -115,7 +115,7 @@ byId("key-form").addEventListener("submit", () => {
   key = byId("key").value.trim();
   byId("key").value = "";
   poller.forget();
-  for (const output of document.querySelectorAll("output.told")) setText(output, "");
+  for (const output of document.querySelectorAll("output.result")) setText(output, "");
   setStatus("waiting", "Connecting…");
   tail.reconnect();
   poller.now();

@@ -1,14 +1,14 @@
 
-// Who is connected, and closing a connection.
+// The table of connections, and the settings.
 
-/** As many are asked for; the page says when there are more. */
+/** How many connections are requested; the page shows if there are more. */
 const LISTED_CONNECTIONS = 5000;
 const NAMED = 3;
 
 const sum = (connection, field) => connection.subscriptions.reduce((total, subscription) => total + subscription[field], 0);
 const distinct = ({ subscriptions }, field) => [...new Set(subscriptions.map((subscription) => subscription[field]))];
 
-/** A client id as it can be told from another. */
+/** A client id that cannot imitate another: quoted if it is empty or has spaces at its ends. */
 const clientName = (id) => (id.trim() === id && id !== "" ? visible(id) : `“${visible(id)}”`);
 const clients = (connection) => some(distinct(connection, "client_id").map(clientName), NAMED);
 const isThisPage = ({ subscriptions }) => subscriptions.some(({ client_id }) => client_id === tail.clientId);
@@ -51,9 +51,9 @@ const connectionTable = new Table(byId("connection-table"), {
     },
   ],
   keyOf: (connection) => connection.id,
-  matches: ({ address, key, protocol, subscriptions }, sought) =>
-    [address, key ?? "", protocol].some((text) => text.toLowerCase().includes(sought)) ||
-    subscriptions.some(({ topic, client_id }) => `${topic}\n${client_id}`.toLowerCase().includes(sought)),
+  matches: ({ address, key, protocol, subscriptions }, needle) =>
+    [address, key ?? "", protocol].some((text) => text.toLowerCase().includes(needle)) ||
+    subscriptions.some(({ topic, client_id }) => `${topic}\n${client_id}`.toLowerCase().includes(needle)),
   sortBy: "Lag",
   descending: true,
   filter: byId("connection-filter"),
@@ -62,20 +62,20 @@ const connectionTable = new Table(byId("connection-table"), {
 });
 
 function showConnections({ total, connections }) {
-  const about = total > connections.length ? `There are ${count(total)} connections; looked at are the ${count(connections.length)} oldest.` : "";
+  const about = total > connections.length ? `${count(total)} connections; only the ${count(connections.length)} oldest are listed.` : "";
   connectionTable.show(connections, about);
 }
 
 async function closeConnection(connection) {
   const who = clients(connection) ? `${connection.address} (${clients(connection)})` : connection.address;
-  const question = `Close the connection of ${who}? A WebSocket client is told with code 4101, and may come back after a pause.`;
+  const question = `Close the connection of ${who}? A WebSocket client gets close code 4101 and may reconnect.`;
   if (!(await confirmed(question, "Close it"))) return;
-  const told = byId("connection-told");
+  const output = byId("connection-result");
   try {
     await request("DELETE", `connections/${connection.id}`);
-    tell(told, `Closed ${connection.address}`);
-  } catch (failure) {
-    tell(told, failure.message, true);
+    showResult(output, `Closed ${connection.address}`);
+  } catch (error) {
+    showResult(output, error.message, true);
   }
   poller.now();
 }
@@ -98,6 +98,6 @@ function showSettings({ settings }) {
   };
   const head = make("tr", {}, ...SETTING_COLUMNS.map((label) => make("th", { scope: "col", textContent: label })));
   byId("settings-table").replaceChildren(make("thead", {}, head), make("tbody", {}, ...settings.map(row)));
-  const chosen = settings.filter(({ source }) => source !== "default").length;
-  setText(byId("settings-note"), `${settings.length} settings, ${chosen} not the default`);
+  const changed = settings.filter(({ source }) => source !== "default").length;
+  setText(byId("settings-note"), `${settings.length} settings, ${changed} not at their default`);
 }

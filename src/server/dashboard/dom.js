@@ -1,9 +1,9 @@
 
-// The page: finding, building and changing its elements. Every text goes in as text, never as markup.
+// Finds, creates and changes elements. Texts are inserted as text, never as markup.
 
 const byId = (id) => document.getElementById(id);
 
-/** An element with properties (or attributes, where there is no such property) and children. */
+/** Creates an element with children. Names that are not properties become attributes. */
 function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
@@ -14,18 +14,18 @@ function make(tag, properties = {}, ...children) {
   return element;
 }
 
-/** Changes a text only if it is another one, so that nothing is laid out in vain. */
+/** Changes a text only if it differs, to avoid layout. */
 function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** Tells what came of a form; `bad` when it failed. */
-function tell(output, text, bad = false) {
+/** Shows the result of an action; `bad` if it failed. */
+function showResult(output, text, bad = false) {
   output.dataset.state = bad ? "bad" : "good";
   setText(output, text);
 }
 
-/** Asks before something that cannot be undone. */
+/** Asks for confirmation. */
 function confirmed(question, action) {
   const dialog = byId("confirm-dialog");
   setText(byId("confirm-text"), question);

@@ -1,12 +1,12 @@
 
-// What the page has seen of the server over time: rates, sparklines, and what was told as gaps.
+// Rates, sparklines, gaps, and the check for lost events.
 
 const WINDOW_MS = 5 * 60_000;
-/** A curve shows at least this much, however short the page has been there. */
+/** The shortest time span of a chart. */
 const SHORTEST_WINDOW_MS = 20_000;
 const HOUR_MS = 60 * 60_000;
 
-/** A total over time, and its rate. */
+/** The rate of a counter over time, with its chart. */
 class Rate {
   #points = [];
 
@@ -15,7 +15,7 @@ class Rate {
     Object.assign(this, { figure, spark, note, what });
   }
 
-  /** So many more since the last time, `seconds` ago. */
+  /** Adds an increase of the counter within `seconds`. */
   add(now, more, seconds) {
     this.#points.push({ at: now, rate: more / seconds });
     while (this.#points[0].at < now - WINDOW_MS) this.#points.shift();
@@ -57,8 +57,8 @@ class Rate {
   }
 }
 
-/** Events skipped for slow subscribers in the last hour, as far as this page has been there. */
-class Told {
+/** Events skipped for slow subscribers in the last hour, or since the page was opened. */
+class GapCount {
   #since = Date.now();
   #minutes = new Map();
 
@@ -69,16 +69,14 @@ class Told {
       if (past <= minute - 60) this.#minutes.delete(past);
     }
     const sum = [...this.#minutes.values()].reduce((total, one) => total + one, 0);
-    setText(byId("told"), count(sum));
+    setText(byId("gaps"), count(sum));
     const since = Date.now() - this.#since < HOUR_MS ? `, seen since ${clock(new Date(this.#since))}` : "";
-    setText(byId("told-note"), `skipped for slow subscribers and told to them${since}`);
+    setText(byId("gaps-note"), `skipped for slow subscribers and reported to them${since}`);
   }
 }
 
-/**
- * The books of this page: the number of every event it tails must follow the last event or the last gap that was told.
- */
-const books = {
+/** The check of this page: the number of every tailed event must follow the previous event or gap. */
+const sequenceCheck = {
   checked: 0,
   lost: 0,
   disordered: 0,
@@ -88,21 +86,21 @@ const books = {
     byId("headline").dataset.state = wrong > 0 ? "bad" : this.checked > 0 ? "good" : "unknown";
     if (this.checked === 0 && wrong === 0) return;
     setText(byId("lost"), count(this.lost));
-    const disordered = this.disordered > 0 ? ` ${count(this.disordered)} came twice or out of order.` : "";
+    const disordered = this.disordered > 0 ? ` ${count(this.disordered)} were duplicates or out of order.` : "";
     const events = this.checked === 1 ? "1 event" : `${count(this.checked)} events`;
-    const note = `in ${events} tailed by this page: each number follows the last one, or a gap that was told.`;
+    const note = `in ${events} tailed by this page: each number follows the previous event or gap.`;
     setText(byId("lost-note"), note + disordered);
   },
 };
 
-/** Compares each look at the server with the one before. */
+/** Compares each sample of the server with the previous one. */
 class Overview {
   #before = null;
   #published = new Rate("in", "Messages published");
   #delivered = new Rate("out", "Events delivered");
-  #told = new Told();
+  #gaps = new GapCount();
 
-  /** Nothing is known of the server any more. */
+  /** Forgets everything about the server. */
   forget() {
     this.#before = null;
     this.#published.forget();
@@ -110,8 +108,8 @@ class Overview {
     for (const id of ["about", "topic-total", "subscription-total", "connection-total", "retained-total"]) setText(byId(id), id === "about" ? "" : "–");
   }
 
-  /** Returns the rate of each topic. */
-  look(health, topics) {
+  /** Adds a sample. Returns the rate of each topic. */
+  add(health, topics) {
     const now = performance.now();
     const before = this.#before;
     this.#before = { now, health, topics };
@@ -124,13 +122,13 @@ class Overview {
     if (!before || health.instance !== before.health.instance) {
       this.#published.forget();
       this.#delivered.forget();
-      this.#told.add(0);
+      this.#gaps.add(0);
       return rates;
     }
     const seconds = (now - before.now) / 1000;
     let [published, dropped] = [0, 0];
     for (const [name, topic] of Object.entries(topics)) {
-      // One that was not there before, or was created anew, began at 0.
+      // A topic that is new, or was created again, started at 0.
       const old = before.topics[name];
       const since = old && old.messages <= topic.messages ? old : { messages: 0, dropped: 0 };
       published += topic.messages - since.messages;
@@ -139,7 +137,7 @@ class Overview {
     }
     this.#published.add(now, published, seconds);
     this.#delivered.add(now, health.delivered - before.health.delivered, seconds);
-    this.#told.add(dropped);
+    this.#gaps.add(dropped);
     return rates;
   }
 }

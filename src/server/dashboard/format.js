@@ -1,5 +1,5 @@
 
-// Numbers and times as people read them.
+// Formats numbers and times.
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
@@ -31,11 +31,11 @@ function duration(seconds) {
 
 const clock = (date) => date.toTimeString().slice(0, 8);
 
-/** Characters that are not seen, or that turn the order of others round, as their codes; joiners make emoji. */
+/** Shows invisible and bidirectional characters as their codes, except joiners, which are part of emoji. */
 const visible = (text) => text.replace(/[\p{Cc}\p{Cf}]/gu, (char) => (/[\n\t\u200c\u200d]/.test(char) ? char : `\\u{${char.codePointAt(0).toString(16)}}`));
 
 /** The first few of several names. */
-function some(names, most) {
-  const more = names.length - most;
-  return names.slice(0, most).join(", ") + (more > 0 ? ` and ${count(more)} more` : "");
+function some(names, max) {
+  const more = names.length - max;
+  return names.slice(0, max).join(", ") + (more > 0 ? ` and ${count(more)} more` : "");
 }

@@ -1,7 +1,7 @@
-//! The dashboard: one page with everything in it, which speaks to this server only.
+//! The dashboard: one self-contained page that connects only to this server.
 //!
-//! The page holds no data. It asks for them over REST and the WebSocket, with a key if the server wants one. Its policy
-//! (CSP) allows exactly the script and the style that are in it, known by their hashes, and no other host.
+//! The page contains no data. It requests them over REST and the WebSocket, with a key if the server requires one. Its
+//! Content-Security-Policy allows only its own script and style, by their hashes, and no other host.
 
 use std::sync::LazyLock;
 
@@ -24,7 +24,7 @@ const SCRIPT: &str = concat!(
     include_str!("app.js"),
 );
 
-/// Where style and script stand in the page.
+/// Where style and script are inserted into the page.
 const STYLE_MARK: &str = "/*style*/";
 const SCRIPT_MARK: &str = "/*script*/";
 
@@ -41,7 +41,7 @@ static POLICY: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// The whole page.
+/// The page with its headers.
 pub(super) fn page() -> Response {
     let body = PAGE.as_bytes().to_vec();
     Response::new(200, "text/html; charset=utf-8", body)
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn style_and_script_have_one_place_each_and_stay_in_it() {
+    fn style_and_script_are_inserted_once_and_cannot_break_out() {
         for (mark, text) in [(STYLE_MARK, STYLE), (SCRIPT_MARK, SCRIPT)] {
             assert_eq!(HTML.matches(mark).count(), 1, "{mark}");
             assert!(PAGE.contains(text));
@@ -68,8 +68,8 @@ mod tests {
     }
 
     #[test]
-    fn no_text_can_become_markup_and_no_other_host_is_named() {
-        for way_in in [
+    fn script_writes_no_markup_and_names_no_other_host() {
+        for dangerous in [
             "innerHTML",
             "outerHTML",
             "insertAdjacentHTML",
@@ -78,7 +78,7 @@ mod tests {
             "localStorage",
             "sessionStorage",
         ] {
-            assert!(!SCRIPT.contains(way_in), "{way_in}");
+            assert!(!SCRIPT.contains(dangerous), "{dangerous}");
         }
         let hosts = PAGE.match_indices("://").map(|(at, _)| &PAGE[at..at + 13]);
         assert!(hosts.into_iter().all(|host| host == "://www.w3.org"));

@@ -1,12 +1,12 @@
 
-// A table that is sorted, filtered and kept up to date in place, so that focus and selection stay where they are.
+// A sortable, filterable table, updated in place to keep focus and selection.
 
-/** Rows in the page at once; of more, those that come first. */
+/** Maximum number of rows in the page. */
 const MAX_ROWS = 100;
 
 /**
- * A column has a `label`, and for an item a sortable `value` and its `text`. `fill(cell, row)` builds what is more than
- * text, once per row; `row.item` is then always the newest item.
+ * A column has a `label`, and for an item a sortable `value` and its `text`. `fill(cell, row)` builds other content, once
+ * per row; `row.item` is always the current item.
  */
 class Table {
   #rows = new Map();
@@ -17,7 +17,7 @@ class Table {
 
   constructor(table, { columns, keyOf, matches, sortBy, descending = false, filter, order, note, decorate }) {
     Object.assign(this, { columns, keyOf, matches, sortBy, descending, note, decorate });
-    this.#offer(order);
+    this.#fillOrder(order);
     const head = make("tr", {}, ...columns.map((column) => this.#header(column)));
     table.replaceChildren(make("thead", {}, head), this.#body);
     this.filter = filter;
@@ -25,7 +25,7 @@ class Table {
     this.#markOrder();
   }
 
-  /** `about` says what the items are of, if that is not all there is. */
+  /** `about` explains which items are shown, if not all. */
   show(items, about = "") {
     this.#items = items;
     this.about = about;
@@ -33,8 +33,8 @@ class Table {
   }
 
   render() {
-    const sought = this.filter?.value.trim().toLowerCase() ?? "";
-    const found = sought ? this.#items.filter((item) => this.matches(item, sought)) : [...this.#items];
+    const needle = this.filter?.value.trim().toLowerCase() ?? "";
+    const found = needle ? this.#items.filter((item) => this.matches(item, needle)) : [...this.#items];
     const column = this.columns.find(({ label }) => label === this.sortBy);
     if (column) {
       const sign = this.descending ? -1 : 1;
@@ -42,17 +42,17 @@ class Table {
       found.sort(order);
     }
     this.#place(found.slice(0, MAX_ROWS));
-    setText(this.note, [this.#summary(found.length, sought), this.about].filter(Boolean).join(" "));
+    setText(this.note, [this.#summary(found.length, needle), this.about].filter(Boolean).join(" "));
   }
 
-  #summary(found, sought) {
+  #summary(found, needle) {
     const total = this.#items.length;
     if (total === 0) return this.about ? "" : "None.";
     if (found > MAX_ROWS) return `The first ${MAX_ROWS} of ${count(found)}. Filter or sort to see others.`;
-    return sought ? `${count(found)} of ${count(total)} match.` : "";
+    return needle ? `${count(found)} of ${count(total)} match.` : "";
   }
 
-  /** Puts these rows in this order, moving only those that stand elsewhere. */
+  /** Shows these rows in this order. Moves only rows that are out of place. */
   #place(items) {
     const wanted = new Set(items.map(this.keyOf));
     for (const [key, row] of this.#rows) {
@@ -68,7 +68,7 @@ class Table {
       if (row.element === next) next = next.nextElementSibling;
       else this.#body.insertBefore(row.element, next);
     }
-    // A row that is moved loses it.
+    // A moved row loses the focus.
     if (this.#body.contains(focused) && focused !== document.activeElement) focused.focus({ preventScroll: true });
   }
 
@@ -108,7 +108,7 @@ class Table {
     return cell;
   }
 
-  /** The same column again turns the order round; numbers begin with the largest. */
+  /** Selecting the same column again reverses the order. Numbers start with the largest. */
   #sort(column) {
     const isNumber = column.className === "number";
     this.#sortBy(column.label, this.sortBy === column.label ? !this.descending : isNumber);
@@ -120,8 +120,8 @@ class Table {
     this.render();
   }
 
-  /** The same choice as a list, for where there is no room for headers. */
-  #offer(order) {
+  /** Fills the list of orders, which narrow windows show instead of headers. */
+  #fillOrder(order) {
     this.order = order;
     const sortable = this.columns.filter(({ value }) => value);
     const ways = sortable.flatMap(({ label }) => [make("option", { value: `-${label}`, textContent: `${label} ↓` }), make("option", { value: `+${label}`, textContent: `${label} ↑` })]);
@@ -143,7 +143,7 @@ function compare(a, b) {
   return a < b ? -1 : 1;
 }
 
-/** A column of numbers; 0 is pale, and `alarm` makes any other stand out. */
+/** A column of numbers. 0 is pale; `alarm` highlights any other number. */
 function numberColumn(label, value, text, { alarm = false } = {}) {
   return {
     label,

@@ -1,18 +1,18 @@
 
-// The live tail of one topic: a subscription like any other, resumed after its position when the connection is lost.
+// The live tail of one topic: a normal subscription, resumed at its position after a lost connection.
 
 const KEPT_EVENTS = 500;
 const FIRST_EVENTS = 20;
 const SHOWN_CHARS = 2000;
 const UNAUTHORIZED = 4001;
-const LONGEST_BACK_OFF_MS = 15_000;
+const MAX_BACKOFF_MS = 15_000;
 
 const randomName = () => [...crypto.getRandomValues(new Uint8Array(6))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
-/** A beginning of a text in memory of its own: a slice would keep the whole frame alive for as long as it waits. */
+/** A copy of the start of a text. A slice would keep the whole frame in memory. */
 const beginningOf = (text) => JSON.parse(JSON.stringify(text.slice(0, SHOWN_CHARS)));
 
-/** The payload as it was sent: parsing it could change its numbers. Nothing before it holds a quote that is not JSON's own. */
+/** The payload verbatim, since parsing could change its numbers. Fields before it contain no escaped quotes. */
 function payloadOf(text) {
   const from = text.indexOf('"payload":') + '"payload":'.length;
   return text.slice(from, text.lastIndexOf('},"seq":'));
@@ -20,19 +20,19 @@ function payloadOf(text) {
 
 class Tail {
   topic = null;
-  /** What the box to publish was last set to from here. */
+  /** The topic last set in the publish form by the tail. */
   #suggested = "";
   clientId = `dashboard-${randomName()}`;
   #socket = null;
   #timer = null;
   #failures = 0;
   #paused = false;
-  /** Rows that wait for the next frame, or for the end of the pause; the newest last. */
+  /** Rows to show with the next frame or after the pause; the newest last. */
   #waiting = [];
-  /** Where to go on: the epoch, and the number that must come next (`null`: not known). */
+  /** Where to resume: the epoch, and the next expected number (`null`: unknown). */
   #epoch = null;
   #next = null;
-  /** Before the first event: no event may come from behind this. */
+  /** Before the first event: the largest valid number. */
   #latest = null;
 
   start(topic) {
@@ -48,7 +48,7 @@ class Tail {
     byId("tail").scrollIntoView({ block: "nearest" });
   }
 
-  /** What came stays to be read, also what waited for the end of a pause. */
+  /** Keeps the rows, including those held by a pause. */
   stop() {
     clearTimeout(this.#timer);
     this.topic = null;
@@ -58,14 +58,14 @@ class Tail {
     topicTable.render();
   }
 
-  /** The box to publish follows, unless something else was written into it. */
+  /** Sets the topic of the publish form, unless the user has changed it. */
   #suggest(topic) {
     const box = byId("publish-topic");
     if (box.value === "" || box.value === this.#suggested) box.value = topic;
     this.#suggested = topic;
   }
 
-  /** Another key counts from the next connection on. */
+  /** A new key needs a new connection. */
   reconnect() {
     if (!this.topic) return;
     clearTimeout(this.#timer);
@@ -77,7 +77,7 @@ class Tail {
     this.#pause(!this.#paused);
   }
 
-  /** Hides the events without this text; marks always stay. */
+  /** Hides events without the filter text. Marks stay visible. */
   filter() {
     for (const row of byId("tail-rows").children) row.hidden = !this.#matches(row);
   }
@@ -89,7 +89,7 @@ class Tail {
   }
 
   #connect() {
-    // A browser does not tell why a handshake failed; the page knows from elsewhere, and a key brings it back here.
+    // Browsers do not report why a handshake failed. The poller knows that a key is needed, and reconnects with it.
     if (document.body.dataset.state === "locked") return this.#state("locked");
     const url = new URL("ws", document.baseURI);
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
@@ -107,7 +107,7 @@ class Tail {
   }
 
   #subscribe(socket) {
-    // Lost before its first event, it goes on where it began: what came since must not be missed.
+    // Without an event yet, resumes at the start of the subscription, so that nothing is missed.
     if (this.#epoch !== null && Number.isFinite(this.#latest)) this.#next ??= this.#latest;
     const position = this.#next === null ? { last_n: FIRST_EVENTS } : { after_seq: this.#next - 1, epoch: this.#epoch };
     socket.send(JSON.stringify({ type: "subscribe", topic: this.topic, client_id: this.clientId, ...position }));
@@ -118,14 +118,14 @@ class Tail {
     const mayReturn = code < 4000 || code >= 4100;
     if (code >= 4000) this.#mark(`closed: ${reason} (${code})`, "plain");
     if (code === UNAUTHORIZED) {
-      // Another key brings it back.
+      // Reconnects with another key.
       this.#pause(false);
       poller.now();
       return this.#state("locked");
     }
     if (!mayReturn) return this.stop();
     this.#failures += 1;
-    const pause = backOff(this.#failures, LONGEST_BACK_OFF_MS);
+    const pause = backoff(this.#failures, MAX_BACKOFF_MS);
     this.#state("retrying");
     this.#timer = setTimeout(() => this.#connect(), pause);
   }
@@ -148,7 +148,7 @@ class Tail {
   }
 
   #refused({ code, message }) {
-    this.#mark(`${code}: ${message}`, "untold");
+    this.#mark(`${code}: ${message}`, "error");
     if (code === "TOPIC_NOT_FOUND" || code === "FORBIDDEN" || code === "BAD_REQUEST") this.stop();
   }
 
@@ -158,22 +158,22 @@ class Tail {
     if (msg === "topic_deleted" || msg === "subscription_replaced") this.stop();
   }
 
-  /** Events or a gap must begin with the number that is due. */
+  /** Checks that an event or a gap starts with the expected number. */
   #check(from, to) {
-    const due = this.#next ?? Math.min(from, this.#latest);
-    if (from > due) {
-      books.lost += from - due;
-      this.#mark(`NOT TOLD: ${due} to ${from - 1} are missing`, "untold");
-    } else if (from < due) {
-      books.disordered += 1;
-      this.#mark(`${from} came where ${due} was due`, "untold");
+    const expected = this.#next ?? Math.min(from, this.#latest);
+    if (from > expected) {
+      sequenceCheck.lost += from - expected;
+      this.#mark(`NOT REPORTED: ${expected} to ${from - 1} are missing`, "error");
+    } else if (from < expected) {
+      sequenceCheck.disordered += 1;
+      this.#mark(`${from} arrived, expected ${expected}`, "error");
     }
-    this.#next = Math.max(to + 1, due);
-    books.show();
+    this.#next = Math.max(to + 1, expected);
+    sequenceCheck.show();
   }
 
   #event({ seq, ts }, text) {
-    books.checked += 1;
+    sequenceCheck.checked += 1;
     this.#check(seq, seq);
     const payload = payloadOf(text);
     const shown = payload.length > SHOWN_CHARS ? `${beginningOf(payload)}… (${count(payload.length)} characters)` : payload;
@@ -184,7 +184,7 @@ class Tail {
     const why = reason.replaceAll("_", " ");
     if (to_seq === undefined) {
       [this.#next, this.#latest] = [null, Infinity];
-      return this.#mark(`gap: ${why}, numbers begin again`, "gap");
+      return this.#mark(`gap: ${why}, numbering restarts`, "gap");
     }
     this.#check(from_seq, to_seq);
     this.#mark(`gap: ${count(events)} ${events === 1 ? "event" : "events"} not sent (${from_seq} to ${to_seq}), ${why}`, "gap");
@@ -227,28 +227,28 @@ class Tail {
   }
 
   #matches(row) {
-    const sought = byId("tail-filter").value.trim().toLowerCase();
-    return row.classList.contains("mark") || row.textContent.toLowerCase().includes(sought);
+    const needle = byId("tail-filter").value.trim().toLowerCase();
+    return row.classList.contains("mark") || row.textContent.toLowerCase().includes(needle);
   }
 
   #pause(paused) {
     this.#paused = paused;
     const button = byId("tail-pause");
-    setText(button, paused ? "Go on" : "Pause");
+    setText(button, paused ? "Resume" : "Pause");
     this.#note();
     this.#show();
   }
 
   #note() {
     const held = this.#waiting.length >= KEPT_EVENTS ? `${KEPT_EVENTS} or more` : count(this.#waiting.length);
-    const text = this.#paused ? `Paused, ${held} waiting. Every event is still checked.` : `The newest ${KEPT_EVENTS} are kept here.`;
+    const text = this.#paused ? `Paused, ${held} waiting. Events are still checked.` : `Shows the newest ${KEPT_EVENTS} events.`;
     setText(byId("tail-note"), text);
   }
 
   #state(state) {
     const badge = byId("tail-state");
     badge.dataset.state = state;
-    setText(badge, { off: "off", connecting: "connecting", live: "live", retrying: "disconnected, trying again", locked: "needs a key" }[state]);
+    setText(badge, { off: "off", connecting: "connecting", live: "live", retrying: "disconnected, reconnecting", locked: "needs a key" }[state]);
     const running = state !== "off";
     byId("tail-stop").disabled = !running;
     byId("tail-pause").disabled = !running;
@@ -267,20 +267,20 @@ byId("tail-filter").addEventListener("input", () => tail.filter());
 
 byId("publish-form").addEventListener("submit", async (event) => {
   event.preventDefault();
-  const told = byId("publish-told");
+  const output = byId("publish-result");
   const payload = byId("publish-payload").value;
   const topic = byId("publish-topic").value.trim();
-  // A path would take the latter two for something else.
-  if (["", ".", ".."].includes(topic)) return tell(told, "Not the name of a topic", true);
+  // The latter two have another meaning in a path.
+  if (["", ".", ".."].includes(topic)) return showResult(output, "Not a valid topic name", true);
   try {
     JSON.parse(payload);
   } catch (error) {
-    return tell(told, `Not JSON: ${error.message}`, true);
+    return showResult(output, `Not JSON: ${error.message}`, true);
   }
   try {
     const { seq } = await request("POST", `${topicPath(topic)}/messages`, `{"payload":${payload}}`);
-    tell(told, `Published as ${count(seq)}`);
-  } catch (failure) {
-    tell(told, failure.message, true);
+    showResult(output, `Published as ${count(seq)}`);
+  } catch (error) {
+    showResult(output, error.message, true);
   }
 });

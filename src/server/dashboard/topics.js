@@ -1,5 +1,5 @@
 
-// The topics: listed, created, deleted.
+// The table of topics; creating and deleting them.
 
 const topicTable = new Table(byId("topic-table"), {
   columns: [
@@ -34,7 +34,7 @@ const topicTable = new Table(byId("topic-table"), {
     },
   ],
   keyOf: (topic) => topic.name,
-  matches: (topic, sought) => topic.name.toLowerCase().includes(sought),
+  matches: (topic, needle) => topic.name.toLowerCase().includes(needle),
   sortBy: "Topic",
   filter: byId("topic-filter"),
   order: byId("topic-order"),
@@ -55,13 +55,13 @@ function showTopics(topics, rates) {
 }
 
 async function deleteTopic(name) {
-  const question = `Delete the topic “${name}” and its history? Its subscribers are told, and their subscriptions end.`;
+  const question = `Delete the topic “${name}” and its history? Its subscribers are notified, and their subscriptions end.`;
   if (!(await confirmed(question, "Delete"))) return;
   try {
     await request("DELETE", topicPath(name));
-    tell(byId("create-told"), `Deleted ${name}`);
-  } catch (failure) {
-    tell(byId("create-told"), failure.message, true);
+    showResult(byId("create-result"), `Deleted ${name}`);
+  } catch (error) {
+    showResult(byId("create-result"), error.message, true);
   }
   poller.now();
 }
@@ -69,16 +69,16 @@ async function deleteTopic(name) {
 byId("create").addEventListener("submit", async (event) => {
   event.preventDefault();
   const name = byId("create-name").value.trim();
-  const wish = { name };
-  if (byId("create-overflow").value) wish.overflow = byId("create-overflow").value;
-  if (byId("create-history").value) wish.history_size = Number(byId("create-history").value);
-  if (byId("create-queue").value) wish.max_queue_size = Number(byId("create-queue").value);
+  const options = { name };
+  if (byId("create-overflow").value) options.overflow = byId("create-overflow").value;
+  if (byId("create-history").value) options.history_size = Number(byId("create-history").value);
+  if (byId("create-queue").value) options.max_queue_size = Number(byId("create-queue").value);
   try {
-    await request("POST", "topics", JSON.stringify(wish));
-    tell(byId("create-told"), `Created ${name}`);
+    await request("POST", "topics", JSON.stringify(options));
+    showResult(byId("create-result"), `Created ${name}`);
     byId("create-name").value = "";
-  } catch (failure) {
-    tell(byId("create-told"), failure.message, true);
+  } catch (error) {
+    showResult(byId("create-result"), error.message, true);
   }
   poller.now();
 });

@@ -18,9 +18,9 @@ pub(super) fn read_object<'a, const N: usize>(
     }
     let text = std::str::from_utf8(&request.body)
         .map_err(|_| problems::invalid("body: not valid UTF-8"))?;
-    let StrictObject { fields, fault } = StrictObject::parse(text, names);
-    match fault {
-        Some(fault) => Err(problems::invalid(format_args!("body: {fault}"))),
+    let StrictObject { fields, error } = StrictObject::parse(text, names);
+    match error {
+        Some(error) => Err(problems::invalid(format_args!("body: {error}"))),
         None => Ok(fields),
     }
 }

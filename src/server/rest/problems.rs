@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use crate::broker::{CreateError, HistoryError, PublishError};
-use crate::protocol::{Fault, TopicName};
+use crate::protocol::{ErrorReply, TopicName};
 use crate::server::http::Problem;
 use crate::server::http::message::WAIT_HEADER;
 use crate::server::http::target::MalformedTarget;
@@ -77,7 +77,7 @@ pub(super) fn publish_refused(name: &TopicName, error: &PublishError) -> Problem
     match error {
         PublishError::Deleted => topic_not_found(name.as_str()),
         PublishError::Full { event_bytes } => {
-            let problem = Problem::unavailable(Fault::no_room(name.as_str()).message);
+            let problem = Problem::unavailable(ErrorReply::no_room(name.as_str()).message);
             problem.with_header(WAIT_HEADER, event_bytes.to_string())
         }
         PublishError::ShuttingDown => shutting_down(),

@@ -8,7 +8,8 @@ use super::slow_log::SlowConsumerLog;
 use crate::access::Principal;
 use crate::broker::{Delivery, End, IfBusy, Progress, ReadBatch, SubscriberSink, Subscription};
 use crate::protocol::{
-    ClientId, Fault, Notice, TopicName, close_frame, push_error, push_notice, push_slow_consumer,
+    ClientId, ErrorReply, Notice, TopicName, close_frame, push_error, push_notice,
+    push_slow_consumer,
 };
 use crate::server::panics::Panics;
 use crate::server::presence::Presence;
@@ -271,8 +272,8 @@ fn last_frames(reason: &EndReason) -> Vec<u8> {
     let mut frames = Vec::new();
     match reason {
         EndReason::SlowConsumer(topic, _) => push_slow_consumer(&mut frames, topic),
-        EndReason::Unauthorized => push_error(&mut frames, None, &Fault::key_withdrawn()),
-        EndReason::Internal => push_error(&mut frames, None, &Fault::internal()),
+        EndReason::Unauthorized => push_error(&mut frames, None, &ErrorReply::key_withdrawn()),
+        EndReason::Internal => push_error(&mut frames, None, &ErrorReply::internal()),
         _ => {}
     }
     let text = match reason {

@@ -9,8 +9,8 @@ use crate::broker::{
     Subscription, Topic, WaitError,
 };
 use crate::protocol::{
-    Ack, ClientId, ErrorCode, Fault, Message, Request, RequestId, Subscribe, Timestamp, TopicName,
-    parse_request, push_ack, push_error, push_gap, push_pong,
+    Ack, ClientId, ErrorCode, ErrorReply, Message, Request, RequestId, Subscribe, Timestamp,
+    TopicName, parse_request, push_ack, push_error, push_gap, push_pong,
 };
 use crate::server::publish_rate::PublishRate;
 use crate::sync::{Arc, Weak};
@@ -79,7 +79,7 @@ impl Session {
         push_error(
             &mut self.replies,
             None,
-            &Fault::bad_request("binary messages are not supported; send JSON as text"),
+            &ErrorReply::bad_request("binary messages are not supported; send JSON as text"),
         );
         self.bound_replies();
     }
@@ -140,7 +140,7 @@ impl Session {
         request: Request<'_>,
         request_id: Option<&str>,
         is_leaving: &dyn Fn() -> bool,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ErrorReply> {
         match request {
             Request::Ping => push_pong(&mut self.replies, request_id),
             Request::Publish { topic, message } => {
@@ -182,13 +182,13 @@ impl Session {
         name: &str,
         message: &Message<'_>,
         is_leaving: &dyn Fn() -> bool,
-    ) -> Result<Published, Fault> {
+    ) -> Result<Published, ErrorReply> {
         if !self.connection.principal.may_publish(name) {
-            return Err(Fault::may_not_publish(name));
+            return Err(ErrorReply::may_not_publish(name));
         }
         self.dirty_topic(name)?;
         if self.publish_rate.is_limited() && !self.publish_rate.allow(Instant::now()) {
-            return Err(Fault::new(
+            return Err(ErrorReply::new(
                 ErrorCode::RateLimited,
                 "more publishes per second than allowed",
             ));
@@ -212,7 +212,7 @@ impl Session {
                     }
                     return Ok(published);
                 }
-                Err(PublishError::ShuttingDown) => return Err(Fault::shutting_down()),
+                Err(PublishError::ShuttingDown) => return Err(ErrorReply::shutting_down()),
                 Err(PublishError::Deleted) => self.dirty.remove(name),
                 Err(PublishError::Full { event_bytes }) => {
                     let topic = Arc::clone(topic);
@@ -229,7 +229,7 @@ impl Session {
         topic: &Arc<Topic>,
         event_bytes: usize,
         is_leaving: &dyn Fn() -> bool,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ErrorReply> {
         let place = match self.place.take().filter(|place| place.is_of(topic)) {
             Some(place) => place,
             None => {
@@ -250,14 +250,14 @@ impl Session {
         waited.map_err(|error| {
             self.place = None;
             match error {
-                WaitError::TimedOut => Fault::no_room(topic.name().as_str()),
-                WaitError::Cancelled => Fault::called_off(),
+                WaitError::TimedOut => ErrorReply::no_room(topic.name().as_str()),
+                WaitError::Cancelled => ErrorReply::called_off(),
             }
         })
     }
 
     /// The topic, ready to be published to. One that this session has just published to is not looked up again.
-    fn dirty_topic(&mut self, name: &str) -> Result<(), Fault> {
+    fn dirty_topic(&mut self, name: &str) -> Result<(), ErrorReply> {
         if self.dirty.get(name).is_none() {
             let topic = self.topic(name)?;
             if self.dirty.is_full() {
@@ -268,21 +268,27 @@ impl Session {
         Ok(())
     }
 
-    fn topic(&self, name: &str) -> Result<Arc<Topic>, Fault> {
-        self.broker.topic(name).ok_or_else(|| Fault::no_topic(name))
+    fn topic(&self, name: &str) -> Result<Arc<Topic>, ErrorReply> {
+        self.broker
+            .topic(name)
+            .ok_or_else(|| ErrorReply::no_topic(name))
     }
 
-    fn subscribe(&mut self, subscribe: Subscribe, request_id: Option<&str>) -> Result<(), Fault> {
+    fn subscribe(
+        &mut self,
+        subscribe: Subscribe,
+        request_id: Option<&str>,
+    ) -> Result<(), ErrorReply> {
         let Subscribe {
             topic: name,
             client_id,
             start_at,
         } = subscribe;
         if !self.connection.principal.may_subscribe(name.as_str()) {
-            return Err(Fault::may_not_subscribe(name.as_str()));
+            return Err(ErrorReply::may_not_subscribe(name.as_str()));
         }
         if self.broker.is_draining() {
-            return Err(Fault::shutting_down());
+            return Err(ErrorReply::shutting_down());
         }
         let topic = self.topic(name.as_str())?;
         let key = (name, client_id);
@@ -309,9 +315,9 @@ impl Session {
         });
         let opened = match opened {
             Ok(opened) => opened,
-            Err(SubscribeError::Deleted) => return Err(Fault::no_topic(key.0.as_str())),
+            Err(SubscribeError::Deleted) => return Err(ErrorReply::no_topic(key.0.as_str())),
             Err(SubscribeError::AheadOfTopic) => {
-                return Err(Fault::bad_request("after_seq is ahead of the topic"));
+                return Err(ErrorReply::bad_request("after_seq is ahead of the topic"));
             }
             // Ended by another thread while this request was waiting: there is nobody to answer.
             Err(SubscribeError::ConnectionOver) => return Ok(()),
@@ -331,7 +337,7 @@ impl Session {
     }
 
     /// Whether one more subscription is allowed. One of the same key that reads a deleted topic to its end goes first.
-    fn admit(&mut self, key: &(TopicName, ClientId), topic: &Arc<Topic>) -> Result<(), Fault> {
+    fn admit(&mut self, key: &(TopicName, ClientId), topic: &Arc<Topic>) -> Result<(), ErrorReply> {
         match self.connection.subscription(key) {
             Some(older) if !Arc::ptr_eq(older.topic(), topic) => {
                 self.flush();
@@ -345,14 +351,14 @@ impl Session {
                     "no more than {} subscriptions per connection",
                     self.max_subscriptions
                 );
-                Err(Fault::new(ErrorCode::LimitReached, text))
+                Err(ErrorReply::new(ErrorCode::LimitReached, text))
             }
         }
     }
 
-    fn unsubscribe(&mut self, topic: &TopicName, client_id: ClientId) -> Result<u64, Fault> {
+    fn unsubscribe(&mut self, topic: &TopicName, client_id: ClientId) -> Result<u64, ErrorReply> {
         let key = (topic.clone(), client_id);
-        let not_subscribed = || Fault::not_subscribed(topic.as_str());
+        let not_subscribed = || ErrorReply::not_subscribed(topic.as_str());
         let subscription: Arc<Subscription> = self
             .connection
             .subscription(&key)

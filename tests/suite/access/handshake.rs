@@ -1,4 +1,4 @@
-//! The WebSocket handshake: every way to present a credential.
+//! The WebSocket handshake with every form of a credential.
 
 use data_encoding::BASE64URL_NOPAD;
 
@@ -20,7 +20,7 @@ fn pair(secret: &str) -> String {
     format!("threadcast.v1, bearer.{encoded}")
 }
 
-/// One secret, presented in each way.
+/// One secret in each form.
 fn every_way(server: &TestServer, secret: &str) -> [Dial; 5] {
     let percent: String = secret.bytes().map(|byte| format!("%{byte:02x}")).collect();
     [
@@ -33,7 +33,7 @@ fn every_way(server: &TestServer, secret: &str) -> [Dial; 5] {
 }
 
 #[test]
-fn a_right_credential_opens_the_connection_in_every_way() {
+fn valid_credential_is_accepted_in_every_form() {
     let (server, _file) = guarded();
     for secret in [API_KEY, "nobody-secret"] {
         for way in every_way(&server, secret) {
@@ -44,7 +44,7 @@ fn a_right_credential_opens_the_connection_in_every_way() {
 }
 
 #[test]
-fn a_wrong_credential_is_refused_in_every_way_with_the_same_answer() {
+fn invalid_credential_gets_the_same_refusal_in_every_form() {
     let (server, _file) = guarded();
     for way in every_way(&server, WRONG) {
         expect_unauthorized(&answer(&server, &way));
@@ -72,7 +72,7 @@ fn a_wrong_credential_is_refused_in_every_way_with_the_same_answer() {
 }
 
 #[test]
-fn two_credentials_must_be_the_same() {
+fn two_different_credentials_are_refused() {
     let (server, _file) = guarded();
     let both = |token: &str| {
         dial(&server)
@@ -87,7 +87,7 @@ fn two_credentials_must_be_the_same() {
 }
 
 #[test]
-fn only_our_subprotocol_is_echoed() {
+fn only_the_own_subprotocol_is_echoed() {
     let open = TestServer::start();
     let (guarded, _file) = guarded();
     let echoed = |server: &TestServer, offered: &str| {
@@ -107,7 +107,7 @@ fn only_our_subprotocol_is_echoed() {
 }
 
 #[test]
-fn without_keys_whatever_is_presented_is_no_matter() {
+fn without_keys_any_credential_is_accepted() {
     let server = TestServer::start();
     for way in every_way(&server, WRONG) {
         way.connect().fence();
@@ -115,7 +115,7 @@ fn without_keys_whatever_is_presented_is_no_matter() {
 }
 
 #[test]
-fn a_stranger_learns_nothing_about_what_is_wrong_with_his_handshake() {
+fn unauthorized_handshake_reveals_no_other_error() {
     let (server, _file) = guarded();
     expect_unauthorized(&server.http().get("/ws"));
     let foreign = dial(&server).field("Origin", "http://evil.example");

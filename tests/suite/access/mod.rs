@@ -1,4 +1,4 @@
-//! Who may do what: every route, every way to present a credential, every operation, and what a reload changes.
+//! Access control: routes, forms of credentials, operations, reloads.
 
 mod handshake;
 mod operations;
@@ -12,7 +12,7 @@ const API_KEY: &str = "the-api-key";
 /// No key of any server.
 const WRONG: &str = "the-wrong-key";
 
-/// The keys of the file: name, secret, rights. Each right is held by one alone.
+/// The keys of the file: name, secret, rights. Each right belongs to one key only.
 const KEYS: [(&str, &str, &str); 4] = [
     (
         "publisher",
@@ -62,7 +62,7 @@ fn create(server: &TestServer, topic: &str) {
     reply.expect(201);
 }
 
-/// The one answer to whoever is not let in.
+/// The response without a valid credential.
 fn expect_unauthorized(reply: &Reply) {
     let detail = reply.expect_problem(401, "UNAUTHORIZED");
     assert_eq!(detail, "A valid credential is required");

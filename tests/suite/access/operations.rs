@@ -1,4 +1,4 @@
-//! The WebSocket: what a key may do there, message by message.
+//! Rights of a key on a WebSocket, per message.
 
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ fn publish(topic: &str) -> Value {
 }
 
 #[test]
-fn each_key_may_do_what_it_has_the_right_to_and_nothing_else() {
+fn each_key_may_do_exactly_what_its_rights_allow() {
     let (server, _file) = guarded();
     for (name, may_publish, may_subscribe) in [
         ("publisher", true, false),
@@ -46,7 +46,7 @@ fn each_key_may_do_what_it_has_the_right_to_and_nothing_else() {
 }
 
 #[test]
-fn a_refusal_comes_behind_the_fields_and_before_the_topic() {
+fn rights_are_checked_after_the_fields_and_before_the_topic() {
     let (server, _file) = guarded();
     let mut publisher = open(&server, "publisher");
     publisher.ask_refused(publish("shop.none"), "TOPIC_NOT_FOUND");
@@ -78,7 +78,7 @@ fn a_refusal_comes_behind_the_fields_and_before_the_topic() {
 }
 
 #[test]
-fn a_refused_connection_goes_on_and_others_do_not_notice() {
+fn refusal_keeps_the_connection_and_affects_no_other() {
     let (server, _file) = guarded();
     let mut subscriber = open(&server, "subscriber");
     subscriber.subscribe("orders", "s");
@@ -91,7 +91,7 @@ fn a_refused_connection_goes_on_and_others_do_not_notice() {
 }
 
 #[test]
-fn ending_what_one_does_not_have_is_told_as_ever() {
+fn unsubscribe_without_a_right_gets_the_usual_error() {
     let (server, _file) = guarded();
     let mut nobody = open(&server, "nobody");
     let request = json!({"type": "unsubscribe", "topic": "orders", "client_id": "s"});
@@ -100,7 +100,7 @@ fn ending_what_one_does_not_have_is_told_as_ever() {
 }
 
 #[test]
-fn whoever_may_subscribe_takes_a_client_id_over_from_another_key_and_nobody_else_does() {
+fn taking_over_a_client_id_of_another_key_needs_the_subscribe_right() {
     let (server, _file) = guarded();
     let mut older = open(&server, "subscriber");
     older.subscribe("orders", "c");

@@ -1,4 +1,4 @@
-//! Reading the keys again: what changes, for whom, and what does not when the file is broken.
+//! Reloading the keys, also with an invalid file.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -15,7 +15,7 @@ fn open(server: &TestServer, name: &str) -> WsClient {
         .connect()
 }
 
-/// All keys but this one, whose entry is `instead`.
+/// All keys, with the entry of this one replaced by `instead`.
 fn without(name: &str, instead: &str) -> String {
     let kept = KEYS.iter().filter(|(known, ..)| *known != name);
     let kept = kept.map(|(name, secret, rights)| entry(name, secret, rights));
@@ -34,7 +34,7 @@ fn expect_withdrawn(client: &mut WsClient) {
 }
 
 #[test]
-fn a_key_that_is_gone_ends_its_connections_and_no_other() {
+fn removed_key_ends_only_its_own_connections() {
     let (server, file) = guarded();
     let mut gone = [open(&server, "subscriber"), open(&server, "subscriber")];
     gone[0].subscribe("orders", "gone");
@@ -58,7 +58,7 @@ fn a_key_that_is_gone_ends_its_connections_and_no_other() {
 }
 
 #[test]
-fn nothing_that_comes_behind_the_reload_is_done_for_a_key_that_is_gone() {
+fn removed_key_can_do_nothing_after_the_reload() {
     let (server, file) = guarded();
     let mut publisher = open(&server, "publisher");
     publisher.publish("orders", &json!(1));
@@ -74,7 +74,7 @@ fn nothing_that_comes_behind_the_reload_is_done_for_a_key_that_is_gone() {
 }
 
 #[test]
-fn a_key_whose_rights_changed_counts_anew() {
+fn key_with_changed_rights_must_reconnect() {
     let (server, file) = guarded();
     let mut before = open(&server, "nobody");
     let changed = entry("nobody", secret("nobody"), r#"publish = ["*"]"#);
@@ -97,7 +97,7 @@ fn a_key_whose_rights_changed_counts_anew() {
 }
 
 #[test]
-fn an_open_rest_connection_is_judged_request_by_request() {
+fn rest_connection_is_authorized_per_request() {
     let (server, file) = guarded();
     let mut http = server.http();
     let fields = [("X-API-Key", secret("admin"))];
@@ -115,7 +115,7 @@ fn an_open_rest_connection_is_judged_request_by_request() {
 }
 
 #[test]
-fn the_same_keys_in_another_order_change_nothing() {
+fn reordered_keys_change_nothing() {
     let (server, file) = guarded();
     let mut clients = KEYS.map(|(name, ..)| open(&server, name));
     let mut keys = KEYS;
@@ -132,7 +132,7 @@ fn the_same_keys_in_another_order_change_nothing() {
 }
 
 #[test]
-fn a_broken_file_keeps_all_as_it_was() {
+fn invalid_file_changes_nothing() {
     let (server, file) = guarded();
     let mut client = open(&server, "subscriber");
     client.subscribe("orders", "c");
@@ -155,16 +155,16 @@ fn a_broken_file_keeps_all_as_it_was() {
 }
 
 #[test]
-fn a_server_without_a_file_has_nothing_to_reload() {
+fn server_without_a_keys_file_ignores_reload() {
     let server = TestServer::start();
     let mut client = server.ws();
     server.reload_keys().unwrap();
     client.fence();
 }
 
-/// Whatever moment a reload finds a connection in, none of a withdrawn key is left open.
+/// A reload closes the connections of a withdrawn key in any state.
 #[test]
-fn no_connection_slips_through_a_reload() {
+fn reload_closes_every_connection_of_a_withdrawn_key() {
     let (server, file) = guarded();
     let request = Dial::to(server.addr())
         .field("X-API-Key", secret("nobody"))
@@ -203,7 +203,7 @@ fn no_connection_slips_through_a_reload() {
 }
 
 #[test]
-fn a_client_that_does_not_read_is_ended_as_well() {
+fn withdrawn_client_that_does_not_read_is_closed() {
     let (server, file) = guarded_by(&entry(
         "slow",
         "slow-secret",

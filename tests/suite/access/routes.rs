@@ -1,9 +1,9 @@
-//! REST: every route with every kind of credential.
+//! REST: every route with every form of a credential.
 
 use super::{API_KEY, KEYS, WRONG, expect_unauthorized, guarded};
 use crate::harness::{HttpClient, Reply, TestServer};
 
-/// Who may ask for it.
+/// The right that a route needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Right {
     Everyone,
@@ -14,7 +14,7 @@ enum Right {
 }
 use Right::{Admin, AnyKey, Everyone, Publish, Subscribe};
 
-/// Method, path, body, whose it is, and the answer to who may.
+/// Method, path, body, right, and the status with that right.
 const ROUTES: [(&str, &str, &str, Right, u16); 45] = [
     ("GET", "/", "", Everyone, 200),
     ("HEAD", "/", "", Everyone, 200),
@@ -81,7 +81,7 @@ const ROUTES: [(&str, &str, &str, Right, u16); 45] = [
     ("GET", "/ws", "", AnyKey, 426),
 ];
 
-/// What stands for no credential at all, on any route.
+/// Headers that count as no credential on any route.
 const STRANGERS: [&[(&str, &str)]; 14] = [
     &[],
     &[("Authorization", "Bearer the-wrong-key")],
@@ -117,7 +117,7 @@ fn ask(server: &TestServer, route: (&str, &str, &str), fields: &[(&str, &str)]) 
 }
 
 #[test]
-fn a_stranger_gets_one_and_the_same_answer_from_every_route() {
+fn unauthorized_requests_get_the_same_response_on_every_route() {
     let (server, _file) = guarded();
     for (method, path, body, right, status) in ROUTES {
         for fields in STRANGERS {
@@ -132,7 +132,7 @@ fn a_stranger_gets_one_and_the_same_answer_from_every_route() {
 }
 
 #[test]
-fn a_key_opens_exactly_the_routes_it_has_the_right_to_in_either_header() {
+fn key_may_use_exactly_the_routes_of_its_rights_with_either_header() {
     let (server, _file) = guarded();
     for (method, path, body, right, status) in ROUTES {
         for (name, secret, _) in KEYS {
@@ -154,7 +154,7 @@ fn a_key_opens_exactly_the_routes_it_has_the_right_to_in_either_header() {
 }
 
 #[test]
-fn the_api_key_opens_every_route() {
+fn api_key_may_use_every_route() {
     let (server, _file) = guarded();
     let bearer = format!("Bearer {API_KEY}");
     let both = [("X-API-Key", API_KEY), ("Authorization", bearer.as_str())];
@@ -167,7 +167,7 @@ fn the_api_key_opens_every_route() {
 }
 
 #[test]
-fn without_keys_every_route_is_open_whatever_is_presented() {
+fn without_keys_every_route_accepts_any_credential() {
     let server = TestServer::with_topic("orders");
     for (method, path, body, _, status) in ROUTES {
         for fields in [
@@ -182,7 +182,7 @@ fn without_keys_every_route_is_open_whatever_is_presented() {
 }
 
 #[test]
-fn what_only_a_handshake_may_present_is_nothing_here() {
+fn handshake_credentials_are_not_accepted_over_rest() {
     let (server, _file) = guarded();
     let path = format!("/health?token={API_KEY}");
     expect_unauthorized(&server.http().get(&path));
@@ -194,7 +194,7 @@ fn what_only_a_handshake_may_present_is_nothing_here() {
 }
 
 #[test]
-fn a_pattern_opens_the_topics_it_is_for_and_no_other_tells_whether_it_exists() {
+fn pattern_allows_its_topics_and_hides_whether_others_exist() {
     let (server, _file) = guarded();
     super::create(&server, "shop.eu");
     super::create(&server, "secrets");
@@ -216,7 +216,7 @@ fn a_pattern_opens_the_topics_it_is_for_and_no_other_tells_whether_it_exists() {
 }
 
 #[test]
-fn a_foreign_page_gains_nothing_by_a_key_it_holds() {
+fn foreign_origin_is_refused_even_with_a_key() {
     let (server, _file) = guarded();
     let fields = [("X-API-Key", API_KEY), ("Origin", "http://evil.example")];
     let reply = ask(&server, ("DELETE", "/topics/orders", ""), &fields);
@@ -229,7 +229,7 @@ fn a_foreign_page_gains_nothing_by_a_key_it_holds() {
 }
 
 #[test]
-fn a_stranger_keeps_his_connection_unless_he_sends_a_body() {
+fn unauthorized_request_keeps_its_connection_unless_it_has_a_body() {
     let (server, _file) = guarded();
     let mut http = server.http();
     expect_unauthorized(&http.get("/stats"));

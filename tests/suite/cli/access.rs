@@ -1,4 +1,4 @@
-//! Keys from the command line to the log: wrong ones, new ones, reloading by a signal, and that no secret is ever shown.
+//! Keys: invalid ones, new ones, reload by a signal, and that no secret is ever shown.
 
 use std::net::SocketAddr;
 
@@ -37,7 +37,7 @@ fn new_key(name: &str) -> (String, String) {
 }
 
 #[test]
-fn a_wrong_api_key_stops_the_start_and_is_not_told() {
+fn invalid_api_key_fails_the_start_and_is_not_shown() {
     let allowed =
         "the value (not shown) is not allowed: an API key is 1 to 1024 visible ASCII characters";
     for value in WRONG_API_KEYS {
@@ -54,7 +54,7 @@ fn a_wrong_api_key_stops_the_start_and_is_not_told() {
 }
 
 #[test]
-fn a_broken_file_stops_the_start_with_one_line_that_names_file_and_key() {
+fn invalid_keys_file_fails_the_start_with_file_and_key_named() {
     for (text, reason) in [
         (String::new(), "there is no [[key]] in it"),
         (
@@ -75,14 +75,14 @@ fn a_broken_file_stops_the_start_with_one_line_that_names_file_and_key() {
 }
 
 #[test]
-fn an_empty_flag_is_no_key() {
+fn empty_key_flag_is_an_error() {
     let mut command = threadcast(&["--port", "0", "--api-key", "", "--keys-file", ""]);
     let (_program, address) = Program::serve(command.env("PUBSUB_API_KEY", "k"));
     get(&address, "/health", "whatever").expect(200);
 }
 
 #[test]
-fn with_a_key_listening_beyond_loopback_is_not_warned_of() {
+fn listening_beyond_loopback_with_a_key_logs_no_warning() {
     let (program, _) = Program::serve(
         threadcast(&SERVE)
             .env("PUBSUB_HOST", "0.0.0.0")
@@ -94,18 +94,18 @@ fn with_a_key_listening_beyond_loopback_is_not_warned_of() {
 }
 
 #[test]
-fn a_new_key_opens_a_server_that_has_its_entry() {
+fn generated_key_is_accepted_by_a_server_with_its_entry() {
     let (secret, entry) = new_key("the \"new\" one");
     assert!(!entry.contains(&secret), "{entry}");
     let file = KeysFile::new(&entry.replace("admin = false", "admin = true"));
     let (program, address) =
         Program::serve(threadcast(&SERVE).env("PUBSUB_KEYS_FILE", file.path()));
     get(&address, "/health", &secret).expect(200);
-    let stranger = new_key("the \"new\" one").0;
-    get(&address, "/health", &stranger).expect_problem(401, "UNAUTHORIZED");
+    let unknown = new_key("the \"new\" one").0;
+    get(&address, "/health", &unknown).expect_problem(401, "UNAUTHORIZED");
     let line = program.logged("without a valid credential");
     assert!(
-        line.contains("peer=127.0.0.1:") && !line.contains(&stranger),
+        line.contains("peer=127.0.0.1:") && !line.contains(&unknown),
         "{line}"
     );
     let _ws = Dial::to(address.parse().unwrap())
@@ -115,8 +115,8 @@ fn a_new_key_opens_a_server_that_has_its_entry() {
 }
 
 #[test]
-fn a_new_key_needs_a_name() {
-    for (arguments, told) in [
+fn key_new_requires_a_valid_name() {
+    for (arguments, expected) in [
         (
             &["key", "new", ""][..],
             "NAME: '' is not allowed: 1 to 128 printable ASCII characters",
@@ -132,13 +132,13 @@ fn a_new_key_needs_a_name() {
         (&["key", "new", "a", "b"], "unexpected argument 'b' found"),
     ] {
         let end = run(&mut threadcast(arguments));
-        assert_eq!(refused(&end), format!("threadcast: {told}"));
+        assert_eq!(refused(&end), format!("threadcast: {expected}"));
     }
     assert!(refused(&run(&mut threadcast(&["key"]))).contains("subcommand"));
 }
 
 #[test]
-fn a_hangup_reads_the_file_again_and_a_broken_one_changes_nothing() {
+fn sighup_reloads_the_keys_and_an_invalid_file_changes_nothing() {
     let file = KeysFile::new(&entry("one", "secret-1", "admin = true"));
     let (program, address) =
         Program::serve(threadcast(&SERVE).env("PUBSUB_KEYS_FILE", file.path()));
@@ -164,7 +164,7 @@ fn a_hangup_reads_the_file_again_and_a_broken_one_changes_nothing() {
 }
 
 #[test]
-fn no_secret_is_ever_shown() {
+fn secrets_are_never_shown() {
     let secrets = [
         "the-api-secret",
         "named-secret",
@@ -202,7 +202,7 @@ fn no_secret_is_ever_shown() {
     }
 }
 
-/// Every answer to requests that present a secret in every way.
+/// All responses to requests that present a secret in every form.
 fn everything_said_to(server: SocketAddr, secret: &str) -> String {
     let mut said = String::new();
     let bearer = format!("Bearer {secret}");

@@ -175,11 +175,11 @@ fn events_dropped_by_the_policy_are_told_and_no_fault() {
 #[test]
 fn a_server_that_lies_is_found_out_with_exit_code_4() {
     for (lie, scene, told) in [
-        (Lie::Drop, "fan-out", "6 came where 5 was next"),
-        (Lie::Double, "latency", "5 came where 6 was next"),
-        (Lie::Swap, "many-topics", "6 came where 5 was next"),
+        (Lie::Drop, "fan-out", "6 arrived, expected 5"),
+        (Lie::Double, "latency", "5 arrived, expected 6"),
+        (Lie::Swap, "many-topics", "6 arrived, expected 5"),
         (Lie::Hide, "fan-out", "event 6 is after a hole: 5 was next"),
-        (Lie::Drop, "connections", "6 came where 5 was next"),
+        (Lie::Drop, "connections", "6 arrived, expected 5"),
     ] {
         let server = TestServer::start();
         let liar = Liar::before(server.addr(), lie);

@@ -1,4 +1,4 @@
-//! Completions and manual pages: what shells and `man` make of them.
+//! Completions and manual pages, checked by shells and `man`.
 
 use std::collections::BTreeSet;
 use std::io::{Write, pipe};
@@ -22,7 +22,7 @@ const COMMANDS: [&str; 11] = [
 ];
 
 fn printed(arguments: &[&str]) -> String {
-    // Whatever is in the environment, the text is the same.
+    // The text does not depend on the environment.
     let mut command = threadcast(arguments);
     command
         .env("PUBSUB_API_KEY", "s3cret")
@@ -32,8 +32,8 @@ fn printed(arguments: &[&str]) -> String {
     end.out.join("\n")
 }
 
-/// Feeds a text to a program, if it is installed; its exit code 0 and silence mean that it understood.
-fn understood_by(program: &str, arguments: &[&str], text: &str) {
+/// Feeds a text to a program, if it is installed; expects exit code 0 and no output.
+fn accepted_by(program: &str, arguments: &[&str], text: &str) {
     let child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::piped())
@@ -63,7 +63,7 @@ fn flags(text: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn each_shell_gets_a_script_that_names_every_command() {
+fn completion_script_of_each_shell_names_every_command() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = printed(&["completions", shell]);
         for expected in COMMANDS.iter().chain(&["max-queue-size", "many-topics"]) {
@@ -71,7 +71,7 @@ fn each_shell_gets_a_script_that_names_every_command() {
         }
         assert!(!script.contains("s3cret"));
         if ["bash", "zsh"].contains(&shell) {
-            understood_by(shell, &["-n"], &script);
+            accepted_by(shell, &["-n"], &script);
         }
     }
 }
@@ -103,7 +103,7 @@ fn bash_completes_commands_flags_and_values() {
 }
 
 #[test]
-fn the_manual_has_every_flag_every_variable_and_the_examples() {
+fn manual_has_every_flag_variable_and_example() {
     let (page, help) = (printed(&["man"]).replace("\\-", "-"), printed(&["--help"]));
     let missing: Vec<_> = flags(&help).difference(&flags(&page)).cloned().collect();
     assert!(missing.is_empty() && flags(&help).len() > 20, "{missing:?}");
@@ -111,12 +111,12 @@ fn the_manual_has_every_flag_every_variable_and_the_examples() {
         assert!(page.contains(expected), "{expected}");
     }
     assert!(!page.contains("s3cret"));
-    understood_by("groff", &["-man", "-ww", "-Tutf8"], &page);
-    understood_by("mandoc", &["-W", "error"], &page);
+    accepted_by("groff", &["-man", "-ww", "-Tutf8"], &page);
+    accepted_by("mandoc", &["-W", "error"], &page);
 }
 
 #[test]
-fn each_command_has_a_page_of_its_own_in_a_directory() {
+fn man_dir_has_a_page_for_each_command() {
     let dir = env::temp_dir().join(format!("threadcast-man-{}", process::id()));
     fs::create_dir(&dir).expect("a directory");
     let path = dir.to_str().expect("a path");
@@ -128,7 +128,7 @@ fn each_command_has_a_page_of_its_own_in_a_directory() {
         let missing: Vec<_> = flags(&help).difference(&flags(&page)).cloned().collect();
         assert!(missing.is_empty(), "{command}: {missing:?}");
         assert!(page.contains("Exit codes:"), "{command}");
-        understood_by("groff", &["-man", "-ww", "-Tutf8"], &page);
+        accepted_by("groff", &["-man", "-ww", "-Tutf8"], &page);
     }
     assert!(dir.join("threadcast.1").is_file());
     assert!(dir.join("threadcast-key-new.1").is_file());
@@ -138,7 +138,7 @@ fn each_command_has_a_page_of_its_own_in_a_directory() {
 }
 
 #[test]
-fn every_command_tells_examples_and_exit_codes() {
+fn every_manual_page_has_examples_and_exit_codes() {
     for command in COMMANDS {
         let help = printed(&[command, "--help"]);
         for expected in ["Examples:", "Exit codes:"] {
@@ -149,7 +149,7 @@ fn every_command_tells_examples_and_exit_codes() {
 }
 
 #[test]
-fn a_shell_that_is_none_is_a_wrong_value_and_a_closed_output_is_no_failure() {
+fn unknown_shell_is_a_usage_error_and_closed_stdout_is_success() {
     let end = run(&mut threadcast(&["completions", "cmd"]));
     assert_eq!((end.code, end.err.len()), (Some(2), 1), "{end:?}");
     for arguments in [&["completions", "bash"][..], &["man"]] {

@@ -1,6 +1,5 @@
-//! The documents and the program name the same settings with the same defaults; the program speaks through its help.
-//! Links between the documents lead somewhere. What the documents show of the clients is the text of the files that
-//! `tests/clients/run` plays.
+//! The documents list the settings and defaults of `--help`, their links have targets, and their snippets are the files that
+//! `tests/clients/run` executes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::program::{run, threadcast};
 
-/// Where a setting may be named: documents, and files that set it.
+/// Documents and files that may name settings.
 const PLACES: [&str; 5] = ["README.md", "Dockerfile", "docs", "deploy", "examples"];
 
 type Defaults = BTreeMap<String, String>;
@@ -17,7 +16,7 @@ type Defaults = BTreeMap<String, String>;
 const UPDATE: &str = "UPDATE_DOCS";
 
 #[test]
-fn the_tables_of_the_configuration_document_repeat_the_help() {
+fn configuration_document_has_the_tables_of_the_help() {
     let path = root("docs/configuration.md");
     let (text, mut tables) = (read(&path), tables_of_help());
     let mut parts = text.split("<!-- settings: ");
@@ -45,7 +44,7 @@ fn the_tables_of_the_configuration_document_repeat_the_help() {
 }
 
 #[test]
-fn the_table_of_the_readme_repeats_defaults_truly() {
+fn readme_table_has_the_right_defaults() {
     let defaults = defaults_of_help();
     let documented = defaults_of_tables("README.md");
     assert!(
@@ -58,7 +57,7 @@ fn the_table_of_the_readme_repeats_defaults_truly() {
 }
 
 #[test]
-fn no_document_names_a_setting_that_does_not_exist() {
+fn documents_name_only_existing_settings() {
     let mut settings: BTreeSet<String> = defaults_of_help().into_keys().collect();
     let help_of_clients = run(&mut threadcast(&["pub", "--help"])).out.join("\n");
     settings.extend(settings_named_in(&help_of_clients));
@@ -75,7 +74,7 @@ fn no_document_names_a_setting_that_does_not_exist() {
 }
 
 #[test]
-fn the_snippets_are_the_files_that_are_tested() {
+fn snippets_in_documents_are_the_tested_files() {
     let mut shown = BTreeSet::new();
     for document in ["README.md", "docs/quick-start.md"] {
         let text = read(&root(document));
@@ -85,9 +84,8 @@ fn the_snippets_are_the_files_that_are_tested() {
                     .trim_end()
                     .rsplit_once('\n')
                     .expect("a line before");
-                let file = between(comment, "<!-- same as ", " -->").unwrap_or_else(|| {
-                    panic!("{document}: not said to be a file: {}", &text[at..])
-                });
+                let file = between(comment, "<!-- same as ", " -->")
+                    .unwrap_or_else(|| panic!("{document}: no file named for: {}", &text[at..]));
                 let snippet = between(&text[at..], language, "```").expect("an end");
                 assert_eq!(snippet, read(&root(file)), "{file} in {document}");
                 shown.insert(file.to_owned());
@@ -106,7 +104,7 @@ fn the_snippets_are_the_files_that_are_tested() {
 }
 
 #[test]
-fn links_between_documents_lead_somewhere() {
+fn links_between_documents_have_targets() {
     let mut documents = vec![root("README.md"), root("ARCHITECTURE.md")];
     documents.extend(
         files(&root("docs"))
@@ -129,11 +127,11 @@ fn links_between_documents_lead_somewhere() {
                 "" => document.clone(),
                 path => document.with_file_name(path),
             };
-            let told = format!("{link} in {}", document.display());
-            assert!(target.exists(), "{told}: no such file");
-            let leads_somewhere =
+            let place = format!("{link} in {}", document.display());
+            assert!(target.exists(), "{place}: no such file");
+            let has_heading =
                 heading.is_empty() || anchors(&read(&target)).any(|anchor| anchor == heading);
-            assert!(leads_somewhere, "{told}: no such heading");
+            assert!(has_heading, "{place}: no such heading");
             followed += 1;
         }
     }
@@ -144,7 +142,7 @@ fn is_markdown(file: &Path) -> bool {
     file.extension().is_some_and(|extension| extension == "md")
 }
 
-/// The headings, as links name them: lower case, hyphens for blanks, without punctuation.
+/// The anchors of the headings: lower case, hyphens for spaces, no punctuation.
 fn anchors(text: &str) -> impl Iterator<Item = String> {
     let headings = text.lines().filter(|line| line.starts_with('#'));
     headings.map(|line| {
@@ -190,12 +188,12 @@ fn tables_of_help() -> BTreeMap<String, String> {
 fn defaults_of_help() -> Defaults {
     let help = run(&mut threadcast(&["--help"])).out.join("\n");
     let mut defaults = Defaults::new();
-    // Each option begins with a line of its own, `      --port <PORT>`.
+    // Each option starts on a line of its own, `      --port <PORT>`.
     for option in help.split("\n      --").skip(1) {
         let Some(name) = between(option, "[env: ", "]") else {
             continue;
         };
-        let default = between(option, "[default: ", "]").expect("a setting says its default");
+        let default = between(option, "[default: ", "]").expect("a setting with a default");
         let named_once = defaults.insert(name.to_owned(), default.to_owned());
         assert_eq!(named_once, None, "{name} has two flags");
     }
@@ -203,7 +201,7 @@ fn defaults_of_help() -> Defaults {
     defaults
 }
 
-/// The same from the rows `| settings | defaults | … |` of a document; a row may be about several settings.
+/// Name and default of each setting, from the rows `| settings | defaults | … |` of a document; a row may have several.
 fn defaults_of_tables(document: &str) -> Defaults {
     let text = read(&root(document));
     let mut defaults = Defaults::new();
@@ -220,7 +218,7 @@ fn defaults_of_tables(document: &str) -> Defaults {
     defaults
 }
 
-/// `8 MiB` or a code span as the help writes it.
+/// `8 MiB` or a code span in the notation of the help.
 fn plain(cell: &str) -> String {
     let text = cell.trim_matches('`');
     match text.split_once(' ') {
@@ -248,7 +246,7 @@ fn root(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// A file, or every file below a folder. What is no text is left out, so is what does not exist.
+/// A file, or every file below a directory. Files that are missing or not text are skipped.
 fn files(path: &Path) -> Vec<PathBuf> {
     if path.is_file() {
         return vec![path.to_owned()];

@@ -1,4 +1,4 @@
-//! `threadcast healthcheck`, as a container runs it.
+//! `threadcast healthcheck`.
 
 use std::net::TcpListener;
 
@@ -9,7 +9,7 @@ fn port_of(address: &str) -> &str {
 }
 
 #[test]
-fn a_server_that_lives_is_healthy() {
+fn live_server_is_healthy() {
     let (_server, address) = Program::serve(&mut threadcast(&["--port", "0"]));
     let end = run(&mut threadcast(&[
         "healthcheck",
@@ -20,20 +20,20 @@ fn a_server_that_lives_is_healthy() {
 }
 
 #[test]
-fn a_server_on_every_address_is_found_with_its_own_variables() {
+fn server_on_an_unspecified_address_is_found_with_its_own_variables() {
     let (_server, address) =
         Program::serve(threadcast(&["--port", "0"]).env("PUBSUB_HOST", "0.0.0.0"));
     let mut command = threadcast(&["healthcheck"]);
     command
         .env("PUBSUB_HOST", "0.0.0.0")
         .env("PUBSUB_PORT", port_of(&address));
-    // The server's other variables are none of its business.
+    // The other variables of the server are ignored.
     let end = run(command.env("PUBSUB_OVERFLOW", "nonsense"));
     assert_eq!(end.code, Some(0), "{end:?}");
 }
 
 #[test]
-fn no_server_is_unhealthy() {
+fn closed_port_is_unhealthy() {
     let port = {
         let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
         free.local_addr().expect("an address").port().to_string()
@@ -43,16 +43,16 @@ fn no_server_is_unhealthy() {
 }
 
 #[test]
-fn a_server_that_never_answers_is_unhealthy() {
-    let mute = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let port = mute.local_addr().expect("an address").port().to_string();
+fn silent_server_is_unhealthy() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = silent.local_addr().expect("an address").port().to_string();
     let end = run(&mut threadcast(&["healthcheck", "--port", &port]));
     assert_eq!((end.code, end.err.len()), (Some(1), 1), "{end:?}");
     assert!(end.err[0].contains("no answer within 2s"), "{end:?}");
 }
 
 #[test]
-fn a_wrong_port_is_a_wrong_value_here_too() {
+fn invalid_port_is_a_usage_error() {
     let end = run(threadcast(&["healthcheck"]).env("PUBSUB_PORT", "99999"));
     assert_eq!((end.code, end.err.len()), (Some(2), 1), "{end:?}");
     assert!(
@@ -62,7 +62,7 @@ fn a_wrong_port_is_a_wrong_value_here_too() {
 }
 
 #[test]
-fn a_url_names_the_server_as_for_the_other_commands() {
+fn url_flag_selects_the_server() {
     let (_server, address) =
         Program::serve(threadcast(&["--port", "0"]).env("PUBSUB_API_KEY", "s3cret"));
     for url in [format!("ws://{address}/ws"), format!("http://{address}")] {
@@ -84,9 +84,9 @@ fn a_url_names_the_server_as_for_the_other_commands() {
 }
 
 #[test]
-fn it_may_be_given_more_or_less_time() {
-    let mute = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let url = format!("http://{}", mute.local_addr().expect("an address"));
+fn timeout_flag_limits_the_check() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", silent.local_addr().expect("an address"));
     let end = run(&mut threadcast(&[
         "healthcheck",
         "--url",

@@ -1,4 +1,4 @@
-//! A server that does not keep its word: a proxy that changes what a real one says to its subscribers.
+//! A proxy that changes the events of a real server, to prove that the checks find it.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -8,25 +8,25 @@ use std::thread;
 
 use crate::harness::Frame;
 
-/// The event that is not passed on as it was.
+/// The event that is changed.
 pub(super) const VICTIM: u64 = 5;
 
-/// What is done to it.
+/// The change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lie {
-    /// Nothing: the proxy itself does no harm.
+    /// None: the proxy itself changes nothing.
     None,
     Drop,
     Double,
-    /// It comes after the one behind it.
+    /// It is swapped with the next event.
     Swap,
-    /// It is left out, and all behind it are renumbered, so that the server's own numbers have no hole.
+    /// It is dropped, and all later events are renumbered, so that `seq` has no gap.
     Hide,
-    /// Neither it nor anything behind it is passed on.
+    /// It and everything after it are dropped.
     Stop,
 }
 
-/// The proxy. Dropped, it takes nothing new.
+/// The proxy. Dropping it stops accepting.
 pub(super) struct Liar {
     addr: SocketAddr,
     is_over: Arc<AtomicBool>,
@@ -46,7 +46,7 @@ impl Liar {
                 let Ok(server) = TcpStream::connect(server) else {
                     break;
                 };
-                carry(&client, &server, lie);
+                forward(&client, &server, lie);
             }
         });
         Liar { addr, is_over }
@@ -64,8 +64,8 @@ impl Drop for Liar {
     }
 }
 
-/// Both ways, each on a thread that ends with the connection.
-fn carry(client: &TcpStream, server: &TcpStream, lie: Lie) {
+/// Forwards both directions, each on a thread that ends with the connection.
+fn forward(client: &TcpStream, server: &TcpStream, lie: Lie) {
     for stream in [client, server] {
         stream.set_nodelay(true).expect("no delay");
     }
@@ -82,7 +82,7 @@ fn carry(client: &TcpStream, server: &TcpStream, lie: Lie) {
     });
 }
 
-/// The head as it is. Behind an upgrade come frames, behind anything else a body.
+/// Forwards the head, then frames after an upgrade, or else the body.
 fn answer(from: &mut TcpStream, to: &mut TcpStream, lie: Lie) -> io::Result<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -110,8 +110,8 @@ fn answer(from: &mut TcpStream, to: &mut TcpStream, lie: Lie) -> io::Result<()> 
             (Lie::Swap, Some(_)) => [frame(&text), std::mem::take(&mut held)].concat(),
             (Lie::Hide, Some(VICTIM)) => Vec::new(),
             (Lie::Hide, Some(seq)) if seq > VICTIM => {
-                let told = format!("\"seq\":{}", seq - 1);
-                frame(&text.replace(&format!("\"seq\":{seq}"), &told))
+                let renumbered = format!("\"seq\":{}", seq - 1);
+                frame(&text.replace(&format!("\"seq\":{seq}"), &renumbered))
             }
             (Lie::Stop, Some(seq)) if seq >= VICTIM => Vec::new(),
             _ => Frame::with_first_byte(first, &payload).unmasked(),
@@ -141,7 +141,7 @@ fn read_frame(from: &mut TcpStream) -> io::Result<(u8, Vec<u8>)> {
     Ok((start[0], payload))
 }
 
-/// The number of an event; nothing else has one to be changed.
+/// The `seq` of an event; `None` for other frames.
 fn event_seq(text: &str) -> Option<u64> {
     let rest = text.strip_prefix(r#"{"type":"event""#)?;
     let (_, number) = rest.rsplit_once(r#""seq":"#)?;

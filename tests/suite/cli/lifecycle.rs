@@ -1,4 +1,4 @@
-//! From the first line to the exit code: what is printed, and what the signals do.
+//! The life of a server process: output, signals, exit codes.
 
 use std::io::{Read, Write, pipe};
 use std::net::TcpStream;
@@ -15,7 +15,7 @@ use super::program::{DEADLINE, Program, run, threadcast};
 const SERVE: [&str; 2] = ["--port", "0"];
 
 #[test]
-fn sigterm_and_sigint_stop_it_with_exit_code_0_and_the_figures_in_the_last_line() {
+fn sigterm_and_sigint_shut_down_with_exit_code_0_and_a_summary() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let (program, _) = Program::serve(&mut threadcast(&SERVE));
         program.signal(signal);
@@ -33,7 +33,7 @@ fn sigterm_and_sigint_stop_it_with_exit_code_0_and_the_figures_in_the_last_line(
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once_with_exit_code_130() {
+fn second_signal_exits_at_once_with_code_130() {
     let patient = ["--drain-timeout-secs", "600", "--write-timeout-secs", "600"];
     let large = ["--history-bytes", "64MiB"];
     let (program, address) =
@@ -46,7 +46,7 @@ fn a_second_signal_ends_it_at_once_with_exit_code_130() {
 }
 
 #[test]
-fn a_hangup_neither_stops_it_nor_counts_as_a_first_signal() {
+fn sighup_neither_stops_it_nor_counts_as_a_signal_to_stop() {
     let (program, _) = Program::serve(&mut threadcast(&SERVE));
     program.signal(Signal::SIGHUP);
     program.logged("nothing to reload");
@@ -57,7 +57,7 @@ fn a_hangup_neither_stops_it_nor_counts_as_a_first_signal() {
 }
 
 #[test]
-fn the_address_is_one_line_on_standard_output_and_one_in_the_log() {
+fn address_is_printed_and_logged_once() {
     let (program, address) = Program::serve(&mut threadcast(&SERVE));
     program.logged(&format!("listening on http://{address}"));
     program.signal(Signal::SIGTERM);
@@ -65,13 +65,13 @@ fn the_address_is_one_line_on_standard_output_and_one_in_the_log() {
 }
 
 #[test]
-fn listening_beyond_loopback_without_a_key_is_warned_of() {
+fn listening_beyond_loopback_without_a_key_logs_a_warning() {
     let (program, _) = Program::serve(threadcast(&SERVE).env("PUBSUB_HOST", "0.0.0.0"));
     assert!(program.logged("beyond loopback").contains("WARN"));
 }
 
 #[test]
-fn a_json_log_is_one_object_per_line() {
+fn json_log_is_one_object_per_line() {
     let json = ["--log-format", "json", "--host", "0.0.0.0"];
     let (program, _) = Program::serve(&mut threadcast(&[&SERVE[..], &json].concat()));
     program.signal(Signal::SIGTERM);
@@ -87,14 +87,14 @@ fn a_json_log_is_one_object_per_line() {
 }
 
 #[test]
-fn a_log_level_hides_what_is_less_severe() {
+fn log_level_hides_less_severe_lines() {
     let (program, _) = Program::serve(threadcast(&SERVE).env("PUBSUB_LOG_LEVEL", "warning"));
     program.signal(Signal::SIGTERM);
     assert_eq!(program.end().err, [""; 0]);
 }
 
 #[test]
-fn a_log_that_nobody_reads_neither_stops_the_server_nor_its_end() {
+fn unread_log_blocks_neither_the_server_nor_its_shutdown() {
     let (_unread, full) = full_pipe();
     let (program, address) = Program::serve(threadcast(&SERVE).stderr(full));
     let port = address.rsplit_once(':').expect("a port").1;
@@ -119,18 +119,18 @@ fn closed_outputs_do_not_stop_the_server() {
     assert_eq!(program.end().code, Some(0));
 }
 
-/// A pipe that takes no further byte. Its reading end must stay open.
+/// A full pipe. Its reading end must stay open.
 fn full_pipe() -> (impl Sized, Stdio) {
     let (reader, writer) = pipe().expect("a pipe");
     let mut filler = writer.try_clone().expect("a second end");
     let (done, filled) = channel();
-    // The usual capacity. Where it is less, the write blocks, and the pipe is just as full.
+    // The usual capacity. If it is smaller, the write blocks, and the pipe is full as well.
     thread::spawn(move || done.send(filler.write_all(&[b'\n'; 64 << 10])));
     let _ = filled.recv_timeout(Duration::from_secs(1));
     (reader, Stdio::from(writer))
 }
 
-/// A subscriber that has read its ack and reads no more, with events waiting that fill every buffer.
+/// A subscriber that stops reading after its ack, with enough events to fill every buffer.
 fn stuck_subscriber(address: &str) -> TcpStream {
     post(address, "/topics", r#"{"name":"stuck"}"#);
     let mut subscriber = connect(address);
@@ -158,7 +158,7 @@ fn stuck_subscriber(address: &str) -> TcpStream {
     subscriber
 }
 
-/// A short text frame, under the mask that changes nothing.
+/// A short text frame, masked with zeros.
 fn masked(text: &str) -> Vec<u8> {
     let length = u8::try_from(text.len())
         .ok()
@@ -184,10 +184,10 @@ fn connect(address: &str) -> TcpStream {
 }
 
 fn read_until(stream: &mut TcpStream, text: &str) {
-    let (mut seen, mut piece) = (String::new(), [0; 1024]);
+    let (mut seen, mut chunk) = (String::new(), [0; 1024]);
     while !seen.contains(text) {
-        let count = stream.read(&mut piece).expect("an answer");
-        assert!(count > 0, "'{text}' is not in: {seen}");
-        seen.push_str(&String::from_utf8_lossy(&piece[..count]));
+        let count = stream.read(&mut chunk).expect("an answer");
+        assert!(count > 0, "'{text}' is missing in: {seen}");
+        seen.push_str(&String::from_utf8_lossy(&chunk[..count]));
     }
 }

@@ -1,4 +1,4 @@
-//! The log while clients provoke lines of it: one a second of a kind, and none is left out of the count.
+//! Rate limit of log lines that clients provoke: one per second and kind, and all are counted.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use super::program::{Program, threadcast};
 use crate::harness::{HttpClient, eventually};
 
-/// All that a flood may add to a log, in bytes.
+/// How many bytes a flood may add to the log.
 const BOUND: usize = 16 << 10;
 
 fn serve(arguments: &[&str]) -> (Program, SocketAddr) {
@@ -17,7 +17,7 @@ fn serve(arguments: &[&str]) -> (Program, SocketAddr) {
     (program, address.parse().expect("an address"))
 }
 
-/// Sends it so often, as many at a time as fit, and expects the same status each time.
+/// Sends a request `count` times in batches, and expects the same status each time.
 fn pipeline(http: &mut HttpClient, request: &str, count: usize, status: u16) {
     const AT_ONCE: usize = 250;
     for _ in 0..count / AT_ONCE {
@@ -28,7 +28,7 @@ fn pipeline(http: &mut HttpClient, request: &str, count: usize, status: u16) {
     }
 }
 
-/// What of the log is about this: the lines, and what they and the last line of the kind count as held back.
+/// The lines of one kind in the log, and the suppressed lines that they report.
 struct Kind {
     lines: usize,
     held_back: usize,
@@ -36,13 +36,13 @@ struct Kind {
 
 impl Kind {
     fn of(log: &[String], line: &str, kind: &str) -> Kind {
-        let told = |text: &str| -> Vec<usize> {
+        let counts = |text: &str| -> Vec<usize> {
             let lines = log.iter().filter(|one| one.contains(text));
             lines.map(|one| held_back(one)).collect()
         };
         let (lines, rest) = (
-            told(line),
-            told(&format!("log lines held back kind=\"{kind}\"")),
+            counts(line),
+            counts(&format!("log lines held back kind=\"{kind}\"")),
         );
         Kind {
             lines: lines.len(),
@@ -50,7 +50,7 @@ impl Kind {
         }
     }
 
-    /// Nothing is missing, and there was about one line a second.
+    /// All lines are counted, and at most one per second was written.
     fn expect(&self, count: usize, since: Instant) {
         assert_eq!(self.lines + self.held_back, count);
         let allowed = usize::try_from(since.elapsed().as_secs()).expect("few") + 1;
@@ -76,7 +76,7 @@ fn log_of(program: &Program) -> Vec<String> {
 }
 
 #[test]
-fn requests_without_a_key_fill_no_log_and_are_counted() {
+fn unauthorized_requests_do_not_flood_the_log_and_are_counted() {
     let (program, addr) = serve(&["--api-key", "s3cret"]);
     let since = Instant::now();
     let mut http = HttpClient::connect(addr);
@@ -92,7 +92,7 @@ fn requests_without_a_key_fill_no_log_and_are_counted() {
 }
 
 #[test]
-fn refused_handshakes_and_short_connections_fill_no_log_and_are_counted() {
+fn refused_handshakes_and_short_connections_do_not_flood_the_log_and_are_counted() {
     let (program, addr) = serve(&["--api-key", "s3cret"]);
     let since = Instant::now();
     for _ in 0..300 {
@@ -108,7 +108,7 @@ fn refused_handshakes_and_short_connections_fill_no_log_and_are_counted() {
 }
 
 #[test]
-fn topics_made_and_deleted_without_end_fill_no_log_and_are_counted() {
+fn creating_and_deleting_topics_does_not_flood_the_log_and_is_counted() {
     let (program, addr) = serve(&[]);
     let since = Instant::now();
     let mut http = HttpClient::connect(addr);
@@ -129,7 +129,7 @@ fn topics_made_and_deleted_without_end_fill_no_log_and_are_counted() {
 }
 
 #[test]
-fn a_refusal_is_told_again_after_a_second_with_what_was_held_back() {
+fn refusal_is_logged_again_after_a_second_with_the_suppressed_count() {
     let (program, addr) = serve(&["--api-key", "s3cret"]);
     let mut http = HttpClient::connect(addr);
     let mut refused = 0;
@@ -142,6 +142,9 @@ fn a_refusal_is_told_again_after_a_second_with_what_was_held_back() {
         http.get("/topics");
         since.elapsed().as_millis() > 1_200
     });
-    let told = held_back(&program.logged(line));
-    assert!((1..refused).contains(&told), "{told} of {refused}");
+    let suppressed = held_back(&program.logged(line));
+    assert!(
+        (1..refused).contains(&suppressed),
+        "{suppressed} of {refused}"
+    );
 }

@@ -1,4 +1,4 @@
-//! The program as a script meets it: flags, variables, exit codes, signals, output.
+//! The program as a script uses it: flags, variables, exit codes, signals, output.
 
 mod access;
 mod bench;

@@ -1,4 +1,4 @@
-//! Runs the real program: without anything from the caller's environment, with a deadline on every wait.
+//! Runs the real program, without the environment of the caller, and with a deadline on every wait.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, ExitStatus, Stdio};
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// Far beyond what any step takes: only a hang reaches it.
+/// Far more than any step takes, so that only a hang exceeds it.
 pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 
-/// A command line that finds none of our variables in the environment.
+/// A command without `PUBSUB_*` variables in its environment.
 pub(super) fn threadcast(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_threadcast"));
     for (name, _) in std::env::vars_os() {
@@ -28,7 +28,7 @@ pub(super) fn threadcast(arguments: &[&str]) -> Command {
     command
 }
 
-/// A program that runs. Dropped, it is killed.
+/// A running program. Dropping it kills the program.
 pub(super) struct Program {
     pid: Pid,
     exit: Receiver<ExitStatus>,
@@ -74,10 +74,10 @@ impl Program {
     }
 
     pub(super) fn signal(&self, signal: Signal) {
-        kill(self.pid, signal).expect("the program must be there");
+        kill(self.pid, signal).expect("the program must be running");
     }
 
-    /// The processes that it has started and that have not ended.
+    /// Its running child processes.
     pub(super) fn children(&self) -> Vec<u32> {
         let file = format!("/proc/{0}/task/{0}/children", self.pid);
         let children = std::fs::read_to_string(file).unwrap_or_default();
@@ -87,7 +87,7 @@ impl Program {
             .collect()
     }
 
-    /// Waits for a line on standard error with this text in it.
+    /// Waits for a line on standard error that contains this text.
     pub(super) fn logged(&self, text: &str) -> String {
         let end = Instant::now() + DEADLINE;
         loop {
@@ -101,7 +101,7 @@ impl Program {
         }
     }
 
-    /// Waits for the end, and gives the exit code and what was left to read.
+    /// Waits for the end; returns the exit code and the unread output.
     pub(super) fn end(&self) -> End {
         let status = self
             .exit
@@ -124,7 +124,7 @@ impl Drop for Program {
 /// How a program ended.
 #[derive(Debug)]
 pub(super) struct End {
-    /// `None`: by a signal.
+    /// `None` after a signal.
     pub(super) code: Option<i32>,
     pub(super) out: Vec<String>,
     pub(super) err: Vec<String>,

@@ -1,4 +1,4 @@
-//! A terminal for a program: what it draws, and what it leaves behind.
+//! A pseudo-terminal for a program: what it draws, and the state it leaves.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -13,11 +13,11 @@ use nix::sys::termios::{Termios, tcgetattr};
 use super::program::Program;
 use crate::harness::eventually;
 
-/// A program that runs on a terminal of its own.
+/// A program on a terminal of its own.
 pub(super) struct OnTerminal {
     pub(super) program: Program,
     keyboard: File,
-    /// The program's side; kept, so that it can be looked at when the program has ended.
+    /// The side of the program, kept open to be inspected after the program has ended.
     terminal: OwnedFd,
     drawn: Arc<Mutex<String>>,
     before: Termios,
@@ -43,7 +43,7 @@ impl OnTerminal {
             let mut chunk = [0; 4096];
             while let Ok(count @ 1..) = screen.read(&mut chunk) {
                 let text = String::from_utf8_lossy(&chunk[..count]);
-                its.lock().expect("nobody panics here").push_str(&text);
+                its.lock().expect("not poisoned").push_str(&text);
             }
         });
         OnTerminal {
@@ -61,23 +61,23 @@ impl OnTerminal {
             .expect("a keyboard");
     }
 
-    /// All that has been drawn so far.
+    /// Everything drawn so far.
     pub(super) fn drawn(&self) -> String {
-        self.drawn.lock().expect("nobody panics there").clone()
+        self.drawn.lock().expect("not poisoned").clone()
     }
 
-    /// The newest whole picture.
-    pub(super) fn picture(&self) -> String {
+    /// The last complete screen.
+    pub(super) fn screen(&self) -> String {
         let drawn = self.drawn();
-        let mut pictures = drawn.rsplit("\x1b[H");
-        let newest = pictures.find(|picture| picture.contains("\x1b[J"));
+        let mut screens = drawn.rsplit("\x1b[H");
+        let newest = screens.find(|screen| screen.contains("\x1b[J"));
         newest.unwrap_or_default().to_owned()
     }
 
-    /// Waits until a picture has this in it.
+    /// Waits until the screen contains this text.
     pub(super) fn shows(&self, text: &str) {
         eventually(&format!("it shows {text:?}"), || {
-            self.picture().contains(text)
+            self.screen().contains(text)
         });
     }
 
@@ -91,7 +91,7 @@ impl OnTerminal {
         assert!(status.expect("stty is there").success());
     }
 
-    /// The program has ended: the screen and the settings are as they were.
+    /// Asserts that the screen and the settings are restored.
     pub(super) fn assert_restored(&self) {
         let after = tcgetattr(self.terminal.as_fd()).expect("its settings");
         assert_eq!(after, self.before);
@@ -100,7 +100,7 @@ impl OnTerminal {
         });
     }
 
-    /// The program has taken the terminal for itself.
+    /// Asserts that the terminal is in live view.
     pub(super) fn assert_taken(&self) {
         let now = tcgetattr(self.terminal.as_fd()).expect("its settings");
         assert_ne!(now.local_flags, self.before.local_flags);

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::program::{End, Program, run, threadcast};
 use crate::harness::{TestServer, eventually};
 
-/// `threadcast pub` for this server.
+/// `threadcast pub` with this server.
 pub(super) fn publish(server: &TestServer, arguments: &[&str]) -> Command {
     let mut command = threadcast(&["pub"]);
     command
@@ -22,7 +22,7 @@ fn fed(mut command: Command, input: &str) -> End {
     let (reader, mut writer) = pipe().expect("a pipe");
     let program = Program::start(command.stdin(reader));
     drop(command);
-    // Whoever fails early does not read to the end.
+    // A command that fails early does not read everything.
     let _broken = writer.write_all(input.as_bytes());
     drop(writer);
     program.end()
@@ -38,7 +38,7 @@ fn payloads(server: &TestServer) -> Vec<Value> {
 }
 
 #[test]
-fn one_message_is_published_and_nothing_printed() {
+fn one_message_is_published_without_output() {
     let server = TestServer::with_topic("orders");
     for payload in [r#"{"a":1.50}"#, "-1", "null", "\"text\""] {
         let end = run(&mut publish(&server, &["orders", payload]));
@@ -56,7 +56,7 @@ fn one_message_is_published_and_nothing_printed() {
 }
 
 #[test]
-fn each_line_of_standard_input_is_a_message_and_its_number_is_printed_if_asked_for() {
+fn each_stdin_line_is_a_message_and_verbose_prints_its_seq() {
     let server = TestServer::with_topic("orders");
     let end = fed(
         publish(&server, &["orders", "--verbose"]),
@@ -83,7 +83,7 @@ fn each_line_of_standard_input_is_a_message_and_its_number_is_printed_if_asked_f
 }
 
 #[test]
-fn what_comes_slowly_is_published_as_it_comes() {
+fn slow_input_is_published_line_by_line() {
     let server = TestServer::with_topic("orders");
     let (reader, mut writer) = pipe().expect("a pipe");
     let mut command = publish(&server, &["orders"]);
@@ -100,7 +100,7 @@ fn what_comes_slowly_is_published_as_it_comes() {
 }
 
 #[test]
-fn a_line_that_is_no_json_ends_it_and_what_came_before_is_published() {
+fn invalid_line_stops_after_publishing_the_lines_before_it() {
     let server = TestServer::with_topic("orders");
     let end = fed(publish(&server, &["orders"]), "1\nnonsense\n3\n");
     assert_eq!((end.code, end.err.len()), (Some(1), 1), "{end:?}");
@@ -109,7 +109,7 @@ fn a_line_that_is_no_json_ends_it_and_what_came_before_is_published() {
 }
 
 #[test]
-fn a_message_can_be_repeated_at_a_pace() {
+fn message_is_repeated_at_a_rate() {
     let server = TestServer::with_topic("orders");
     let before = Instant::now();
     let end = run(&mut publish(
@@ -122,7 +122,7 @@ fn a_message_can_be_repeated_at_a_pace() {
 }
 
 #[test]
-fn the_servers_no_is_exit_code_1_and_says_what_to_do() {
+fn refusal_is_exit_code_1_with_a_hint() {
     let server = TestServer::with_topic("orders");
     let end = run(&mut publish(&server, &["nowhere", "1"]));
     assert_eq!((end.code, end.err.len()), (Some(1), 1), "{end:?}");
@@ -138,7 +138,7 @@ fn the_servers_no_is_exit_code_1_and_says_what_to_do() {
 }
 
 #[test]
-fn a_wrong_command_line_is_exit_code_2() {
+fn invalid_command_line_is_exit_code_2() {
     let server = TestServer::with_topic("orders");
     let wrong: [&[&str]; 10] = [
         &[],
@@ -165,7 +165,7 @@ fn a_wrong_command_line_is_exit_code_2() {
 }
 
 #[test]
-fn a_key_comes_from_the_flag_or_either_variable() {
+fn key_comes_from_the_flag_or_either_variable() {
     let server = TestServer::with(|config| config.api_key = threadcast::ApiKey::new("s3cret").ok());
     let list = |arguments: &[&str], variables: &[(&str, &str)]| {
         let mut command = threadcast(&["topics"]);
@@ -197,7 +197,7 @@ fn a_key_comes_from_the_flag_or_either_variable() {
 }
 
 #[test]
-fn lines_before_a_wrong_one_are_published_and_their_receipts_printed() {
+fn lines_before_an_invalid_one_are_published_with_receipts() {
     let server = TestServer::with_topic("orders");
     let good: String = (1..=5).map(|number| format!("{number}\n")).collect();
     for wrong in ["{bad\n", "\u{fffd}".repeat(3).as_str()] {
@@ -217,7 +217,7 @@ fn lines_before_a_wrong_one_are_published_and_their_receipts_printed() {
 }
 
 #[test]
-fn each_line_that_is_refused_is_told_by_its_number() {
+fn refused_lines_are_reported_by_line_number() {
     let server = TestServer::with(|config| config.max_publish_rate = 3);
     server.create_topic("orders");
     let lines: String = (1..=20).map(|number| format!("{number}\n\n")).collect();
@@ -228,7 +228,7 @@ fn each_line_that_is_refused_is_told_by_its_number() {
         !end.err.is_empty() && published.len() + end.err.len() <= 20,
         "{end:?}"
     );
-    // On a slow machine the rate may allow a message again while others are in flight.
+    // On a slow machine the rate may allow another message while others are in flight.
     let refused = (1..=20_u64).find(|number| !published.contains(&Value::from(*number)));
     let line = 2 * refused.expect("a message that was refused") - 1;
     let first = format!("threadcast: line {line}: RATE_LIMITED: ");
@@ -236,16 +236,16 @@ fn each_line_that_is_refused_is_told_by_its_number() {
 }
 
 #[test]
-fn one_message_that_is_refused_is_told_without_ado() {
+fn refused_single_message_is_reported_without_a_number() {
     let server = TestServer::with_topic("orders");
     let end = run(&mut publish(&server, &["nowhere", "1"]));
-    let told =
+    let expected =
         "threadcast: TOPIC_NOT_FOUND: Topic 'nowhere' does not exist; create the topic first";
-    assert_eq!((end.code, end.err), (Some(1), vec![told.to_owned()]));
+    assert_eq!((end.code, end.err), (Some(1), vec![expected.to_owned()]));
 }
 
 #[test]
-fn a_place_on_the_command_line_wins_over_a_url_in_the_environment() {
+fn host_flag_takes_precedence_over_the_url_variable() {
     let (meant, other) = (
         TestServer::with_topic("orders"),
         TestServer::with_topic("orders"),
@@ -269,12 +269,12 @@ fn a_place_on_the_command_line_wins_over_a_url_in_the_environment() {
 }
 
 #[test]
-fn a_receipt_that_cannot_be_written_is_told_and_everything_is_published_all_the_same() {
+fn unprintable_receipt_is_reported_and_everything_is_published() {
     let server = TestServer::with_topic("orders");
     for flag in ["--json", "--verbose"] {
         let mut command = publish(&server, &["orders", "1", "--count", "3", flag]);
         let full = std::fs::File::options().write(true).open("/dev/full");
-        let end = Program::start(command.stdout(full.expect("a device that is always full"))).end();
+        let end = Program::start(command.stdout(full.expect("/dev/full"))).end();
         assert_eq!(end.code, Some(1), "{end:?}");
         let [line] = &end.err[..] else {
             panic!("{end:?}");

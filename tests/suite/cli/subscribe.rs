@@ -1,4 +1,4 @@
-//! `threadcast sub`: what is printed where, when it ends, and with which exit code.
+//! `threadcast sub`: its output, when it ends, and its exit codes.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -33,7 +33,7 @@ fn seqs(lines: &[String]) -> Vec<u64> {
 }
 
 #[test]
-fn events_are_printed_one_json_text_per_line_until_there_are_enough() {
+fn events_are_printed_one_json_text_per_line_up_to_the_count() {
     let server = with_events(5);
     let end = run(&mut subscribe(
         &server,
@@ -44,7 +44,7 @@ fn events_are_printed_one_json_text_per_line_until_there_are_enough() {
 }
 
 #[test]
-fn a_position_is_gone_on_from_and_a_foreign_one_is_told() {
+fn resumes_after_a_position_and_reports_a_foreign_epoch() {
     let server = with_events(5);
     let epoch = epoch_of(&server.topic("orders")).to_owned();
     for arguments in [
@@ -72,7 +72,7 @@ fn a_position_is_gone_on_from_and_a_foreign_one_is_told() {
 }
 
 #[test]
-fn several_topics_are_followed_and_the_end_of_each_is_told() {
+fn several_topics_are_followed_and_the_end_of_each_is_reported() {
     let server = with_events(0);
     server.create_topic("payments");
     let program = Program::start(&mut subscribe(&server, &["orders", "payments"]));
@@ -84,12 +84,12 @@ fn several_topics_are_followed_and_the_end_of_each_is_told() {
     server.delete_topic("payments");
     let end = program.end();
     assert_eq!((end.code, seqs(&end.out)), (Some(0), vec![1, 2]), "{end:?}");
-    let told = |topic| format!("the subscription of '{topic}' is over: the topic was deleted");
-    assert_eq!(end.err, [told("orders"), told("payments")]);
+    let ended = |topic| format!("the subscription of '{topic}' has ended: the topic was deleted");
+    assert_eq!(end.err, [ended("orders"), ended("payments")]);
 }
 
 #[test]
-fn time_that_is_up_is_success_unless_events_were_awaited() {
+fn timeout_is_success_unless_a_count_was_given() {
     let server = with_events(1);
     let before = Instant::now();
     let end = run(&mut subscribe(
@@ -103,11 +103,10 @@ fn time_that_is_up_is_success_unless_events_were_awaited() {
         &["orders", "-W", "0.2", "-n", "2", "--last", "1"],
     ));
     assert_eq!((end.code, end.err.len()), (Some(3), 1), "{end:?}");
-    assert!(end.err[0].contains("1 of the events"), "{end:?}");
+    assert!(end.err[0].contains("1 events are missing"), "{end:?}");
 }
 
-/// `threadcast sub orders | head -n 1`. The shell's own status is that of the last; that of the first goes to standard
-/// error.
+/// `threadcast sub orders | head -n 1`. Prints the exit code of `sub` to standard error.
 fn until_the_first_line(server: &TestServer, flags: &str) -> Command {
     let (program, addr) = (env!("CARGO_BIN_EXE_threadcast"), server.addr());
     let sub = format!("{program} sub orders {flags} --url ws://{addr}/ws");
@@ -122,7 +121,7 @@ fn until_the_first_line(server: &TestServer, flags: &str) -> Command {
 }
 
 #[test]
-fn a_reader_that_has_enough_is_success() {
+fn closed_stdout_is_success() {
     let server = with_events(0);
     let shell = Program::start(&mut until_the_first_line(&server, ""));
     server.await_subscribers("orders", 1);
@@ -141,7 +140,7 @@ fn a_reader_that_has_enough_is_success() {
 }
 
 #[test]
-fn a_reader_that_has_enough_is_noticed_on_a_quiet_topic_too() {
+fn closed_stdout_is_detected_without_events() {
     let server = with_events(3);
     let end = run(&mut until_the_first_line(&server, "--last 3"));
     assert_eq!(
@@ -151,16 +150,16 @@ fn a_reader_that_has_enough_is_noticed_on_a_quiet_topic_too() {
 }
 
 #[test]
-fn a_lost_connection_is_told_and_its_return_too() {
+fn lost_connection_and_reconnect_are_reported() {
     let server = with_events(0);
     let addr = server.addr();
     let program = Program::start(&mut subscribe(&server, &["orders", "-n", "1"]));
     server.await_subscribers("orders", 1);
     server.shutdown();
-    program.logged("the connection is lost; trying again");
+    program.logged("connection lost; reconnecting");
     let server = TestServer::with(|config| config.port = addr.port());
     server.create_topic("orders");
-    program.logged("connected again");
+    program.logged("reconnected");
     server.await_subscribers("orders", 1);
     server.ws().publish_many("orders", 1, 1);
     let end = program.end();
@@ -168,7 +167,7 @@ fn a_lost_connection_is_told_and_its_return_too() {
 }
 
 #[test]
-fn time_that_is_up_without_a_server_is_no_success() {
+fn timeout_without_a_connection_is_exit_code_1() {
     let server = with_events(0);
     let program = Program::start(&mut subscribe(&server, &["orders", "-W", "3"]));
     server.await_subscribers("orders", 1);
@@ -176,13 +175,13 @@ fn time_that_is_up_without_a_server_is_no_success() {
     let end = program.end();
     assert_eq!(end.code, Some(1), "{end:?}");
     assert!(
-        end.err.last().unwrap().contains("the server is not there"),
+        end.err.last().unwrap().contains("there is no connection"),
         "{end:?}"
     );
 }
 
 #[test]
-fn topics_that_are_over_before_the_events_have_come_are_no_success() {
+fn ended_topics_before_the_count_are_exit_code_1() {
     let server = with_events(0);
     let program = Program::start(&mut subscribe(&server, &["orders", "-n", "2"]));
     server.await_subscribers("orders", 1);
@@ -190,14 +189,11 @@ fn topics_that_are_over_before_the_events_have_come_are_no_success() {
     server.delete_topic("orders");
     let end = program.end();
     assert_eq!((end.code, seqs(&end.out)), (Some(1), vec![1]), "{end:?}");
-    assert!(
-        end.err[1].contains("1 of the events have not come"),
-        "{end:?}"
-    );
+    assert!(end.err[1].contains("1 events are missing"), "{end:?}");
 }
 
 #[test]
-fn a_line_break_inside_of_an_event_does_not_break_its_line() {
+fn line_break_inside_an_event_is_printed_as_a_space() {
     let server = with_events(0);
     let body = json!({"payload": {"a": "x\ny"}});
     server
@@ -214,20 +210,21 @@ fn a_line_break_inside_of_an_event_does_not_break_its_line() {
     assert_eq!((end.code, seqs(&end.out)), (Some(0), vec![1, 2]), "{end:?}");
 }
 
-/// A payload with characters that a terminal obeys, as a JSON string with nothing escaped that need not be.
-const DISOBEYED: &str = "\"csi \u{9b}31m nel \u{85} del \u{7f} bidi \u{202e}\u{2066} é 日\"";
+/// A JSON string with control characters, escaped only where JSON requires it.
+const CONTROL_CHARACTERS: &str =
+    "\"csi \u{9b}31m nel \u{85} del \u{7f} bidi \u{202e}\u{2066} é 日\"";
 
-fn with_disobeyed() -> TestServer {
+fn with_control_characters() -> TestServer {
     let server = with_events(0);
     let mut client = server.ws();
-    client.send_text(&publish_text("orders", DISOBEYED, "p"));
+    client.send_text(&publish_text("orders", CONTROL_CHARACTERS, "p"));
     client.expect_ack("p");
     server
 }
 
 #[test]
-fn on_a_terminal_no_character_of_an_event_moves_the_cursor() {
-    let server = with_disobeyed();
+fn control_characters_are_escaped_on_a_terminal() {
+    let server = with_control_characters();
     let arguments = ["orders", "--last", "1", "-n", "1"];
     let terminal = OnTerminal::start(&mut subscribe(&server, &arguments), (24, 80));
     let end = terminal.program.end();
@@ -242,23 +239,23 @@ fn on_a_terminal_no_character_of_an_event_moves_the_cursor() {
         line.contains("\\u009b31m") && line.contains("é 日"),
         "{line:?}"
     );
-    let event: Value = serde_json::from_str(line).expect("it is JSON all the same");
-    let payload: Value = serde_json::from_str(DISOBEYED).expect("JSON");
+    let event: Value = serde_json::from_str(line).expect("still JSON");
+    let payload: Value = serde_json::from_str(CONTROL_CHARACTERS).expect("JSON");
     assert_eq!(event["message"]["payload"], payload);
 }
 
 #[test]
-fn in_a_pipe_an_event_is_as_it_was_published() {
-    let server = with_disobeyed();
+fn events_in_a_pipe_are_unchanged() {
+    let server = with_control_characters();
     let end = run(&mut subscribe(
         &server,
         &["orders", "--last", "1", "-n", "1"],
     ));
-    assert!(end.out[0].contains(DISOBEYED), "{end:?}");
+    assert!(end.out[0].contains(CONTROL_CHARACTERS), "{end:?}");
 }
 
 #[test]
-fn what_is_not_there_is_exit_code_1_and_what_is_wrong_2() {
+fn missing_topic_is_exit_code_1_and_invalid_argument_is_2() {
     let server = with_events(0);
     let end = run(&mut subscribe(&server, &["nowhere"]));
     assert_eq!((end.code, end.err.len()), (Some(1), 1), "{end:?}");

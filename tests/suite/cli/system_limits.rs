@@ -1,4 +1,4 @@
-//! The server under limits of the system that would end it: `ulimit -f`, `ulimit -v`.
+//! The server under system limits: `ulimit -f`, `ulimit -v`.
 
 use std::env::temp_dir;
 use std::fs;
@@ -11,7 +11,7 @@ use serde_json::json;
 use super::program::{Program, threadcast};
 use crate::harness::{Dial, HttpClient, WsClient, eventually};
 
-/// A block of `ulimit -f`, as POSIX has it.
+/// The block size of `ulimit -f` in POSIX.
 const BLOCK_BYTES: u64 = 512;
 
 /// The server on a free port under a `ulimit`.
@@ -33,7 +33,7 @@ fn under(limit: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// A file of its own for a test, removed with it.
+/// A log file, removed on drop.
 struct LogFile(PathBuf);
 
 impl LogFile {
@@ -53,7 +53,7 @@ impl Drop for LogFile {
 }
 
 #[test]
-fn a_log_file_that_reaches_its_limit_does_not_end_the_server() {
+fn log_file_at_its_size_limit_does_not_end_the_server() {
     const BLOCKS: u64 = 16;
     let log = LogFile::new();
     let file = fs::File::create(&log.0).unwrap();
@@ -89,7 +89,7 @@ fn subscriber(address: &str, number: usize) -> Result<WsClient, u16> {
 }
 
 #[test]
-fn under_a_limit_of_address_space_it_serves_as_many_as_fit_and_refuses_the_rest() {
+fn address_space_limit_refuses_connections_beyond_what_fits() {
     let (program, address) =
         Program::serve(&mut under("-v 400000", &["--write-timeout-secs", "60"]));
     let line = program.logged("connection cap");
@@ -105,7 +105,7 @@ fn under_a_limit_of_address_space_it_serves_as_many_as_fit_and_refuses_the_rest(
     for _ in 0..50 {
         assert!(subscriber(&address, 0).is_err(), "one more fits");
     }
-    // All of them are served, also with what is larger than the heap has at hand.
+    // All of them are served, also with events larger than the free heap.
     let mut publisher = clients.pop().unwrap();
     publisher.publish_padded("orders", 1, 2, 200_000);
     for client in &mut clients {
@@ -114,7 +114,7 @@ fn under_a_limit_of_address_space_it_serves_as_many_as_fit_and_refuses_the_rest(
     http.get("/health").expect(200);
     let leaving = clients.split_off(clients.len() / 2);
     drop(leaving);
-    eventually("whoever comes then finds a place", || {
+    eventually("a new connection is accepted", || {
         subscriber(&address, 0).is_ok()
     });
     program.signal(Signal::SIGTERM);

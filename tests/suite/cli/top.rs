@@ -1,4 +1,4 @@
-//! `threadcast top`: the plain table, and the picture on a terminal.
+//! `threadcast top`: the plain table, and the live view on a terminal.
 
 use std::ffi::OsStr;
 use std::io::pipe;
@@ -20,7 +20,7 @@ fn top(server: &TestServer, arguments: &[&str]) -> Command {
     command
 }
 
-/// The words of the one line with this in it.
+/// The words of the only line that contains this text.
 fn words<'a>(end: &'a End, text: &str) -> Vec<&'a str> {
     let mut lines = end.out.iter().filter(|line| line.contains(text));
     let (line, another) = (lines.next(), lines.next());
@@ -30,14 +30,14 @@ fn words<'a>(end: &'a End, text: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn the_plain_table_has_topics_and_those_who_lag() {
+fn plain_table_lists_topics_and_lagging_subscriptions() {
     let server = TestServer::with(|config| config.max_queue_size = 1000);
     server.create_topic("orders");
     server.create_topic("payments");
     let mut publisher = server.ws();
     let mut quick = server.ws();
     quick.subscribe("payments", "quick \u{1b}[2J");
-    // It reads nothing: what does not fit into the sockets stays behind.
+    // It reads nothing, so events beyond the socket buffers stay queued.
     let mut slow = server.narrow_ws();
     slow.subscribe("orders", "slow");
     let padding = "x".repeat(60_000);
@@ -78,7 +78,7 @@ fn the_plain_table_has_topics_and_those_who_lag() {
 }
 
 #[test]
-fn an_output_that_is_no_terminal_gets_the_plain_table_of_so_many_rows() {
+fn output_other_than_a_terminal_gets_the_plain_table() {
     let server = TestServer::with_topic("a");
     for topic in ["b", "c", "d"] {
         server.create_topic(topic);
@@ -96,7 +96,7 @@ fn an_output_that_is_no_terminal_gets_the_plain_table_of_so_many_rows() {
 }
 
 #[test]
-fn without_a_server_or_a_right_it_ends_at_the_start() {
+fn unreachable_server_or_missing_right_fails_at_the_start() {
     let server = TestServer::with(|config| {
         config.api_key = Some(threadcast::ApiKey::new("s3cret").expect("a key"));
     });
@@ -114,12 +114,12 @@ fn without_a_server_or_a_right_it_ends_at_the_start() {
 }
 
 #[test]
-fn the_picture_moves_and_keys_are_heeded() {
+fn live_view_updates_and_reacts_to_keys() {
     let server = TestServer::with_topic("orders");
     let mut top = OnTerminal::start(&mut top(&server, &[]), SIZE);
     top.shows("orders");
     top.assert_taken();
-    assert!(top.picture().contains("\x1b[1mr rate\x1b[0m"));
+    assert!(top.screen().contains("\x1b[1mr rate\x1b[0m"));
     server.create_topic("created-meanwhile");
     top.shows("created-meanwhile");
     top.press("n");
@@ -131,7 +131,7 @@ fn the_picture_moves_and_keys_are_heeded() {
 }
 
 #[test]
-fn a_signal_ends_it_with_the_terminal_as_it_was() {
+fn signal_ends_it_and_restores_the_terminal() {
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         let server = TestServer::with_topic("orders");
         let top = OnTerminal::start(&mut top(&server, &[]), SIZE);
@@ -144,10 +144,10 @@ fn a_signal_ends_it_with_the_terminal_as_it_was() {
 }
 
 #[test]
-fn control_c_on_the_keyboard_ends_it() {
+fn ctrl_c_ends_it() {
     let server = TestServer::with_topic("orders");
     let plain = top(&server, &[]);
-    // Makes the terminal the one whose keys are signals to the program, as in a shell.
+    // Makes it the controlling terminal, whose keys send signals, as in a shell.
     let mut command = Command::new("setsid");
     command
         .arg("--ctty")
@@ -164,7 +164,7 @@ fn control_c_on_the_keyboard_ends_it() {
 }
 
 #[test]
-fn the_picture_fits_a_terminal_that_is_resized() {
+fn live_view_fits_a_resized_terminal() {
     let server = TestServer::start();
     for number in 0..50 {
         server.create_topic(&format!("topic-{number}"));
@@ -173,7 +173,7 @@ fn the_picture_fits_a_terminal_that_is_resized() {
     for rows in [24, 9, 3, 1, 40] {
         top.resize(rows, 60);
         eventually(&format!("it fills {rows} lines"), || {
-            top.picture().lines().count() == usize::from(rows)
+            top.screen().lines().count() == usize::from(rows)
         });
     }
     top.press("q");
@@ -182,7 +182,7 @@ fn the_picture_fits_a_terminal_that_is_resized() {
 }
 
 #[test]
-fn a_restart_of_the_server_is_survived() {
+fn live_view_survives_a_restart_of_the_server() {
     let (server, address) = Program::serve(&mut threadcast(&["--port", "0"]));
     let port = address.rsplit_once(':').expect("a port").1;
     let create = |name: &str| {
@@ -199,8 +199,8 @@ fn a_restart_of_the_server_is_survived() {
     let (_again, _) = Program::serve(&mut threadcast(&["--port", port]));
     create("after");
     top.shows("after");
-    assert!(!top.picture().contains("disconnected"));
-    assert!(!top.picture().contains("before"));
+    assert!(!top.screen().contains("disconnected"));
+    assert!(!top.screen().contains("before"));
     top.press("q");
     assert_eq!(top.program.end().code, Some(0));
     top.assert_restored();

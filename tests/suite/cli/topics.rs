@@ -13,7 +13,7 @@ use crate::harness::{TestServer, eventually};
 fn topics(server: &TestServer, arguments: &[&str]) -> End {
     let port = server.addr().port().to_string();
     let mut command = threadcast(&["topics"]);
-    // Where it is comes from the same variables that a server is started with.
+    // The address comes from the variables of the server.
     command
         .args(arguments)
         .env("PUBSUB_HOST", "0.0.0.0")
@@ -22,7 +22,7 @@ fn topics(server: &TestServer, arguments: &[&str]) -> End {
 }
 
 #[test]
-fn topics_are_made_listed_shown_and_deleted() {
+fn topics_are_created_listed_shown_and_deleted() {
     let server = TestServer::start();
     let made = [
         "create",
@@ -63,13 +63,17 @@ fn topics_are_made_listed_shown_and_deleted() {
         (&shown["limits"]["history_size"], &shown["overflow"]),
         (&7.into(), &"block".into())
     );
-    assert_eq!(shown, server.topic("orders"), "all that the server says");
+    assert_eq!(
+        shown,
+        server.topic("orders"),
+        "the whole response of the server"
+    );
     assert_eq!(topics(&server, &["delete", "payments"]).code, Some(0));
     assert_eq!(topics(&server, &[]).out, ["orders\t1"]);
 }
 
 #[test]
-fn the_servers_no_is_one_line_and_exit_code_1() {
+fn refusal_is_one_line_and_exit_code_1() {
     let server = TestServer::with_topic("orders");
     for (arguments, code) in [
         (["create", "orders"], "TOPIC_EXISTS"),
@@ -113,14 +117,14 @@ fn every_command_has_help_with_examples_and_without_the_environment() {
     }
 }
 
-/// A text that a terminal would obey: no server of ours has such a name.
-const DISOBEYED: &str = "a\u{9b}31m\u{7f}\u{202e}b";
+/// A text with control characters, which is no valid topic name.
+const CONTROL_CHARACTERS: &str = "a\u{9b}31m\u{7f}\u{202e}b";
 
-/// A server that has one topic of that name, and refuses everything else with that reason.
+/// A fake server with one topic of that name, which refuses everything else with that text.
 fn hostile() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let addr = listener.local_addr().expect("an address");
-    // Ends with the process of the tests: nothing waits for it.
+    // Not joined: it ends with the test process.
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
             thread::spawn(move || answer(&stream));
@@ -141,12 +145,12 @@ fn answer(stream: &TcpStream) -> Option<()> {
             ),
             "/topics" => (
                 200,
-                format!(r#"{{"topics":[{{"name":"{DISOBEYED}","subscribers":0}}]}}"#),
+                format!(r#"{{"topics":[{{"name":"{CONTROL_CHARACTERS}","subscribers":0}}]}}"#),
             ),
             _ => (
                 409,
                 format!(
-                    r#"{{"type":"about:blank","title":"Conflict","status":409,"detail":"{DISOBEYED}","code":"TOPIC_EXISTS"}}"#
+                    r#"{{"type":"about:blank","title":"Conflict","status":409,"detail":"{CONTROL_CHARACTERS}","code":"TOPIC_EXISTS"}}"#
                 ),
             ),
         };
@@ -165,7 +169,7 @@ fn answer(stream: &TcpStream) -> Option<()> {
 }
 
 #[test]
-fn what_a_hostile_server_says_moves_no_cursor() {
+fn control_characters_of_a_hostile_server_are_escaped() {
     let url = format!("ws://{}/ws", hostile());
     let topics = |arguments: &[&str]| {
         let mut command = threadcast(&["topics"]);
@@ -185,8 +189,8 @@ fn what_a_hostile_server_says_moves_no_cursor() {
     let drawn = terminal.drawn();
     assert!(drawn.contains("a\\u009b31m\\u007f\\u202eb"), "{drawn:?}");
     let listed: Value = serde_json::from_str(drawn.trim_end()).expect("JSON");
-    assert_eq!(listed["name"], DISOBEYED);
+    assert_eq!(listed["name"], CONTROL_CHARACTERS);
     let end = run(&mut topics(&["list", "--json"]));
     let listed: Value = serde_json::from_str(&end.out[0]).expect("JSON");
-    assert_eq!(listed["name"], DISOBEYED);
+    assert_eq!(listed["name"], CONTROL_CHARACTERS);
 }

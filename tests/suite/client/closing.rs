@@ -1,16 +1,16 @@
-//! Leaving: in order, in time, and without a trace.
+//! Closing: with a close frame, in bounded time, without leaks.
 
 use std::time::Duration;
 
 use threadcast::client::Start;
 
-use super::hostile::Impostor;
+use super::hostile::FakeServer;
 use super::proxy::Proxy;
 use super::{builder, client_of};
 use crate::harness::{TestServer, alone, eventually, in_time, own_descriptors, own_threads};
 
 #[test]
-fn dropped_clients_and_subscriptions_are_gone_from_the_server() {
+fn dropping_clients_and_subscriptions_closes_their_connections() {
     let server = TestServer::with_topic("orders");
     let client = client_of(&server);
     client.publish("orders", &1).unwrap();
@@ -28,9 +28,9 @@ fn dropped_clients_and_subscriptions_are_gone_from_the_server() {
 }
 
 #[test]
-fn drops_leave_no_thread_and_no_descriptor() {
+fn drops_leak_no_threads_and_no_descriptors() {
     alone(
-        "client::closing::drops_leave_no_thread_and_no_descriptor",
+        "client::closing::drops_leak_no_threads_and_no_descriptors",
         || {
             let server = TestServer::with_topic("orders");
             let proxy = Proxy::to(server.addr());
@@ -40,7 +40,7 @@ fn drops_leave_no_thread_and_no_descriptor() {
                 let subscriptions: Vec<_> = (0..4)
                     .map(|_| client.subscribe("orders", Start::Last(1)).unwrap())
                     .collect();
-                // Some leave in order, some after a cut, one in the middle of an attempt to come back.
+                // Some close normally, some after a cut, one during an attempt to reconnect.
                 drop(subscriptions);
                 let mut cut = client.subscribe("orders", Start::Now).unwrap();
                 proxy.set_down(true);
@@ -51,7 +51,7 @@ fn drops_leave_no_thread_and_no_descriptor() {
             round();
             drop(server.health());
             let settle = || {
-                // What the proxy holds is not the client's.
+                // The descriptors of the proxy do not count.
                 proxy.cut_all();
                 (own_threads(), own_descriptors())
             };
@@ -68,9 +68,9 @@ fn drops_leave_no_thread_and_no_descriptor() {
 }
 
 #[test]
-fn leaving_a_server_that_does_not_answer_takes_little_time() {
-    let impostor = Impostor::that_acks_and_falls_silent();
-    let client = builder(impostor.addr()).connect().unwrap();
+fn dropping_is_bounded_when_the_server_does_not_answer() {
+    let fake = FakeServer::acking_once();
+    let client = builder(fake.addr()).connect().unwrap();
     let subscription = client.subscribe("t", Start::Now).unwrap();
     in_time("two goodbyes that are not answered", || {
         drop(subscription);

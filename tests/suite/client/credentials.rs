@@ -1,4 +1,4 @@
-//! Keys: presented in a header, told nowhere, and final when they are wrong.
+//! Keys: sent in a header, never shown, and a permanent error if they are wrong.
 
 use threadcast::client::{Client, Error, Start};
 
@@ -12,7 +12,7 @@ fn guarded() -> TestServer {
 }
 
 #[test]
-fn a_key_opens_every_door() {
+fn key_is_presented_by_every_kind_of_request() {
     let server = guarded();
     let client = builder(server.addr()).key(KEY).connect().unwrap();
     client.create_topic("orders").unwrap();
@@ -27,7 +27,7 @@ fn a_key_opens_every_door() {
 }
 
 #[test]
-fn whether_a_server_lives_takes_no_key() {
+fn liveness_check_needs_no_key() {
     let server = guarded();
     builder(server.addr()).check_alive().unwrap();
     builder(server.addr())
@@ -41,7 +41,7 @@ fn whether_a_server_lives_takes_no_key() {
 }
 
 #[test]
-fn a_wrong_key_is_a_clear_and_final_error_without_the_key_in_it() {
+fn wrong_key_is_a_permanent_error_that_does_not_contain_the_key() {
     let server = guarded();
     for client in [
         builder(server.addr()).key("another-s3cret").connect(),
@@ -65,7 +65,7 @@ fn a_wrong_key_is_a_clear_and_final_error_without_the_key_in_it() {
 }
 
 #[test]
-fn a_key_without_the_right_is_refused_and_goes_on_with_what_it_may_do() {
+fn key_without_a_right_is_refused_and_keeps_its_other_rights() {
     let keys = entry("reader", KEY, r#"subscribe = ["orders"]"#)
         + &entry("admin", "adm1n", "admin = true");
     let file = KeysFile::new(&keys);
@@ -84,7 +84,7 @@ fn a_key_without_the_right_is_refused_and_goes_on_with_what_it_may_do() {
 }
 
 #[test]
-fn a_key_that_is_withdrawn_ends_the_subscription_for_good() {
+fn withdrawn_key_ends_the_subscription_permanently() {
     let file = KeysFile::new(&entry(
         "both",
         KEY,
@@ -104,7 +104,7 @@ fn a_key_that_is_withdrawn_ends_the_subscription_for_good() {
 }
 
 #[test]
-fn a_server_without_keys_ignores_one() {
+fn server_without_keys_ignores_a_presented_key() {
     let server = TestServer::with_topic("orders");
     let client = builder(server.addr()).key(KEY).connect().unwrap();
     client.publish("orders", &1).unwrap();

@@ -1,5 +1,4 @@
-//! The network breaks again and again, at any byte, while everyone works: nothing is lost untold, nothing doubled,
-//! and the order holds.
+//! Connections break repeatedly, at any byte: every lost event is reported as a gap, none is duplicated, the order holds.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,31 +14,31 @@ use crate::harness::{DEADLINE, TestServer};
 const PUBLISHERS: u64 = 3;
 const MESSAGES: u64 = 150;
 
-/// What the publishers know: which payload got which number, and which may be there or not.
+/// The results of the publishers: the payload of each acknowledged `seq`, and the unconfirmed payloads.
 #[derive(Default)]
-struct Books {
+struct Publishes {
     confirmed: BTreeMap<u64, String>,
     unconfirmed: HashSet<String>,
 }
 
-/// What a subscriber was told.
+/// The deliveries of a subscriber.
 #[derive(Default)]
-struct Heard {
+struct Delivered {
     events: BTreeMap<u64, String>,
     missed: u64,
     last: u64,
 }
 
 #[test]
-fn with_all_of_the_history_kept_nothing_is_missed() {
+fn nothing_is_missed_while_the_history_holds_everything() {
     for seed in 1..=4 {
-        let heard = trial(seed, 10_000);
-        assert_eq!(heard.missed, 0, "seed {seed}");
+        let delivered = trial(seed, 10_000);
+        assert_eq!(delivered.missed, 0, "seed {seed}");
     }
 }
 
 #[test]
-fn with_a_short_history_every_hole_is_told() {
+fn every_missed_event_is_reported_with_a_short_history() {
     for seed in 11..=14 {
         trial(seed, 5);
     }
@@ -50,7 +49,7 @@ fn budgets(seed: u64) -> impl FnMut() -> i64 + Send + 'static {
     move || i64::try_from(150 + random.below(8_000)).expect("a small number")
 }
 
-fn trial(seed: u64, history_size: usize) -> Heard {
+fn trial(seed: u64, history_size: usize) -> Delivered {
     let server = TestServer::with(|config| {
         (config.history_size, config.max_queue_size) = (history_size, history_size);
     });
@@ -58,41 +57,41 @@ fn trial(seed: u64, history_size: usize) -> Heard {
     let publishing = Proxy::cutting(server.addr(), budgets(seed));
     let reading = Proxy::cutting(server.addr(), budgets(seed + 1000));
     let is_done = AtomicBool::new(false);
-    let (books, heard) = thread::scope(|scope| {
+    let (publishes, delivered) = thread::scope(|scope| {
         let subscriber = scope.spawn(|| {
-            let client = patient(&reading);
-            let mut subscription = patient_subscription(&client);
+            let client = retrying_client(&reading);
+            let mut subscription = retrying_subscription(&client);
             listen(&mut subscription, &server, &is_done)
         });
         server.await_subscribers("orders", 1);
-        let client = patient(&publishing);
+        let client = retrying_client(&publishing);
         let publish = |publisher| {
             let client = client.clone();
             move || publish_all(&client, publisher)
         };
         let publishers: Vec<_> = (0..PUBLISHERS).map(|p| scope.spawn(publish(p))).collect();
-        let mut books = Books::default();
+        let mut publishes = Publishes::default();
         for publisher in publishers {
             let its = publisher.join().unwrap();
-            books.confirmed.extend(its.confirmed);
-            books.unconfirmed.extend(its.unconfirmed);
+            publishes.confirmed.extend(its.confirmed);
+            publishes.unconfirmed.extend(its.unconfirmed);
         }
         is_done.store(true, Ordering::SeqCst);
-        (books, subscriber.join().unwrap())
+        (publishes, subscriber.join().unwrap())
     });
     assert!(publishing.cuts() > 3 && reading.cuts() > 3, "too few cuts");
-    check(seed, &server, &books, &heard);
-    heard
+    check(seed, &server, &publishes, &delivered);
+    delivered
 }
 
-/// A client whose first requests may be cut, too.
-fn patient(proxy: &Proxy) -> Client {
+/// A client whose first requests may be cut as well.
+fn retrying_client(proxy: &Proxy) -> Client {
     (0..100)
         .find_map(|_| builder(proxy.addr()).connect().ok())
         .expect("a connection that holds")
 }
 
-fn patient_subscription(client: &Client) -> Subscription {
+fn retrying_subscription(client: &Client) -> Subscription {
     (0..100)
         .find_map(|_| {
             client
@@ -108,72 +107,77 @@ fn patient_subscription(client: &Client) -> Subscription {
         .expect("a connection that holds")
 }
 
-fn publish_all(client: &Client, publisher: u64) -> Books {
-    let mut books = Books::default();
+fn publish_all(client: &Client, publisher: u64) -> Publishes {
+    let mut publishes = Publishes::default();
     for number in 0..MESSAGES {
         let payload = format!("{publisher}-{number}");
         match client.publish("orders", &payload) {
             Ok(receipt) => {
-                let before = books.confirmed.insert(receipt.seq, payload);
-                assert_eq!(before, None, "a number twice");
+                let before = publishes.confirmed.insert(receipt.seq, payload);
+                assert_eq!(before, None, "a repeated seq");
             }
-            Err(Error::Unconfirmed { .. }) => drop(books.unconfirmed.insert(payload)),
+            Err(Error::Unconfirmed { .. }) => drop(publishes.unconfirmed.insert(payload)),
             Err(error) => panic!("{error:?}"),
         }
     }
-    books
+    publishes
 }
 
-fn listen(subscription: &mut Subscription, server: &TestServer, is_done: &AtomicBool) -> Heard {
-    let mut heard = Heard::default();
+fn listen(subscription: &mut Subscription, server: &TestServer, is_done: &AtomicBool) -> Delivered {
+    let mut delivered = Delivered::default();
     let is_all = |last| {
         is_done.load(Ordering::SeqCst) && server.topic("orders")["seq"].as_u64() == Some(last)
     };
-    while !is_all(heard.last) {
+    while !is_all(delivered.last) {
         let wait = DEADLINE / 100;
         match subscription.recv_timeout(wait).unwrap() {
             None => {}
             Some(Delivery::Event(event)) => {
-                assert_eq!(event.seq(), heard.last + 1);
-                heard.last = event.seq();
-                heard.events.insert(event.seq(), event.payload().unwrap());
+                assert_eq!(event.seq(), delivered.last + 1);
+                delivered.last = event.seq();
+                delivered
+                    .events
+                    .insert(event.seq(), event.payload().unwrap());
             }
             Some(Delivery::Gap(gap)) => {
                 let (from, to) = gap.range().unwrap();
-                assert_eq!(from, heard.last + 1);
-                heard.last = to;
-                heard.missed += gap.count().unwrap();
+                assert_eq!(from, delivered.last + 1);
+                delivered.last = to;
+                delivered.missed += gap.count().unwrap();
             }
             Some(other) => panic!("{other:?}"),
         }
     }
-    heard
+    delivered
 }
 
-fn check(seed: u64, server: &TestServer, books: &Books, heard: &Heard) {
+fn check(seed: u64, server: &TestServer, publishes: &Publishes, delivered: &Delivered) {
     let published = server.topic("orders")["seq"].as_u64().unwrap();
-    let events = u64::try_from(heard.events.len()).unwrap();
-    assert_eq!(events + heard.missed, published, "seed {seed}");
-    let all = books.confirmed.len() + books.unconfirmed.len();
+    let events = u64::try_from(delivered.events.len()).unwrap();
+    assert_eq!(events + delivered.missed, published, "seed {seed}");
+    let all = publishes.confirmed.len() + publishes.unconfirmed.len();
     assert_eq!(
         u64::try_from(all).unwrap(),
         PUBLISHERS * MESSAGES,
         "seed {seed}"
     );
-    for (seq, payload) in &books.confirmed {
+    for (seq, payload) in &publishes.confirmed {
         assert!(
-            heard.events.get(seq).is_none_or(|heard| heard == payload),
+            delivered
+                .events
+                .get(seq)
+                .is_none_or(|delivered| delivered == payload),
             "seed {seed}"
         );
     }
     let mut last = HashMap::new();
     let mut seen = HashSet::new();
-    for (seq, payload) in &heard.events {
-        assert!(seen.insert(payload), "seed {seed}: doubled: {payload}");
-        if !books.confirmed.contains_key(seq) {
-            // It was on its way when its connection broke, and may arrive after what was sent over the next.
+    for (seq, payload) in &delivered.events {
+        assert!(seen.insert(payload), "seed {seed}: duplicate: {payload}");
+        if !publishes.confirmed.contains_key(seq) {
+            // It was in flight when its connection broke, and may be published after messages on the next connection.
             assert!(
-                books.unconfirmed.contains(payload),
+                publishes.unconfirmed.contains(payload),
                 "seed {seed}: {payload}"
             );
             continue;
@@ -189,7 +193,7 @@ fn check(seed: u64, server: &TestServer, books: &Books, heard: &Heard) {
 }
 
 #[test]
-fn a_pipeline_that_may_repeat_itself_gets_everything_through_in_order() {
+fn pipeline_with_retries_publishes_everything_in_order() {
     for seed in 21..=23 {
         let server = TestServer::with(|config| config.history_size = 10_000);
         server.create_topic("orders");

@@ -1,4 +1,4 @@
-//! Servers that are none, or that say what no server should: an error each time, and no memory for it.
+//! Fake servers that violate the protocol: each violation is an error, with bounded memory.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -15,22 +15,22 @@ use crate::harness::DEADLINE;
 
 type Behaviour = dyn Fn(TcpStream) + Send + Sync;
 
-/// Answers `/health` like a server, and upgrades to what a test says.
-pub(super) struct Impostor {
+/// Answers `/health` like a server, and handles WebSocket connections as a test defines.
+pub(super) struct FakeServer {
     addr: SocketAddr,
     is_over: Arc<AtomicBool>,
     acceptor: Option<JoinHandle<()>>,
 }
 
-impl Impostor {
-    /// `upgraded` gets the stream after the answer to the handshake.
-    pub(super) fn speaking(upgraded: impl Fn(TcpStream) + Send + Sync + 'static) -> Impostor {
-        Impostor::shaking(switch, upgraded)
+impl FakeServer {
+    /// `upgraded` gets the stream after the handshake.
+    pub(super) fn new(upgraded: impl Fn(TcpStream) + Send + Sync + 'static) -> FakeServer {
+        FakeServer::with_handshake(switch, upgraded)
     }
 
-    /// Acks the first subscribe of a client to topic `t`, and says nothing more.
-    pub(super) fn that_acks_and_falls_silent() -> Impostor {
-        Impostor::speaking(|mut stream| {
+    /// Acks the first subscribe of a client to topic `t`, then sends nothing more.
+    pub(super) fn acking_once() -> FakeServer {
+        FakeServer::new(|mut stream| {
             let ack = r#"{"type":"ack","request_id":"0.0","topic":"t","status":"ok","seq":5,"epoch":"e","ts":"z"}"#;
             let mut frame = vec![0x81, u8::try_from(ack.len()).unwrap()];
             frame.extend(ack.as_bytes());
@@ -39,18 +39,18 @@ impl Impostor {
         })
     }
 
-    /// Answers no handshake; `left` gets the stream.
+    /// Does not answer the handshake; `left` gets the stream.
     pub(super) fn silent_in_the_handshake(
         left: impl Fn(TcpStream) + Send + Sync + 'static,
-    ) -> Impostor {
-        Impostor::shaking(|_| Vec::new(), left)
+    ) -> FakeServer {
+        FakeServer::with_handshake(|_| Vec::new(), left)
     }
 
-    /// `answer` is what a handshake with this key gets; `upgraded` gets the stream then.
-    pub(super) fn shaking(
+    /// `answer` maps the key of a handshake to its response; then `upgraded` gets the stream.
+    pub(super) fn with_handshake(
         answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static,
         upgraded: impl Fn(TcpStream) + Send + Sync + 'static,
-    ) -> Impostor {
+    ) -> FakeServer {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         let is_over = Arc::new(AtomicBool::new(false));
@@ -65,7 +65,7 @@ impl Impostor {
                 thread::spawn(move || serve(stream, &*answer, &*upgraded));
             }
         };
-        Impostor {
+        FakeServer {
             addr,
             is_over,
             acceptor: Some(thread::spawn(accept)),
@@ -86,7 +86,7 @@ impl Impostor {
     }
 }
 
-impl Drop for Impostor {
+impl Drop for FakeServer {
     fn drop(&mut self) {
         self.is_over.store(true, Ordering::SeqCst);
         let _wake_up = TcpStream::connect(self.addr);
@@ -127,7 +127,7 @@ pub(super) fn switch(key: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// A text frame, as a server sends it.
+/// An unmasked text frame.
 pub(super) fn frame(text: &str) -> Vec<u8> {
     let mut frame = vec![0x81, 126];
     frame.extend(u16::try_from(text.len()).unwrap().to_be_bytes());
@@ -144,7 +144,7 @@ fn event(seq: u64) -> String {
     )
 }
 
-/// Says these frames and then nothing, until the client goes.
+/// Sends these frames, then waits until the client disconnects.
 fn says(frames: Vec<Vec<u8>>) -> impl Fn(TcpStream) + Send + Sync + 'static {
     move |mut stream| {
         for frame in &frames {
@@ -154,16 +154,16 @@ fn says(frames: Vec<Vec<u8>>) -> impl Fn(TcpStream) + Send + Sync + 'static {
     }
 }
 
-/// What a subscription to such a server comes to.
+/// The error of a subscription to a server that sends these frames.
 fn subscribed(frames: Vec<Vec<u8>>) -> Error {
-    let impostor = Impostor::speaking(says(frames));
-    let client = impostor.client();
+    let fake = FakeServer::new(says(frames));
+    let client = fake.client();
     match client.subscribe("t", Start::Now) {
         Err(error) => error,
         Ok(mut subscription) => loop {
             match subscription.recv_timeout(DEADLINE) {
                 Ok(Some(_)) => {}
-                Ok(None) => panic!("nothing came"),
+                Ok(None) => panic!("no delivery"),
                 Err(error) => {
                     assert!(subscription.is_over());
                     break error;
@@ -174,7 +174,7 @@ fn subscribed(frames: Vec<Vec<u8>>) -> Error {
 }
 
 #[test]
-fn a_stream_that_no_server_would_send_is_a_protocol_error() {
+fn invalid_stream_is_a_protocol_error() {
     let ack = frame(ACK);
     let huge_header = [vec![0x81, 127], (1_u64 << 40).to_be_bytes().to_vec()].concat();
     let wrong_order = vec![ack.clone(), frame(&event(7))];
@@ -183,7 +183,7 @@ fn a_stream_that_no_server_would_send_is_a_protocol_error() {
     let gap = r#"{"type":"info","topic":"t","msg":"gap","gap":{"from_seq":9,"to_seq":3,"reason":"x"},"ts":"z"}"#;
     let escaped = frame(&event(6).replace("\"i\"", "\"\\u0041\""));
     for (what, frames) in [
-        ("no JSON", vec![frame("nonsense")]),
+        ("not JSON", vec![frame("nonsense")]),
         ("no object", vec![frame("[1]")]),
         ("an event before the ack", vec![frame(&event(6))]),
         ("a hole", wrong_order),
@@ -205,19 +205,19 @@ fn a_stream_that_no_server_would_send_is_a_protocol_error() {
 }
 
 #[test]
-fn a_message_without_end_is_given_up_at_the_limit() {
-    let impostor = Impostor::speaking(|mut stream| {
+fn endless_message_fails_at_the_size_limit() {
+    let fake = FakeServer::new(|mut stream| {
         let _gone = stream.write_all(&[0x01, 0]);
-        let piece = [vec![0x00, 126, 0xff, 0xff], vec![b'x'; 0xffff]].concat();
-        while stream.write_all(&piece).is_ok() {}
+        let fragment = [vec![0x00, 126, 0xff, 0xff], vec![b'x'; 0xffff]].concat();
+        while stream.write_all(&fragment).is_ok() {}
     });
-    let error = impostor.client().subscribe("t", Start::Now).unwrap_err();
+    let error = fake.client().subscribe("t", Start::Now).unwrap_err();
     assert!(matches!(error, Error::Protocol { .. }), "{error:?}");
     assert!(error.to_string().contains("max_message_bytes"), "{error}");
 }
 
 #[test]
-fn a_handshake_that_is_none_is_an_error() {
+fn invalid_handshake_is_a_protocol_error() {
     for (what, answer) in [
         ("garbage", b"\0\xff garbage \r\n\r\n\r\n".to_vec()),
         ("the wrong key", switch("wrong")),
@@ -227,8 +227,8 @@ fn a_handshake_that_is_none_is_an_error() {
         ),
         ("another protocol", b"SSH-2.0-OpenSSH_9.0\r\n\r\n".to_vec()),
     ] {
-        let impostor = Impostor::shaking(move |_| answer.clone(), drop);
-        let client = impostor.client();
+        let fake = FakeServer::with_handshake(move |_| answer.clone(), drop);
+        let client = fake.client();
         let error = client.subscribe("t", Start::Now).unwrap_err();
         assert!(matches!(error, Error::Protocol { .. }), "{what}: {error:?}");
         let error = client.publish("t", &1).unwrap_err();
@@ -237,10 +237,10 @@ fn a_handshake_that_is_none_is_an_error() {
 }
 
 #[test]
-fn a_refusal_of_something_in_between_keeps_its_status() {
+fn refusal_of_a_proxy_keeps_its_status() {
     let answer = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 9000000\r\n\r\n<html>".to_vec();
-    let impostor = Impostor::shaking(move |_| answer.clone(), drop);
-    let error = impostor.client().subscribe("t", Start::Now).unwrap_err();
+    let fake = FakeServer::with_handshake(move |_| answer.clone(), drop);
+    let error = fake.client().subscribe("t", Start::Now).unwrap_err();
     assert!(
         matches!(
             error,
@@ -254,20 +254,20 @@ fn a_refusal_of_something_in_between_keeps_its_status() {
 }
 
 #[test]
-fn nonsense_instead_of_an_ack_leaves_the_message_unconfirmed() {
-    for said in ["nonsense", r#"{"type":"ack","request_id":"0"}"#] {
-        let impostor = Impostor::speaking(move |mut stream| {
+fn invalid_frame_instead_of_an_ack_leaves_the_message_unconfirmed() {
+    for text in ["nonsense", r#"{"type":"ack","request_id":"0"}"#] {
+        let fake = FakeServer::new(move |mut stream| {
             let _message = stream.read(&mut [0; 1024]);
-            says(vec![frame(said)])(stream);
+            says(vec![frame(text)])(stream);
         });
-        let error = impostor.client().publish("t", &1).unwrap_err();
+        let error = fake.client().publish("t", &1).unwrap_err();
         assert!(matches!(error, Error::Unconfirmed { .. }), "{error:?}");
     }
 }
 
 #[test]
-fn answers_to_nobody_are_passed_over() {
-    let impostor = Impostor::speaking(move |mut stream| {
+fn answers_without_a_request_are_ignored() {
+    let fake = FakeServer::new(move |mut stream| {
         let _message = stream.read(&mut [0; 1024]);
         let ack = |request: &str, seq| ACK.replace("0.0", request).replace("\"seq\":5", seq);
         says(vec![
@@ -276,11 +276,11 @@ fn answers_to_nobody_are_passed_over() {
             frame(&ack("0", "\"seq\":3")),
         ])(stream);
     });
-    assert_eq!(impostor.client().publish("t", &1).unwrap().seq, 3);
+    assert_eq!(fake.client().publish("t", &1).unwrap().seq, 3);
 }
 
 #[test]
-fn an_answer_that_is_no_json_is_a_protocol_error() {
+fn response_that_is_not_json_is_a_protocol_error() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     let answer = thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! The Rust client against real servers, against the network between, and against servers that are none.
+//! The Rust client with real servers, with a faulty network, and with fake servers.
 
 mod closing;
 mod credentials;
@@ -26,7 +26,7 @@ fn url(addr: SocketAddr) -> String {
     format!("ws://{addr}/ws")
 }
 
-/// A client that comes back quickly, and gives up within the deadline of a test.
+/// A client that reconnects quickly, with timeouts below the deadline of a test.
 fn builder(addr: SocketAddr) -> ClientBuilder {
     Client::builder(&url(addr))
         .connect_timeout(DEADLINE)
@@ -42,14 +42,14 @@ fn client_of(server: &TestServer) -> Client {
 fn next(subscription: &mut Subscription) -> Delivery {
     let delivery = subscription.recv_timeout(DEADLINE);
     delivery
-        .expect("the subscription goes on")
+        .expect("the subscription continues")
         .expect("a delivery in time")
 }
 
-/// The next delivery, which must be an event: its number and its payload.
+/// The next delivery, which must be an event: its `seq` and its payload.
 fn next_event(subscription: &mut Subscription) -> (u64, String) {
     match next(subscription) {
         Delivery::Event(event) => (event.seq(), event.raw().to_owned()),
-        other => panic!("awaited an event, got {other:?}"),
+        other => panic!("expected an event, got {other:?}"),
     }
 }

@@ -1,15 +1,15 @@
-//! Many messages in flight: the order, the window, and who is told what failed.
+//! Pipelines: order, window, and reports of failed messages.
 
 use std::sync::{Arc, Mutex};
 
-use threadcast::client::{Error, Failure, Reconnect, Start};
+use threadcast::client::{Error, FailedMessage, Reconnect, Start};
 
 use super::proxy::Proxy;
 use super::{builder, client_of};
 use crate::harness::TestServer;
 
 #[test]
-fn a_pipeline_keeps_the_order_and_never_more_than_its_window_in_flight() {
+fn pipeline_keeps_order_and_its_window() {
     let server = TestServer::with(|config| config.history_size = 1000);
     server.create_topic("orders");
     let client = client_of(&server);
@@ -32,48 +32,48 @@ fn a_pipeline_keeps_the_order_and_never_more_than_its_window_in_flight() {
 }
 
 #[test]
-fn what_failed_is_told_with_its_index_and_the_pipeline_goes_on() {
+fn failed_messages_are_reported_by_index_and_the_pipeline_continues() {
     let server = TestServer::with(|config| config.max_publish_rate = 3);
     server.create_topic("orders");
     let client = client_of(&server);
     let mut pipeline = client.pipeline("orders", 64);
-    let mut failures = Vec::new();
+    let mut failed = Vec::new();
     let mut note = |result| match result {
         Ok(()) => true,
-        Err(Error::Pipeline { failures: some }) => {
-            failures.extend(some);
+        Err(Error::Pipeline { failed: some }) => {
+            failed.extend(some);
             false
         }
         Err(error) => panic!("{error:?}"),
     };
     for number in 0..20 {
-        // What is told here is about messages before: this one is still to be sent.
+        // The error is about earlier messages: this one must still be sent.
         while !note(pipeline.send(&number).map(drop)) {}
     }
     note(pipeline.flush());
-    assert!(failures.len() >= 10, "{failures:?}");
-    assert!(failures.is_sorted_by_key(|failure| failure.index));
-    let limited = |failure: &Failure| failure.error.code() == Some("RATE_LIMITED");
-    assert!(failures.iter().all(limited), "{failures:?}");
-    let published = 20 - u64::try_from(failures.len()).unwrap();
+    assert!(failed.len() >= 10, "{failed:?}");
+    assert!(failed.is_sorted_by_key(|message| message.index));
+    let limited = |message: &FailedMessage| message.error.code() == Some("RATE_LIMITED");
+    assert!(failed.iter().all(limited), "{failed:?}");
+    let published = 20 - u64::try_from(failed.len()).unwrap();
     assert_eq!(client.topic("orders").unwrap().seq, published);
     assert_eq!(pipeline.finish().unwrap().published, published);
 }
 
 #[test]
-fn a_topic_that_is_missing_is_told_by_the_next_call() {
+fn missing_topic_is_reported_by_the_next_call() {
     let server = TestServer::start();
     let client = client_of(&server);
     let mut pipeline = client.pipeline("nowhere", 1);
     pipeline.send(&1).unwrap();
     let error = pipeline.send(&2).unwrap_err();
     assert_eq!(error.code(), Some("TOPIC_NOT_FOUND"));
-    assert!(matches!(&error, Error::Pipeline { failures } if failures[0].index == 0));
+    assert!(matches!(&error, Error::Pipeline { failed } if failed[0].index == 0));
     assert_eq!(pipeline.finish().unwrap().published, 0);
 }
 
 #[test]
-fn a_cut_is_told_for_what_was_in_flight_and_the_rest_goes_over_a_new_connection() {
+fn messages_in_flight_at_a_disconnect_are_unconfirmed_and_the_rest_uses_a_new_connection() {
     let server = TestServer::with_topic("orders");
     let proxy = Proxy::to(server.addr());
     let client = builder(proxy.addr()).connect().unwrap();
@@ -81,35 +81,35 @@ fn a_cut_is_told_for_what_was_in_flight_and_the_rest_goes_over_a_new_connection(
     pipeline.send(&0).unwrap();
     pipeline.flush().unwrap();
     proxy.cut_all();
-    let mut told = 0;
+    let mut unconfirmed_count = 0;
     for number in 1..=5 {
         while let Err(error) = pipeline.send(&number) {
-            told += unconfirmed(error);
+            unconfirmed_count += unconfirmed(error);
         }
     }
     if let Err(error) = pipeline.flush() {
-        told += unconfirmed(error);
+        unconfirmed_count += unconfirmed(error);
     }
     let summary = pipeline.finish().unwrap();
-    assert_eq!(summary.published + told, 6);
+    assert_eq!(summary.published + unconfirmed_count, 6);
     assert_eq!(client.topic("orders").unwrap().seq, summary.published);
 }
 
 fn unconfirmed(error: Error) -> u64 {
-    let Error::Pipeline { failures } = error else {
+    let Error::Pipeline { failed } = error else {
         panic!("{error}")
     };
-    for failure in &failures {
+    for message in &failed {
         assert!(
-            matches!(failure.error, Error::Unconfirmed { .. }),
-            "{failure:?}"
+            matches!(message.error, Error::Unconfirmed { .. }),
+            "{message:?}"
         );
     }
-    u64::try_from(failures.len()).unwrap()
+    u64::try_from(failed.len()).unwrap()
 }
 
 #[test]
-fn without_reconnecting_a_message_that_was_not_sent_is_told_as_lost() {
+fn without_reconnect_an_unsent_message_fails_with_lost() {
     let server = TestServer::with_topic("orders");
     let client = builder(server.addr())
         .reconnect(Reconnect::Never)

@@ -1,4 +1,4 @@
-//! A bad network: a TCP proxy that cuts connections after so many bytes, or all at once.
+//! A TCP proxy that cuts connections after a number of bytes, or all at once.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-/// A running proxy; everything it holds is cut when it is dropped.
+/// A running proxy. Dropping it cuts all its connections.
 pub(super) struct Proxy {
     addr: SocketAddr,
     shared: Arc<Shared>,
@@ -23,12 +23,12 @@ struct Shared {
 }
 
 impl Proxy {
-    /// A proxy that cuts nothing by itself.
+    /// A proxy that cuts connections only on request.
     pub(super) fn to(upstream: SocketAddr) -> Proxy {
         Proxy::cutting(upstream, || i64::MAX)
     }
 
-    /// A proxy whose connections each carry `budget()` bytes, both directions together.
+    /// A proxy that cuts each connection after `budget()` bytes, counting both directions.
     pub(super) fn cutting(
         upstream: SocketAddr,
         mut budget: impl FnMut() -> i64 + Send + 'static,
@@ -49,7 +49,7 @@ impl Proxy {
                 if its.is_over.load(Ordering::SeqCst) {
                     break;
                 }
-                pumps.extend(its.carry(stream, budget()));
+                pumps.extend(its.forward(stream, budget()));
             }
             its.cut_all();
             for pump in pumps {
@@ -67,17 +67,17 @@ impl Proxy {
         self.addr
     }
 
-    /// How many connections have used up their bytes.
+    /// How many connections were cut by their budget.
     pub(super) fn cuts(&self) -> u64 {
         self.shared.cuts.load(Ordering::SeqCst)
     }
 
-    /// Cuts every connection that there is.
+    /// Cuts every open connection.
     pub(super) fn cut_all(&self) {
         self.shared.cut_all();
     }
 
-    /// From now on new connections are, or are not, closed at once.
+    /// Sets whether new connections are closed at once.
     pub(super) fn set_down(&self, is_down: bool) {
         self.shared.is_down.store(is_down, Ordering::SeqCst);
     }
@@ -100,8 +100,8 @@ impl Shared {
         }
     }
 
-    /// Starts to carry bytes both ways.
-    fn carry(self: &Arc<Shared>, client: TcpStream, budget: i64) -> Vec<JoinHandle<()>> {
+    /// Starts to forward bytes in both directions.
+    fn forward(self: &Arc<Shared>, client: TcpStream, budget: i64) -> Vec<JoinHandle<()>> {
         let upstream = *self.upstream.lock().unwrap();
         if self.is_down.load(Ordering::SeqCst) {
             return Vec::new();
@@ -126,12 +126,12 @@ impl Shared {
     }
 
     fn pump(&self, mut from: TcpStream, mut to: TcpStream, left: &AtomicI64) {
-        let mut piece = [0; 4096];
-        while let Ok(count @ 1..) = from.read(&mut piece) {
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = from.read(&mut buffer) {
             let length = i64::try_from(count).expect("a small number");
             let before = left.fetch_sub(length, Ordering::SeqCst);
             let allowed = usize::try_from(before.clamp(0, length)).expect("a small number");
-            let written = to.write_all(&piece[..allowed]);
+            let written = to.write_all(&buffer[..allowed]);
             if allowed < count {
                 if before > 0 {
                     self.cuts.fetch_add(1, Ordering::SeqCst);
@@ -143,7 +143,7 @@ impl Shared {
             }
         }
         let is_cut = left.load(Ordering::SeqCst) <= 0;
-        // An orderly end is passed on in its direction; a cut ends both.
+        // End of file is forwarded in its direction; a cut ends both.
         let _gone = to.shutdown(if is_cut {
             Shutdown::Both
         } else {

@@ -18,7 +18,7 @@ struct Order {
 }
 
 #[test]
-fn a_client_can_be_shared_by_threads() {
+fn client_is_send_and_sync() {
     fn shared<T: Send + Sync>() {}
     shared::<Client>();
     shared::<threadcast::client::Subscription>();
@@ -27,7 +27,7 @@ fn a_client_can_be_shared_by_threads() {
 }
 
 #[test]
-fn a_typed_payload_arrives_as_it_was_sent() {
+fn typed_payload_round_trips() {
     let server = TestServer::with_topic("orders");
     let client = client_of(&server);
     let mut subscription = client.subscribe("orders", Start::Now).unwrap();
@@ -52,7 +52,7 @@ fn a_typed_payload_arrives_as_it_was_sent() {
 }
 
 #[test]
-fn raw_json_is_passed_on_byte_for_byte() {
+fn raw_json_is_delivered_verbatim() {
     let server = TestServer::with_topic("orders");
     let client = client_of(&server);
     let mut subscription = client.subscribe("orders", Start::Now).unwrap();
@@ -69,7 +69,7 @@ fn raw_json_is_passed_on_byte_for_byte() {
 }
 
 #[test]
-fn an_id_of_ones_own_is_passed_on_as_written() {
+fn given_message_id_is_delivered_verbatim() {
     let server = TestServer::with_topic("orders");
     let client = client_of(&server);
     let id = "urn:uuid:550E8400-e29b-41d4-a716-446655440000";
@@ -81,7 +81,7 @@ fn an_id_of_ones_own_is_passed_on_as_written() {
 }
 
 #[test]
-fn a_refused_message_leaves_the_connection_to_the_others() {
+fn refused_message_does_not_end_the_connection() {
     let server = TestServer::with_topic("orders");
     let client = client_of(&server);
     let error = client.publish("nowhere", &1).unwrap_err();
@@ -92,12 +92,12 @@ fn a_refused_message_leaves_the_connection_to_the_others() {
         Err(Error::Payload(_))
     ));
     assert_eq!(client.publish("orders", &1).unwrap().seq, 1);
-    // One for publishing, and the one that asks.
+    // One for publishing, one for this request.
     assert_eq!(client.health().unwrap().connections, 2);
 }
 
 #[test]
-fn many_threads_publish_at_once_and_each_gets_its_own_receipt() {
+fn concurrent_publishers_each_get_their_own_receipt() {
     let server = TestServer::with(|config| config.history_size = 1000);
     server.create_topic("orders");
     let client = client_of(&server);
@@ -118,14 +118,14 @@ fn many_threads_publish_at_once_and_each_gets_its_own_receipt() {
             .flat_map(|thread| thread.join().unwrap())
             .collect()
     });
-    assert_eq!(receipts.len(), 400, "no number twice");
+    assert_eq!(receipts.len(), 400, "no seq is repeated");
     for event in client.history("orders", &Start::Last(400)).unwrap().events {
         assert_eq!(event.payload::<String>().unwrap(), receipts[&event.seq()]);
     }
 }
 
 #[test]
-fn a_message_that_is_too_large_is_told_to_its_publisher_only() {
+fn too_large_message_fails_only_for_its_publisher() {
     let server = TestServer::with(|config| config.max_message_bytes = 64 << 10);
     server.create_topic("orders");
     let client = client_of(&server);
@@ -148,7 +148,7 @@ fn a_message_that_is_too_large_is_told_to_its_publisher_only() {
 }
 
 #[test]
-fn nothing_listens_there_is_told_at_once() {
+fn connecting_to_a_closed_port_fails_at_once() {
     let addr = {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         free.local_addr().unwrap()

@@ -1,4 +1,4 @@
-//! What a lost connection looks like from above: nothing, or an exact gap, or one clear end.
+//! Lost connections: the caller sees nothing, an exact gap, or one error.
 
 use std::time::{Duration, Instant};
 
@@ -9,8 +9,8 @@ use super::proxy::Proxy;
 use super::{builder, client_of, next, next_event};
 use crate::harness::{TestServer, eventually};
 
-/// The same server once more, on the same port, knowing nothing.
-fn again(port: u16) -> TestServer {
+/// A new server on the same port, without topics.
+fn restarted(port: u16) -> TestServer {
     let mut server = None;
     eventually("the port is free again", || {
         let config = threadcast::Config {
@@ -26,7 +26,7 @@ fn again(port: u16) -> TestServer {
 }
 
 #[test]
-fn a_cut_is_not_noticed() {
+fn disconnect_is_invisible_to_the_caller() {
     let server = TestServer::with_topic("orders");
     let proxy = Proxy::to(server.addr());
     let (client, direct) = (builder(proxy.addr()).connect().unwrap(), client_of(&server));
@@ -48,7 +48,7 @@ fn a_cut_is_not_noticed() {
 }
 
 #[test]
-fn what_left_the_history_meanwhile_is_an_exact_gap() {
+fn events_evicted_while_disconnected_are_an_exact_gap() {
     let server = TestServer::start();
     server.create_topic_with("orders", &json!({"history_size": 3, "max_queue_size": 3}));
     let proxy = Proxy::to(server.addr());
@@ -72,12 +72,12 @@ fn what_left_the_history_meanwhile_is_an_exact_gap() {
 }
 
 #[test]
-fn a_cut_before_the_first_event_of_a_replay_loses_none() {
+fn disconnect_before_the_first_replayed_event_loses_nothing() {
     let server = TestServer::with_topic("orders");
     let proxy = Proxy::to(server.addr());
     let (client, direct) = (builder(proxy.addr()).connect().unwrap(), client_of(&server));
     direct.publish("orders", &1).unwrap();
-    // An empty replay: the subscription asked for the newest of which there is one it gets first.
+    // An empty replay: the subscription requested newest events, and receives the first one live.
     let mut subscription = client.subscribe("orders", Start::Last(1)).unwrap();
     proxy.cut_all();
     server.await_subscribers("orders", 0);
@@ -90,7 +90,7 @@ fn a_cut_before_the_first_event_of_a_replay_loses_none() {
 }
 
 #[test]
-fn a_server_that_starts_again_is_told_as_a_change_of_epoch() {
+fn server_restart_is_reported_as_an_epoch_change() {
     let server = TestServer::with_topic("orders");
     let port = server.addr().port();
     let client = client_of(&server);
@@ -103,8 +103,8 @@ fn a_server_that_starts_again_is_told_as_a_change_of_epoch() {
     }
     let old = subscription.position("orders").unwrap();
     server.shutdown();
-    let server = again(port);
-    // Connected again, and the topic is not there yet: that may pass.
+    let server = restarted(port);
+    // Reconnected, but the topic does not exist yet.
     assert!(
         subscription
             .recv_timeout(Duration::from_millis(100))
@@ -124,7 +124,7 @@ fn a_server_that_starts_again_is_told_as_a_change_of_epoch() {
 }
 
 #[test]
-fn a_server_that_stops_in_order_is_come_back_to() {
+fn client_reconnects_after_a_graceful_shutdown() {
     let server = TestServer::with_topic("orders");
     let port = server.addr().port();
     let client = client_of(&server);
@@ -137,7 +137,7 @@ fn a_server_that_stops_in_order_is_come_back_to() {
         1,
         "what was queued is not lost"
     );
-    let server = again(port);
+    let server = restarted(port);
     server.create_topic("orders");
     assert!(matches!(next(&mut subscription), Delivery::Gap(_)));
     client.publish("orders", &1).unwrap();
@@ -145,7 +145,7 @@ fn a_server_that_stops_in_order_is_come_back_to() {
 }
 
 #[test]
-fn a_topic_that_stays_missing_ends_when_the_policy_does() {
+fn topic_that_stays_missing_ends_with_the_policy() {
     let server = TestServer::with_topic("orders");
     let proxy = Proxy::to(server.addr());
     let client = builder(proxy.addr())
@@ -164,7 +164,7 @@ fn a_topic_that_stays_missing_ends_when_the_policy_does() {
 }
 
 #[test]
-fn a_policy_that_is_over_gives_up_with_the_reason() {
+fn exhausted_policy_fails_with_the_reason() {
     let server = TestServer::with_topic("orders");
     let proxy = Proxy::to(server.addr());
     for (policy, at_least) in [
@@ -192,7 +192,7 @@ fn a_policy_that_is_over_gives_up_with_the_reason() {
 }
 
 #[test]
-fn short_waits_reconnect_as_well() {
+fn repeated_try_recv_reconnects() {
     let server = TestServer::with_topic("orders");
     let proxy = Proxy::to(server.addr());
     let (client, direct) = (builder(proxy.addr()).connect().unwrap(), client_of(&server));
@@ -205,7 +205,7 @@ fn short_waits_reconnect_as_well() {
 }
 
 #[test]
-fn a_slow_consumer_that_was_disconnected_resumes() {
+fn disconnected_slow_consumer_resumes() {
     let server = TestServer::with(|config| config.send_buffer_bytes = 16 << 10);
     server.create_topic_with(
         "jobs",
@@ -227,7 +227,7 @@ fn a_slow_consumer_that_was_disconnected_resumes() {
 }
 
 #[test]
-fn publishing_goes_on_over_a_new_connection() {
+fn publishing_continues_over_a_new_connection() {
     let server = TestServer::with_topic("orders");
     let proxy = Proxy::to(server.addr());
     let client = builder(proxy.addr())

@@ -1,6 +1,6 @@
-//! One subscription, several topics.
+//! Subscriptions to several topics.
 
-use threadcast::client::{Delivery, End, Error, Start};
+use threadcast::client::{Delivery, EndReason, Error, Start};
 
 use super::proxy::Proxy;
 use super::{builder, client_of, next};
@@ -37,14 +37,16 @@ fn each_topic_has_its_own_start_and_position() {
 }
 
 #[test]
-fn the_end_of_one_topic_is_not_that_of_the_others() {
+fn end_of_one_topic_does_not_end_the_others() {
     let server = two_topics();
     let client = client_of(&server);
     let subscriber = client.subscriber().topic("a", Start::Now);
     let mut both = subscriber.topic("b", Start::Now).open().unwrap();
     client.delete_topic("a").unwrap();
     let error = both.recv().unwrap_err();
-    assert!(matches!(&error, Error::Ended { topic, end: End::TopicDeleted } if topic == "a"));
+    assert!(
+        matches!(&error, Error::Ended { topic, reason: EndReason::TopicDeleted } if topic == "a")
+    );
     assert!(!both.is_over());
     assert_eq!(both.topics().collect::<Vec<_>>(), ["b"]);
     client.publish("b", &1).unwrap();
@@ -55,7 +57,7 @@ fn the_end_of_one_topic_is_not_that_of_the_others() {
 }
 
 #[test]
-fn one_topic_that_is_refused_fails_the_opening() {
+fn one_refused_topic_fails_open() {
     let server = two_topics();
     let client = client_of(&server);
     let subscriber = client.subscriber().topic("a", Start::Now);
@@ -74,7 +76,7 @@ fn one_topic_that_is_refused_fails_the_opening() {
 }
 
 #[test]
-fn a_long_replay_of_one_topic_does_not_keep_the_others_from_opening() {
+fn long_replay_of_one_topic_does_not_block_open() {
     let server = TestServer::with(|config| config.history_size = 3000);
     server.create_topic("a");
     server.create_topic("b");
@@ -105,7 +107,7 @@ fn a_long_replay_of_one_topic_does_not_keep_the_others_from_opening() {
 }
 
 #[test]
-fn a_topic_that_is_left_ends_at_once_and_the_others_go_on() {
+fn unsubscribed_topic_ends_at_once_and_the_others_continue() {
     let server = two_topics();
     let client = client_of(&server);
     let subscriber = client.subscriber().topic("a", Start::Now);
@@ -126,14 +128,17 @@ fn a_topic_that_is_left_ends_at_once_and_the_others_go_on() {
     assert!(matches!(both.unsubscribe("a"), Err(Error::Invalid { .. })));
 
     let place = both.position("a").unwrap();
-    assert_eq!(place.seq, 1, "what was not handed out is not behind it");
+    assert_eq!(
+        place.seq, 1,
+        "the position does not include undelivered events"
+    );
     let mut rest = client.subscribe("a", place).unwrap();
     let of_a = [(); 2].map(|()| next_of(&mut rest).1);
     assert_eq!(of_a, [2, 3]);
 }
 
 #[test]
-fn a_topic_that_is_left_while_it_is_deleted_says_nothing_more() {
+fn topic_unsubscribed_while_deleted_delivers_nothing() {
     let server = two_topics();
     let client = client_of(&server);
     let subscriber = client.subscriber().topic("a", Start::Now);
@@ -145,7 +150,7 @@ fn a_topic_that_is_left_while_it_is_deleted_says_nothing_more() {
 }
 
 #[test]
-fn leaving_the_last_topic_is_the_end() {
+fn unsubscribing_from_the_last_topic_ends_the_subscription() {
     let server = two_topics();
     let client = client_of(&server);
     let mut only = client.subscribe("a", Start::Now).unwrap();
@@ -157,7 +162,7 @@ fn leaving_the_last_topic_is_the_end() {
 }
 
 #[test]
-fn a_topic_that_is_left_stays_left_on_the_next_connection() {
+fn unsubscribed_topic_is_not_subscribed_after_a_reconnect() {
     let server = two_topics();
     let proxy = Proxy::to(server.addr());
     let client = builder(proxy.addr()).connect().unwrap();

@@ -1,16 +1,16 @@
-//! Subscriptions on a connection that holds: where they start, what they deliver, how they end.
+//! Subscriptions on a stable connection: their start, deliveries and end.
 
 use std::thread;
 use std::time::Duration;
 
 use serde_json::json;
-use threadcast::client::{Delivery, End, Error, GapReason, Reconnect, Start};
+use threadcast::client::{Delivery, EndReason, Error, GapReason, Reconnect, Start};
 
 use super::{builder, client_of, next, next_event};
 use crate::harness::{TestServer, in_time};
 
 #[test]
-fn a_subscription_starts_where_it_is_told_to() {
+fn subscription_starts_where_requested() {
     let server = TestServer::with_topic("orders");
     let client = client_of(&server);
     for number in 1..=5 {
@@ -54,7 +54,7 @@ fn a_subscription_starts_where_it_is_told_to() {
 }
 
 #[test]
-fn a_position_is_that_of_what_was_handed_out() {
+fn position_follows_delivered_events() {
     let server = TestServer::with_topic("orders");
     let client = client_of(&server);
     client.publish("orders", &1).unwrap();
@@ -69,7 +69,7 @@ fn a_position_is_that_of_what_was_handed_out() {
 }
 
 #[test]
-fn a_foreign_position_is_a_gap_of_unknown_extent_and_then_the_history() {
+fn position_of_another_epoch_gives_an_unknown_gap_then_the_history() {
     let server = TestServer::with_topic("orders");
     let client = client_of(&server);
     client.publish("orders", &1).unwrap();
@@ -99,7 +99,7 @@ fn a_foreign_position_is_a_gap_of_unknown_extent_and_then_the_history() {
 }
 
 #[test]
-fn a_slow_reader_is_told_its_gap_and_holds_up_nobody() {
+fn slow_reader_gets_a_gap_and_delays_nobody() {
     let server = TestServer::with(|config| config.send_buffer_bytes = 16 << 10);
     server.create_topic_with("ticks", &json!({"max_queue_size": 4, "history_size": 0}));
     let client = client_of(&server);
@@ -114,7 +114,7 @@ fn a_slow_reader_is_told_its_gap_and_holds_up_nobody() {
             client.publish("ticks", &pad).unwrap();
         }
     });
-    let (mut received, mut told, mut last) = (0, 0, 0);
+    let (mut received, mut missed, mut last) = (0, 0, 0);
     while last < 200 {
         match next(&mut subscription) {
             Delivery::Event(event) => {
@@ -124,17 +124,17 @@ fn a_slow_reader_is_told_its_gap_and_holds_up_nobody() {
             Delivery::Gap(gap) => {
                 let (from, to) = gap.range().unwrap();
                 assert_eq!((from, gap.reason()), (last + 1, GapReason::SlowConsumer));
-                (told, last) = (told + gap.count().unwrap(), to);
+                (missed, last) = (missed + gap.count().unwrap(), to);
             }
             other => panic!("{other:?}"),
         }
     }
-    assert!(told > 0, "the sockets held everything");
-    assert_eq!(received + told, 200);
+    assert!(missed > 0, "the socket buffers held everything");
+    assert_eq!(received + missed, 200);
 }
 
 #[test]
-fn a_thread_that_reads_and_publishes_by_turns_does_not_lock_itself_up() {
+fn one_thread_can_read_and_publish_in_turn_without_deadlock() {
     let server = TestServer::with(|config| config.send_buffer_bytes = 16 << 10);
     server.create_topic_with("echo", &json!({"max_queue_size": 1000}));
     let client = builder(server.addr())
@@ -156,7 +156,7 @@ fn a_thread_that_reads_and_publishes_by_turns_does_not_lock_itself_up() {
 }
 
 #[test]
-fn waiting_ends_at_its_timeout() {
+fn recv_timeout_returns_after_its_timeout() {
     let server = TestServer::with_topic("orders");
     let client = client_of(&server);
     let mut subscription = client.subscribe("orders", Start::Now).unwrap();
@@ -170,7 +170,7 @@ fn waiting_ends_at_its_timeout() {
 }
 
 #[test]
-fn a_deleted_topic_ends_its_subscription_after_what_was_published() {
+fn deleting_a_topic_ends_its_subscription_after_the_published_events() {
     let server = TestServer::with_topic("orders");
     let client = client_of(&server);
     let mut subscription = client.subscribe("orders", Start::Now).unwrap();
@@ -180,7 +180,7 @@ fn a_deleted_topic_ends_its_subscription_after_what_was_published() {
     assert!(matches!(&items[0], Ok(Delivery::Event(event)) if event.seq() == 1));
     assert!(matches!(
         &items[1],
-        Err(Error::Ended { topic, end: End::TopicDeleted }) if topic == "orders"
+        Err(Error::Ended { topic, reason: EndReason::TopicDeleted }) if topic == "orders"
     ));
     assert_eq!(items.len(), 2);
     assert!(subscription.is_over());
@@ -188,7 +188,7 @@ fn a_deleted_topic_ends_its_subscription_after_what_was_published() {
 }
 
 #[test]
-fn whoever_comes_with_the_same_name_takes_over() {
+fn later_subscriber_with_the_same_client_id_takes_over() {
     let server = TestServer::with_topic("orders");
     let client = client_of(&server);
     let named = || {
@@ -201,7 +201,7 @@ fn whoever_comes_with_the_same_name_takes_over() {
         matches!(
             error,
             Error::Ended {
-                end: End::Superseded,
+                reason: EndReason::Superseded,
                 ..
             }
         ),
@@ -215,7 +215,7 @@ fn whoever_comes_with_the_same_name_takes_over() {
 }
 
 #[test]
-fn a_closer_wakes_up_a_waiting_reader_and_the_server_sees_it_go() {
+fn closer_wakes_a_waiting_reader_and_unsubscribes() {
     let server = TestServer::with_topic("orders");
     let client = client_of(&server);
     let mut subscription = client.subscribe("orders", Start::Now).unwrap();
@@ -230,12 +230,12 @@ fn a_closer_wakes_up_a_waiting_reader_and_the_server_sees_it_go() {
 }
 
 #[test]
-fn a_busy_caller_is_cut_at_worst_and_goes_on_exactly() {
+fn caller_that_does_not_read_is_disconnected_and_resumes_without_loss() {
     let server = TestServer::with(|config| config.heartbeat = Duration::from_millis(100));
     server.create_topic("orders");
     let client = client_of(&server);
     let mut subscription = client.subscribe("orders", Start::Now).unwrap();
-    // Nobody reads, so nobody answers pings, until the server has given up.
+    // Without a reader, pings are not answered until the server closes the connection.
     server.await_subscribers("orders", 0);
     for number in 1..=5 {
         client.publish("orders", &number).unwrap();
@@ -246,7 +246,7 @@ fn a_busy_caller_is_cut_at_worst_and_goes_on_exactly() {
 }
 
 #[test]
-fn pings_are_answered_while_a_reader_waits_and_while_nobody_publishes() {
+fn pings_are_answered_by_waiting_subscriptions_and_idle_publishers() {
     let server = TestServer::with(|config| config.heartbeat = Duration::from_millis(500));
     server.create_topic("orders");
     let client = builder(server.addr())
@@ -255,9 +255,9 @@ fn pings_are_answered_while_a_reader_waits_and_while_nobody_publishes() {
         .unwrap();
     client.publish("orders", &1).unwrap();
     let mut subscription = client.subscribe("orders", Start::Now).unwrap();
-    // Silence for longer than the server waits for an answer to its ping, twice.
+    // Silence for twice as long as the server waits for a pong.
     let silence = Duration::from_millis(2200);
     assert!(subscription.recv_timeout(silence).unwrap().is_none());
-    // One for publishing, one for the subscription, and the one that asks.
+    // One for publishing, one for the subscription, one for this request.
     assert_eq!(client.health().unwrap().connections, 3);
 }

@@ -6,7 +6,7 @@ use super::client_of;
 use crate::harness::{OverflowPolicy, TestServer};
 
 #[test]
-fn a_topic_is_created_listed_shown_and_deleted() {
+fn topic_is_created_listed_shown_and_deleted() {
     let server = TestServer::start();
     let client = client_of(&server);
     client.create_topic("orders").unwrap();
@@ -34,7 +34,7 @@ fn a_topic_is_created_listed_shown_and_deleted() {
 }
 
 #[test]
-fn who_is_connected_is_told_with_subscriptions_and_limited() {
+fn connections_are_listed_with_subscriptions_up_to_the_limit() {
     let server = TestServer::with_topic("orders");
     let client = client_of(&server);
     let subscription = client.subscribe("orders", Start::Now).unwrap();
@@ -56,7 +56,7 @@ fn who_is_connected_is_told_with_subscriptions_and_limited() {
 }
 
 #[test]
-fn a_refusal_has_the_servers_code_and_says_what_to_do() {
+fn refusal_has_the_code_of_the_server_and_a_hint() {
     let server = TestServer::with_topic("orders");
     let client = client_of(&server);
     let error = client.create_topic("orders").unwrap_err();
@@ -70,7 +70,7 @@ fn a_refusal_has_the_servers_code_and_says_what_to_do() {
     assert_eq!(
         error.to_string(),
         "TOPIC_NOT_FOUND: Topic 'nowhere' not found",
-        "who wants it gone is not told to create it"
+        "deleting gives no hint to create it"
     );
     let error = client.publish("nowhere", &1).unwrap_err();
     assert_eq!(error.code(), Some("TOPIC_NOT_FOUND"));
@@ -87,7 +87,7 @@ fn a_refusal_has_the_servers_code_and_says_what_to_do() {
 }
 
 #[test]
-fn a_name_that_no_topic_can_have_is_not_even_sent() {
+fn invalid_topic_name_is_refused_without_a_request() {
     let server = TestServer::start();
     let client = client_of(&server);
     for name in ["", "a b", "a/b", "../health", ".a"] {
@@ -104,7 +104,7 @@ fn a_name_that_no_topic_can_have_is_not_even_sent() {
 }
 
 #[test]
-fn the_counts_are_the_servers() {
+fn stats_and_health_are_those_of_the_server() {
     let server = TestServer::with_topic("orders");
     let client = client_of(&server);
     let _subscription = client.subscribe("orders", Start::Now).unwrap();
@@ -122,7 +122,7 @@ fn the_counts_are_the_servers() {
 }
 
 #[test]
-fn the_history_is_read_in_part_or_whole_and_tells_what_is_missing() {
+fn history_is_read_in_part_or_whole_with_its_gap() {
     let server = TestServer::with(|config| {
         config.history_size = 4;
         config.max_queue_size = 4;

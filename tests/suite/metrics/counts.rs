@@ -1,4 +1,4 @@
-//! What is counted while messages flow, against what the clients saw.
+//! Counters of messages, compared with what the clients received.
 
 use std::thread;
 
@@ -11,7 +11,7 @@ const PUBLISHED: u64 = 300;
 const DELIVERED: &str = "pubsub_messages_delivered_total";
 
 #[test]
-fn every_message_byte_and_delivery_is_counted_once() {
+fn messages_bytes_and_deliveries_are_counted_once() {
     let server = TestServer::with(|config| config.max_queue_size = 1000);
     server.create_topic("orders");
     let mut clients: Vec<_> = (0..4).map(|_| server.ws()).collect();
@@ -46,7 +46,7 @@ fn every_message_byte_and_delivery_is_counted_once() {
 }
 
 #[test]
-fn http_bytes_are_counted_both_ways() {
+fn http_bytes_are_counted_in_both_directions() {
     let server = TestServer::with_topic("orders");
     let mut http = server.http();
     let counted = |direction: &str| {
@@ -57,17 +57,17 @@ fn http_bytes_are_counted_both_ways() {
     let body = json!({"payload": "x".repeat(50_000)});
     http.post("/topics/orders/messages", &body).expect(201);
     http.get("/topics/orders/messages").expect(200);
-    // An answer is counted before the next request is read.
+    // A response is counted before the next request is read.
     http.get("/livez").expect(200);
     for (direction, before) in [("received", before.0), ("sent", before.1)] {
         let grown = counted(direction) - before;
-        // The scrapes themselves are a few KiB.
+        // The scrapes themselves take a few KiB.
         assert!((50_000..80_000).contains(&grown), "{direction}: {grown}");
     }
 }
 
 #[test]
-fn what_is_dropped_is_what_the_subscriber_is_told() {
+fn dropped_events_equal_those_reported_as_gaps() {
     let server = tight_server(OverflowPolicy::DropOldest);
     let mut slow = server.narrow_subscriber("orders", "slow");
     server
@@ -93,7 +93,7 @@ fn what_is_dropped_is_what_the_subscriber_is_told() {
     assert!(page.count("pubsub_sends_total{path=\"slow\"}") > 0);
 }
 
-/// The subscriber is disconnected; what it got and what it did not are all there was until its end.
+/// Received and dropped events of a disconnected subscriber add up to the events until its end.
 fn assert_balance_of_disconnected(policy: OverflowPolicy, label: &str) {
     let server = tight_server(policy);
     let slow = server.narrow_subscriber("orders", "slow");
@@ -113,7 +113,7 @@ fn assert_balance_of_disconnected(policy: OverflowPolicy, label: &str) {
     let delivered = page.count(DELIVERED);
     assert!(dropped > 0 && delivered > 0, "{dropped} and {delivered}");
     let got = delivered + dropped;
-    // Under `block` the last one was published when the subscriber had gone.
+    // Under `block` the last event was published after the subscriber was closed.
     let at_its_end = [published - 1, published];
     assert!(
         at_its_end.contains(&got),
@@ -123,17 +123,17 @@ fn assert_balance_of_disconnected(policy: OverflowPolicy, label: &str) {
 }
 
 #[test]
-fn what_a_disconnected_subscriber_did_not_get_is_dropped() {
+fn events_missed_by_a_disconnected_subscriber_count_as_dropped() {
     assert_balance_of_disconnected(OverflowPolicy::Disconnect, "disconnect");
 }
 
 #[test]
-fn what_a_subscriber_that_blocked_did_not_get_is_dropped() {
+fn events_missed_by_a_blocking_subscriber_count_as_dropped() {
     assert_balance_of_disconnected(OverflowPolicy::Block, "block");
 }
 
 #[test]
-fn what_a_client_left_behind_is_undelivered_and_not_dropped() {
+fn events_queued_at_a_disconnect_count_as_undelivered_not_dropped() {
     let server = tight_server(OverflowPolicy::DropOldest);
     let slow = server.narrow_subscriber("orders", "slow");
     let mut publisher = server.ws();
@@ -148,7 +148,7 @@ fn what_a_client_left_behind_is_undelivered_and_not_dropped() {
 }
 
 #[test]
-fn resumes_are_counted_by_what_came_of_them() {
+fn resumes_are_counted_by_result() {
     let server = TestServer::with(|config| {
         config.history_size = 5;
         config.max_queue_size = 5;
@@ -184,7 +184,7 @@ fn resumes_are_counted_by_what_came_of_them() {
 }
 
 #[test]
-fn a_message_published_over_rest_counts_like_any_other() {
+fn rest_publishes_are_counted() {
     let server = TestServer::with_topic("orders");
     let mut client = server.ws();
     client.subscribe("orders", "c");

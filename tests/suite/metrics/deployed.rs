@@ -1,10 +1,10 @@
-//! The dashboard and the alerts in deploy/: what they name is on the page.
+//! The dashboard and the alerts in deploy/ use existing series.
 
 use std::collections::BTreeSet;
 
 use super::{read, whole_page};
 
-/// Every word of a text that is a name of a series.
+/// Every word of a text that is the name of a series.
 fn names_in(text: &str) -> BTreeSet<&str> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     words
@@ -13,7 +13,7 @@ fn names_in(text: &str) -> BTreeSet<&str> {
 }
 
 #[test]
-fn the_dashboard_and_the_alerts_name_only_what_the_page_has() {
+fn dashboard_and_alerts_use_only_existing_series() {
     let page = whole_page();
     let known: BTreeSet<_> = page.samples().map(|sample| sample.name.as_str()).collect();
     for path in [
@@ -30,7 +30,7 @@ fn the_dashboard_and_the_alerts_name_only_what_the_page_has() {
 }
 
 #[test]
-fn every_label_value_in_the_alerts_and_the_dashboard_is_one_of_the_page() {
+fn dashboard_and_alerts_use_only_existing_label_values() {
     let page = whole_page();
     let matchers: BTreeSet<String> = page
         .samples()
@@ -56,7 +56,7 @@ fn every_label_value_in_the_alerts_and_the_dashboard_is_one_of_the_page() {
 }
 
 #[test]
-fn the_dashboard_is_whole() {
+fn dashboard_is_valid() {
     let dashboard: serde_json::Value =
         serde_json::from_str(&read("deploy/grafana-dashboard.json")).unwrap();
     let panels = dashboard["panels"].as_array().expect("panels");

@@ -1,10 +1,10 @@
-//! The page against docs/metrics.md.
+//! Compares the page with docs/metrics.md.
 
 use std::collections::BTreeMap;
 
 use super::{read, whole_page};
 
-/// The rows of the tables: name, type, labels, each with its values where they are few.
+/// The rows of the tables: name, type, labels with their values.
 fn documented() -> BTreeMap<String, (String, String)> {
     let text = read("docs/metrics.md");
     let rows = text.lines().filter(|line| line.starts_with("| `"));
@@ -20,7 +20,7 @@ fn documented() -> BTreeMap<String, (String, String)> {
     .collect()
 }
 
-/// The labels of a family as the document writes them: with their values, unless these are data.
+/// The labels of a family in the notation of the document: with their values, unless these are data.
 fn labels_of(samples: &[&BTreeMap<String, String>]) -> String {
     let mut labels: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (label, value) in samples.iter().copied().flatten() {
@@ -38,7 +38,7 @@ fn labels_of(samples: &[&BTreeMap<String, String>]) -> String {
 }
 
 #[test]
-fn the_document_lists_exactly_what_the_page_has() {
+fn document_lists_exactly_the_metrics_of_the_page() {
     let page = whole_page();
     let mut found = BTreeMap::new();
     for family in &page.families {
@@ -48,8 +48,8 @@ fn the_document_lists_exactly_what_the_page_has() {
             _ => "",
         };
         let samples: Vec<_> = family.samples.iter().map(|sample| &sample.labels).collect();
-        let told = (family.kind.clone(), labels_of(&samples));
-        found.insert(format!("{}{suffix}", family.name), told);
+        let described = (family.kind.clone(), labels_of(&samples));
+        found.insert(format!("{}{suffix}", family.name), described);
     }
     assert_eq!(documented(), found);
 }

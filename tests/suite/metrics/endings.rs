@@ -1,4 +1,4 @@
-//! How connections begin and end: each is counted once, under its reason.
+//! Counters of connections and disconnects, by reason.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ fn ended(reason: &str) -> String {
 }
 
 #[test]
-fn every_end_of_a_websocket_is_counted_under_its_reason() {
+fn disconnects_are_counted_by_reason() {
     let server = TestServer::with(|config| {
         config.max_message_bytes = 1000;
         config.heartbeat = Duration::from_millis(300);
@@ -34,7 +34,7 @@ fn every_end_of_a_websocket_is_counted_under_its_reason() {
         client.send_bytes(bytes);
         client.close_code();
         client.expect_end();
-        // The server waits for the peer's end before it ends the connection.
+        // The server waits for the peer to close before it closes the connection.
         drop(client);
         server.await_metric(&ended(reason), 1);
     }
@@ -53,7 +53,7 @@ fn every_end_of_a_websocket_is_counted_under_its_reason() {
 }
 
 #[test]
-fn a_write_that_is_not_taken_in_time_is_counted() {
+fn write_timeout_is_counted() {
     let server = TestServer::with(|config| {
         config.overflow = OverflowPolicy::DropOldest;
         config.send_buffer_bytes = 4 << 10;
@@ -67,7 +67,7 @@ fn a_write_that_is_not_taken_in_time_is_counted() {
 }
 
 #[test]
-fn connections_are_counted_as_they_come_and_as_they_find_no_place() {
+fn accepted_and_rejected_connections_are_counted() {
     let server = TestServer::with(|config| config.max_connections = Some(3));
     let mut http = server.http();
     http.get("/livez").expect(200);
@@ -87,7 +87,7 @@ fn connections_are_counted_as_they_come_and_as_they_find_no_place() {
 }
 
 #[test]
-fn strangers_are_counted_at_every_door() {
+fn auth_failures_are_counted_by_place() {
     const KEY: (&str, &str) = ("X-API-Key", "s3cret");
     let file = KeysFile::new(&entry("one", KEY.1, "admin = true"));
     let server = TestServer::with(|config| config.keys_file = Some(file.path().to_owned()));
@@ -104,9 +104,9 @@ fn strangers_are_counted_at_every_door() {
     assert_eq!(http.request("GET", "/health", &wrong, "").status, 401);
     assert_eq!(failures(&mut http, "rest", KEY.1), 5);
     for _ in 0..2 {
-        let mut stranger = server.http();
-        stranger.send_raw(Dial::to(server.addr()).request().as_bytes());
-        assert_eq!(stranger.read_reply().status, 401);
+        let mut unauthorized = server.http();
+        unauthorized.send_raw(Dial::to(server.addr()).request().as_bytes());
+        assert_eq!(unauthorized.read_reply().status, 401);
     }
     assert_eq!(failures(&mut http, "handshake", KEY.1), 2);
     let mut known: WsClient = Dial::to(server.addr()).field(KEY.0, KEY.1).connect();
@@ -126,6 +126,6 @@ fn strangers_are_counted_at_every_door() {
     assert_eq!(
         failures(&mut http, "rest", "other"),
         5,
-        "403 is no stranger"
+        "403 is not an auth failure"
     );
 }

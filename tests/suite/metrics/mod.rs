@@ -1,4 +1,4 @@
-//! `/metrics`: a page that follows its format, says what its documents say, and counts exactly.
+//! `/metrics`: its format, its documentation, and exact counts.
 
 mod counts;
 mod deployed;
@@ -16,7 +16,7 @@ use crate::harness::{OverflowPolicy, Page, TestServer};
 const QUEUE: usize = 10;
 const PAD_BYTES: usize = 4 << 10;
 
-/// A server with the topic `orders`, whose slow subscribers are soon felt.
+/// A server with the topic `orders` and small limits, so that subscribers become slow soon.
 fn tight_server(overflow: OverflowPolicy) -> TestServer {
     let server = TestServer::with(|config| {
         config.overflow = overflow;
@@ -28,13 +28,13 @@ fn tight_server(overflow: OverflowPolicy) -> TestServer {
     server
 }
 
-/// The sum over all labels of a family's samples.
+/// The sum of the samples of a family over all labels.
 fn total(page: &Page, name: &str) -> u64 {
     let samples = page.samples().filter(|sample| sample.name == name);
     samples.map(|sample| sample.value as u64).sum()
 }
 
-/// A page with every family there is.
+/// A page with every family.
 fn whole_page() -> Page {
     let server = TestServer::with(|config| config.metrics_topics = 1);
     server.create_topic("orders");

@@ -1,4 +1,4 @@
-//! What the page shows of the moment, and that a scrape disturbs nothing.
+//! Gauges and latencies, and scrapes under load.
 
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -9,7 +9,7 @@ use super::{PAD_BYTES, tight_server};
 use crate::harness::{Account, OverflowPolicy, Page, TestServer, eventually};
 
 #[test]
-fn the_lag_of_a_stalled_subscriber_shows_and_is_gone_when_it_has_read() {
+fn lag_of_a_stalled_subscriber_is_shown_until_it_reads() {
     let server = tight_server(OverflowPolicy::DropOldest);
     let mut slow = server.narrow_subscriber("orders", "slow");
     let mut quick = server.ws();
@@ -53,7 +53,7 @@ fn latencies_are_observed_on_every_path() {
 }
 
 #[test]
-fn a_replay_of_old_events_is_no_late_delivery() {
+fn replay_does_not_count_as_late_delivery() {
     let server = TestServer::with_topic("orders");
     server.ws().publish_many("orders", 1, 50);
     server.await_metric("pubsub_messages_published_total", 50);
@@ -68,7 +68,7 @@ fn a_replay_of_old_events_is_no_late_delivery() {
 }
 
 #[test]
-fn what_there_is_comes_and_goes_and_what_was_counted_stays() {
+fn gauges_go_down_and_counters_do_not() {
     let server = TestServer::start();
     let mut last = server.metrics();
     let check = |last: &mut Page| {
@@ -77,7 +77,7 @@ fn what_there_is_comes_and_goes_and_what_was_counted_stays() {
         for (series, before) in last.growing() {
             let value = now
                 .get(&series)
-                .unwrap_or_else(|| panic!("{series} is gone"));
+                .unwrap_or_else(|| panic!("{series} is missing"));
             assert!(*value >= before, "{series} went from {before} to {value}");
         }
         *last = page;
@@ -106,7 +106,7 @@ fn what_there_is_comes_and_goes_and_what_was_counted_stays() {
 }
 
 #[test]
-fn scrapes_amid_thousands_of_events_disturb_nobody_and_never_go_back() {
+fn scrapes_under_load_cause_no_gaps_and_counters_never_decrease() {
     const EVENTS: u64 = 5_000;
     let server = TestServer::with(|config| config.max_queue_size = 10_000);
     server.create_topic("orders");
@@ -141,7 +141,7 @@ fn scrapes_amid_thousands_of_events_disturb_nobody_and_never_go_back() {
 }
 
 #[test]
-fn a_server_that_drains_says_so() {
+fn draining_server_reports_it() {
     let server = TestServer::with(|config| {
         config.drain_timeout = Duration::from_secs(4);
         config.send_buffer_bytes = 4 << 10;
@@ -154,15 +154,18 @@ fn a_server_that_drains_says_so() {
         http.get("/livez").expect(200);
     }
     let mut draining = || {
-        let reply = open.pop().expect("the drain shows at once").get("/metrics");
+        let reply = open
+            .pop()
+            .expect("the drain is visible at once")
+            .get("/metrics");
         Page::parse(std::str::from_utf8(&reply.body).unwrap()).count("pubsub_draining")
     };
     assert_eq!(draining(), 0);
     let addr = server.addr();
     thread::scope(|scope| {
         scope.spawn(|| server.shutdown());
-        // The door closes after the drain has begun.
-        eventually("the door is closed", || {
+        // The listener closes after the drain has started.
+        eventually("the listener is closed", || {
             std::net::TcpStream::connect(addr).is_err()
         });
         assert_eq!(draining(), 1);
@@ -170,7 +173,7 @@ fn a_server_that_drains_says_so() {
 }
 
 #[test]
-fn the_process_shows_its_figures() {
+fn process_metrics_are_plausible() {
     let server = TestServer::start();
     let page = server.metrics();
     assert!(page.value("process_cpu_seconds_total") > 0.0);

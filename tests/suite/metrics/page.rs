@@ -1,11 +1,11 @@
-//! The page itself: its formats, what is on it from the start, and the series of single topics.
+//! The page: formats, initial series, and series of single topics.
 
 use std::collections::BTreeSet;
 
 use crate::harness::{Page, TestServer};
 
 #[test]
-fn every_series_is_there_from_the_start() {
+fn every_series_exists_from_the_start() {
     let page = TestServer::start().metrics();
     for (name, label, values) in [
         (
@@ -73,7 +73,7 @@ fn every_series_is_there_from_the_start() {
 }
 
 #[test]
-fn the_page_comes_in_the_format_that_is_asked_for() {
+fn page_has_the_negotiated_format() {
     let server = TestServer::start();
     let mut http = server.http();
     let openmetrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -126,9 +126,9 @@ fn the_page_comes_in_the_format_that_is_asked_for() {
     post.expect_problem(405, "METHOD_NOT_ALLOWED");
 }
 
-/// Both formats tell the same samples, but for the names of the one histogram that also goes down.
+/// Both formats have the same samples, except for the names of the gauge histogram.
 #[test]
-fn both_formats_tell_the_same_series() {
+fn both_formats_have_the_same_series() {
     let server = TestServer::with_topic("orders");
     let mut http = server.http();
     let mut series = |format: &str| -> BTreeSet<String> {
@@ -144,7 +144,7 @@ fn both_formats_tell_the_same_series() {
 }
 
 #[test]
-fn the_busiest_topics_have_series_of_their_own_and_the_rest_are_counted() {
+fn busiest_topics_have_series_and_the_rest_are_summed() {
     let server = TestServer::with(|config| config.metrics_topics = 2);
     let mut publisher = server.ws();
     for (topic, messages) in [("quiet", 1), ("busy", 30), ("a.b:c-d_1", 7), ("empty", 0)] {
@@ -181,7 +181,7 @@ fn the_busiest_topics_have_series_of_their_own_and_the_rest_are_counted() {
 }
 
 #[test]
-fn without_a_topic_the_page_is_still_whole_when_topics_have_series() {
+fn page_is_valid_with_topic_series_and_no_topics() {
     let server = TestServer::with(|config| config.metrics_topics = 2);
     let page = server.metrics();
     assert!(

@@ -1,43 +1,43 @@
-//! Someone with a name and a subscription, who prints everything that is heard.
+//! A named subscriber that prints everything it receives.
 
 use std::time::Duration;
 
 use threadcast::client::{Client, Delivery, Error, Event, Gap, Start, Subscription};
 
-use super::Failure;
+use super::TourError;
 
-/// No delivery takes this long; the tour fails rather than hangs.
+/// Timeout of a delivery.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Longer payloads are printed shortened.
+/// Longer payloads are truncated.
 const PRINTED_CHARS: usize = 60;
 
 /// A subscriber of the tour.
 #[derive(Debug)]
-pub(crate) struct Visitor {
+pub(crate) struct Subscriber {
     name: &'static str,
     pub(crate) subscription: Subscription,
 }
 
-impl Visitor {
-    /// Subscribes under this name.
-    pub(crate) fn arrive(
+impl Subscriber {
+    /// Subscribes with this `client_id`.
+    pub(crate) fn subscribe(
         name: &'static str,
         client: &Client,
         topic: &str,
         start: impl Into<Start>,
-    ) -> Result<Visitor, Failure> {
+    ) -> Result<Subscriber, TourError> {
         let start = start.into();
         println!("  {name} subscribes to {topic}: {start:?}");
         let subscriber = client.subscriber().client_id(name);
         let subscription = subscriber.topic(topic, start).open()?;
-        Ok(Visitor { name, subscription })
+        Ok(Subscriber { name, subscription })
     }
 
     /// Waits for one delivery.
-    pub(crate) fn hear(&mut self) -> Result<Delivery, Failure> {
+    pub(crate) fn recv(&mut self) -> Result<Delivery, TourError> {
         let delivery = self.subscription.recv_timeout(DEADLINE)?;
-        let delivery = delivery.ok_or_else(|| format!("{} heard nothing in time", self.name))?;
+        let delivery = delivery.ok_or_else(|| format!("{} received nothing in time", self.name))?;
         match &delivery {
             Delivery::Event(event) => {
                 let payload: String = event.raw().chars().take(PRINTED_CHARS).collect();
@@ -50,27 +50,27 @@ impl Visitor {
     }
 
     /// Waits for one delivery, which must be an event.
-    pub(crate) fn hear_event(&mut self) -> Result<Event, Failure> {
-        match self.hear()? {
+    pub(crate) fn recv_event(&mut self) -> Result<Event, TourError> {
+        match self.recv()? {
             Delivery::Event(event) => Ok(event),
-            other => Err(format!("{} awaited an event and heard {other:?}", self.name).into()),
+            other => Err(format!("{} expected an event, got {other:?}", self.name).into()),
         }
     }
 
     /// Waits for one delivery, which must be a gap.
-    pub(crate) fn hear_gap(&mut self) -> Result<Gap, Failure> {
-        match self.hear()? {
+    pub(crate) fn recv_gap(&mut self) -> Result<Gap, TourError> {
+        match self.recv()? {
             Delivery::Gap(gap) => Ok(gap),
-            other => Err(format!("{} awaited a gap and heard {other:?}", self.name).into()),
+            other => Err(format!("{} expected a gap, got {other:?}", self.name).into()),
         }
     }
 
-    /// Waits for the end, past whatever is still delivered.
-    pub(crate) fn hear_the_end(&mut self) -> Result<Error, Failure> {
+    /// Waits for the error that ends the subscription; skips deliveries.
+    pub(crate) fn recv_error(&mut self) -> Result<Error, TourError> {
         loop {
             match self.subscription.recv_timeout(DEADLINE) {
                 Ok(Some(_)) => {}
-                Ok(None) => return Err(format!("{} heard nothing in time", self.name).into()),
+                Ok(None) => return Err(format!("{} received nothing in time", self.name).into()),
                 Err(end) => {
                     println!("  {} ← {end}", self.name);
                     return Ok(end);

@@ -1,12 +1,12 @@
-//! The short way for the usual publish.
+//! The fast path for a publish in its usual form.
 
 use serde_json::value::RawValue;
 
 use super::Request;
-use crate::protocol::{Message, Named, RequestId, check_topic_name};
+use crate::protocol::{Message, NamedFields, RequestId, check_topic_name};
 
-/// A publish as nearly every client writes it: every field once, no escapes, nothing unknown. Whatever does not fit is
-/// read by [`read_any`](super::read_any), which knows what is wrong; so this must accept nothing that `read_any` would not.
+/// A publish as nearly every client writes it: every field once, no escapes, no unknown fields. Any other text goes to
+/// [`read_any`](super::read_any), which reports what is wrong. So this must accept nothing that `read_any` refuses.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PlainPublish<'a> {
@@ -14,7 +14,7 @@ struct PlainPublish<'a> {
     kind: &'a str,
     topic: &'a str,
     #[serde(borrow)]
-    message: Named<PlainMessage<'a>>,
+    message: NamedFields<PlainMessage<'a>>,
     request_id: Option<&'a str>,
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn read_publish(text: &str) -> Option<(Option<RequestId<'_>>, Request
         topic,
         message,
         request_id,
-    } = serde_json::from_str::<Named<PlainPublish<'_>>>(text)
+    } = serde_json::from_str::<NamedFields<PlainPublish<'_>>>(text)
         .ok()?
         .0;
     if kind != "publish" || check_topic_name(topic).is_err() {

@@ -1,19 +1,19 @@
-//! What a subscription delivers, one by one.
+//! Deliveries of a subscription, and the iterators over them.
 
 use super::{Error, Event, Gap, Subscription};
 
-/// What a subscription delivers.
+/// An event or a gap.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Delivery {
-    /// An event, with the number after that of the delivery before it.
+    /// An event. Its `seq` follows that of the previous delivery.
     Event(Event),
-    /// Events that will not come, told where they would have stood.
+    /// A range of events that will not be delivered, in their place in the order.
     Gap(Gap),
 }
 
-/// The deliveries of a [`Subscription`]. An error is an item too; after the one that ends the subscription there
-/// are no more items.
+/// Iterates over the deliveries of a [`Subscription`]. Errors are items too. The iteration ends after the error that ends
+/// the subscription.
 #[derive(Debug)]
 pub struct Deliveries<'a> {
     pub(super) subscription: &'a mut Subscription,
@@ -27,7 +27,7 @@ impl Iterator for Deliveries<'_> {
     }
 }
 
-/// The deliveries of a [`Subscription`] that nobody needs otherwise; see [`Deliveries`].
+/// [`Deliveries`] that own their [`Subscription`].
 #[derive(Debug)]
 pub struct IntoDeliveries {
     subscription: Subscription,

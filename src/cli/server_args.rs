@@ -1,4 +1,4 @@
-//! How a command reaches a server: where it is, and with which key.
+//! The arguments with which a command connects to a server: address, key, timeout.
 
 use std::env;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -8,79 +8,78 @@ use clap::Args;
 use threadcast::client::{Client, Error};
 use threadcast::config::Config;
 
-use super::failure::Failure;
+use super::error::CliError;
 use super::value::{self, Seconds, Secret};
 
-/// The key that a server on this machine would be started with serves its clients as well.
+/// The variable of the server's key, which is the default for clients.
 const SERVER_KEY: &str = "PUBSUB_API_KEY";
 
-/// Where the server is.
+/// The address of the server.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Server")]
-pub(super) struct Place {
-    /// Where the server is, such as ws://example.org:8080/ws [default: --host and --port]
+pub(super) struct ServerAddress {
+    /// URL of the server, such as ws://example.org:8080/ws [default: --host and --port]
     #[arg(long, env = "PUBSUB_URL", value_name = "URL", global = true)]
     url: Option<String>,
 
-    /// Host of the server, if there is no --url
+    /// Host of the server, without --url
     #[arg(long, env = "PUBSUB_HOST", value_name = "HOST", global = true)]
     #[arg(default_value_t = Config::default().host, value_parser = value::host())]
     host: String,
 
-    /// Port of the server, if there is no --url
+    /// Port of the server, without --url
     #[arg(long, env = "PUBSUB_PORT", value_name = "PORT", global = true)]
     #[arg(default_value_t = Config::default().port, value_parser = value::port())]
     port: u16,
 }
 
-/// Where the server is, and who asks.
+/// Address, key and timeout.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Server")]
-pub(super) struct Reach {
+pub(super) struct ServerArgs {
     #[command(flatten)]
-    place: Place,
+    address: ServerAddress,
 
-    /// Key to present; everyone on this machine sees a flag (ps), so rather set the variable
-    /// [default: that of PUBSUB_API_KEY]
+    /// Key to present; prefer the variable, since flags are visible to all users (ps)
+    /// [default: PUBSUB_API_KEY]
     #[arg(long, env = "PUBSUB_KEY", value_name = "KEY", global = true)]
     #[arg(value_parser = value::secret())]
     key: Option<Secret>,
 
-    /// How long the server may take to answer
+    /// Time limit for an answer, and for connecting
     #[arg(long, value_name = "SECONDS", global = true)]
     #[arg(default_value_t = Seconds(Duration::from_secs(30)))]
     #[arg(value_parser = value::seconds(value::WAIT))]
     timeout: Seconds,
 }
 
-impl Reach {
-    /// A client, once the server has answered.
-    pub(super) fn connect(&self) -> Result<Client, Failure> {
-        let builder = Client::builder(&self.place.url()?)
+impl ServerArgs {
+    /// Connects, and checks that the server answers.
+    pub(super) fn connect(&self) -> Result<Client, CliError> {
+        let builder = Client::builder(&self.address.url()?)
             .connect_timeout(self.timeout.0)
             .request_timeout(self.timeout.0);
         let client = match presented(self.key.as_ref()) {
             Some(key) => builder.key(&key).connect(),
             None => builder.connect(),
         };
-        client.map_err(failure)
+        client.map_err(CliError::from)
     }
 
-    /// As it is shown to people.
-    pub(super) fn url(&self) -> Result<String, Failure> {
-        self.place.url()
+    pub(super) fn url(&self) -> Result<String, CliError> {
+        self.address.url()
     }
 }
 
-impl Place {
-    /// The one given, or that of host and port.
-    pub(super) fn url(&self) -> Result<String, Failure> {
+impl ServerAddress {
+    /// The given URL, or the URL of host and port.
+    pub(super) fn url(&self) -> Result<String, CliError> {
         if let Some(url) = &self.url {
             return Ok(url.clone());
         }
         if self.port == 0 {
-            return Err(Failure::usage(
-                "--port (PUBSUB_PORT): '0' is not allowed: the port the server listens on",
+            return Err(CliError::usage(
+                "--port (PUBSUB_PORT): '0' is not allowed: the port of the server",
             ));
         }
         let host = reachable(&self.host);
@@ -91,13 +90,13 @@ impl Place {
     }
 }
 
-/// The key to present: the one given, or that of a server on this machine.
+/// The given key, or the key of [`SERVER_KEY`].
 pub(super) fn presented(given: Option<&Secret>) -> Option<String> {
-    let own = given.map(|key| key.0.clone());
-    own.or_else(|| env::var(SERVER_KEY).ok().filter(|key| !key.is_empty()))
+    let given = given.map(|key| key.0.clone());
+    given.or_else(|| env::var(SERVER_KEY).ok().filter(|key| !key.is_empty()))
 }
 
-/// A server that listens on every address is asked on loopback.
+/// The loopback address for an unspecified one, on which the server listens on every address.
 fn reachable(host: &str) -> String {
     let unspecified_v4 = host
         .parse()
@@ -112,19 +111,20 @@ fn reachable(host: &str) -> String {
     }
 }
 
-/// What cannot be right is the command line's fault, all else is not. The client's names of its arguments are those of its
-/// flags.
-pub(super) fn failure(error: Error) -> Failure {
-    match error {
-        Error::Invalid { reason } => Failure::usage(match reason.split_once(": ") {
-            Some(("url", why)) => {
-                let why = why.replace("with key()", "with --key or PUBSUB_KEY");
-                format!("--url (PUBSUB_URL): {why}")
-            }
-            Some(("key", why)) => format!("--key (PUBSUB_KEY, PUBSUB_API_KEY): {why}"),
-            _ => reason,
-        }),
-        other => Failure::failed(other),
+impl From<Error> for CliError {
+    /// An invalid argument is a usage error, which names the flag.
+    fn from(error: Error) -> CliError {
+        match error {
+            Error::Invalid { reason } => CliError::usage(match reason.split_once(": ") {
+                Some(("url", reason)) => {
+                    let reason = reason.replace("with key()", "with --key or PUBSUB_KEY");
+                    format!("--url (PUBSUB_URL): {reason}")
+                }
+                Some(("key", reason)) => format!("--key (PUBSUB_KEY, PUBSUB_API_KEY): {reason}"),
+                _ => reason,
+            }),
+            other => CliError::failed(other),
+        }
     }
 }
 
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_on_every_address_is_asked_on_loopback() {
+    fn unspecified_address_becomes_loopback() {
         assert_eq!(reachable("0.0.0.0"), "127.0.0.1");
         assert_eq!(reachable("::"), "::1");
         assert_eq!(reachable("10.0.0.7"), "10.0.0.7");

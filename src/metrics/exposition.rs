@@ -1,11 +1,11 @@
-//! What was counted, as families of the page: their names, their help and their labels.
+//! The metric families of the counters: names, help texts, labels.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Families, Hot, Metrics, Protocol};
 
 impl Metrics {
-    /// Writes everything that is counted here.
+    /// Appends all counters.
     pub(crate) fn push(&self, page: &mut Families) {
         self.push_connections(page);
         self.push_messages(page);
@@ -16,18 +16,18 @@ impl Metrics {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         page.counter(
             "pubsub_connections_accepted",
-            "Connections taken in, REST and WebSocket",
+            "Accepted connections, REST and WebSocket",
             count(&self.accepted),
         );
         page.counters(
             "pubsub_connections_rejected",
-            "Connections that found no place",
+            "Connections rejected for lack of capacity",
             "reason",
             self.rejected.counts(),
         );
         page.counter(
             "pubsub_websockets_opened",
-            "Connections that became a WebSocket",
+            "Connections upgraded to a WebSocket",
             count(&self.websockets_opened),
         );
         page.counters(
@@ -38,7 +38,7 @@ impl Metrics {
         );
         page.counters(
             "pubsub_auth_failures",
-            "Requests, handshakes and connections refused or ended for want of a valid credential",
+            "Requests and handshakes refused, and connections closed, without a valid credential",
             "door",
             self.auth_failures.counts(),
         );
@@ -56,7 +56,7 @@ impl Metrics {
         );
         page.byte_counters(
             "pubsub_sent",
-            "Bytes given to the sockets of clients",
+            "Bytes written to the sockets of clients",
             "protocol",
             bytes(|hot| &hot.sent),
         );
@@ -65,17 +65,17 @@ impl Metrics {
     fn push_messages(&self, page: &mut Families) {
         page.counter(
             "pubsub_messages_published",
-            "Messages published, once each",
+            "Messages published",
             self.hot.sum(|hot| &hot.published),
         );
         page.counter(
             "pubsub_messages_delivered",
-            "Events given to the sockets of subscribers, once for each subscriber",
+            "Events written to the sockets of subscribers, counted once per subscriber",
             self.hot.sum(|hot| &hot.delivered),
         );
         page.counters(
             "pubsub_messages_dropped",
-            "Events that subscribers did not get because they were slow, once for each subscriber",
+            "Events skipped because a subscriber was slow, counted once per subscriber",
             "policy",
             self.dropped.counts(),
         );
@@ -86,19 +86,19 @@ impl Metrics {
         );
         page.counters(
             "pubsub_gaps",
-            "Gaps told to subscribers",
+            "Gaps reported to subscribers",
             "reason",
             self.gaps.counts(),
         );
         page.counters(
             "pubsub_resumes",
-            "Subscriptions that asked to go on behind a position",
+            "Subscriptions that resumed after a position",
             "result",
             self.resumes.counts(),
         );
         page.counters(
             "pubsub_sends",
-            "Sends to WebSockets: fast did not wait, slow was left to a writer thread",
+            "Sends to WebSockets: fast on the publishing thread, slow by a writer thread",
             "path",
             [
                 ("fast", self.hot.sum(|hot| &hot.fast_sends)),
@@ -110,12 +110,12 @@ impl Metrics {
     fn push_latencies(&self, page: &mut Families) {
         page.latencies(
             "pubsub_publish_latency",
-            "From the arrival of publishes to their acks, once for the publishes that arrived together",
+            "From the arrival of publishes to their acks, counted once per batch",
             &[("", &self.publish_latency)],
         );
         page.latencies(
             "pubsub_delivery_latency",
-            "Age of the oldest event when a fan-out (fast) or the write of a writer thread (slow) was done",
+            "Age of the oldest event at the end of a fan-out (fast) or of a write by a writer thread (slow)",
             &[
                 ("fast", &self.fan_out_latency),
                 ("slow", &self.writer_latency),

@@ -1,6 +1,6 @@
-//! Opening a connection: name, address, handshake, on a thread of its own, so that a caller can wait for it piece by
-//! piece and give up when it likes. The thread ends with the attempt, at the latest when the connect timeout is over
-//! and the system has given up on the name.
+//! Opens a connection: name lookup, connect, handshake. Runs on a thread of its own, so that the caller can wait with any
+//! timeout and cancel the attempt. The thread ends with the attempt, at the latest after the connect timeout and the
+//! timeout of the name lookup.
 
 use std::io::{self, ErrorKind, Read};
 use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
@@ -27,53 +27,53 @@ use super::socket::Socket;
 pub(super) type Ws = WebSocket<Socket>;
 
 const READ_BUFFER_BYTES: usize = 32 << 10;
-/// The longest body of a refusal that is read.
-const REFUSAL_BYTES: usize = 16 << 10;
+/// The longest body of an error response that is read.
+const MAX_ERROR_BODY_BYTES: usize = 16 << 10;
 
-/// An attempt that is under way. Dropped, it is given up.
+/// A running attempt to connect. Dropping it cancels the attempt.
 #[derive(Debug)]
-pub(super) struct Dialing {
+pub(super) struct ConnectAttempt {
     pub(super) result: Receiver<Result<Ws, Error>>,
-    attempt: Arc<Mutex<Attempt>>,
+    shared: Arc<Mutex<Shared>>,
     thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug, Default)]
-struct Attempt {
-    is_given_up: bool,
-    /// While the handshake is under way.
+struct Shared {
+    is_cancelled: bool,
+    /// The stream during the handshake.
     stream: Option<Arc<TcpStream>>,
 }
 
-impl Dialing {
-    pub(super) fn start(settings: &Arc<Settings>) -> Result<Dialing, Error> {
-        let (tell, result) = bounded(1);
-        let attempt = Arc::new(Mutex::new(Attempt::default()));
-        let (settings, its) = (Arc::clone(settings), Arc::clone(&attempt));
+impl ConnectAttempt {
+    pub(super) fn start(settings: &Arc<Settings>) -> Result<ConnectAttempt, Error> {
+        let (sender, result) = bounded(1);
+        let shared = Arc::new(Mutex::new(Shared::default()));
+        let (settings, thread_shared) = (Arc::clone(settings), Arc::clone(&shared));
         let dial = move || {
-            // Nobody waits any more: the connection goes with the result.
-            let _ = tell.send(open(&settings, &its));
+            // Fails if the attempt was dropped, which drops the connection too.
+            let _ = sender.send(open(&settings, &thread_shared));
         };
         let thread = thread::Builder::new()
             .name("client-dial".to_owned())
             .spawn(dial)
             .map_err(Error::System)?;
-        Ok(Dialing {
+        Ok(ConnectAttempt {
             result,
-            attempt,
+            shared,
             thread: Some(thread),
         })
     }
 }
 
-impl Drop for Dialing {
+impl Drop for ConnectAttempt {
     fn drop(&mut self) {
-        let mut attempt = self.attempt.lock();
-        attempt.is_given_up = true;
-        if let Some(stream) = attempt.stream.take() {
+        let mut shared = self.shared.lock();
+        shared.is_cancelled = true;
+        if let Some(stream) = shared.stream.take() {
             let _ = stream.shutdown(Shutdown::Both);
         }
-        drop(attempt);
+        drop(shared);
         if let Some(thread) = self.thread.take()
             && thread.is_finished()
         {
@@ -82,7 +82,7 @@ impl Drop for Dialing {
     }
 }
 
-fn open(settings: &Settings, attempt: &Mutex<Attempt>) -> Result<Ws, Error> {
+fn open(settings: &Settings, shared: &Mutex<Shared>) -> Result<Ws, Error> {
     let deadline = Instant::now() + settings.connect_timeout;
     let unreachable = |source| Error::Connect {
         address: settings.address.to_string(),
@@ -96,10 +96,10 @@ fn open(settings: &Settings, attempt: &Mutex<Attempt>) -> Result<Ws, Error> {
     let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
     for address in addresses {
         match connect(settings, address, deadline) {
-            Ok(stream) => return upgrade(settings, Arc::new(stream), attempt, deadline),
+            Ok(stream) => return upgrade(settings, Arc::new(stream), shared, deadline),
             Err(error) => last = error,
         }
-        if attempt.lock().is_given_up {
+        if shared.lock().is_cancelled {
             break;
         }
     }
@@ -123,31 +123,33 @@ fn connect(settings: &Settings, address: SocketAddr, deadline: Instant) -> io::R
 fn upgrade(
     settings: &Settings,
     stream: Arc<TcpStream>,
-    attempt: &Mutex<Attempt>,
+    shared: &Mutex<Shared>,
     deadline: Instant,
 ) -> Result<Ws, Error> {
     {
-        let mut attempt = attempt.lock();
-        if attempt.is_given_up {
+        let mut shared = shared.lock();
+        if shared.is_cancelled {
             return Err(Error::Closed);
         }
-        attempt.stream = Some(Arc::clone(&stream));
+        shared.stream = Some(Arc::clone(&stream));
     }
     let mut socket = Socket::new(Arc::clone(&stream));
     (socket.read_until, socket.write_until) = (Some(deadline), Some(deadline));
-    let shaken = client_with_config(request(settings)?, socket, Some(config(settings)));
-    attempt.lock().stream = None;
-    match shaken {
+    let handshake = client_with_config(request(settings)?, socket, Some(config(settings)));
+    shared.lock().stream = None;
+    match handshake {
         Ok((websocket, _response)) => Ok(websocket),
         Err(HandshakeError::Interrupted(_)) => Err(Error::Timeout {
             what: "answer to the handshake",
             after: settings.connect_timeout,
         }),
-        Err(HandshakeError::Failure(error)) => Err(failed(settings, error, stream, deadline)),
+        Err(HandshakeError::Failure(error)) => {
+            Err(handshake_error(settings, error, stream, deadline))
+        }
     }
 }
 
-/// Limits for what the server may send, and no more buffer than is used.
+/// Limits what the server may send, and avoids unused buffers.
 pub(super) fn config(settings: &Settings) -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
@@ -172,10 +174,15 @@ fn request(settings: &Settings) -> Result<Request, Error> {
     Ok(request)
 }
 
-/// What a failed handshake means. A connection that breaks in the middle of it may be there the next time.
-fn failed(settings: &Settings, error: WsError, stream: Arc<TcpStream>, deadline: Instant) -> Error {
+/// Maps an error of the handshake. The loss of the connection is temporary.
+fn handshake_error(
+    settings: &Settings,
+    error: WsError,
+    stream: Arc<TcpStream>,
+    deadline: Instant,
+) -> Error {
     match error {
-        WsError::Http(response) => refusal(*response, stream, deadline),
+        WsError::Http(response) => refused(*response, stream, deadline),
         WsError::Io(source) => Error::Connect {
             address: settings.address.to_string(),
             source,
@@ -188,19 +195,19 @@ fn failed(settings: &Settings, error: WsError, stream: Arc<TcpStream>, deadline:
     }
 }
 
-/// The server's own words, of which a part may still be on its way.
-fn refusal(response: Response, stream: Arc<TcpStream>, deadline: Instant) -> Error {
+/// The error response of the server. Reads the rest of its body.
+fn refused(response: Response, stream: Arc<TcpStream>, deadline: Instant) -> Error {
     let status = response.status().as_u16();
     let length = response.headers().get(CONTENT_LENGTH);
     let length = length.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     let mut body = response.into_body().unwrap_or_default();
     let missing = length
         .unwrap_or(0)
-        .min(REFUSAL_BYTES)
+        .min(MAX_ERROR_BODY_BYTES)
         .saturating_sub(body.len());
     let mut socket = Socket::new(stream);
     socket.read_until = Some(deadline);
-    // A body that breaks off is told as far as it came.
+    // A truncated body is used as far as it was received.
     let _ = socket.take(missing as u64).read_to_end(&mut body);
     problem(status, &body)
 }

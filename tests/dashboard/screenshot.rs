@@ -1,4 +1,4 @@
-//! The picture of the dashboard in the documents, of a server at work.
+//! Takes the screenshot of the dashboard for the documentation.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,11 +10,11 @@ use serde_json::json;
 use crate::harness::{OverflowPolicy, TestServer};
 use crate::page::Page;
 
-/// Where the picture goes; nowhere unless this is set.
+/// The file of the screenshot; unset, it is not stored.
 const TARGET: &str = "DASHBOARD_SCREENSHOT";
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 
-/// Who subscribes to what, and how many milliseconds he rests after each event.
+/// Subscribers: name, topic, and pause in milliseconds after each event.
 const SUBSCRIBERS: [(&str, &[&str], u64); 4] = [
     ("billing", &["orders", "orders.refunds"], 0),
     ("warehouse", &["orders", "shipments"], 0),
@@ -41,7 +41,7 @@ fn shop() -> TestServer {
     server
 }
 
-/// A subscriber that reads what comes, with a pause after each.
+/// A subscriber that pauses after each event.
 fn subscriber(
     server: &TestServer,
     client_id: &str,
@@ -62,7 +62,7 @@ fn subscriber(
     }
 }
 
-/// Publishes orders and prices until told to stop.
+/// Publishes orders and prices until `stop` is set.
 fn trade(server: &TestServer, stop: &AtomicBool) {
     let mut client = server.ws();
     for n in 1_u64.. {
@@ -82,7 +82,7 @@ fn trade(server: &TestServer, stop: &AtomicBool) {
     }
 }
 
-/// Sets the flag also when the test fails.
+/// Sets the flag on drop, also when the test fails.
 struct Stop<'a>(&'a AtomicBool);
 
 impl Drop for Stop<'_> {
@@ -92,7 +92,7 @@ impl Drop for Stop<'_> {
 }
 
 #[test]
-fn the_picture_of_a_server_at_work() {
+fn screenshot_of_a_busy_server() {
     let server = shop();
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -109,7 +109,7 @@ fn the_picture_of_a_server_at_work() {
         page.await_text("#status", "live");
         page.tail("orders");
         let target = std::env::var_os(TARGET);
-        // A curve that fills its place takes half a minute.
+        // After half a minute the chart is filled.
         let wanted = if target.is_some() { 20 } else { 4 };
         for wanted in (4..=wanted).step_by(4) {
             page.await_true(&format!(
@@ -117,14 +117,14 @@ fn the_picture_of_a_server_at_work() {
             ));
         }
         page.await_true("document.querySelectorAll('#tail-rows li').length > 25");
-        page.await_true("document.querySelector('#told').textContent !== '0'");
+        page.await_true("document.querySelector('#gaps').textContent !== '0'");
         page.eval("scrollTo(0, 0)");
-        let picture = page.screenshot();
+        let screenshot = page.screenshot();
         drop(trading);
-        assert!(picture.starts_with(PNG));
-        assert!(picture.len() < 200 << 10, "{} bytes", picture.len());
+        assert!(screenshot.starts_with(PNG));
+        assert!(screenshot.len() < 200 << 10, "{} bytes", screenshot.len());
         if let Some(target) = target {
-            fs::write(target, picture).expect("a file that can be written");
+            fs::write(target, screenshot).expect("a file that can be written");
         }
         page.expect_clean();
     });

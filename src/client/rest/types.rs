@@ -1,0 +1,188 @@
+//! The values that the REST API takes and returns.
+
+use serde::{Deserialize, Serialize};
+
+use crate::client::{Event, Gap};
+use crate::protocol::OverflowPolicy;
+
+/// Settings of a new topic; `None` is the setting of the server.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TopicOptions {
+    /// Events kept for replay.
+    pub history_size: Option<usize>,
+    /// Undelivered events a subscription may hold.
+    pub max_queue_size: Option<usize>,
+    /// What happens when a subscription exceeds its queue.
+    pub overflow: Option<OverflowPolicy>,
+}
+
+/// An entry of the list of topics.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct TopicSummary {
+    /// Its name.
+    pub name: String,
+    /// Number of subscriptions.
+    pub subscribers: u64,
+}
+
+/// The state of a topic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct TopicState {
+    /// Its name.
+    pub name: String,
+    /// Number of subscriptions.
+    pub subscribers: u64,
+    /// Messages published since it was created.
+    pub messages: u64,
+    /// The newest `seq`; 0 if there is none.
+    pub seq: u64,
+    /// The epoch of the topic, which changes when it is created again. Opaque.
+    pub epoch: String,
+    /// What is kept for replay.
+    pub history: HistoryState,
+    /// The overflow policy.
+    pub overflow: String,
+    /// Its limits.
+    pub limits: TopicLimits,
+    /// Events skipped for slow subscribers, counted once per subscriber.
+    pub dropped: u64,
+}
+
+/// What a topic keeps for replay.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct HistoryState {
+    /// Number of events.
+    pub count: u64,
+    /// Size of the events in bytes.
+    pub bytes: u64,
+    /// The `seq` of the oldest event; `None` if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_seq: Option<u64>,
+    /// When the oldest event was published: RFC 3339, UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_ts: Option<String>,
+}
+
+/// The limits of a topic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct TopicLimits {
+    /// Events kept for replay.
+    pub history_size: u64,
+    /// Bytes kept for replay.
+    pub history_bytes: u64,
+    /// Undelivered events a subscription may hold.
+    pub max_queue_size: u64,
+}
+
+/// The state of the server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Health {
+    /// `ok`.
+    pub status: String,
+    /// Identifies this run of the server: opaque, different after each start. Empty if the server does not report it.
+    #[serde(default)]
+    pub instance: String,
+    /// Seconds since the start.
+    pub uptime_sec: u64,
+    /// Number of topics.
+    pub topics: u64,
+    /// Number of subscriptions of all topics.
+    pub subscribers: u64,
+    /// Connections, including REST.
+    #[serde(default)]
+    pub connections: u64,
+    /// Events sent to subscribers since the start, counted once per subscription.
+    #[serde(default)]
+    pub delivered: u64,
+    /// Bytes of retained events.
+    #[serde(default)]
+    pub retained_bytes: u64,
+    /// The server's version.
+    #[serde(default)]
+    pub version: String,
+}
+
+/// The counters of a topic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct TopicStats {
+    /// Messages published since it was created.
+    pub messages: u64,
+    /// Number of subscriptions.
+    pub subscribers: u64,
+    /// The newest `seq`; 0 if there is none.
+    #[serde(default)]
+    pub seq: u64,
+    /// Events skipped for slow subscribers, counted once per subscriber.
+    #[serde(default)]
+    pub dropped: u64,
+    /// What is kept for replay.
+    #[serde(default)]
+    pub history: HistoryState,
+}
+
+/// A part of the history of a topic.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct History {
+    /// The epoch of the topic, which changes when it is created again. Opaque.
+    pub epoch: String,
+    /// The newest `seq` of the topic.
+    pub seq: u64,
+    /// Events that were requested but are no longer in the history, before the first event.
+    pub gap: Option<Gap>,
+    /// The events, oldest first.
+    pub events: Vec<Event>,
+}
+
+/// The connections of a server, sorted by id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Connections {
+    /// How many there are; `connections` may contain fewer.
+    pub total: u64,
+    /// The connections with the lowest ids.
+    pub connections: Vec<ConnectionState>,
+}
+
+/// One connection. Its values are read at about the same time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ConnectionState {
+    /// Its number on this server.
+    pub id: u64,
+    /// `websocket` or `http`.
+    pub protocol: String,
+    /// Address and port of the client.
+    pub address: String,
+    /// The name of the key presented last; `None` if the server requires none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Seconds since it was opened.
+    pub uptime_sec: u64,
+    /// Seconds since the client last sent anything.
+    pub idle_sec: u64,
+    /// Bytes that the server has still to write to the socket.
+    pub pending_bytes: u64,
+    /// Its subscriptions.
+    pub subscriptions: Vec<SubscriptionState>,
+}
+
+/// One subscription of a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SubscriptionState {
+    /// The topic.
+    pub topic: String,
+    /// The `client_id` of the subscriber.
+    pub client_id: String,
+    /// Live events that are not sent yet.
+    pub lag: u64,
+    /// Events that were skipped because it was slow, and reported as gaps.
+    pub dropped: u64,
+}
