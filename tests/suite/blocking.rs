@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Account, Config, Dial, Frame, HttpClient, Incoming, KeysFile, OverflowPolicy, TestServer,
-    WsClient, code_of, entry, eventually, seq_of, settled, uuid_of,
+    Config, Dial, Frame, HttpClient, Incoming, KeysFile, OverflowPolicy, SequenceChecker,
+    TestServer, WsClient, await_stable, code_of, entry, eventually, seq_of, uuid_of,
 };
 
 const PAD_BYTES: usize = 4 << 10;
@@ -40,7 +40,7 @@ fn publish_until_waiting(server: &TestServer, publisher: &mut WsClient) -> u64 {
 
 /// The topic's sequence once it no longer changes.
 fn published(server: &TestServer) -> u64 {
-    settled(Duration::from_millis(300), || {
+    await_stable(Duration::from_millis(300), || {
         seq_of(&server.topic("orders"))
     })
 }
@@ -72,8 +72,8 @@ fn expect_close(client: &mut WsClient, code: u16, published: u64) {
 
 /// Reads everything, so that waiting publishers could go on, and asserts that nothing more is published.
 fn expect_nothing_more(server: &TestServer, slow: &mut WsClient, before: u64) {
-    let mut account = Account::starting_after("orders", 0);
-    account.read_until(slow, before);
+    let mut checker = SequenceChecker::starting_after("orders", 0);
+    checker.read_until(slow, before);
     assert_eq!(
         published(server),
         before,
@@ -96,7 +96,7 @@ fn with_a_waiting_publisher() -> (TestServer, WsClient, WsClient, u64) {
     let server = blocking(|_| {});
     server.create_topic("orders");
     server.create_topic("own");
-    let slow = server.narrow_subscriber("orders", "slow");
+    let slow = server.small_buffer_subscriber("orders", "slow");
     let mut publisher = server.ws();
     publisher.subscribe("own", "p");
     let before = publish_until_waiting(&server, &mut publisher);
@@ -184,7 +184,7 @@ fn waiting_publisher_whose_client_sends_close_is_uncounted_at_once() {
     let server = blocking(|_| {});
     server.create_topic("orders");
     server.create_topic("own");
-    let mut slow = server.narrow_subscriber("orders", "slow");
+    let mut slow = server.small_buffer_subscriber("orders", "slow");
     let mut publisher = server.ws();
     publisher.subscribe("own", "p");
     publisher.send_texts(&vec![publish_text(&"x".repeat(700)); 130]);
@@ -239,7 +239,7 @@ admin = true"#,
     let mut publisher = with("p").connect();
     let text = publish_text(&"x".repeat(PAD_BYTES));
     publisher.send_texts(&vec![text; 100]);
-    let settle = |http: &mut HttpClient| settled(Duration::from_millis(300), || topic(http));
+    let settle = |http: &mut HttpClient| await_stable(Duration::from_millis(300), || topic(http));
     assert!(settle(&mut http) < 100, "the publisher waits");
     // Two more publishers wait over REST.
     let body = r#"{"payload":1}"#;
@@ -268,8 +268,8 @@ admin = true"#,
             assert_eq!(publisher.join().unwrap(), 401);
         }
         assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
-        let mut account = Account::starting_after("orders", 0);
-        account.read_until(&mut slow, before);
+        let mut checker = SequenceChecker::starting_after("orders", 0);
+        checker.read_until(&mut slow, before);
         assert_eq!(
             settle(&mut http),
             before,
@@ -285,7 +285,7 @@ fn slow_subscriber_is_kept_and_no_publish_waits_longer_than_block_timeout() {
     let timeout = Duration::from_millis(500);
     let server = blocking(|config| config.block_timeout = timeout);
     server.create_topic("orders");
-    let mut slow = server.narrow_subscriber("orders", "slow");
+    let mut slow = server.small_buffer_subscriber("orders", "slow");
     let publishers = 16;
     let (acked, refused) = thread::scope(|scope| {
         let publishers: Vec<_> = (0..publishers)
@@ -312,11 +312,11 @@ fn slow_subscriber_is_kept_and_no_publish_waits_longer_than_block_timeout() {
                 })
             })
             .collect();
-        let mut account = Account::starting_after("orders", 0);
+        let mut checker = SequenceChecker::starting_after("orders", 0);
         // Reads as slowly as possible while still making progress.
         while !publishers.iter().all(|publisher| publisher.is_finished()) {
             match slow.receive_within(timeout / 10) {
-                Some(Incoming::Text(text)) => account.take(&serde_json::from_str(&text).unwrap()),
+                Some(Incoming::Text(text)) => checker.take(&serde_json::from_str(&text).unwrap()),
                 Some(other) => panic!("ended: {other:?}"),
                 None => {}
             }
@@ -329,8 +329,8 @@ fn slow_subscriber_is_kept_and_no_publish_waits_longer_than_block_timeout() {
             .into_iter()
             .map(|publisher| publisher.join().unwrap());
         let (acked, refused) = counts.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-        account.read_until(&mut slow, acked);
-        assert_eq!(account.told, 0, "{account:?}");
+        checker.read_until(&mut slow, acked);
+        assert_eq!(checker.skipped, 0, "{checker:?}");
         (acked, refused)
     });
     assert_eq!(acked + refused, publishers * 15);
@@ -343,7 +343,7 @@ fn slow_subscriber_is_kept_and_no_publish_waits_longer_than_block_timeout() {
 fn waiting_publishers_proceed_in_order_of_arrival() {
     let server = blocking(|_| {});
     server.create_topic("orders");
-    let mut slow = server.narrow_subscriber("orders", "slow");
+    let mut slow = server.small_buffer_subscriber("orders", "slow");
     let mut first = server.ws();
     assert!(publish_until_waiting(&server, &mut first) < 100);
     let texts: Vec<String> = (0..5).map(|n| publish_text(&format!("late{n}"))).collect();
@@ -358,18 +358,18 @@ fn waiting_publishers_proceed_in_order_of_arrival() {
         })
         .collect();
     let mut order = Vec::new();
-    let mut account = Account::starting_after("orders", 0);
+    let mut checker = SequenceChecker::starting_after("orders", 0);
     while order.len() < late.len() {
         let message = slow.next_json();
         let payload = message["message"]["payload"].as_str().unwrap().to_owned();
-        account.take(&message);
+        checker.take(&message);
         if payload.starts_with("late") {
             order.push(payload);
         }
     }
     assert_eq!(order, ["late0", "late1", "late2", "late3", "late4"]);
     assert!(
-        account.last() < 100,
+        checker.last() < 100,
         "the first publisher starved the others"
     );
     for client in &mut late {

@@ -8,8 +8,8 @@ use serde_json::json;
 use tungstenite::Message;
 
 use crate::harness::{
-    Account, ChildServer, DEADLINE, Dial, Frame, HttpClient, Incoming, Opcode, TestServer,
-    WsClient, event_seqs, eventually, settled,
+    ChildServer, DEADLINE, Dial, Frame, HttpClient, Incoming, Opcode, SequenceChecker, TestServer,
+    WsClient, await_stable, event_seqs, eventually,
 };
 
 /// How long a count must stay the same to be a baseline.
@@ -44,9 +44,9 @@ fn disconnects_during_fan_out_do_not_affect_other_subscribers() {
         }
     });
     for client in &mut staying {
-        let mut account = Account::starting_after("orders", 0);
-        account.read_until(client, 300);
-        assert_eq!(account.told, 0);
+        let mut checker = SequenceChecker::starting_after("orders", 0);
+        checker.read_until(client, 300);
+        assert_eq!(checker.skipped, 0);
     }
     server.await_subscribers("orders", 5);
 }
@@ -71,8 +71,8 @@ fn threads_and_descriptors_return_to_baseline_after_clients_leave() {
     http.post("/topics", &json!({"name": "orders"})).expect(201);
     visit(&server);
     await_idle(&server);
-    let threads = settled(QUIET, || server.threads());
-    let descriptors = settled(QUIET, || server.descriptors());
+    let threads = await_stable(QUIET, || server.threads());
+    let descriptors = await_stable(QUIET, || server.descriptors());
     for _ in 0..3 {
         visit(&server);
     }

@@ -6,7 +6,7 @@ use std::thread;
 use serde_json::json;
 
 use crate::harness::{
-    Account, TestServer, WsClient, code_of, event_seqs, eventually, publish_text, text_of,
+    SequenceChecker, TestServer, WsClient, code_of, event_seqs, eventually, publish_text, text_of,
 };
 
 fn server_with_large_queues() -> TestServer {
@@ -20,16 +20,16 @@ fn server_with_large_queues() -> TestServer {
 
 /// Reads events up to `topic_deleted` and returns the sequence of the last one.
 fn read_to_deleted(client: &mut WsClient) -> u64 {
-    let mut account = Account::starting_after("orders", 0);
+    let mut checker = SequenceChecker::starting_after("orders", 0);
     loop {
         let message = client.next_json();
         if message["msg"] == "topic_deleted" {
             assert_eq!(message["type"], "info", "{message}");
             assert_eq!(message["topic"], "orders", "{message}");
-            assert_eq!(account.told, 0, "{account:?}");
-            return account.last();
+            assert_eq!(checker.skipped, 0, "{checker:?}");
+            return checker.last();
         }
-        account.take(&message);
+        checker.take(&message);
     }
 }
 
@@ -153,18 +153,18 @@ fn stalled_subscriber_gets_its_gaps_before_the_deletion_notice() {
         config.send_buffer_bytes = 4 << 10;
     });
     server.create_topic("orders");
-    let mut client = server.narrow_ws();
+    let mut client = server.small_buffer_ws();
     client.subscribe("orders", "slow");
     server.ws().publish_padded("orders", 1, 200, 4 << 10);
     server.delete_topic("orders");
-    let mut account = Account::starting_after("orders", 0);
+    let mut checker = SequenceChecker::starting_after("orders", 0);
     let mut message = client.next_json();
     while message["msg"] != "topic_deleted" {
-        account.take(&message);
+        checker.take(&message);
         message = client.next_json();
     }
-    account.assert_settled(200);
-    assert!(account.told > 0);
+    checker.assert_complete(200);
+    assert!(checker.skipped > 0);
 }
 
 #[test]

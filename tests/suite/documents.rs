@@ -116,8 +116,8 @@ fn every_body_and_frame_has_an_example_and_every_example_is_valid() {
 }
 
 fn expect_valid(document: &Document, schema: &str, example: &Value) {
-    let faults = document.faults(schema, example);
-    assert!(faults.is_empty(), "{schema}: {example} {faults:#?}");
+    let errors = document.errors(schema, example);
+    assert!(errors.is_empty(), "{schema}: {example} {errors:#?}");
 }
 
 #[test]

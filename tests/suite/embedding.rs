@@ -12,7 +12,8 @@ use threadcast::{
 };
 
 use crate::harness::{
-    Account, DEADLINE, Incoming, TestServer, assert_timestamp, eventually, seq_of, settled,
+    DEADLINE, Incoming, SequenceChecker, TestServer, assert_timestamp, await_stable, eventually,
+    seq_of,
 };
 
 const PAD_BYTES: usize = 4 << 10;
@@ -216,21 +217,21 @@ fn events_published_by_many_threads_arrive_once_and_in_order() {
             })
         })
         .collect();
-    let mut account = Account::starting_after("orders", 0);
-    account.read_until(&mut client, threads * each);
+    let mut checker = SequenceChecker::starting_after("orders", 0);
+    checker.read_until(&mut client, threads * each);
     let receipts = publishers
         .into_iter()
         .flat_map(|publisher| publisher.join().unwrap());
     let ids: BTreeMap<u64, String> = receipts.collect();
-    assert_eq!(account.ids(), ids.into_values().collect::<Vec<_>>());
-    assert_eq!(account.told, 0, "{account:?}");
+    assert_eq!(checker.ids(), ids.into_values().collect::<Vec<_>>());
+    assert_eq!(checker.skipped, 0, "{checker:?}");
 }
 
 #[test]
 fn stalled_subscriber_blocks_a_publish_only_until_block_timeout() {
     let timeout = Duration::from_millis(300);
     let server = blocking(timeout);
-    let mut slow = server.narrow_subscriber("orders", "slow");
+    let mut slow = server.small_buffer_subscriber("orders", "slow");
     let payload = "x".repeat(PAD_BYTES);
     let mut longest = Duration::ZERO;
     eventually("the subscriber has ended", || {
@@ -256,7 +257,7 @@ fn stalled_subscriber_blocks_a_publish_only_until_block_timeout() {
 fn slow_subscriber_is_kept_and_publish_is_refused_after_block_timeout() {
     let timeout = Duration::from_millis(500);
     let server = blocking(timeout);
-    let mut slow = server.narrow_subscriber("orders", "slow");
+    let mut slow = server.small_buffer_subscriber("orders", "slow");
     let (publishers, each) = (16, 10);
     let publishers: Vec<_> = (0..publishers)
         .map(|_| {
@@ -275,10 +276,10 @@ fn slow_subscriber_is_kept_and_publish_is_refused_after_block_timeout() {
             })
         })
         .collect();
-    let mut account = Account::starting_after("orders", 0);
+    let mut checker = SequenceChecker::starting_after("orders", 0);
     while !publishers.iter().all(|publisher| publisher.is_finished()) {
         match slow.receive_within(timeout / 10) {
-            Some(Incoming::Text(text)) => account.take(&serde_json::from_str(&text).unwrap()),
+            Some(Incoming::Text(text)) => checker.take(&serde_json::from_str(&text).unwrap()),
             Some(other) => panic!("ended: {other:?}"),
             None => {}
         }
@@ -290,15 +291,15 @@ fn slow_subscriber_is_kept_and_publish_is_refused_after_block_timeout() {
     let all = publishers.len() as u64 * each;
     let refused: u64 = publishers.into_iter().map(|p| p.join().unwrap()).sum();
     assert!(refused > 0 && refused < all, "{refused} refused");
-    account.read_until(&mut slow, all - refused);
-    assert_eq!(account.told, 0, "{account:?}");
+    checker.read_until(&mut slow, all - refused);
+    assert_eq!(checker.skipped, 0, "{checker:?}");
     assert_eq!(seq_of(&server.topic("orders")), all - refused);
 }
 
 #[test]
 fn waiting_publish_and_every_change_are_refused_at_shutdown() {
     let server = blocking(BLOCK_TIMEOUT);
-    let slow = server.narrow_subscriber("orders", "slow");
+    let slow = server.small_buffer_subscriber("orders", "slow");
     let handle = server.embedded().handle();
     let publisher = thread::spawn(move || {
         let payload = "x".repeat(PAD_BYTES);
@@ -309,7 +310,7 @@ fn waiting_publish_and_every_change_are_refused_at_shutdown() {
         }
     });
     let seq = || server.embedded().topic("orders").map(|topic| topic.seq);
-    let before = settled(Duration::from_millis(300), seq);
+    let before = await_stable(Duration::from_millis(300), seq);
     let last = server.embedded().handle();
     let began = Instant::now();
     server.shutdown();

@@ -10,7 +10,8 @@ use serde_json::json;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::harness::{
-    Account, DEADLINE, Dial, HttpClient, TestServer, WsClient, alone, eventually, own_cpu_time,
+    DEADLINE, Dial, HttpClient, SequenceChecker, TestServer, WsClient, alone, eventually,
+    own_cpu_time,
 };
 
 const FEW_DESCRIPTORS: u64 = 100;
@@ -46,11 +47,11 @@ fn server_and_subscriber() -> (TestServer, WsClient) {
 
 /// Asserts for a while that the connected client is served and that the process uses little CPU.
 fn assert_served_and_quiet(old: &mut WsClient) {
-    let mut account = Account::starting_after("orders", 0);
+    let mut checker = SequenceChecker::starting_after("orders", 0);
     let (start, before) = (Instant::now(), own_cpu_time());
     eventually("the resource stays exhausted for a while", || {
         let seq = old.publish("orders", &json!(1));
-        account.read_until(old, seq);
+        checker.read_until(old, seq);
         start.elapsed() >= EXHAUSTION
     });
     let (used, took) = (own_cpu_time() - before, start.elapsed());

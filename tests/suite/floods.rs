@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::{Account, ChildServer, Dial, HttpClient, WsClient, eventually, settled};
+use crate::harness::{
+    ChildServer, Dial, HttpClient, SequenceChecker, WsClient, await_stable, eventually,
+};
 
 /// Number of hostile connections.
 const ATTACKERS: usize = 8;
@@ -39,11 +41,11 @@ fn run_attack(attack: Attack, message_bytes: u64) {
     subscriber.subscribe("orders", "c");
     drop((0..ATTACKERS).map(|_| connect()).collect::<Vec<_>>());
     await_connections(&child, 2);
-    let threads = settled(QUIET, || child.threads());
-    let descriptors = settled(QUIET, || child.descriptors());
+    let threads = await_stable(QUIET, || child.threads());
+    let descriptors = await_stable(QUIET, || child.descriptors());
     let before = child.peak_resident_bytes();
 
-    let mut account = Account::starting_after("orders", 0);
+    let mut checker = SequenceChecker::starting_after("orders", 0);
     let mut latencies = Vec::new();
     thread::scope(|scope| {
         let attackers: Vec<_> = (0..ATTACKERS)
@@ -53,12 +55,12 @@ fn run_attack(attack: Attack, message_bytes: u64) {
         while attackers.iter().any(|attacker| !attacker.is_finished()) || latencies.len() < 20 {
             let start = Instant::now();
             let seq = publisher.publish("orders", &json!(1));
-            account.read_until(&mut subscriber, seq);
+            checker.read_until(&mut subscriber, seq);
             latencies.push(start.elapsed());
             thread::park_timeout(Duration::from_millis(1));
         }
     });
-    assert_eq!(account.told, 0, "an event of another topic was dropped");
+    assert_eq!(checker.skipped, 0, "an event of another topic was dropped");
     latencies.sort();
     let median = latencies[latencies.len() / 2];
     assert!(median < MEDIAN_LATENCY, "median {median:?}");

@@ -5,8 +5,8 @@ use std::time::Instant;
 use serde_json::json;
 
 use crate::harness::{
-    Account, Dial, Frame, HttpClient, Opcode, Reply, TestServer, code_of, event_seqs, eventually,
-    publish_text,
+    Dial, Frame, HttpClient, Opcode, Reply, SequenceChecker, TestServer, code_of, event_seqs,
+    eventually, publish_text,
 };
 
 #[test]
@@ -234,7 +234,7 @@ fn event_larger_than_the_history_is_delivered_or_reported_as_a_gap() {
     client.subscribe("orders", "c");
     client.publish_padded("orders", 1, 2, 5000);
     client.publish_padded("orders", 3, 3, 0);
-    Account::starting_after("orders", 0).read_until(&mut client, 3);
+    SequenceChecker::starting_after("orders", 0).read_until(&mut client, 3);
 }
 
 #[test]

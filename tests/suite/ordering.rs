@@ -4,7 +4,7 @@ use std::thread;
 
 use serde_json::json;
 
-use crate::harness::{Account, TestServer, WsClient, event_seqs, seq_of, uuid_of};
+use crate::harness::{SequenceChecker, TestServer, WsClient, event_seqs, seq_of, uuid_of};
 
 const PUBLISHERS: u64 = 3;
 const EACH: u64 = 60;
@@ -43,7 +43,7 @@ fn ack_precedes_replay_and_replay_precedes_live_events() {
     client.send(&json!({"type": "subscribe", "topic": "orders", "client_id": "c", "last_n": 3}));
     assert_eq!(next_type(&mut client), "ack");
     publisher.publish_many("orders", 6, 7);
-    Account::starting_after("orders", 2).read_until(&mut client, 7);
+    SequenceChecker::starting_after("orders", 2).read_until(&mut client, 7);
 }
 
 #[test]
@@ -73,9 +73,9 @@ fn all_subscribers_see_the_same_order() {
     let orders: Vec<_> = subscribers
         .iter_mut()
         .map(|subscriber| {
-            let mut account = Account::starting_after("orders", 0);
-            account.read_until(subscriber, PUBLISHERS * EACH);
-            account.ids().to_vec()
+            let mut checker = SequenceChecker::starting_after("orders", 0);
+            checker.read_until(subscriber, PUBLISHERS * EACH);
+            checker.ids().to_vec()
         })
         .collect();
     assert!(orders.iter().all(|order| *order == orders[0]));
@@ -91,13 +91,13 @@ fn messages_of_one_publisher_keep_their_order() {
     let mut subscriber = server.ws();
     subscriber.subscribe("orders", "c");
     publish_concurrently(&server, "orders");
-    let mut account = Account::starting_after("orders", 0);
-    account.read_until(&mut subscriber, PUBLISHERS * EACH);
+    let mut checker = SequenceChecker::starting_after("orders", 0);
+    checker.read_until(&mut subscriber, PUBLISHERS * EACH);
     for publisher in 0..PUBLISHERS {
         let own: Vec<_> = (publisher * EACH + 1..=publisher * EACH + EACH)
             .map(uuid_of)
             .collect();
-        let seen: Vec<_> = account
+        let seen: Vec<_> = checker
             .ids()
             .iter()
             .filter(|id| own.contains(id))
@@ -141,8 +141,8 @@ fn unsubscribe_while_publishing(server: &TestServer, client_id: &str) {
     for _ in 0..10 {
         let start = seq_of(&client.subscribe("orders", client_id));
         let end = seq_of(&client.unsubscribe("orders", client_id));
-        let mut account = Account::starting_after("orders", start);
-        account.read_until(&mut client, end);
+        let mut checker = SequenceChecker::starting_after("orders", start);
+        checker.read_until(&mut client, end);
         assert_eq!(client.fence().len(), 0, "messages after the ack");
     }
 }
@@ -171,7 +171,7 @@ fn subscribed_publisher_gets_its_ack_and_its_event_once() {
         client.publish_many("orders", 1, 50),
         (1..=50).collect::<Vec<_>>()
     );
-    Account::starting_after("orders", 0).read_until(&mut client, 50);
+    SequenceChecker::starting_after("orders", 0).read_until(&mut client, 50);
     assert_eq!(client.fence().len(), 0);
 }
 

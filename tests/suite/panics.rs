@@ -5,20 +5,15 @@ mod rest;
 mod shared_threads;
 mod websocket;
 
-use crate::harness::{Sabotage, TestServer, eventually};
+use crate::harness::{LogHook, TestServer, eventually};
 
 /// Asserts that exactly one panic was counted and logged, and that the injected one has happened.
-fn assert_one_panic(server: &TestServer, sabotage: &Sabotage) {
-    assert!(sabotage.has_snapped());
+fn assert_one_panic(server: &TestServer, hook: &LogHook) {
+    assert!(hook.has_panicked());
     eventually("the panic is counted", || server.panics() == 1);
     let is_caught = |line: &String| line.contains("a panic was caught");
     eventually("the panic is logged", || {
-        sabotage
-            .errors()
-            .iter()
-            .filter(|line| is_caught(line))
-            .count()
-            == 1
+        hook.errors().iter().filter(|line| is_caught(line)).count() == 1
     });
 }
 

@@ -4,7 +4,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Account, TestServer, WsClient, event_seqs, seq_of};
+use crate::harness::{SequenceChecker, TestServer, WsClient, event_seqs, seq_of};
 
 const HISTORY: u64 = 50;
 const PUBLISHED: u64 = 300;
@@ -124,11 +124,14 @@ fn subscribe_repeatedly(server: &TestServer, joiner: u64) {
         let ack = client.subscribe_with("orders", &client_id, &json!({"last_n": last_n}));
         let newest = seq_of(&ack);
         let replayed = last_n.min(newest).min(HISTORY);
-        joined.push((client, Account::starting_after("orders", newest - replayed)));
+        joined.push((
+            client,
+            SequenceChecker::starting_after("orders", newest - replayed),
+        ));
     }
-    for (client, account) in &mut joined {
-        account.read_until(client, PUBLISHED);
-        assert_eq!(account.told, 0, "{account:?}");
+    for (client, checker) in &mut joined {
+        checker.read_until(client, PUBLISHED);
+        assert_eq!(checker.skipped, 0, "{checker:?}");
     }
 }
 
@@ -142,10 +145,10 @@ fn replay_overtaken_by_eviction_reports_a_gap() {
     server.create_topic("orders");
     let mut publisher = server.ws();
     publisher.publish_padded("orders", 1, 100, 8 << 10);
-    let mut client = server.narrow_ws();
+    let mut client = server.small_buffer_ws();
     client.subscribe_with("orders", "c", &json!({"last_n": 100}));
     publisher.publish_padded("orders", 101, 300, 8 << 10);
-    let mut account = Account::starting_after("orders", 0);
-    account.read_until(&mut client, 300);
-    assert!(account.told > 0, "the log evicts unread events");
+    let mut checker = SequenceChecker::starting_after("orders", 0);
+    checker.read_until(&mut client, 300);
+    assert!(checker.skipped > 0, "the log evicts unread events");
 }

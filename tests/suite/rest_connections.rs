@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Account, Dial, HttpClient, KeysFile, TestServer, WsClient, entry, eventually,
+    Dial, HttpClient, KeysFile, SequenceChecker, TestServer, WsClient, entry, eventually,
 };
 
 /// The entry of the connection with this client id.
@@ -131,7 +131,7 @@ fn idle_is_the_time_since_the_last_input() {
 fn unread_events_show_as_pending_lag_and_dropped() {
     let server = TestServer::with(|config| config.send_buffer_bytes = 4 << 10);
     server.create_topic_with("orders", &json!({"max_queue_size": 10}));
-    let mut client = server.narrow_ws();
+    let mut client = server.small_buffer_ws();
     client.subscribe("orders", "s1");
     let mut publisher = server.ws();
     let mut http = server.http();
@@ -143,9 +143,9 @@ fn unread_events_show_as_pending_lag_and_dropped() {
         let lag = line["subscriptions"][0]["lag"].as_u64();
         lag > Some(10) && line["pending_bytes"].as_u64() > Some(0)
     });
-    let mut account = Account::starting_after("orders", 0);
-    account.read_until(&mut client, published);
-    let skipped = account.told;
+    let mut checker = SequenceChecker::starting_after("orders", 0);
+    checker.read_until(&mut client, published);
+    let skipped = checker.skipped;
     assert!(skipped > 0);
     eventually("dropped events are counted here too", || {
         let line = line_of(&mut http, "s1").unwrap();
@@ -200,7 +200,7 @@ fn closed_websocket_gets_4101_and_no_other_connection_is_affected() {
 fn close_frame_comes_after_events_being_sent() {
     let server = TestServer::with(|config| config.send_buffer_bytes = 4 << 10);
     server.create_topic("orders");
-    let mut target = server.narrow_ws();
+    let mut target = server.small_buffer_ws();
     target.subscribe("orders", "target");
     server.ws().publish_padded("orders", 1, 40, 8 << 10);
     let mut http = server.http();
@@ -219,7 +219,7 @@ fn client_that_reads_nothing_can_be_closed() {
         "orders",
         &json!({"history_size": 1000, "max_queue_size": 1000}),
     );
-    let mut target = server.narrow_ws();
+    let mut target = server.small_buffer_ws();
     target.subscribe("orders", "target");
     let mut http = server.http();
     let id = id_of(&mut http, "target");

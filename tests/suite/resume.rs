@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Account, TestServer, WsClient, epoch_of, event_seqs, seq_of};
+use crate::harness::{SequenceChecker, TestServer, WsClient, epoch_of, event_seqs, seq_of};
 
 /// Resumes on a new connection and returns it with the ack.
 fn resume(server: &TestServer, topic: &str, fields: &Value) -> (WsClient, Value) {
@@ -20,17 +20,17 @@ fn resume_after_a_reset_gets_exactly_the_missed_events() {
     let server = TestServer::with_topic("orders");
     let (mut publisher, mut client) = (server.ws(), server.ws());
     let epoch = epoch_of(&client.subscribe("orders", "c")).to_owned();
-    let mut account = Account::starting_after("orders", 0);
+    let mut checker = SequenceChecker::starting_after("orders", 0);
     publisher.publish_many("orders", 1, 5);
-    account.read_until(&mut client, 5);
+    checker.read_until(&mut client, 5);
     client.reset();
     publisher.publish_many("orders", 6, 30);
     let (mut client, ack) = resume(&server, "orders", &json!({"after_seq": 5, "epoch": epoch}));
     assert_eq!(ack["recovered"], true);
     assert_eq!(seq_of(&ack), 30);
     publisher.publish_many("orders", 31, 35);
-    account.read_until(&mut client, 35);
-    assert_eq!(account.told, 0);
+    checker.read_until(&mut client, 35);
+    assert_eq!(checker.skipped, 0);
 }
 
 #[test]
@@ -42,16 +42,16 @@ fn repeated_resumes_during_publishing_lose_nothing() {
     server.create_topic("orders");
     std::thread::scope(|scope| {
         scope.spawn(|| server.ws().publish_many("orders", 1, 300));
-        let mut account = Account::starting_after("orders", 0);
-        while account.last() < 300 {
+        let mut checker = SequenceChecker::starting_after("orders", 0);
+        while checker.last() < 300 {
             let (mut client, ack) =
-                resume(&server, "orders", &json!({"after_seq": account.last()}));
+                resume(&server, "orders", &json!({"after_seq": checker.last()}));
             assert_eq!(ack["recovered"], true);
-            let end = 300.min(account.last() + 20);
-            account.read_until(&mut client, end);
+            let end = 300.min(checker.last() + 20);
+            checker.read_until(&mut client, end);
             client.reset();
         }
-        assert_eq!((account.received, account.told), (300, 0));
+        assert_eq!((checker.received, checker.skipped), (300, 0));
     });
 }
 
@@ -90,9 +90,9 @@ fn resume_without_history_reports_all_missed_events_as_a_gap() {
     let (mut client, ack) = resume(&server, "orders", &json!({"after_seq": 1}));
     assert_eq!(ack["recovered"], false);
     publisher.publish("orders", &json!(4));
-    let mut account = Account::starting_after("orders", 1);
-    account.read_until(&mut client, 4);
-    assert_eq!((account.told, account.received), (2, 1));
+    let mut checker = SequenceChecker::starting_after("orders", 1);
+    checker.read_until(&mut client, 4);
+    assert_eq!((checker.skipped, checker.received), (2, 1));
 }
 
 #[test]
@@ -198,11 +198,11 @@ fn resume_at_the_seq_of_the_unsubscribe_ack_loses_nothing() {
     client.subscribe("orders", "c");
     publisher.publish_many("orders", 1, 5);
     let end = seq_of(&client.unsubscribe("orders", "c"));
-    let mut account = Account::starting_after("orders", 0);
-    account.read_until(&mut client, end);
+    let mut checker = SequenceChecker::starting_after("orders", 0);
+    checker.read_until(&mut client, end);
     publisher.publish_many("orders", 6, 9);
     client.subscribe_with("orders", "c", &json!({"after_seq": end}));
-    account.read_until(&mut client, 9);
+    checker.read_until(&mut client, 9);
 }
 
 #[test]

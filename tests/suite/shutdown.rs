@@ -6,8 +6,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::harness::{
-    Account, Dial, HttpClient, Incoming, OverflowPolicy, Reply, TestServer, WsClient, alone,
-    code_of, eventually, in_time, own_descriptors, own_threads, publish_text, settled, uuid_of,
+    Dial, HttpClient, Incoming, OverflowPolicy, Reply, SequenceChecker, TestServer, WsClient,
+    alone, await_stable, code_of, eventually, in_time, own_descriptors, own_threads, publish_text,
+    uuid_of,
 };
 
 const PAD_BYTES: usize = 4 << 10;
@@ -52,25 +53,25 @@ fn acked_events_are_delivered_before_the_shutdown_notice() {
     client.subscribe("orders", "c");
     server.ws().publish_many("orders", 1, 200);
     server.shutdown();
-    Account::starting_after("orders", 0).read_until(&mut client, 200);
+    SequenceChecker::starting_after("orders", 0).read_until(&mut client, 200);
     expect_shutdown_notice(&mut client);
 }
 
 #[test]
 fn slow_client_gets_all_queued_events_within_drain_timeout() {
     let server = draining_server(Duration::from_secs(8));
-    let mut client = server.narrow_subscriber("orders", "c");
+    let mut client = server.small_buffer_subscriber("orders", "c");
     server.ws().publish_padded("orders", 1, 200, PAD_BYTES);
     let report = thread::scope(|scope| {
         let shutdown = scope.spawn(|| in_time("shutdown", || server.shutdown()));
-        let mut account = Account::starting_after("orders", 0);
-        while account.last() < 200 {
+        let mut checker = SequenceChecker::starting_after("orders", 0);
+        while checker.last() < 200 {
             let message = client.next_json();
             if message["msg"] != "server_shutdown" {
-                account.take(&message);
+                checker.take(&message);
             }
         }
-        assert_eq!(account.told, 0);
+        assert_eq!(checker.skipped, 0);
         assert_eq!(client.close_code(), Some(1001));
         drop(client);
         shutdown.join().unwrap()
@@ -83,7 +84,7 @@ fn slow_client_gets_all_queued_events_within_drain_timeout() {
 fn stalled_clients_do_not_delay_shutdown() {
     let server = draining_server(Duration::from_millis(300));
     let mut stuck: Vec<_> = (0..30)
-        .map(|n| server.narrow_subscriber("orders", &format!("c{n}")))
+        .map(|n| server.small_buffer_subscriber("orders", &format!("c{n}")))
         .collect();
     let _silent = HttpClient::connect(server.addr());
     let mut half = HttpClient::connect(server.addr());
@@ -107,7 +108,7 @@ fn refused_clients_that_stay_connected_do_not_delay_shutdown() {
 #[test]
 fn events_undelivered_to_a_stalled_client_are_counted() {
     let server = draining_server(Duration::from_millis(300));
-    let mut stuck = server.narrow_subscriber("orders", "c");
+    let mut stuck = server.small_buffer_subscriber("orders", "c");
     server.ws().publish_padded("orders", 1, 100, PAD_BYTES);
     let report = server.shutdown();
     let mut received = 0;
@@ -127,14 +128,14 @@ fn publisher_waiting_for_a_stalled_subscriber_does_not_delay_shutdown() {
         config.send_buffer_bytes = 4 << 10;
     });
     server.create_topic("orders");
-    let _stuck = server.narrow_subscriber("orders", "c");
+    let _stuck = server.small_buffer_subscriber("orders", "c");
     let mut publisher = server.ws();
     let message = json!({"id": uuid_of(1), "payload": "x".repeat(PAD_BYTES)});
     let request = json!({"type": "publish", "topic": "orders", "message": message});
     for _ in 0..30 {
         publisher.send(&request);
     }
-    settled(Duration::from_millis(100), || {
+    await_stable(Duration::from_millis(100), || {
         server.topic("orders")["seq"].clone()
     });
     in_time("shutdown", || server.shutdown());
@@ -144,7 +145,7 @@ fn publisher_waiting_for_a_stalled_subscriber_does_not_delay_shutdown() {
 fn readyz_is_503_and_requests_are_refused_while_draining() {
     let server = draining_server(Duration::from_secs(4));
     let addr = server.addr();
-    let mut stuck = server.narrow_subscriber("orders", "c");
+    let mut stuck = server.small_buffer_subscriber("orders", "c");
     server.ws().publish_padded("orders", 1, 200, PAD_BYTES);
     let mut open: Vec<_> = (0..5).map(|_| ready_connection(&server)).collect();
     thread::scope(|scope| {
@@ -230,7 +231,7 @@ fn server_leaves_no_thread_and_no_descriptor() {
             for explicitly in [true, false] {
                 let server = draining_server(Duration::from_millis(200));
                 let mut clients: Vec<_> = (0..8)
-                    .map(|n| server.narrow_subscriber("orders", &format!("c{n}")))
+                    .map(|n| server.small_buffer_subscriber("orders", &format!("c{n}")))
                     .collect();
                 clients[0].publish_padded("orders", 1, 100, PAD_BYTES);
                 server.http().get("/health").expect(200);

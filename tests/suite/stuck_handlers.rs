@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::{HttpClient, Sabotage, TestServer, alone, eventually};
+use crate::harness::{HttpClient, LogHook, TestServer, alone, eventually};
 
 const REQUEST_TIMEOUT: Duration = Duration::from_millis(500);
 const TOPICS: usize = 10_000;
@@ -30,16 +30,16 @@ fn request_with_a_stuck_handler_gets_503_and_others_are_served() {
     alone(
         "stuck_handlers::request_with_a_stuck_handler_gets_503_and_others_are_served",
         || {
-            let sabotage = Sabotage::install();
+            let hook = LogHook::install();
             let server = server(Duration::from_secs(1));
-            let _held = sabotage.hold("rest-", "topic deleted");
+            let _held = hook.block_at("rest-", "topic deleted");
             let mut http = server.http();
             let began = Instant::now();
             let reply = http.delete("/topics/a");
             reply.expect_problem(503, "UNAVAILABLE");
             assert!(reply.header("Retry-After").is_some(), "{reply}");
             assert!(began.elapsed() < REQUEST_TIMEOUT * 5);
-            assert!(sabotage.holds());
+            assert!(hook.has_blocked());
             // Another worker has replaced the stuck one.
             http.get("/topics").expect(200);
             http.post("/topics/b/messages", &json!({"payload": 1}))
@@ -54,16 +54,16 @@ fn shutdown_does_not_wait_for_a_stuck_handler() {
         "stuck_handlers::shutdown_does_not_wait_for_a_stuck_handler",
         || {
             let drain = Duration::from_secs(1);
-            let sabotage = Sabotage::install();
+            let hook = LogHook::install();
             let server = TestServer::with(|config| {
                 config.drain_timeout = drain;
                 config.rest_workers = 1;
             });
             server.create_topic("a");
-            let _held = sabotage.hold("rest-", "topic deleted");
+            let _held = hook.block_at("rest-", "topic deleted");
             let mut stuck = server.http();
             stuck.send_raw(b"DELETE /topics/a HTTP/1.1\r\nHost: x\r\n\r\n");
-            eventually("the handler is stuck", || sabotage.holds());
+            eventually("the handler is stuck", || hook.has_blocked());
             let mut waiting = server.http();
             waiting.send_raw(b"GET /topics HTTP/1.1\r\nHost: x\r\n\r\n");
             let began = Instant::now();

@@ -4,7 +4,7 @@ use std::thread;
 
 use serde_json::json;
 
-use crate::harness::{Account, TestServer, WsClient, event_seqs, seq_of, text_of};
+use crate::harness::{SequenceChecker, TestServer, WsClient, event_seqs, seq_of, text_of};
 
 /// Two connections; the second has taken over the subscription of the first.
 fn taken_over(server: &TestServer) -> (WsClient, WsClient) {
@@ -103,7 +103,7 @@ fn takeovers_during_publishing_neither_lose_nor_repeat_events() {
         config.history_size = 1000;
     });
     server.create_topic("orders");
-    let mut account = Account::starting_after("orders", 0);
+    let mut checker = SequenceChecker::starting_after("orders", 0);
     let mut current = server.ws();
     current.subscribe("orders", "c");
     thread::scope(|scope| {
@@ -111,27 +111,27 @@ fn takeovers_during_publishing_neither_lose_nor_repeat_events() {
         for _ in 0..10 {
             let mut next = server.ws();
             let start = seq_of(&next.subscribe("orders", "c"));
-            let end = read_to_replaced(&mut current, &mut account);
+            let end = read_to_replaced(&mut current, &mut checker);
             assert!(end <= start, "sent up to {end}, but replaced at {start}");
             let ack = next.subscribe_with("orders", "c", &json!({"after_seq": end}));
             assert_eq!(ack["recovered"], true);
-            next.discard_set_aside();
+            next.discard_earlier();
             current = next;
         }
-        account.read_until(&mut current, 400);
+        checker.read_until(&mut current, 400);
     });
-    assert_eq!((account.received, account.told), (400, 0));
+    assert_eq!((checker.received, checker.skipped), (400, 0));
 }
 
 /// Reads the older subscription's messages up to the notice; returns the notice's seq.
-fn read_to_replaced(client: &mut WsClient, account: &mut Account) -> u64 {
+fn read_to_replaced(client: &mut WsClient, checker: &mut SequenceChecker) -> u64 {
     loop {
         let message = client.next_json();
         if message["msg"] == "subscription_replaced" {
             let end = seq_of(&message);
-            account.assert_settled(end);
+            checker.assert_complete(end);
             return end;
         }
-        account.take(&message);
+        checker.take(&message);
     }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::harness::{
-    Account, ChildServer, Dial, Frame, HttpClient, TestServer, WsClient, eventually, publish_text,
+    ChildServer, Dial, Frame, HttpClient, SequenceChecker, TestServer, WsClient, eventually,
+    publish_text,
 };
 
 const PAD_BYTES: usize = 4 << 10;
@@ -24,24 +25,24 @@ fn impatient_server() -> TestServer {
 #[test]
 fn subscribers_that_read_nothing_or_single_bytes_are_ended() {
     let server = impatient_server();
-    let mut dripping: Vec<_> = (0..3)
-        .map(|n| server.narrow_subscriber("orders", &format!("dripping-{n}")))
+    let mut byte_readers: Vec<_> = (0..3)
+        .map(|n| server.small_buffer_subscriber("orders", &format!("dripping-{n}")))
         .collect();
     let _mute: Vec<_> = (0..3)
-        .map(|n| server.narrow_subscriber("orders", &format!("mute-{n}")))
+        .map(|n| server.small_buffer_subscriber("orders", &format!("mute-{n}")))
         .collect();
     let mut publisher = server.ws();
     publisher.subscribe("orders", "quick");
-    let mut account = Account::starting_after("orders", 0);
+    let mut checker = SequenceChecker::starting_after("orders", 0);
     let mut published = 0;
     eventually("only the fast subscriber is left", || {
-        dripping.iter_mut().for_each(WsClient::sip);
+        byte_readers.iter_mut().for_each(WsClient::read_one_byte);
         publisher.publish_padded("orders", published + 1, published + 5, PAD_BYTES);
         published += 5;
-        account.read_until(&mut publisher, published);
+        checker.read_until(&mut publisher, published);
         server.topic("orders")["subscribers"] == 1
     });
-    assert_eq!(account.told, 0, "the fast subscriber missed events");
+    assert_eq!(checker.skipped, 0, "the fast subscriber missed events");
 }
 
 /// The server stops reading from a publisher that leaves its acks unread.
@@ -55,18 +56,18 @@ fn publisher_that_never_reads_its_acks_stalls_only_itself() {
         .repeat(100);
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
-        let mut flood = server.narrow_ws();
+        let mut flood = server.small_buffer_ws();
         let (burst, over) = (&burst, &over);
         scope.spawn(move || {
             while flood.try_send_bytes(burst) {}
             over.store(true, Ordering::SeqCst);
         });
-        let mut account = Account::starting_after("orders", 0);
+        let mut checker = SequenceChecker::starting_after("orders", 0);
         let mut other = server.ws();
         while !over.load(Ordering::SeqCst) {
             let seq = other.publish("orders", &json!("in time"));
-            while account.last() < seq {
-                account.take(&quick.next_json());
+            while checker.last() < seq {
+                checker.take(&quick.next_json());
             }
         }
     });
@@ -115,7 +116,7 @@ fn concurrent_long_histories_use_bounded_memory() {
     }
     let before = server.peak_resident_bytes();
     let mut slow: Vec<_> = (0..100)
-        .map(|_| HttpClient::narrow(server.addr()))
+        .map(|_| HttpClient::with_small_buffer(server.addr()))
         .collect();
     for http in &mut slow {
         http.send_raw(b"GET /topics/orders/messages HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -146,7 +147,9 @@ fn large_responses_that_are_not_read_use_bounded_memory() {
         http.post("/topics/orders/messages", &body).expect(201);
     }
     let before = server.resident_kib();
-    let mut greedy: Vec<_> = (0..60).map(|_| HttpClient::narrow(server.addr())).collect();
+    let mut greedy: Vec<_> = (0..60)
+        .map(|_| HttpClient::with_small_buffer(server.addr()))
+        .collect();
     let request = b"GET /topics/orders/messages HTTP/1.1\r\nHost: x\r\n\r\n";
     for http in &mut greedy {
         http.send_raw(request);

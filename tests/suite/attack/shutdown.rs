@@ -23,7 +23,7 @@ fn shut_down_before(crowd: usize) -> Duration {
             move || -> Vec<WsClient> {
                 (0..crowd / 2)
                     .map(|n| {
-                        let mut client = server.narrow_ws();
+                        let mut client = server.small_buffer_ws();
                         client.subscribe("orders", &format!("c-{half}-{n}"));
                         client
                     })

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::{Account, Dial, HttpClient, Incoming, Pace, TestServer, WsClient, eventually};
+use crate::harness::{
+    Dial, HttpClient, Incoming, Pace, SequenceChecker, TestServer, WsClient, eventually,
+};
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// Longer than a write without progress may take.
@@ -43,10 +45,10 @@ fn subscriber(server: &TestServer, number: usize) -> WsClient {
 }
 
 /// Reads until then; may stop in the middle of an event.
-fn watch(client: &mut WsClient, account: &mut Account, until: Instant) {
+fn watch(client: &mut WsClient, checker: &mut SequenceChecker, until: Instant) {
     while let Some(left) = until.checked_duration_since(Instant::now()) {
         match client.receive_within(left) {
-            Some(Incoming::Text(text)) => account.take(&serde_json::from_str(&text).unwrap()),
+            Some(Incoming::Text(text)) => checker.take(&serde_json::from_str(&text).unwrap()),
             Some(other) => panic!(
                 "{} bytes after the start came {other:?}",
                 client.bytes_received
@@ -62,16 +64,16 @@ fn watch_steady_readers(
     server: &TestServer,
     pad_bytes: usize,
     events_at_once: u64,
-) -> (Vec<(WsClient, Account)>, u64) {
+) -> (Vec<(WsClient, SequenceChecker)>, u64) {
     let until = Instant::now() + WATCHED;
     thread::scope(|scope| {
         let readers: Vec<_> = (0..READERS.len())
             .map(|number| {
                 let mut client = subscriber(server, number);
-                let mut account = Account::starting_after("orders", 0);
+                let mut checker = SequenceChecker::starting_after("orders", 0);
                 scope.spawn(move || {
-                    watch(&mut client, &mut account, until);
-                    (client, account)
+                    watch(&mut client, &mut checker, until);
+                    (client, checker)
                 })
             })
             .collect();
@@ -104,11 +106,14 @@ fn steady_readers_of_small_events_stay_connected_and_get_every_event_or_gap() {
             .into_iter()
             .zip(ordinary)
             .filter(|(_, has_ordinary_buffer)| *has_ordinary_buffer);
-        for ((mut client, mut account), _) in fast_enough {
+        for ((mut client, mut checker), _) in fast_enough {
             scope.spawn(move || {
                 client.read_at(None);
-                account.read_until(&mut client, published);
-                assert!(account.told > 0, "the queue never overflowed: {account:?}");
+                checker.read_until(&mut client, published);
+                assert!(
+                    checker.skipped > 0,
+                    "the queue never overflowed: {checker:?}"
+                );
             });
         }
     });
@@ -150,19 +155,19 @@ fn assert_ended_in_time(server: &TestServer, mut meanwhile: impl FnMut()) {
 #[test]
 fn readers_of_nothing_or_a_byte_a_second_are_ended_within_two_write_timeouts() {
     let server = server();
-    let mut sipping: Vec<_> = (0..2).map(|n| subscriber(&server, n)).collect();
-    let mut http = HttpClient::narrow(server.addr());
+    let mut byte_readers: Vec<_> = (0..2).map(|n| subscriber(&server, n)).collect();
+    let mut http = HttpClient::with_small_buffer(server.addr());
     let mut mute: Vec<_> = (2..4).map(|n| subscriber(&server, n)).collect();
-    mute.push(server.narrow_subscriber("orders", "mute"));
+    mute.push(server.small_buffer_subscriber("orders", "mute"));
     // More than any of their buffers holds.
     server.ws().publish_padded("orders", 1, 8, LARGE_BYTES);
     http.send_raw(b"GET /topics/orders/messages HTTP/1.1\r\nHost: x\r\n\r\n");
-    let mut next_sip = Instant::now();
+    let mut next_read = Instant::now();
     assert_ended_in_time(&server, || {
-        if Instant::now() >= next_sip {
-            sipping.iter_mut().for_each(WsClient::sip);
-            http.sip();
-            next_sip += Duration::from_secs(1);
+        if Instant::now() >= next_read {
+            byte_readers.iter_mut().for_each(WsClient::read_one_byte);
+            http.read_one_byte();
+            next_read += Duration::from_secs(1);
         }
     });
 }

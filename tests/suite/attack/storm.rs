@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, Type};
 
-use crate::harness::{ChildServer, DEADLINE, Dial, HttpClient, eventually, settled};
+use crate::harness::{ChildServer, DEADLINE, Dial, HttpClient, await_stable, eventually};
 
 const ATTACKERS: usize = 4;
 const QUIET: Duration = Duration::from_millis(300);
@@ -80,11 +80,11 @@ fn storm(server: &ChildServer, connections: usize) {
 fn assert_nothing_stays(connections: usize) {
     let server = ChildServer::start(&[]);
     storm(&server, 200);
-    let threads = settled(QUIET, || server.threads());
-    let descriptors = settled(QUIET, || server.descriptors());
+    let threads = await_stable(QUIET, || server.threads());
+    let descriptors = await_stable(QUIET, || server.descriptors());
     let halves = [(); 2].map(|()| {
         storm(&server, connections / 2);
-        settled(QUIET, || server.resident_kib())
+        await_stable(QUIET, || server.resident_kib())
     });
     println!("{halves:?} KiB resident after each half of {connections} connections");
     eventually("threads are back", || server.threads() <= threads);

@@ -99,7 +99,7 @@ fn bytes_behind_a_close_are_ignored_and_do_not_lose_the_answer() {
 #[test]
 fn violation_is_answered_1002_behind_unread_events_and_before_unread_input() {
     let server = TestServer::with_topic("t");
-    let mut client = server.narrow_ws();
+    let mut client = server.small_buffer_ws();
     client.subscribe("t", "c");
     let publish = |n: u64| {
         text(&publish_text(

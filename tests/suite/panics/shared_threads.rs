@@ -1,19 +1,19 @@
 //! Panics in the threads that serve all connections: they continue with the next connection.
 
 use super::{assert_one_panic, await_connections};
-use crate::harness::{KeysFile, Sabotage, TestServer, alone, entry, eventually};
+use crate::harness::{KeysFile, LogHook, TestServer, alone, entry, eventually};
 
 #[test]
 fn acceptor_continues_after_a_panic() {
     alone(
         "panics::shared_threads::acceptor_continues_after_a_panic",
         || {
-            let sabotage = Sabotage::install();
+            let hook = LogHook::install();
             let server = TestServer::start();
             let mut old = server.ws();
-            sabotage.trap("door", "accepted");
+            hook.panic_at("door", "accepted");
             server.http().expect_end();
-            assert_one_panic(&server, &sabotage);
+            assert_one_panic(&server, &hook);
             old.fence();
             server.ws().close();
             await_connections(&server, 1);
@@ -26,12 +26,12 @@ fn rejector_continues_after_a_panic() {
     alone(
         "panics::shared_threads::rejector_continues_after_a_panic",
         || {
-            let sabotage = Sabotage::install();
+            let hook = LogHook::install();
             let server = TestServer::with(|config| config.max_connections = Some(1));
             let only = server.ws();
-            sabotage.trap("refuser", "refused");
+            hook.panic_at("refuser", "refused");
             server.http().expect_end();
-            assert_one_panic(&server, &sabotage);
+            assert_one_panic(&server, &hook);
             server
                 .http()
                 .read_reply()
@@ -52,12 +52,12 @@ fn reaper_continues_after_a_panic() {
     alone(
         "panics::shared_threads::reaper_continues_after_a_panic",
         || {
-            let sabotage = Sabotage::install();
+            let hook = LogHook::install();
             let server = TestServer::start();
-            sabotage.trap("reaper", "forgotten");
+            hook.panic_at("reaper", "forgotten");
             server.ws().close();
-            eventually("the reaper panics", || sabotage.has_snapped());
-            assert_one_panic(&server, &sabotage);
+            eventually("the reaper panics", || hook.has_panicked());
+            assert_one_panic(&server, &hook);
             server.ws().close();
             await_connections(&server, 0);
         },
@@ -69,14 +69,14 @@ fn key_reload_that_panics_is_reported_and_can_be_repeated() {
     alone(
         "panics::shared_threads::key_reload_that_panics_is_reported_and_can_be_repeated",
         || {
-            let sabotage = Sabotage::install();
+            let hook = LogHook::install();
             let keys = entry("a", "secret-of-a", "admin = true");
             let file = KeysFile::new(&keys);
             let server = TestServer::with(|config| config.keys_file = Some(file.path().to_owned()));
-            sabotage.trap("", "keys reloaded");
+            hook.panic_at("", "keys reloaded");
             let error = server.reload_keys().unwrap_err();
             assert_eq!(error.file, file.path());
-            assert_one_panic(&server, &sabotage);
+            assert_one_panic(&server, &hook);
             server.reload_keys().unwrap();
             let fields = [("X-API-Key", "secret-of-a")];
             let reply = server.http().request("GET", "/topics", &fields, "");

@@ -6,7 +6,7 @@ use std::thread;
 use serde_json::json;
 
 use crate::harness::{
-    Account, Config, Frame, Incoming, OverflowPolicy, TestServer, WsClient, uuid_of,
+    Config, Frame, Incoming, OverflowPolicy, SequenceChecker, TestServer, WsClient, uuid_of,
 };
 
 const PUBLISHERS: u64 = 120;
@@ -18,11 +18,11 @@ const ROUNDS: u64 = 3;
 fn expect_no_reader_misses_anything(change: impl FnOnce(&mut Config)) {
     let server = TestServer::with(change);
     server.create_topic("room");
-    let mut readers: Vec<(WsClient, Account)> = (0..READERS)
+    let mut readers: Vec<(WsClient, SequenceChecker)> = (0..READERS)
         .map(|n| {
             let mut client = server.ws();
             client.subscribe("room", &format!("reader{n}"));
-            (client, Account::starting_after("room", 0))
+            (client, SequenceChecker::starting_after("room", 0))
         })
         .collect();
     let moment = Barrier::new((PUBLISHERS + REST_PUBLISHERS) as usize);
@@ -47,12 +47,12 @@ fn expect_no_reader_misses_anything(change: impl FnOnce(&mut Config)) {
                 }
             });
         }
-        for (client, account) in &mut readers {
-            scope.spawn(move || account.read_until(client, total));
+        for (client, checker) in &mut readers {
+            scope.spawn(move || checker.read_until(client, total));
         }
     });
-    for (_, account) in &readers {
-        assert_eq!(account.told, 0, "{account:?}");
+    for (_, checker) in &readers {
+        assert_eq!(checker.skipped, 0, "{checker:?}");
     }
     assert_eq!(server.topic("room")["dropped"], 0);
 }
@@ -102,18 +102,18 @@ fn reader_with_replies_and_two_topics_misses_nothing_with_a_queue_of_one() {
         let mut client = server.ws();
         client.ask(json!({"type": "subscribe", "topic": "a", "client_id": "c", "after_seq": 0}));
         client.ask(json!({"type": "subscribe", "topic": "b", "client_id": "c", "after_seq": 0}));
-        let mut accounts = ["a", "b"].map(|topic| Account::starting_after(topic, 0));
-        while accounts.iter().any(|account| account.last() < 20 + events) {
+        let mut checkers = ["a", "b"].map(|topic| SequenceChecker::starting_after(topic, 0));
+        while checkers.iter().any(|checker| checker.last() < 20 + events) {
             client.send(&json!({"type": "ping"}));
             let message = client.next_json();
             match message["topic"].as_str() {
-                Some("a") => accounts[0].take(&message),
-                Some("b") => accounts[1].take(&message),
+                Some("a") => checkers[0].take(&message),
+                Some("b") => checkers[1].take(&message),
                 _ => assert_eq!(message["type"], "pong"),
             }
         }
-        for account in accounts {
-            assert_eq!(account.told, 0, "{account:?}");
+        for checker in checkers {
+            assert_eq!(checker.skipped, 0, "{checker:?}");
         }
     });
 }
@@ -132,7 +132,9 @@ fn publishers_that_close_after_their_messages_have_all_of_them_published() {
     let total = PUBLISHERS * each;
     thread::scope(|scope| {
         for reader in &mut readers {
-            scope.spawn(move || Account::starting_after("room", 0).read_until(reader, total));
+            scope.spawn(move || {
+                SequenceChecker::starting_after("room", 0).read_until(reader, total)
+            });
         }
         for _ in 0..PUBLISHERS {
             scope.spawn(|| {

@@ -9,39 +9,40 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::harness::{
-    Account, DEADLINE, Dial, Frame, TestServer, eventually, in_time, publish_text, seq_of, settled,
+    DEADLINE, Dial, Frame, SequenceChecker, TestServer, await_stable, eventually, in_time,
+    publish_text, seq_of,
 };
 
 /// Events that a publisher has not fanned out when another thread ends its connection still reach the subscribers.
 #[test]
 fn events_published_before_a_connection_was_ended_are_delivered() {
     let server = TestServer::with(|config| config.max_queue_size = 1000);
-    let narrow = json!({"overflow": "disconnect", "max_queue_size": 1});
-    server.create_topic_with("narrow", &narrow);
+    let small = json!({"overflow": "disconnect", "max_queue_size": 1});
+    server.create_topic_with("small", &small);
     server.create_topic("orders");
     let (mut subscriber, mut ender) = (server.ws(), server.ws());
     subscriber.subscribe("orders", "c");
-    let mut account = Account::starting_after("orders", 0);
+    let mut checker = SequenceChecker::starting_after("orders", 0);
     let frame = |n: u32| Frame::text(&publish_text("orders", "1", &n.to_string())).masked();
     let burst: Vec<u8> = (0..200).flat_map(frame).collect();
     for _ in 0..10 {
-        let mut publisher = server.narrow_ws();
-        publisher.subscribe("narrow", "p");
+        let mut publisher = server.small_buffer_ws();
+        publisher.subscribe("small", "p");
         let ended = AtomicBool::new(false);
         thread::scope(|scope| {
             let publish =
                 || while publisher.try_send_bytes(&burst) && !ended.load(Ordering::Relaxed) {};
             scope.spawn(publish);
-            while server.topic("narrow")["subscribers"] == 1 {
-                ender.publish_padded("narrow", 1, 10, 16 << 10);
+            while server.topic("small")["subscribers"] == 1 {
+                ender.publish_padded("small", 1, 10, 16 << 10);
             }
             ended.store(true, Ordering::Relaxed);
         });
         publisher.reset();
-        let end = settled(Duration::from_millis(30), || {
+        let end = await_stable(Duration::from_millis(30), || {
             seq_of(&server.topic("orders"))
         });
-        account.read_until(&mut subscriber, end);
+        checker.read_until(&mut subscriber, end);
     }
 }
 
@@ -50,8 +51,8 @@ fn events_published_before_a_connection_was_ended_are_delivered() {
 #[test]
 fn connection_ended_while_subscribing_leaves_no_subscription() {
     let server = TestServer::with(|config| config.write_timeout = Duration::from_secs(60));
-    let narrow = json!({"overflow": "disconnect", "max_queue_size": 1});
-    server.create_topic_with("narrow", &narrow);
+    let small = json!({"overflow": "disconnect", "max_queue_size": 1});
+    server.create_topic_with("small", &small);
     server.create_topic("orders");
     let mut ender = server.ws();
     let frame = |kind: &str| {
@@ -62,15 +63,15 @@ fn connection_ended_while_subscribing_leaves_no_subscription() {
         .concat()
         .repeat(100);
     for _ in 0..20 {
-        let mut client = server.narrow_ws();
-        client.subscribe("narrow", "c");
+        let mut client = server.small_buffer_ws();
+        client.subscribe("small", "c");
         let ended = AtomicBool::new(false);
         thread::scope(|scope| {
             let subscribe =
                 || while client.try_send_bytes(&burst) && !ended.load(Ordering::Relaxed) {};
             scope.spawn(subscribe);
-            while server.topic("narrow")["subscribers"] == 1 {
-                ender.publish_padded("narrow", 1, 10, 16 << 10);
+            while server.topic("small")["subscribers"] == 1 {
+                ender.publish_padded("small", 1, 10, 16 << 10);
             }
             ended.store(true, Ordering::Relaxed);
         });

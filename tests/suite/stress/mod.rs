@@ -8,11 +8,11 @@ mod publishing;
 mod subscribing;
 mod takeovers;
 
-use crate::harness::{Account, TestServer, WsClient};
+use crate::harness::{SequenceChecker, TestServer, WsClient};
 
 const PUBLISHERS: usize = 4;
 
-fn subscriber(server: &TestServer, topic: &str, client_id: &str) -> (WsClient, Account) {
-    let client = server.narrow_subscriber(topic, client_id);
-    (client, Account::starting_after(topic, 0))
+fn subscriber(server: &TestServer, topic: &str, client_id: &str) -> (WsClient, SequenceChecker) {
+    let client = server.small_buffer_subscriber(topic, client_id);
+    (client, SequenceChecker::starting_after(topic, 0))
 }

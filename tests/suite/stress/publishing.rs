@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::{PUBLISHERS, subscriber};
 use crate::harness::{
-    Account, Frame, OverflowPolicy, TestServer, eventually, publish_text, seq_of, settled,
+    Frame, OverflowPolicy, SequenceChecker, TestServer, await_stable, eventually, publish_text,
+    seq_of,
 };
 
 /// Publishes `each` messages from every publisher at the same moment, each publisher's in one write.
@@ -40,14 +41,14 @@ fn simultaneous_bursts_make_no_idle_subscriber_miss_events() {
             .map(|n| {
                 let mut client = server.ws();
                 client.subscribe("orders", &format!("c{n}"));
-                (client, Account::starting_after("orders", 0))
+                (client, SequenceChecker::starting_after("orders", 0))
             })
             .collect();
         for round in 1..=rounds {
             burst_together(&server, "orders", each);
-            for (client, account) in &mut clients {
-                account.read_until(client, (round * PUBLISHERS * each) as u64);
-                assert_eq!(account.told, 0, "{overflow}, round {round}");
+            for (client, checker) in &mut clients {
+                checker.read_until(client, (round * PUBLISHERS * each) as u64);
+                assert_eq!(checker.skipped, 0, "{overflow}, round {round}");
             }
         }
     }
@@ -62,7 +63,7 @@ fn busy_topic_does_not_delay_another_topic_of_the_connection() {
     });
     server.create_topic("busy");
     server.create_topic("rare");
-    let mut client = server.narrow_ws();
+    let mut client = server.small_buffer_ws();
     client.subscribe("busy", "c");
     client.subscribe("rare", "c");
     let stop = AtomicBool::new(false);
@@ -93,20 +94,20 @@ fn events_of_a_publisher_that_reads_no_replies_are_delivered() {
     server.create_topic("other");
     let mut subscriber = server.ws();
     subscriber.subscribe("orders", "c");
-    let mut account = Account::starting_after("orders", 0);
+    let mut checker = SequenceChecker::starting_after("orders", 0);
     let ping = json!({"type": "ping", "request_id": "y".repeat(128)}).to_string();
     let subscribe = json!({"type": "subscribe", "topic": "other", "client_id": "c"}).to_string();
     for pings in (300..900).step_by(50) {
-        let mut mute = server.narrow_ws();
+        let mut mute = server.small_buffer_ws();
         let texts = std::iter::repeat_n(ping.as_str(), pings);
         let publish = publish_text("orders", "1", "p");
         let texts = texts.chain([publish.as_str(), subscribe.as_str()]);
         let frames: Vec<u8> = texts.flat_map(|text| Frame::text(text).masked()).collect();
         mute.send_bytes(&frames);
-        let end = settled(Duration::from_millis(50), || {
+        let end = await_stable(Duration::from_millis(50), || {
             seq_of(&server.topic("orders"))
         });
-        account.read_until(&mut subscriber, end);
+        checker.read_until(&mut subscriber, end);
         mute.reset();
     }
 }
@@ -121,7 +122,7 @@ fn subscribed_publishers_under_block_drop_nothing() {
         config.send_buffer_bytes = 4 << 10;
     });
     server.create_topic("orders");
-    let (mut slow, mut account) = subscriber(&server, "orders", "slow");
+    let (mut slow, mut checker) = subscriber(&server, "orders", "slow");
     let ready = Barrier::new(PUBLISHERS);
     let each = 60;
     let total = PUBLISHERS as u64 * each;
@@ -129,14 +130,14 @@ fn subscribed_publishers_under_block_drop_nothing() {
         for n in 0..PUBLISHERS {
             let (server, ready) = (&server, &ready);
             scope.spawn(move || {
-                let (mut client, mut account) = subscriber(server, "orders", &format!("p{n}"));
+                let (mut client, mut checker) = subscriber(server, "orders", &format!("p{n}"));
                 ready.wait();
                 client.publish_padded("orders", 1, each, 4 << 10);
-                account.read_until(&mut client, total);
-                assert_eq!(account.told, 0, "{account:?}");
+                checker.read_until(&mut client, total);
+                assert_eq!(checker.skipped, 0, "{checker:?}");
             });
         }
-        account.read_until(&mut slow, total);
+        checker.read_until(&mut slow, total);
     });
-    assert_eq!(account.told, 0, "{account:?}");
+    assert_eq!(checker.skipped, 0, "{checker:?}");
 }

@@ -53,7 +53,7 @@ fn takeovers_during_topic_deletion_leave_no_request_unanswered() {
                     let subscribe = json!({"type": "subscribe", "topic": "orders", "client_id": client_id, "last_n": 1});
                     client.ask(subscribe);
                     client.ask(json!({"type": "ping"}));
-                    client.discard_set_aside();
+                    client.discard_earlier();
                 }
                 over.store(true, Ordering::SeqCst);
             }
