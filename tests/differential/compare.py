@@ -14,7 +14,7 @@ import generate
 import oracle
 import target
 
-#: What a request is refused with before anybody looks at what it asks for.
+#: Statuses of requests that are refused before their target is looked at.
 EDGE = {400, 413, 414, 417, 431, 501, 505}
 PROBE = b"GET /topics/probe HTTP/1.1\r\nHost: x\r\nX-API-Key: " + generate.SECRET + b"\r\nConnection: close\r\n\r\n"
 
@@ -46,14 +46,14 @@ def parse_arguments():
 
 
 def case(seed, n):
-    """A few requests on one connection; the last one shows where the others ended."""
+    """A few requests on one connection; the last shows where the others ended."""
     rng = random.Random(f"{seed}/{n}")
     requests = [generate.request(rng, b"t%d-%d" % (n, part)) for part in range(rng.choice([1, 1, 2]))]
     return b"".join(requests) + PROBE
 
 
 def compare(server, data):
-    """What kinds of requests these were, and what is wrong with their answers, if anything."""
+    """The kinds of these requests, and the errors in their responses."""
     expected = oracle.judge(data)
     stream = server.ask(data)
     try:
@@ -71,7 +71,7 @@ def compare(server, data):
         if not agrees(one, *found[n]):
             return kinds, f"answer {n + 1} is {found[n]} where {one} is expected"
     extra = found[len(expected) :]
-    # What has not come as a whole is not answered, unless it is wrong already.
+    # An incomplete request is not answered, unless it is wrong already.
     if extra and not (len(extra) == 1 and extra[0][0] in EDGE and not (expected and expected[-1].closes)):
         return kinds, f"{extra} is answered to what is no whole request"
     return kinds, None
@@ -83,7 +83,7 @@ def agrees(expected, status, detail, closes):
     if closes != expected.closes:
         return False
     if expected.answer == oracle.UNDERSTOOD:
-        # A broken percent-encoding is found by whoever looks at the path.
+        # A broken percent-encoding is found when the path is decoded.
         return status not in EDGE or (status == 400 and not closes) or detail.startswith("The target")
     wanted_status, wanted_detail = expected.answer
     return status == wanted_status and wanted_detail in (None, detail)

@@ -1,4 +1,4 @@
-"""Where threadcast is stricter than h11 on purpose. Each rule names what is refused; what it names has to be refused."""
+"""The rules by which threadcast is stricter than h11. A request that breaks one must be refused."""
 
 import re
 
@@ -13,7 +13,7 @@ ABSOLUTE = re.compile(rb"(https?)://([^/?]*)(.*)", re.IGNORECASE)
 
 
 def in_head(head, request):
-    """The rules that the head of a request, which h11 takes, breaks. `head` is its bytes."""
+    """The rules broken by the head of a request that h11 accepts. `head` is its bytes."""
     line, _, fields = head.partition(b"\n")
     values = lambda name: [value for field, value in request.headers if field == name]  # noqa: E731
     raw_fields = [field for field in fields.split(b"\n") if field.strip(b"\r")]
@@ -42,7 +42,7 @@ def in_head(head, request):
 
 
 def in_chunks(body):
-    """The rules that a chunked body, which h11 takes as far as it goes, breaks."""
+    """The rules broken by a chunked body that h11 accepts so far."""
     rest = body
     while rest:
         line, end, rest = rest.partition(b"\r\n")
@@ -75,7 +75,7 @@ def _in_trailers(trailers):
 
 
 def _authority(text):
-    """Host in lower case and port, or nothing."""
+    """The host in lower case and the port, or None."""
     match = HOST.fullmatch(text)
     if not match or (match[3] and int(match[3]) > 65535):
         return None

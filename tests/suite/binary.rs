@@ -121,8 +121,8 @@ fn second_signal_exits_at_once_with_130() {
         ("PUBSUB_SEND_BUFFER_BYTES", "8192"),
         ("PUBSUB_MAX_QUEUE_SIZE", "1000"),
     ]);
-    let mut stuck = subscribers(&server, 2);
-    stuck[0].publish_padded("orders", 1, 200, 4 << 10);
+    let mut stalled = subscribers(&server, 2);
+    stalled[0].publish_padded("orders", 1, 200, 4 << 10);
     let mut open = HttpClient::connect(server.addr());
     assert_eq!(open.get("/readyz").status, 200);
     server.signal("TERM");

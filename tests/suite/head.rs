@@ -15,15 +15,17 @@ fn answer(server: &TestServer, request: &str) -> String {
     http.read_to_end()
 }
 
-fn assert_only_a_head(request: &str, status: u16, said: &str) {
+fn assert_only_a_head(request: &str, status: u16, response: &str) {
     assert!(
-        said.starts_with(&format!("HTTP/1.1 {status} ")),
-        "{request:?}: {said:?}"
+        response.starts_with(&format!("HTTP/1.1 {status} ")),
+        "{request:?}: {response:?}"
     );
-    let length = said.to_ascii_lowercase().contains("\r\ncontent-length: ");
-    assert!(length, "{request:?}: {said:?}");
-    let head = said.find("\r\n\r\n").map(|end| end + 4);
-    assert_eq!(head, Some(said.len()), "{request:?}: {said:?}");
+    let length = response
+        .to_ascii_lowercase()
+        .contains("\r\ncontent-length: ");
+    assert!(length, "{request:?}: {response:?}");
+    let head = response.find("\r\n\r\n").map(|end| end + 4);
+    assert_eq!(head, Some(response.len()), "{request:?}: {response:?}");
 }
 
 #[test]
@@ -67,12 +69,12 @@ fn response_to_head_is_followed_directly_by_the_next_response() {
     let server = TestServer::start();
     let head = "HEAD /nowhere HTTP/1.1\r\nHost: x\r\n\r\n";
     let get = "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-    let said = answer(&server, &format!("{head}{head}{get}"));
-    let answers: Vec<&str> = said.split("\r\n\r\n").collect();
-    assert_eq!(answers.len(), 4, "{said:?}");
-    assert!(answers[0].starts_with("HTTP/1.1 404 "), "{said:?}");
-    assert!(answers[1].starts_with("HTTP/1.1 404 "), "{said:?}");
-    assert!(answers[2].starts_with("HTTP/1.1 200 "), "{said:?}");
+    let response = answer(&server, &format!("{head}{head}{get}"));
+    let answers: Vec<&str> = response.split("\r\n\r\n").collect();
+    assert_eq!(answers.len(), 4, "{response:?}");
+    assert!(answers[0].starts_with("HTTP/1.1 404 "), "{response:?}");
+    assert!(answers[1].starts_with("HTTP/1.1 404 "), "{response:?}");
+    assert!(answers[2].starts_with("HTTP/1.1 200 "), "{response:?}");
     assert_eq!(answers[3], r#"{"status":"ok"}"#);
 }
 

@@ -243,10 +243,10 @@ fn topic_may_have_its_own_policy_and_queue_size() {
 #[test]
 fn client_that_reads_no_replies_stalls_only_itself() {
     let server = small_queue_server(OverflowPolicy::DropOldest, BLOCK_TIMEOUT);
-    let (mut mute, mut other) = (server.small_buffer_ws(), server.ws());
+    let (mut silent, mut other) = (server.small_buffer_ws(), server.ws());
     let ping = json!({"type": "ping", "request_id": "y".repeat(128)});
     for _ in 0..600 {
-        mute.send(&ping);
+        silent.send(&ping);
     }
     other.subscribe("orders", "quick");
     for n in 1..=20 {
@@ -254,7 +254,7 @@ fn client_that_reads_no_replies_stalls_only_itself() {
         other.next_event();
     }
     for _ in 0..600 {
-        assert_eq!(mute.next_json()["type"], "pong", "no reply is dropped");
+        assert_eq!(silent.next_json()["type"], "pong", "no reply is dropped");
     }
 }
 

@@ -190,17 +190,20 @@ fn every_response_forbids_sniffing_and_storing() {
         let mut http = server.http();
         http.send_raw(request.as_bytes());
         http.finish_sending();
-        let said = http.read_to_end();
-        assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{said}");
-        let stands = |field: &str| said.matches(&format!("\r\n{field}\r\n")).count();
-        assert_eq!(stands("X-Content-Type-Options: nosniff"), 1, "{request:?}");
+        let response = http.read_to_end();
+        assert!(
+            response.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{response}"
+        );
+        let count = |field: &str| response.matches(&format!("\r\n{field}\r\n")).count();
+        assert_eq!(count("X-Content-Type-Options: nosniff"), 1, "{request:?}");
         assert_eq!(
-            said.matches("\r\nCache-Control: ").count(),
+            response.matches("\r\nCache-Control: ").count(),
             1,
             "{request:?}"
         );
         let stored = usize::from(request.starts_with("GET / HTTP/1.1"));
-        assert_eq!(stands("Cache-Control: no-store"), 1 - stored, "{request:?}");
+        assert_eq!(count("Cache-Control: no-store"), 1 - stored, "{request:?}");
     }
 }
 

@@ -83,13 +83,13 @@ fn slow_client_gets_all_queued_events_within_drain_timeout() {
 #[test]
 fn stalled_clients_do_not_delay_shutdown() {
     let server = draining_server(Duration::from_millis(300));
-    let mut stuck: Vec<_> = (0..30)
+    let mut stalled: Vec<_> = (0..30)
         .map(|n| server.small_buffer_subscriber("orders", &format!("c{n}")))
         .collect();
     let _silent = HttpClient::connect(server.addr());
     let mut half = HttpClient::connect(server.addr());
     half.send_raw(b"POST /topics HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{");
-    stuck[0].publish_padded("orders", 1, 100, PAD_BYTES);
+    stalled[0].publish_padded("orders", 1, 100, PAD_BYTES);
     let report = in_time("shutdown", || server.shutdown());
     assert!(report.connections_closed >= 30, "{report:?}");
     assert!(report.events_undelivered > 0, "{report:?}");
@@ -108,11 +108,11 @@ fn refused_clients_that_stay_connected_do_not_delay_shutdown() {
 #[test]
 fn events_undelivered_to_a_stalled_client_are_counted() {
     let server = draining_server(Duration::from_millis(300));
-    let mut stuck = server.small_buffer_subscriber("orders", "c");
+    let mut stalled = server.small_buffer_subscriber("orders", "c");
     server.ws().publish_padded("orders", 1, 100, PAD_BYTES);
     let report = server.shutdown();
     let mut received = 0;
-    while let Incoming::Text(text) = stuck.receive("an event or the end") {
+    while let Incoming::Text(text) = stalled.receive("an event or the end") {
         received += u64::from(text.contains(r#""type":"event""#));
     }
     assert_eq!(received + report.events_undelivered, 100, "{report:?}");
@@ -128,7 +128,7 @@ fn publisher_waiting_for_a_stalled_subscriber_does_not_delay_shutdown() {
         config.send_buffer_bytes = 4 << 10;
     });
     server.create_topic("orders");
-    let _stuck = server.small_buffer_subscriber("orders", "c");
+    let _stalled = server.small_buffer_subscriber("orders", "c");
     let mut publisher = server.ws();
     let message = json!({"id": uuid_of(1), "payload": "x".repeat(PAD_BYTES)});
     let request = json!({"type": "publish", "topic": "orders", "message": message});
@@ -145,7 +145,7 @@ fn publisher_waiting_for_a_stalled_subscriber_does_not_delay_shutdown() {
 fn readyz_is_503_and_requests_are_refused_while_draining() {
     let server = draining_server(Duration::from_secs(4));
     let addr = server.addr();
-    let mut stuck = server.small_buffer_subscriber("orders", "c");
+    let mut stalled = server.small_buffer_subscriber("orders", "c");
     server.ws().publish_padded("orders", 1, 200, PAD_BYTES);
     let mut open: Vec<_> = (0..5).map(|_| ready_connection(&server)).collect();
     thread::scope(|scope| {
@@ -162,7 +162,7 @@ fn readyz_is_503_and_requests_are_refused_while_draining() {
         let create = open[3].post("/topics", &json!({"name": "late"}));
         create.expect_problem(503, "SHUTTING_DOWN");
         assert_new_connection_refused(addr);
-        expect_refusals(&mut stuck);
+        expect_refusals(&mut stalled);
         shutdown.join().unwrap();
     });
     open[4].expect_end();

@@ -49,7 +49,7 @@ fn concurrent_creates_never_exceed_max_topics() {
 fn concurrent_connects_never_exceed_max_connections() {
     const CAP: u64 = 40;
     let server = TestServer::with(|config| config.max_connections = Some(CAP as usize));
-    let mut witness = server.http();
+    let mut observer = server.http();
     let most = AtomicUsize::new(0);
     together(|_| {
         let mut held = Vec::new();
@@ -68,7 +68,7 @@ fn concurrent_connects_never_exceed_max_connections() {
     });
     assert!(most.into_inner() as u64 <= CAP);
     eventually("only the observer is connected", || {
-        witness.get("/health").expect(200)["connections"] == 1
+        observer.get("/health").expect(200)["connections"] == 1
     });
 }
 

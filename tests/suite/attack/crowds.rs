@@ -10,10 +10,10 @@ fn two_hundred_connections_over_the_limit_are_refused_within_two_seconds() {
     let server = TestServer::with(|config| config.max_connections = Some(1));
     let mut held = server.ws();
     let start = Instant::now();
-    let mut crowd: Vec<_> = (0..200)
+    let mut clients: Vec<_> = (0..200)
         .map(|_| HttpClient::connect(server.addr()))
         .collect();
-    for (n, http) in crowd.iter_mut().enumerate() {
+    for (n, http) in clients.iter_mut().enumerate() {
         // Half of the clients send a request, the other half only stay connected.
         if n % 2 == 0 {
             http.try_send_raw(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -22,7 +22,7 @@ fn two_hundred_connections_over_the_limit_are_refused_within_two_seconds() {
     }
     let took = start.elapsed();
     assert!(took < Duration::from_secs(2), "took {took:?}");
-    crowd.iter_mut().for_each(HttpClient::expect_end);
+    clients.iter_mut().for_each(HttpClient::expect_end);
     held.fence();
 }
 
@@ -30,10 +30,10 @@ fn two_hundred_connections_over_the_limit_are_refused_within_two_seconds() {
 fn connections_beyond_the_rejector_capacity_get_503_too() {
     let server = TestServer::with(|config| config.max_connections = Some(1));
     let mut held = server.ws();
-    let mut crowd: Vec<_> = (0..600)
+    let mut clients: Vec<_> = (0..600)
         .map(|_| HttpClient::connect(server.addr()))
         .collect();
-    for http in &mut crowd {
+    for http in &mut clients {
         http.read_reply().expect_problem(503, "UNAVAILABLE");
         http.expect_end();
     }
@@ -43,18 +43,18 @@ fn connections_beyond_the_rejector_capacity_get_503_too() {
 /// A thousand request heads get one byte a second: other clients are answered without delay, and each slow one times out.
 #[test]
 fn thousand_slow_request_heads_do_not_delay_other_clients() {
-    const CROWD: usize = 1000;
+    const CLIENTS: usize = 1000;
     let server = TestServer::with(|config| config.request_timeout = Duration::from_secs(3));
-    let mut crowd: Vec<_> = (0..CROWD).map(|_| server.http()).collect();
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| server.http()).collect();
     let mut head = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n".iter();
     let mut answers = Vec::new();
-    let mut drip = Instant::now();
+    let mut next_byte_at = Instant::now();
     let mut most = 0;
     eventually("every slow request times out", || {
-        if Instant::now() >= drip {
+        if Instant::now() >= next_byte_at {
             let byte = [*head.next().expect("the deadline passes first")];
-            crowd.iter_mut().for_each(|http| http.try_send_raw(&byte));
-            drip += Duration::from_secs(1);
+            clients.iter_mut().for_each(|http| http.try_send_raw(&byte));
+            next_byte_at += Duration::from_secs(1);
         }
         let asked = Instant::now();
         let connections = server.health()["connections"].as_u64().unwrap() as usize;
@@ -62,7 +62,7 @@ fn thousand_slow_request_heads_do_not_delay_other_clients() {
         most = most.max(connections);
         connections == 1
     });
-    assert!(most > CROWD, "at most {most} connections at once");
+    assert!(most > CLIENTS, "at most {most} connections at once");
     answers.sort_unstable();
     let (median, worst) = (answers[answers.len() / 2], answers[answers.len() - 1]);
     println!(
@@ -70,7 +70,7 @@ fn thousand_slow_request_heads_do_not_delay_other_clients() {
         answers.len()
     );
     assert!(median < Duration::from_millis(200), "median {median:?}");
-    for http in &mut crowd {
+    for http in &mut clients {
         http.read_reply().expect_problem(408, "REQUEST_TIMEOUT");
     }
 }
@@ -79,8 +79,8 @@ fn thousand_slow_request_heads_do_not_delay_other_clients() {
 fn connections_without_a_request_are_closed_after_two_heartbeats() {
     let server = TestServer::with(|config| config.heartbeat = Duration::from_secs(1));
     let start = Instant::now();
-    let mut crowd: Vec<_> = (0..200).map(|_| server.http()).collect();
-    crowd.iter_mut().for_each(HttpClient::expect_end);
+    let mut clients: Vec<_> = (0..200).map(|_| server.http()).collect();
+    clients.iter_mut().for_each(HttpClient::expect_end);
     assert!(start.elapsed() >= Duration::from_secs(2), "ended too early");
     assert!(start.elapsed() < DEADLINE, "kept too long");
 }

@@ -168,8 +168,8 @@ fn random_bytes_are_400() {
         state.to_le_bytes()[0]
     };
     for _ in 0..200 {
-        let noise: Vec<u8> = (0..20 << 10).map(|_| next()).collect();
-        let reply = answer(&server, &noise);
+        let random: Vec<u8> = (0..20 << 10).map(|_| next()).collect();
+        let reply = answer(&server, &random);
         reply.expect_problem(400, "BAD_REQUEST");
     }
     server.http().get("/health").expect(200);

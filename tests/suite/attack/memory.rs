@@ -55,7 +55,7 @@ fn resident_memory_follows_the_budget_and_is_freed_after_deletion() {
 }
 
 const LARGE_BYTES: usize = 1 << 20;
-const TALKERS: u64 = 48;
+const SENDERS: u64 = 48;
 /// Memory that the allocator's arenas keep after large messages were received at the same time, independent of connections.
 const ARENAS_KIB: u64 = 16 << 10;
 
@@ -71,16 +71,16 @@ fn connections_free_the_memory_of_a_large_message() {
         .post("/topics", &json!({"name": "t"}))
         .expect(201);
     let before = server.resident_kib();
-    let talkers: Vec<WsClient> = (0..TALKERS)
+    let senders: Vec<WsClient> = (0..SENDERS)
         .map(|_| {
             let mut client = Dial::to(server.addr()).connect();
             client.publish_padded("t", 1, 1, LARGE_BYTES);
             client
         })
         .collect();
-    let most = TALKERS * CONNECTION_KIB + REST_KIB + ARENAS_KIB;
+    let most = SENDERS * CONNECTION_KIB + REST_KIB + ARENAS_KIB;
     let grown = || server.resident_kib().saturating_sub(before);
     eventually("the memory is freed", || grown() <= most);
-    println!("{} KiB for {TALKERS} idle connections", grown());
-    drop(talkers);
+    println!("{} KiB for {SENDERS} idle connections", grown());
+    drop(senders);
 }

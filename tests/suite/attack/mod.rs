@@ -30,13 +30,13 @@ fn answer(server: &TestServer, bytes: &[u8]) -> Reply {
 /// Asserts that each of `requests` gets a problem with this status and that the server still answers afterwards.
 fn expect_each(status: u16, requests: impl IntoIterator<Item = impl AsRef<[u8]>>) {
     let server = TestServer::start();
-    let mut witness = server.http();
+    let mut observer = server.http();
     for request in requests {
         let request = request.as_ref();
         let reply = answer(&server, request);
         let shown = String::from_utf8_lossy(&request[..request.len().min(200)]);
         assert_eq!(reply.status, status, "{shown:?} was answered {reply}");
         assert!(reply.json()["detail"].is_string(), "{reply}");
-        witness.get("/livez").expect(200);
+        observer.get("/livez").expect(200);
     }
 }

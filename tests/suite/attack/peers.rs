@@ -85,9 +85,9 @@ fn pipelining_client_that_never_reads_is_ended() {
         .http()
         .post("/topics/orders/messages", &body)
         .expect(201);
-    let mut greedy = HttpClient::with_small_buffer(server.addr());
+    let mut slow = HttpClient::with_small_buffer(server.addr());
     let requests = b"GET /topics/orders/messages HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
-    let sent = greedy.send_until_refused(&requests, Duration::from_secs(5));
+    let sent = slow.send_until_refused(&requests, Duration::from_secs(5));
     assert!(sent < 64 << 20, "{sent} bytes of requests were taken");
     await_alone(&server);
 }

@@ -28,8 +28,8 @@ fn subscribers_that_read_nothing_or_single_bytes_are_ended() {
     let mut byte_readers: Vec<_> = (0..3)
         .map(|n| server.small_buffer_subscriber("orders", &format!("dripping-{n}")))
         .collect();
-    let _mute: Vec<_> = (0..3)
-        .map(|n| server.small_buffer_subscriber("orders", &format!("mute-{n}")))
+    let _silent: Vec<_> = (0..3)
+        .map(|n| server.small_buffer_subscriber("orders", &format!("silent-{n}")))
         .collect();
     let mut publisher = server.ws();
     publisher.subscribe("orders", "quick");
@@ -147,14 +147,14 @@ fn large_responses_that_are_not_read_use_bounded_memory() {
         http.post("/topics/orders/messages", &body).expect(201);
     }
     let before = server.resident_kib();
-    let mut greedy: Vec<_> = (0..60)
+    let mut slow: Vec<_> = (0..60)
         .map(|_| HttpClient::with_small_buffer(server.addr()))
         .collect();
     let request = b"GET /topics/orders/messages HTTP/1.1\r\nHost: x\r\n\r\n";
-    for http in &mut greedy {
+    for http in &mut slow {
         http.send_raw(request);
     }
-    for http in &mut greedy {
+    for http in &mut slow {
         eventually("each request is answered", || http.has_input());
     }
     let grown = server.peak_resident_bytes() / 1024 - before;
@@ -164,7 +164,7 @@ fn large_responses_that_are_not_read_use_bounded_memory() {
     refused.expect_problem(503, "UNAVAILABLE");
     assert!(refused.header("Retry-After").is_some(), "{refused}");
     http.get("/topics/orders/messages?last_n=0").expect(200);
-    drop(greedy);
+    drop(slow);
     eventually("memory is free again", || {
         http.get("/topics/orders/messages").status == 200
     });

@@ -17,9 +17,9 @@ fn impatient_server() -> TestServer {
     })
 }
 
-/// Repeats `drip` until it returns `true`, and asserts that this is not before the deadline of a request begun at `start`.
-fn drip_past_the_deadline(start: Instant, what: &str, drip: impl FnMut() -> bool) {
-    eventually(what, drip);
+/// Repeats `step` until it returns `true`, and asserts that this is not before the deadline of a request begun at `start`.
+fn send_past_the_deadline(start: Instant, what: &str, step: impl FnMut() -> bool) {
+    eventually(what, step);
     assert!(start.elapsed() >= TIMEOUT, "{what} before the deadline");
 }
 
@@ -59,12 +59,12 @@ fn request_sent_byte_by_byte_is_408() {
             assert_eq!(http.read_reply().status, 100);
         }
         let mut pieces = piece.bytes().cycle();
-        let drip = || {
+        let step = || {
             http.try_send_raw(pieces.next().as_slice());
             http.has_input()
         };
         // One byte takes 5 ms, so the deadline passes before any size limit is reached.
-        drip_past_the_deadline(start, &format!("{beginning:?} times out"), drip);
+        send_past_the_deadline(start, &format!("{beginning:?} times out"), step);
         http.read_reply().expect_problem(408, "REQUEST_TIMEOUT");
     }
 }
@@ -97,7 +97,7 @@ fn connection_that_reads_its_response_byte_by_byte_is_ended() {
         let mut http = HttpClient::with_small_buffer(server.addr());
         http.send_raw(b"GET /topics/orders/messages HTTP/1.1\r\nHost: x\r\n\r\n");
         eventually("the response begins", || http.has_input());
-        drip_past_the_deadline(start, "the connection ends", || {
+        send_past_the_deadline(start, "the connection ends", || {
             if reads {
                 http.read_one_byte();
             }

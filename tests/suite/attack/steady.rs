@@ -157,8 +157,8 @@ fn readers_of_nothing_or_a_byte_a_second_are_ended_within_two_write_timeouts() {
     let server = server();
     let mut byte_readers: Vec<_> = (0..2).map(|n| subscriber(&server, n)).collect();
     let mut http = HttpClient::with_small_buffer(server.addr());
-    let mut mute: Vec<_> = (2..4).map(|n| subscriber(&server, n)).collect();
-    mute.push(server.small_buffer_subscriber("orders", "mute"));
+    let mut silent: Vec<_> = (2..4).map(|n| subscriber(&server, n)).collect();
+    silent.push(server.small_buffer_subscriber("orders", "silent"));
     // More than any of their buffers holds.
     server.ws().publish_padded("orders", 1, 8, LARGE_BYTES);
     http.send_raw(b"GET /topics/orders/messages HTTP/1.1\r\nHost: x\r\n\r\n");

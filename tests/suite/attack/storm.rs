@@ -29,7 +29,7 @@ fn connect(server: SocketAddr, n: usize) -> TcpStream {
 }
 
 /// Opens one connection and ends it in one of six ways.
-fn strike(server: SocketAddr, n: usize) {
+fn connect_and_end(server: SocketAddr, n: usize) {
     let mut stream = connect(server, n);
     let handshake = Dial::request_fields(server) + "\r\n";
     match n % 6 {
@@ -66,7 +66,7 @@ fn storm(server: &ChildServer, connections: usize) {
         for attacker in 0..ATTACKERS {
             scope.spawn(move || {
                 for n in (attacker..connections).step_by(ATTACKERS) {
-                    strike(addr, n);
+                    connect_and_end(addr, n);
                 }
             });
         }

@@ -133,7 +133,7 @@ fn publishers_that_close_after_their_messages_have_all_of_them_published() {
     thread::scope(|scope| {
         for reader in &mut readers {
             scope.spawn(move || {
-                SequenceChecker::starting_after("room", 0).read_until(reader, total)
+                SequenceChecker::starting_after("room", 0).read_until(reader, total);
             });
         }
         for _ in 0..PUBLISHERS {

@@ -98,17 +98,17 @@ fn events_of_a_publisher_that_reads_no_replies_are_delivered() {
     let ping = json!({"type": "ping", "request_id": "y".repeat(128)}).to_string();
     let subscribe = json!({"type": "subscribe", "topic": "other", "client_id": "c"}).to_string();
     for pings in (300..900).step_by(50) {
-        let mut mute = server.small_buffer_ws();
+        let mut silent = server.small_buffer_ws();
         let texts = std::iter::repeat_n(ping.as_str(), pings);
         let publish = publish_text("orders", "1", "p");
         let texts = texts.chain([publish.as_str(), subscribe.as_str()]);
         let frames: Vec<u8> = texts.flat_map(|text| Frame::text(text).masked()).collect();
-        mute.send_bytes(&frames);
+        silent.send_bytes(&frames);
         let end = await_stable(Duration::from_millis(50), || {
             seq_of(&server.topic("orders"))
         });
         checker.read_until(&mut subscriber, end);
-        mute.reset();
+        silent.reset();
     }
 }
 
