@@ -59,7 +59,7 @@ def compare(server, data):
     try:
         found = target.answers(stream, [one.to_head for one in expected])
     except ValueError as error:
-        return [], f"the answers are not those to {expected} ({error}): {stream!r}"
+        return [], f"the responses do not match {expected} ({error}): {stream!r}"
     kinds = []
     for n, one in enumerate(expected):
         refused = one.answer == oracle.REFUSED
@@ -67,13 +67,13 @@ def compare(server, data):
             "refused by both" if refused else "understood by both"
         ]
         if n >= len(found):
-            return kinds, f"no answer {n + 1} where {one} is expected; found {found}"
+            return kinds, f"no response {n + 1}: expected {one}, found {found}"
         if not agrees(one, *found[n]):
-            return kinds, f"answer {n + 1} is {found[n]} where {one} is expected"
+            return kinds, f"response {n + 1}: expected {one}, found {found[n]}"
     extra = found[len(expected) :]
     # An incomplete request is not answered, unless it is wrong already.
     if extra and not (len(extra) == 1 and extra[0][0] in EDGE and not (expected and expected[-1].closes)):
-        return kinds, f"{extra} is answered to what is no whole request"
+        return kinds, f"{extra} in response to an incomplete request"
     return kinds, None
 
 
