@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use oracle::{keys, names};
 use threadcast::fuzzing::Keys;
 
-/// Stands for a digest, or for a secret in its place: no error message may contain them.
+/// Characters of the input that stand for a digest and for a secret; no error message may contain either.
 const MARKS: [(char, &str); 2] = [
     (
         '§',

@@ -1,4 +1,4 @@
-"""Compares how threadcast and h11 (https://h11.readthedocs.io) understand requests: whether they are taken at all, and if so
+"""Compares how threadcast and h11 (https://h11.readthedocs.io) understand requests: whether they are accepted, and if so
 their methods, targets, fields and where their bodies end. Where threadcast is stricter, differences.py says on what.
 
 Exit code 1 when they differ in anything else; then what was sent is printed, and the seed that sends it again.

@@ -49,7 +49,7 @@ def _receive(connection):
 
 
 def answers(stream, to_head):
-    """The responses in a stream: status, detail if there is one, and whether the connection closes. `to_head` says of each
+    """The responses in a stream: status, detail if there is one, and whether the connection closes. `to_head` tells for each
     whether it has no body."""
     found = []
     while stream:

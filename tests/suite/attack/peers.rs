@@ -88,6 +88,6 @@ fn pipelining_client_that_never_reads_is_ended() {
     let mut slow = HttpClient::with_small_buffer(server.addr());
     let requests = b"GET /topics/orders/messages HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
     let sent = slow.send_until_refused(&requests, Duration::from_secs(5));
-    assert!(sent < 64 << 20, "{sent} bytes of requests were taken");
+    assert!(sent < 64 << 20, "the server read {sent} bytes");
     await_alone(&server);
 }

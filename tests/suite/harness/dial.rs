@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use socket2::{Domain, Socket, Type};
 
-use super::contract::{Asked, check_reply};
+use super::contract::{SentRequest, check_reply};
 use super::{DEADLINE, Frame, Reply, WsClient};
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -125,13 +125,13 @@ fn read_switch(stream: &mut TcpStream) -> Vec<u8> {
 }
 
 fn check_documented(head: &[u8]) {
-    let asked = Asked {
+    let request = SentRequest {
         method: "GET".to_owned(),
         path: "/ws".to_owned(),
         body: String::new(),
     };
     let (reply, _) = Reply::parse(head, false).expect("a whole head");
-    check_reply(Some(&asked), &reply);
+    check_reply(Some(&request), &reply);
 }
 
 fn check_switch(head: &str) {

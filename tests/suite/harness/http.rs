@@ -114,9 +114,13 @@ impl HttpClient {
 
     /// Reads and discards one byte if there is one.
     pub(crate) fn read_one_byte(&mut self) {
-        self.stream.set_nonblocking(true).expect("a mode");
+        self.stream
+            .set_nonblocking(true)
+            .expect("non-blocking mode");
         let _nothing = self.stream.read(&mut [0]);
-        self.stream.set_nonblocking(false).expect("a mode");
+        self.stream
+            .set_nonblocking(false)
+            .expect("non-blocking mode");
     }
 
     /// Sends `bytes` repeatedly until the server reads nothing for `timeout` or closes; returns the bytes sent.
@@ -190,9 +194,13 @@ impl HttpClient {
 
     /// Whether there is input, without waiting.
     pub(crate) fn has_input(&self) -> bool {
-        self.stream.set_nonblocking(true).expect("a mode");
+        self.stream
+            .set_nonblocking(true)
+            .expect("non-blocking mode");
         let seen = self.stream.peek(&mut [0]);
-        self.stream.set_nonblocking(false).expect("a mode");
+        self.stream
+            .set_nonblocking(false)
+            .expect("non-blocking mode");
         seen.is_ok()
     }
 

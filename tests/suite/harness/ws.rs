@@ -199,9 +199,13 @@ impl WsClient {
 
     /// Reads and discards one byte if there is one; frames cannot be parsed afterwards.
     pub(crate) fn read_one_byte(&mut self) {
-        self.stream.set_nonblocking(true).expect("a mode");
+        self.stream
+            .set_nonblocking(true)
+            .expect("non-blocking mode");
         let _nothing = self.stream.read(&mut [0]);
-        self.stream.set_nonblocking(false).expect("a mode");
+        self.stream
+            .set_nonblocking(false)
+            .expect("non-blocking mode");
     }
 
     /// Ends the connection with a TCP reset.

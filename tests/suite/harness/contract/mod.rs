@@ -1,15 +1,15 @@
 //! Checks all traffic of the harness against the OpenAPI and AsyncAPI documents: whatever the server sends must be
 //! described there, and it must accept exactly what their schemas accept.
 
-mod asked;
 mod document;
 mod frames;
 mod rest;
+mod sent_request;
 
-pub(crate) use asked::{Asked, Sent};
 pub(crate) use document::{Document, asyncapi, openapi, pointer};
 pub(crate) use frames::{Requests, check_frame, is_close_code};
 pub(crate) use rest::check_reply;
+pub(crate) use sent_request::{Sent, SentRequest};
 
 use std::collections::BTreeMap;
 

@@ -4,38 +4,38 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{Asked, Document, openapi, pointer, without_payloads};
+use super::{Document, SentRequest, openapi, pointer, without_payloads};
 use crate::harness::Reply;
 
 /// Transport headers, which the document need not list.
 const TRANSPORT: [&str; 4] = ["Date", "Content-Type", "Content-Length", "Connection"];
 
 /// Possible statuses of a well-formed request that is no documented operation.
-const ELSEWHERE: [u16; 4] = [401, 403, 404, 405];
+const WITHOUT_OPERATION: [u16; 4] = [401, 403, 404, 405];
 
 /// Asserts that the document has this response to this request; `None` stands for a malformed one.
-pub(crate) fn check_reply(asked: Option<&Asked>, reply: &Reply) {
-    check_protection(reply);
+pub(crate) fn check_reply(request: Option<&SentRequest>, reply: &Reply) {
+    check_security_headers(reply);
     let document = openapi();
-    let responses = responses(document, asked, reply.status);
-    let to_head = asked.is_some_and(|asked| asked.method == "HEAD");
+    let responses = responses(document, request, reply.status);
+    let to_head = request.is_some_and(|request| request.method == "HEAD");
     let errors: Vec<_> = responses
         .iter()
         .map(|response| errors(document, response, reply, to_head))
         .collect();
     assert!(
         errors.iter().any(Vec::is_empty),
-        "not in the contract, as an answer to {asked:?}: {reply}\n{responses:?}\n{errors:#?}"
+        "not in the contract, as an answer to {request:?}: {reply}\n{responses:?}\n{errors:#?}"
     );
-    if let Some(asked) = asked
+    if let Some(request) = request
         && reply.status < 300
     {
-        check_accepted(document, asked);
+        check_accepted(document, request);
     }
 }
 
 /// Every response except 101 forbids content sniffing and has a `Cache-Control`.
-fn check_protection(reply: &Reply) {
+fn check_security_headers(reply: &Reply) {
     if reply.status == 101 {
         return;
     }
@@ -46,8 +46,8 @@ fn check_protection(reply: &Reply) {
 }
 
 /// The pointers of the documented responses that may match.
-fn responses(document: &Document, asked: Option<&Asked>, status: u16) -> Vec<String> {
-    if let Some(operation) = asked.and_then(|asked| operation(document, asked)) {
+fn responses(document: &Document, request: Option<&SentRequest>, status: u16) -> Vec<String> {
+    if let Some(operation) = request.and_then(|request| operation(document, request)) {
         let documented = document.at(&operation)["responses"].get(status.to_string());
         let there = pointer(&["responses", &status.to_string()]);
         return documented
@@ -56,7 +56,7 @@ fn responses(document: &Document, asked: Option<&Asked>, status: u16) -> Vec<Str
             .collect();
     }
     let may_be = of_any_request(document).contains(&status.to_string())
-        || asked.is_some() && ELSEWHERE.contains(&status);
+        || request.is_some() && WITHOUT_OPERATION.contains(&status);
     let all = document.keys("/components/responses").into_iter();
     all.map(|name| pointer(&["components", "responses", name]))
         .filter(|response| may_be && status_of(document, response) == status)
@@ -64,9 +64,9 @@ fn responses(document: &Document, asked: Option<&Asked>, status: u16) -> Vec<Str
 }
 
 /// The operation of a request; HEAD is GET without the body.
-fn operation(document: &Document, asked: &Asked) -> Option<String> {
-    let path = path(document, &asked.path)?;
-    let method = match asked.method.as_str() {
+fn operation(document: &Document, request: &SentRequest) -> Option<String> {
+    let path = path(document, &request.path)?;
+    let method = match request.method.as_str() {
         "HEAD" if path != "/ws" => "get".to_owned(),
         method if method == method.to_uppercase() => method.to_lowercase(),
         _ => return None,
@@ -76,8 +76,8 @@ fn operation(document: &Document, asked: &Asked) -> Option<String> {
     (known && document.root.pointer(&operation).is_some()).then_some(operation)
 }
 
-fn path<'d>(document: &'d Document, asked: &str) -> Option<&'d str> {
-    let segments: Vec<_> = asked.split('/').map(decoded).collect::<Option<_>>()?;
+fn path<'d>(document: &'d Document, requested: &str) -> Option<&'d str> {
+    let segments: Vec<_> = requested.split('/').map(decoded).collect::<Option<_>>()?;
     let fits = |template: &&str| {
         let template: Vec<_> = template.split('/').collect();
         let alike = |(part, segment): (&&str, &String)| {
@@ -198,16 +198,16 @@ fn header_errors(document: &Document, response: &str, reply: &Reply) -> Vec<Stri
 }
 
 /// Asserts that the schema accepts a body that the server accepted.
-fn check_accepted(document: &Document, asked: &Asked) {
+fn check_accepted(document: &Document, request: &SentRequest) {
     let schema = pointer(&["requestBody", "content", "application/json", "schema"]);
-    let Some(operation) = operation(document, asked) else {
+    let Some(operation) = operation(document, request) else {
         return;
     };
     let schema = operation + &schema;
-    if document.root.pointer(&schema).is_none() || asked.body.is_empty() {
+    if document.root.pointer(&schema).is_none() || request.body.is_empty() {
         return;
     }
-    let body: Value = without_payloads(&asked.body).expect("an accepted body is JSON");
+    let body: Value = without_payloads(&request.body).expect("an accepted body is JSON");
     let errors = document.errors(&schema, &body);
     assert!(
         errors.is_empty(),

@@ -2,7 +2,7 @@
 
 /// A well-formed request.
 #[derive(Debug, Clone)]
-pub(crate) struct Asked {
+pub(crate) struct SentRequest {
     pub(crate) method: String,
     /// Without the query, still percent-encoded.
     pub(crate) path: String,
@@ -25,28 +25,28 @@ impl Sent {
     }
 
     /// Removes and returns the first request; `None` if it is malformed.
-    pub(crate) fn take(&mut self) -> Option<Asked> {
+    pub(crate) fn take(&mut self) -> Option<SentRequest> {
         let waiting = &self.bytes[self.answered..];
         let mut fields = [httparse::EMPTY_HEADER; 128];
-        let mut request = httparse::Request::new(&mut fields);
-        let Ok(httparse::Status::Complete(head)) = request.parse(waiting) else {
+        let mut parsed = httparse::Request::new(&mut fields);
+        let Ok(httparse::Status::Complete(head)) = parsed.parse(waiting) else {
             // The start of the next request is unknown.
             self.bytes.clear();
             self.answered = 0;
             return None;
         };
-        let length = body_length(request.headers);
+        let length = body_length(parsed.headers);
         let end = length.map_or(waiting.len(), |length| {
             head.saturating_add(length).min(waiting.len())
         });
         let body = length.map_or(&[][..], |_| &waiting[head..end]);
-        let asked = Asked {
-            method: request.method.unwrap_or_default().to_owned(),
-            path: path_of(request.path.unwrap_or_default()).to_owned(),
+        let request = SentRequest {
+            method: parsed.method.unwrap_or_default().to_owned(),
+            path: path_of(parsed.path.unwrap_or_default()).to_owned(),
             body: String::from_utf8_lossy(body).into_owned(),
         };
         self.answered += end;
-        Some(asked)
+        Some(request)
     }
 }
 
