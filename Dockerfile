@@ -8,16 +8,16 @@ COPY Cargo.toml Cargo.lock ./
 RUN mkdir -p src benches/compare benches/fanout tests/suite \
     && echo 'fn main() {}' > src/main.rs \
     && touch src/lib.rs benches/compare/main.rs benches/fanout/main.rs tests/suite/main.rs \
-    && cargo build --release --locked \
+    && cargo build --profile dist --locked \
     && rm -r src
 
 COPY src src
 # Cargo goes by the time of the files, and these may be older than the placeholders were.
 RUN find src -name '*.rs' -exec touch {} + \
-    && cargo build --release --locked --bin threadcast
+    && cargo build --profile dist --locked --bin threadcast
 
 FROM debian:bookworm-slim
-COPY --from=build /src/target/release/threadcast /usr/local/bin/threadcast
+COPY --from=build /src/target/dist/threadcast /usr/local/bin/threadcast
 
 USER 65532:65532
 ENV PUBSUB_HOST=0.0.0.0

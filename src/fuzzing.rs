@@ -12,7 +12,7 @@ use crate::server::body::ChunkedDecoder;
 use crate::server::fields::BodyLength;
 use crate::server::request_line::Version;
 use crate::server::scan::HeadScanner;
-use crate::server::{head, target};
+use crate::server::{Route, head, target};
 
 /// The status of a refused HTTP request.
 pub type Status = u16;
@@ -70,7 +70,7 @@ pub enum Body {
 pub fn head(buffer: &[u8]) -> Result<Option<(Head, usize)>, Status> {
     let parsed = head::parse(buffer).map_err(|problem| problem.status)?;
     Ok(parsed.map(|(head, length)| {
-        let is_websocket = head.is_websocket_path();
+        let is_websocket = Route::of(&head) == Route::WebSocket;
         let head = Head {
             method: head.method,
             path: head.path,

@@ -23,6 +23,11 @@
 //! over the wire, as types. Imports run one way: server → broker, access → protocol; [`config`] is below the server and
 //! the broker. [`client`] imports `protocol` only.
 
+#[cfg(all(feature = "server", not(unix)))]
+compile_error!(
+    "the server needs a Unix; the client alone compiles here: default-features = false, features = [\"client\"]"
+);
+
 #[cfg(feature = "client")]
 pub mod client;
 #[cfg(any(feature = "client", feature = "server"))]
@@ -39,6 +44,9 @@ pub mod config;
 pub mod fuzzing;
 #[cfg(feature = "server")]
 mod limited_log;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod load;
 #[cfg(feature = "server")]
 mod metrics;
 #[cfg(feature = "server")]

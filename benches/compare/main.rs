@@ -1,39 +1,31 @@
 //! threadcast beside other servers for the same work: `cargo bench --bench compare` puts the same fan-out on each of them, from
 //! one process with one clock, and writes CPU time per delivery and latency as CSV. `plot.py` draws the figures.
-//! Checks while it measures that every event arrives once and in order; judges no speed.
-//!
-//! A server that is not installed is left out.
+//! Fails unless every event arrives once and in order; judges no speed. A server that is not installed is left out.
 
-#[path = "../../src/cli/bench/histogram.rs"]
-mod histogram;
-#[allow(dead_code, reason = "the other servers tell no gaps")]
-#[path = "../../src/cli/bench/ledger.rs"]
-mod ledger;
-mod line;
+mod lines;
+#[allow(dead_code, reason = "one publisher, no REST, and no gaps here")]
+#[path = "../load/mod.rs"]
 mod load;
 mod mqtt;
+mod nchan;
 mod options;
 mod peer;
-mod process;
-mod stamp;
-mod websocket;
-mod wire;
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use threadcast::load::{Failure, raise_descriptor_limit};
 
-use load::{Figures, Plan};
+use load::{Load, Outcome, Pace, Plan};
 use options::{Options, Scene};
-use peer::Peer;
-use process::ServerProcess;
+use peer::{Folder, Peer};
 
-/// What a measurement ends with when it cannot go on, or when its check fails.
-pub(crate) type Failure = Box<dyn std::error::Error>;
-
+/// Bytes of a payload.
+const PAYLOAD_BYTES: usize = 128;
+/// Events before the clocks run: paths are warm, and every subscription is known to be there.
+const WARM_UP_EVENTS: u64 = 10;
 const HEADING: &str =
     "peer,series,subscribers,rate,round,deliveries,cpu_us_per_delivery,p50_us,p99_us";
 
@@ -48,9 +40,8 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<(), Failure> {
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
-    let peers: Vec<Peer> = options.peers().into_iter().filter(present).collect();
+    raise_descriptor_limit()?;
+    let peers: Vec<Peer> = options.peers().iter().copied().filter(present).collect();
     let mut output: Box<dyn Write> = match &options.output {
         Some(path) => Box::new(File::create(path)?),
         None => Box::new(io::stdout()),
@@ -60,9 +51,9 @@ fn run(options: &Options) -> Result<(), Failure> {
     for round in 1..=options.rounds() {
         for scene in options.scenes() {
             for &peer in &peers {
-                let figures = measure(peer, &scene, options.seconds())
+                let outcome = measure(peer, &scene, options.seconds())
                     .map_err(|failure| format!("{} with {scene:?}: {failure}", peer.name()))?;
-                write_row(&mut output, peer, &scene, round, &figures)?;
+                write_row(&mut output, peer, &scene, round, &outcome)?;
             }
         }
     }
@@ -77,14 +68,18 @@ fn present(peer: &Peer) -> bool {
     is_installed
 }
 
-fn measure(peer: Peer, scene: &Scene, seconds: f64) -> Result<Figures, Failure> {
-    let server: ServerProcess = peer.start()?;
-    let plan = Plan {
-        subscribers: scene.subscribers,
-        rate: scene.rate,
-        events: (f64::from(scene.rate) * seconds).ceil() as u64,
+fn measure(peer: Peer, scene: &Scene, seconds: f64) -> Result<Outcome, Failure> {
+    let folder = Folder::create()?;
+    let server = peer.start(&folder)?;
+    let mut load = Load::open(server.address(), peer.protocol(), 1, scene.subscribers)?;
+    let plan = |messages| Plan {
+        messages,
+        payload_bytes: PAYLOAD_BYTES,
+        pace: Pace::PerSecond(scene.rate),
     };
-    load::run(&server, peer.wire().as_ref(), &plan)
+    load.run(&plan(WARM_UP_EVENTS))?;
+    let events = (f64::from(scene.rate) * seconds).ceil() as u64;
+    Outcome::measure(&server, || load.run(&plan(events)))
 }
 
 fn write_row(
@@ -92,7 +87,7 @@ fn write_row(
     peer: Peer,
     scene: &Scene,
     round: u32,
-    figures: &Figures,
+    outcome: &Outcome,
 ) -> io::Result<()> {
     writeln!(
         output,
@@ -101,10 +96,10 @@ fn write_row(
         scene.series,
         scene.subscribers,
         scene.rate,
-        figures.deliveries,
-        figures.server_cpu.as_secs_f64() * 1e6 / figures.deliveries as f64,
-        figures.latency.quantile_micros(0.5),
-        figures.latency.quantile_micros(0.99),
+        outcome.deliveries,
+        outcome.cpu_micros(),
+        outcome.latencies.quantile_micros(0.5),
+        outcome.latencies.quantile_micros(0.99),
     )?;
     output.flush()
 }

@@ -1,9 +1,8 @@
 //! MQTT 3.1.1 with QoS 0.
 
-use std::net::TcpStream;
+use threadcast::load::{Connection, Failure};
 
-use super::Failure;
-use super::wire::{Message, TOPIC, Wire, ask};
+use super::load::protocol::{Message, Protocol, TOPIC};
 
 const PUBLISH: u8 = 0x30;
 
@@ -11,28 +10,35 @@ const PUBLISH: u8 = 0x30;
 #[derive(Debug)]
 pub(crate) struct Mqtt;
 
-impl Wire for Mqtt {
-    fn subscribe(&self, stream: &mut TcpStream, index: usize) -> Result<(), Failure> {
-        connect(stream, &format!("reader-{index}"))?;
+impl Protocol for Mqtt {
+    fn has_acks(&self) -> bool {
+        false
+    }
+
+    fn subscribe(&self, connection: &mut Connection, client_id: &str) -> Result<(), Failure> {
+        connect(connection, client_id)?;
         let mut body = vec![0, 1];
         push_text(&mut body, TOPIC);
         body.push(0);
         // SUBACK: packet 1, QoS 0 granted.
-        ask(stream, &packet(0x82, &body), &[0x90, 3, 0, 1, 0]).map(drop)
+        connection.exchange(&packet(0x82, &body), &[0x90, 3, 0, 1, 0])?;
+        Ok(())
     }
 
-    fn introduce(&self, stream: &mut TcpStream) -> Result<(), Failure> {
-        connect(stream, "writer")
+    fn open_publisher(&self, connection: &mut Connection) -> Result<(), Failure> {
+        connect(connection, "writer")
     }
 
-    fn publish(&self, payload: &[u8], out: &mut Vec<u8>) {
-        let mut body = Vec::with_capacity(payload.len() + TOPIC.len() + 2);
+    fn publish(&self, _number: u64, payload: &str, out: &mut Vec<u8>) {
+        let mut body = Vec::with_capacity(payload.len() + TOPIC.len() + 4);
         push_text(&mut body, TOPIC);
-        body.extend_from_slice(payload);
+        body.push(b'"');
+        body.extend_from_slice(payload.as_bytes());
+        body.push(b'"');
         out.extend_from_slice(&packet(PUBLISH, &body));
     }
 
-    fn next(&self, received: &[u8]) -> Result<Option<Message>, Failure> {
+    fn first_message(&self, received: &[u8]) -> Result<Option<(usize, Message)>, Failure> {
         let Some((length, start)) = remaining_length(received) else {
             return Ok(None);
         };
@@ -40,22 +46,23 @@ impl Wire for Mqtt {
         if received.len() < end {
             return Ok(None);
         }
-        let payload = (received[0] == PUBLISH).then_some(start + 2 + TOPIC.len()..end);
-        Ok(Some(Message {
-            length: end,
-            payload,
-        }))
+        let message = match received[0] {
+            PUBLISH => Message::Event(start + 2 + TOPIC.len() + 1..end),
+            _ => Message::Other,
+        };
+        Ok(Some((end, message)))
     }
 }
 
-fn connect(stream: &mut TcpStream, client_id: &str) -> Result<(), Failure> {
+fn connect(connection: &mut Connection, client_id: &str) -> Result<(), Failure> {
     let mut body = Vec::new();
     push_text(&mut body, "MQTT");
     // Level 4, a clean session, no keep-alive.
     body.extend_from_slice(&[4, 2, 0, 0]);
     push_text(&mut body, client_id);
     // CONNACK: no session, accepted.
-    ask(stream, &packet(0x10, &body), &[0x20, 2, 0, 0]).map(drop)
+    connection.exchange(&packet(0x10, &body), &[0x20, 2, 0, 0])?;
+    Ok(())
 }
 
 fn push_text(body: &mut Vec<u8>, text: &str) {

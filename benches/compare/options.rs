@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 use super::peer::Peer;
 
@@ -37,10 +37,10 @@ pub(crate) struct Scene {
 }
 
 impl Options {
-    pub(crate) fn peers(&self) -> Vec<Peer> {
+    pub(crate) fn peers(&self) -> &[Peer] {
         match self.peer.as_slice() {
-            [] => Peer::ALL.to_vec(),
-            chosen => chosen.to_vec(),
+            [] => Peer::value_variants(),
+            chosen => chosen,
         }
     }
 

@@ -11,7 +11,7 @@ pub(crate) struct Options {
     pub(crate) quick: bool,
     /// Run only this scene; may be given several times
     #[arg(long, value_name = "NAME", value_enum)]
-    pub(crate) scene: Vec<SceneName>,
+    scene: Vec<Scene>,
     /// Subscribers of the scene 'held'
     #[arg(long, value_name = "N", default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) held: u32,
@@ -20,9 +20,19 @@ pub(crate) struct Options {
     bench: bool,
 }
 
+impl Options {
+    /// The scenes asked for; without a choice, all of them.
+    pub(crate) fn scenes(&self) -> &[Scene] {
+        match self.scene.as_slice() {
+            [] => Scene::value_variants(),
+            chosen => chosen,
+        }
+    }
+}
+
 /// The scenes, by what they are about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum SceneName {
+pub(crate) enum Scene {
     /// 1 publisher, 100 subscribers, as fast as 64 events in flight allow
     Throughput,
     /// 4 publishers, 100 subscribers, as fast as 64 events in flight allow

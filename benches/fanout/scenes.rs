@@ -1,45 +1,49 @@
-//! The scenes: what is put on the server, and with which settings. Each has a server of its own.
+//! The scenes: what load is put on the server, and with which settings. Each has a server of its own.
 
-use clap::ValueEnum;
+use std::time::Instant;
 
-use super::Failure;
-use super::crowd;
-use super::options::{Options, SceneName};
-use super::plan::{Pace, Plan};
-use super::report::{self, Measured};
-use super::server::{ServerProcess, descriptor_limit};
-use super::set_up::{PAYLOAD_BYTES, open_load};
-use super::stalled;
+use threadcast::load::{Failure, ServerProcess};
+
+use super::load::threadcast::WebSocket;
+use super::load::{Load, Outcome, Pace, Plan};
+use super::options::{Options, Scene};
+use super::{PAYLOAD_BYTES, crowd, print_fact, print_line, start_server};
 
 /// Descriptors that are not clients.
 const SPARE_DESCRIPTORS: u64 = 100;
-
-/// The scenes asked for; without a choice, all of them.
-pub(crate) fn chosen(options: &Options) -> Vec<SceneName> {
-    match options.scene.as_slice() {
-        [] => SceneName::value_variants().to_vec(),
-        chosen => chosen.to_vec(),
-    }
-}
+/// Fills the sockets of those who do not read: far more than the buffers on both sides.
+const FILL: Plan = Plan {
+    messages: 128,
+    payload_bytes: 16 << 10,
+    pace: Pace::Window(8),
+};
+const SMALL_BUFFER_BYTES: usize = 16 << 10;
+const KIB: f64 = 1024.0;
 
 /// Runs one scene and prints its figures.
-pub(crate) fn run(scene: SceneName, options: &Options) -> Result<(), Failure> {
+pub(crate) fn run(scene: Scene, options: &Options, descriptors: u64) -> Result<(), Failure> {
     let quick = options.quick;
     let pick = |full: u64, small: u64| if quick { small } else { full };
     match scene {
-        SceneName::Throughput => fan_out(1, 100, pick(40_000, 1_000), Pace::Window(64)),
-        SceneName::Publishers => fan_out(4, 100, pick(40_000, 1_000), Pace::Window(64)),
-        SceneName::Wide if quick => fan_out(1, 200, 25, Pace::PerSecond(50)),
-        SceneName::Wide => fan_out(1, 1000, 250, Pace::PerSecond(50)),
-        SceneName::Latency => fan_out(1, 1, pick(10_000, 1_000), Pace::PerSecond(2000)),
-        SceneName::Pipeline => fan_out(1, 1, pick(300_000, 10_000), Pace::Window(256)),
-        SceneName::Held => held(if quick {
-            500.min(options.held)
-        } else {
-            options.held
-        }),
-        SceneName::Stalled => stalled::run(quick),
-        SceneName::Crowd => crowd::run(quick),
+        Scene::Throughput => fan_out(1, 100, pick(40_000, 1_000), Pace::Window(64)),
+        Scene::Publishers => fan_out(4, 100, pick(40_000, 1_000), Pace::Window(64)),
+        Scene::Wide if quick => fan_out(1, 200, 25, Pace::PerSecond(50)),
+        Scene::Wide => fan_out(1, 1000, 250, Pace::PerSecond(50)),
+        Scene::Latency => fan_out(1, 1, pick(10_000, 1_000), Pace::PerSecond(2000)),
+        Scene::Pipeline => fan_out(1, 1, pick(300_000, 10_000), Pace::Window(256)),
+        Scene::Held if quick => held(options.held.min(500), descriptors),
+        Scene::Held => held(options.held, descriptors),
+        Scene::Stalled if quick => stalled(20, 100, 250),
+        Scene::Stalled => stalled(100, 1000, 2500),
+        Scene::Crowd => crowd::run(quick),
+    }
+}
+
+fn plan(messages: u64, pace: Pace) -> Plan {
+    Plan {
+        messages,
+        payload_bytes: PAYLOAD_BYTES,
+        pace,
     }
 }
 
@@ -49,54 +53,94 @@ fn fan_out(
     messages: u64,
     pace: Pace,
 ) -> Result<(), Failure> {
-    let server = ServerProcess::start(&[("PUBSUB_MAX_QUEUE_SIZE", queue_size(pace))])?;
-    let mut load = open_load(&server, publishers, subscribers)?;
-    let plan = Plan {
-        messages,
-        payload_bytes: PAYLOAD_BYTES,
-        pace,
+    // A window that is larger than the default queue needs a queue of its size, or events would be dropped by design.
+    let queue_size = match pace {
+        Pace::Window(window) => window.max(100),
+        Pace::PerSecond(_) => 100,
     };
-    let measured = Measured::take(&server, || load.run(&plan))?;
-    let what = format!("{publishers} → {subscribers}, {pace}");
-    report::print_line(&what, &measured);
+    let server = start_server(&["--max-queue-size", &queue_size.to_string()])?;
+    let mut load = Load::open(server.address(), &WebSocket, publishers, subscribers)?;
+    let outcome = Outcome::measure(&server, || load.run(&plan(messages, pace)))?;
+    print_line(&format!("{publishers} → {subscribers}, {pace}"), &outcome);
     drop(load);
     server.stop()
 }
 
-/// A window that is larger than the default queue needs a queue of its size, or events would be dropped by design.
-fn queue_size(pace: Pace) -> String {
-    match pace {
-        Pace::Window(window) => window.max(100).to_string(),
-        Pace::PerSecond(_) => "100".to_owned(),
-    }
-}
-
-fn held(wanted: u32) -> Result<(), Failure> {
-    let possible = descriptor_limit()?.saturating_sub(SPARE_DESCRIPTORS);
+/// Thousands of connections that wait, and a few broadcasts to all of them.
+fn held(wanted: u32, descriptors: u64) -> Result<(), Failure> {
+    let possible = descriptors.saturating_sub(SPARE_DESCRIPTORS);
     let subscribers = u64::from(wanted).min(possible);
     if subscribers < u64::from(wanted) {
         println!("held: only {subscribers} of {wanted}, for want of file descriptors");
     }
-    let server = ServerProcess::start(&[])?;
-    let before = server.resident_bytes()?;
-    let mut load = open_load(&server, 1, subscribers as usize)?;
-    let open = server.resident_bytes()?;
-    let plan = Plan {
-        messages: 5,
-        payload_bytes: PAYLOAD_BYTES,
-        pace: Pace::PerSecond(5),
-    };
-    let measured = Measured::take(&server, || load.run(&plan))?;
-    report::print_line(&format!("1 → {subscribers} held, 5 broadcasts"), &measured);
-    report::print_fact(&format!(
+    let server = start_server(&[])?;
+    let before = resident(&server)?;
+    let mut load = Load::open(server.address(), &WebSocket, 1, subscribers as usize)?;
+    let open = resident(&server)?;
+    let outcome = Outcome::measure(&server, || load.run(&plan(5, Pace::PerSecond(5))))?;
+    print_line(&format!("1 → {subscribers} held, 5 broadcasts"), &outcome);
+    let each = |bytes: u64| bytes.saturating_sub(before) as f64 / KIB / subscribers as f64;
+    print_fact(&format!(
         "resident per connection: {:.1} KiB when open, {:.1} KiB after the broadcasts",
-        kib_each(open.saturating_sub(before), subscribers),
-        kib_each(server.resident_bytes()?.saturating_sub(before), subscribers),
+        each(open),
+        each(resident(&server)?),
     ));
     drop(load);
     server.stop()
 }
 
-fn kib_each(bytes: u64, connections: u64) -> f64 {
-    bytes as f64 / 1024.0 / connections as f64
+/// What subscribers that never read cost those that do.
+fn stalled(readers: usize, stalled: usize, messages: u64) -> Result<(), Failure> {
+    let plan = plan(messages, Pace::PerSecond(500));
+    let alone = beside(readers, 0, &plan)?;
+    let crowded = beside(readers, stalled, &plan)?;
+    print_fact(&format!(
+        "p99 beside the stalled: {:.2} × alone",
+        crowded / alone
+    ));
+    Ok(())
+}
+
+/// One measurement; returns the p99 of the readers. Afterwards the stalled read: every event must be there or reported as a gap.
+fn beside(readers: usize, stalled: usize, plan: &Plan) -> Result<f64, Failure> {
+    let server = start_server(&["--write-timeout-secs", "600"])?;
+    let mut load = Load::open(server.address(), &WebSocket, 1, readers)?;
+    let mut idle = Load::new(server.address(), Instant::now())?;
+    idle.allow_gaps();
+    for index in 0..stalled {
+        let client_id = format!("stalled-{index}");
+        idle.subscribe(&WebSocket, &client_id, 1, Some(SMALL_BUFFER_BYTES))?;
+    }
+    load.run(&FILL)?;
+    let filled = resident(&server)?;
+    let outcome = Outcome::measure(&server, || load.run(plan))?;
+    let what = format!("1 → {readers} at 500/s, {stalled} never read");
+    print_line(&what, &outcome);
+    print_fact(&format!(
+        "resident: {:.1} MiB before, {:.1} MiB after",
+        filled as f64 / KIB / KIB,
+        resident(&server)? as f64 / KIB / KIB,
+    ));
+    if stalled > 0 {
+        let all = Plan {
+            messages: FILL.messages + plan.messages,
+            ..*plan
+        };
+        let read = idle.run(&all)?;
+        print_fact(&format!(
+            "the stalled then read the rest: {} received + {} reported as gaps = {}",
+            read.deliveries,
+            read.reported,
+            read.deliveries + read.reported
+        ));
+    }
+    drop((load, idle));
+    server.stop()?;
+    Ok(outcome.latencies.quantile_micros(0.99))
+}
+
+fn resident(server: &ServerProcess) -> Result<u64, Failure> {
+    Ok(server
+        .resident_bytes()
+        .ok_or("this system does not tell the memory of a process")?)
 }

@@ -145,6 +145,11 @@ impl Subscription {
         self.cursor
     }
 
+    /// Whether a newer subscription of the same client id has its place.
+    pub(crate) fn is_superseded(&self) -> bool {
+        self.tenure.is_over()
+    }
+
     pub(super) fn tenure(&self) -> &Tenure {
         &self.tenure
     }

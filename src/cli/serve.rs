@@ -7,9 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use clap::ArgMatches;
-use nix::sys::prctl::set_pdeathsig;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
-use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getppid};
 use threadcast::{Config, ConnectionCap, Server, StartError};
 use tracing::{info, warn};
@@ -42,7 +40,7 @@ const FEW_ARENAS: &str = "2";
 pub(super) fn run(settings: Settings, matches: &ArgMatches) -> Result<(), CliError> {
     bound_arenas();
     if let Some(parent) = env::var(PARENT).ok().and_then(|pid| pid.parse().ok()) {
-        set_pdeathsig(Signal::SIGTERM).map_err(CliError::failed)?;
+        stop_with_parent().map_err(CliError::failed)?;
         if getppid() != Pid::from_raw(parent) {
             // The parent ended before its end could be watched.
             return Ok(());
@@ -53,6 +51,18 @@ pub(super) fn run(settings: Settings, matches: &ArgMatches) -> Result<(), CliErr
     let outcome = serve(settings.config, matches, &signals, &log);
     log.finish();
     outcome
+}
+
+/// The kernel sends SIGTERM when the parent ends.
+#[cfg(target_os = "linux")]
+fn stop_with_parent() -> nix::Result<()> {
+    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)
+}
+
+/// Other systems have no such signal: a server whose parent is killed goes on until somebody stops it.
+#[cfg(not(target_os = "linux"))]
+fn stop_with_parent() -> nix::Result<()> {
+    Ok(())
 }
 
 /// glibc reserves 64 MiB of address space for each of up to eight arenas per processor. Where address space is limited, the

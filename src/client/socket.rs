@@ -2,14 +2,15 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// The shortest socket timeout. Zero would mean none.
-const MIN_TIMEOUT: Duration = Duration::from_millis(1);
+/// A write timeout of zero would be no timeout.
+const SHORTEST: Duration = Duration::from_millis(1);
+/// Some systems accept no longer timeout for one poll.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// The stream may be shared: one `Socket` writes to a publishing connection, another reads from it.
 #[derive(Debug)]
@@ -40,12 +41,18 @@ impl Socket {
         &self.stream
     }
 
-    /// Does not make the stream non-blocking, since that would affect the `Socket` that writes to it.
-    fn read_available(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut arrived = [PollFd::new(self.stream.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut arrived, PollTimeout::ZERO)? {
-            0 => Err(ErrorKind::WouldBlock.into()),
-            _ => (&*self.stream).read(buffer),
+    /// Waits until a read returns at once; `WouldBlock` when `read_until` has passed. Polls, because a non-blocking
+    /// stream would be non-blocking for the side that writes, too.
+    fn wait_for_input(&self) -> io::Result<()> {
+        loop {
+            let wait = left(self.read_until).map_or(LONGEST, |left| left.min(LONGEST));
+            let mut polled = [PollFd::new(&*self.stream, PollFlags::IN)];
+            if poll(&mut polled, Timespec::try_from(wait).ok().as_ref())? > 0 {
+                return Ok(());
+            }
+            if left(self.read_until) == Some(Duration::ZERO) {
+                return Err(ErrorKind::WouldBlock.into());
+            }
         }
     }
 }
@@ -57,15 +64,8 @@ fn left(until: Option<Instant>) -> Option<Duration> {
 impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            let read = match left(self.read_until) {
-                Some(Duration::ZERO) => self.read_available(buffer),
-                left => {
-                    let timeout = left.map(|left| left.max(MIN_TIMEOUT));
-                    self.stream.set_read_timeout(timeout)?;
-                    (&*self.stream).read(buffer)
-                }
-            };
-            match read {
+            let input = self.wait_for_input();
+            match input.and_then(|()| (&*self.stream).read(buffer)) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 read => {
                     if matches!(read, Ok(1..)) {
@@ -88,7 +88,7 @@ impl Write for Socket {
             if left.is_some_and(|left| left.is_zero()) {
                 return Err(ErrorKind::WouldBlock.into());
             }
-            let timeout = left.map(|left| left.max(MIN_TIMEOUT));
+            let timeout = left.map(|left| left.max(SHORTEST));
             self.stream.set_write_timeout(timeout)?;
             match (&*self.stream).write(bytes) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

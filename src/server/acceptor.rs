@@ -1,4 +1,4 @@
-//! The accepting thread: takes one connection after the other, and goes on when the system runs short.
+//! The accepting thread: accepts one connection after the other, also while the system is short of descriptors.
 
 use std::fs::File;
 use std::io;
@@ -8,31 +8,28 @@ use std::time::Duration;
 
 use nix::libc::{EMFILE, ENFILE};
 
-use super::panics::Panics;
+use super::connections::Connections;
+use super::serving::Serving;
+use super::transport::Transport;
 use crate::limited_log::{LimitedLog, limited};
-use crate::metrics::SharedMetrics;
 use crate::sync::Arc;
 use crate::sync::channel::{Receiver, RecvTimeoutError, Sender};
 
-/// How long the door waits after a failed accept; doubled up to the second.
+/// The wait after a failed accept; doubled up to the maximum.
 const MIN_BACK_OFF: Duration = Duration::from_millis(5);
 const MAX_BACK_OFF: Duration = Duration::from_secs(1);
-/// What is opened only to be closed when a descriptor is wanted.
+/// Opened only to be closed when a descriptor is needed.
 const SPARE: &str = "/dev/null";
-
-/// Takes a connection in, or gives it back to be refused.
-pub(super) type Admit = dyn Fn(TcpStream, SocketAddr) -> Result<(), Arc<TcpStream>> + Send;
 
 pub(super) struct Acceptor {
     listener: Arc<TcpListener>,
     closing: Arc<AtomicBool>,
     woken: Receiver<()>,
-    admit: Box<Admit>,
-    refuse: Sender<Arc<TcpStream>>,
-    /// A descriptor kept for the day when there is none left: with it a connection can still be told so.
+    serving: Arc<Serving>,
+    connections: Arc<Connections>,
+    reject: Sender<Transport>,
+    /// A reserved descriptor. Closed to accept and reject a connection when no other descriptor is left.
     spare: Option<File>,
-    panics: Panics,
-    metrics: SharedMetrics,
     failed_log: LimitedLog,
     no_descriptor_log: LimitedLog,
 }
@@ -42,30 +39,28 @@ impl Acceptor {
         listener: Arc<TcpListener>,
         closing: Arc<AtomicBool>,
         woken: Receiver<()>,
-        admit: Box<Admit>,
-        refuse: Sender<Arc<TcpStream>>,
-        panics: Panics,
-        metrics: SharedMetrics,
+        serving: Arc<Serving>,
+        connections: Arc<Connections>,
+        reject: Sender<Transport>,
     ) -> Acceptor {
         Acceptor {
             listener,
             closing,
             woken,
-            admit,
-            refuse,
+            serving,
+            connections,
+            reject,
             spare: File::open(SPARE).ok(),
-            panics,
-            metrics,
             failed_log: LimitedLog::new("failed accepts"),
             no_descriptor_log: LimitedLog::new("connections refused for want of descriptors"),
         }
     }
 
-    /// Accepts until the door closes.
+    /// Accepts until the listener is closed.
     pub(super) fn run(mut self) {
         let mut back_off = MIN_BACK_OFF;
         while !self.closing.load(Ordering::SeqCst) {
-            let panics = self.panics.clone();
+            let panics = self.connections.panics.clone();
             match panics.catch(|| self.accept_one()) {
                 Some(Ok(())) => back_off = MIN_BACK_OFF,
                 Some(Err(error)) if is_of_one_connection(&error) => {}
@@ -91,7 +86,7 @@ impl Acceptor {
         Ok(())
     }
 
-    /// The next connection, if need be at the cost of the spare descriptor.
+    /// Accepts the next connection, with the spare descriptor if there is no other.
     fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
         match self.listener.accept() {
             Err(error) if is_out_of_descriptors(&error) && self.spare.take().is_some() => {
@@ -101,13 +96,13 @@ impl Acceptor {
         }
     }
 
-    /// Admits a connection, unless it stands on the last descriptor there is.
+    /// Admits a connection, or passes it to the rejector, as it does if there is no spare descriptor any more.
     fn receive(&mut self, socket: TcpStream, peer: SocketAddr) {
         if self.spare.is_none() {
             self.spare = File::open(SPARE).ok();
         }
-        let refused = match self.spare {
-            Some(_) => (self.admit)(socket, peer),
+        let rejected = match self.spare {
+            Some(_) => self.admit(socket, peer),
             None => {
                 limited!(
                     self.no_descriptor_log,
@@ -115,14 +110,25 @@ impl Acceptor {
                     "out of file descriptors: connection refused",
                     %peer
                 );
-                self.metrics.rejected.count("no_descriptor");
-                Err(Arc::new(socket))
+                self.connections.metrics.rejected.count("no_descriptor");
+                Err(Transport::tcp(socket))
             }
         };
-        if let Err(socket) = refused {
-            // The refuser never waits for a peer, so neither does the door.
-            let _ = self.refuse.send(socket);
+        if let Err(transport) = rejected {
+            // The rejector never waits for a peer, so this thread waits for none either.
+            let _ = self.reject.send(transport);
         }
+    }
+
+    /// Serves a connection on a thread of its own. Returns the socket if there is no place for it.
+    fn admit(&self, socket: TcpStream, peer: SocketAddr) -> Result<(), Transport> {
+        let (serving, connections) = (Arc::clone(&self.serving), Arc::clone(&self.connections));
+        let transport = Transport::tcp(socket);
+        self.connections
+            .admit(transport, peer, move |info, transport| {
+                let panics = &serving.edge.panics;
+                panics.catch(|| serving.run(&info, &transport, &connections));
+            })
     }
 }
 
@@ -130,7 +136,7 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(EMFILE | ENFILE))
 }
 
-/// An error that says nothing about the next connection.
+/// Whether the error concerns only this connection.
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),

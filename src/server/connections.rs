@@ -4,12 +4,13 @@ mod listing;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr};
 use std::time::Instant;
 
+use super::connection_info::ConnectionInfo;
 use super::machine;
 use super::panics::Panics;
-use super::presence::Presence;
+use super::transport::Transport;
 use super::websocket::{Connection, EndReason};
 use crate::limited_log::{LimitedLog, limited};
 use crate::metrics::SharedMetrics;
@@ -31,15 +32,15 @@ pub(crate) struct Connections {
     /// A connection left the list.
     left: Condvar,
     ended: Sender<Ended>,
-    panics: Panics,
+    pub(super) panics: Panics,
     pub(super) metrics: SharedMetrics,
     no_thread_log: LimitedLog,
     closed_log: LimitedLog,
 }
 
 struct Live {
-    presence: Arc<Presence>,
-    socket: Arc<TcpStream>,
+    info: Arc<ConnectionInfo>,
+    transport: Transport,
     websocket: Option<Arc<Connection>>,
     thread: JoinHandle<()>,
 }
@@ -112,48 +113,47 @@ impl Connections {
         Arc::clone(&self.open)
     }
 
-    /// Runs `serve` for a new connection on a thread of its own. Gives the socket back when the server is full, or
+    /// Runs `serve` for a new connection on a thread of its own. Returns the transport when the server is full, or
     /// cannot start a thread.
     pub(crate) fn admit(
         &self,
-        socket: TcpStream,
+        transport: Transport,
         peer: SocketAddr,
-        serve: impl FnOnce(Arc<Presence>, Arc<TcpStream>) + Send + 'static,
-    ) -> Result<(), Arc<TcpStream>> {
-        let socket = Arc::new(socket);
+        serve: impl FnOnce(Arc<ConnectionInfo>, Transport) + Send + 'static,
+    ) -> Result<(), Transport> {
         if self.open.fetch_add(1, Ordering::Relaxed) >= self.cap {
             self.open.fetch_sub(1, Ordering::Relaxed);
             self.metrics.rejected.count("full");
-            return Err(socket);
+            return Err(transport);
         }
         if !machine::has_room_for_a_thread() {
             self.open.fetch_sub(1, Ordering::Relaxed);
             limited!(self.no_thread_log, warn, "no memory for a new connection's thread", %peer);
             self.metrics.rejected.count("no_thread");
-            return Err(socket);
+            return Err(transport);
         }
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let says_when_ended = SaysWhenEnded {
             id,
             ended: self.ended.clone(),
         };
-        let presence = Arc::new(Presence::new(id, peer));
-        let (own_presence, own_socket) = (Arc::clone(&presence), Arc::clone(&socket));
+        let info = Arc::new(ConnectionInfo::new(id, peer));
+        let (own_info, own_transport) = (Arc::clone(&info), transport.clone());
         let mut live = self.live.lock();
         let spawned = thread::Builder::new()
             .name(format!("conn-{id}"))
             .stack_size(CONNECTION_STACK_BYTES)
             .spawn(move || {
                 let _says_when_ended = says_when_ended;
-                serve(own_presence, own_socket);
+                serve(own_info, own_transport);
             });
         match spawned {
             Ok(thread) => {
                 live.insert(
                     id,
                     Live {
-                        presence,
-                        socket,
+                        info,
+                        transport,
                         websocket: None,
                         thread,
                     },
@@ -164,7 +164,7 @@ impl Connections {
             Err(error) => {
                 limited!(self.no_thread_log, warn, "no thread for a new connection", %error);
                 self.metrics.rejected.count("no_thread");
-                Err(socket)
+                Err(transport)
             }
         }
     }
@@ -175,10 +175,10 @@ impl Connections {
         if self.closed.load(Ordering::Relaxed) {
             return false;
         }
-        let Some(live) = live.get_mut(&connection.presence.id) else {
+        let Some(live) = live.get_mut(&connection.info.id) else {
             return false;
         };
-        if live.presence.is_closing() {
+        if live.info.is_closing() {
             return false;
         }
         live.websocket = Some(Arc::clone(connection));
@@ -223,7 +223,7 @@ impl Connections {
     /// Shuts every socket down: for reading, so that answers under way are still sent, or wholly.
     pub(crate) fn cut(&self, how: Shutdown) {
         for live in self.live.lock().values() {
-            let _ = live.socket.shutdown(how);
+            live.transport.shutdown(how);
         }
     }
 
@@ -252,7 +252,7 @@ impl Connections {
         if live.thread.join().is_err() {
             self.panics.note();
         }
-        drop((live.socket, live.websocket));
+        drop((live.transport, live.websocket));
         tracing::trace!(connection = id, "connection forgotten");
     }
 }

@@ -1,6 +1,6 @@
-//! How a credential is presented, in a header, a subprotocol or a query: out of a head comes the digest of one secret.
+//! Finds the credential of a head, in a header, a subprotocol or a query, and returns the digest of its secret.
 //!
-//! Pure. What is malformed, and what contradicts itself, is no credential.
+//! Pure. A malformed credential, or two different ones, count as none.
 
 use data_encoding::{BASE64URL, BASE64URL_NOPAD};
 
@@ -12,12 +12,12 @@ use crate::access::Digest;
 /// The parameter of `/ws` that holds a secret.
 const TOKEN: &str = "token";
 
-/// What a REST request presents.
+/// The credential of a REST request.
 pub(super) fn of_request(head: &Head) -> Option<Digest> {
     the_one(in_fields(head))
 }
 
-/// What a handshake presents; it has two ways more.
+/// The credential of a handshake, which has two more ways to present it.
 pub(super) fn of_handshake(head: &Head) -> Option<Digest> {
     the_one(
         in_fields(head)
@@ -26,7 +26,7 @@ pub(super) fn of_handshake(head: &Head) -> Option<Digest> {
     )
 }
 
-/// A secret may be presented more than once, but no other beside it. `None` among them is one that is malformed.
+/// The secret may appear more than once, but no other beside it. `None` stands for a malformed one.
 fn the_one(mut presented: impl Iterator<Item = Option<Digest>>) -> Option<Digest> {
     let first = presented.next()??;
     presented
@@ -39,21 +39,21 @@ fn in_fields(head: &Head) -> impl Iterator<Item = Option<Digest>> {
     authorization.chain(head.values("x-api-key").map(field_secret))
 }
 
-/// `Bearer` in any case, blanks, and the secret.
+/// `Bearer` in any case, white space, and the secret.
 fn bearer(value: &str) -> Option<Digest> {
     let (scheme, secret) = value.split_once([' ', '\t'])?;
     let is_bearer = scheme.eq_ignore_ascii_case("bearer");
     is_bearer.then(|| field_secret(secret)).flatten()
 }
 
-/// The bytes of a field's value, which stand in a [`Head`] as Latin-1.
+/// Restores the bytes of a value, which a [`Head`] holds as Latin-1.
 fn field_secret(value: &str) -> Option<Digest> {
     let value = value.trim_matches([' ', '\t']);
     let bytes: Result<Vec<u8>, _> = value.chars().map(u8::try_from).collect();
     secret(&bytes.ok()?)
 }
 
-/// Only beside our own subprotocol: without that a browser would not take the connection.
+/// Counts only beside our own subprotocol, without which a browser would refuse the connection.
 fn in_subprotocols(head: &Head) -> impl Iterator<Item = Option<Digest>> {
     let offered = subprotocol::is_offered(head);
     subprotocol::credentials(head).map(move |encoded| {

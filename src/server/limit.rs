@@ -18,7 +18,7 @@ pub(super) mod cost {
     pub(in crate::server) const MAPPED_BYTES_MARGIN: u64 = 16 << 20;
     /// Of the memory maps, the share (one in so many) left to the heap: a large buffer takes a map each.
     pub(in crate::server) const MAPS_RESERVE_SHARE: u64 = 8;
-    /// Threads left to the door, the REST workers and whoever else runs here.
+    /// Threads left to the acceptor, the REST workers and everything else in the process.
     pub(in crate::server) const THREADS_RESERVE: u64 = 300;
     /// Descriptors left to the listener, the REST workers' sockets and the files of others.
     pub(in crate::server) const DESCRIPTORS_RESERVE: u64 = 600;

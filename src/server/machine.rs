@@ -13,6 +13,13 @@ use super::limit::{Limit, cost};
 /// Where version 2 of the control groups is mounted.
 const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 
+/// macOS accepts no higher soft limit (its `OPEN_MAX`), whatever the hard one is.
+const MAX_DESCRIPTORS: Option<u64> = if cfg!(target_os = "macos") {
+    Some(10_240)
+} else {
+    None
+};
+
 /// The limits of how much memory a process may map, each with the field of `/proc/self/status` that counts it.
 const MAPPED_BYTES: [(Resource, &str, &str); 2] = [
     (Resource::RLIMIT_AS, "RLIMIT_AS", "VmSize:"),
@@ -26,11 +33,7 @@ pub(super) fn limits() -> Vec<Limit> {
     [
         memory_maps(),
         descriptors(),
-        threads(
-            "RLIMIT_NPROC",
-            soft_limit(Resource::RLIMIT_NPROC),
-            own_threads,
-        ),
+        threads("RLIMIT_NPROC", max_threads_of_user(), own_threads),
         threads(
             "kernel.threads-max",
             number("/proc/sys/kernel/threads-max"),
@@ -78,11 +81,23 @@ fn status_kib(field: &str) -> Option<u64> {
 
 /// Raises the descriptor limit as far as this process may. A refusal leaves it as it is.
 pub(super) fn raise_descriptor_limit() {
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
-        && soft < hard
-    {
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let most = MAX_DESCRIPTORS.map_or(hard, |max| hard.min(max));
+        if soft < most {
+            let _ = setrlimit(Resource::RLIMIT_NOFILE, most, hard);
+        }
     }
+}
+
+/// Only on Linux does this limit count threads.
+#[cfg(target_os = "linux")]
+fn max_threads_of_user() -> Option<u64> {
+    soft_limit(Resource::RLIMIT_NPROC)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn max_threads_of_user() -> Option<u64> {
+    None
 }
 
 fn memory_maps() -> Option<Limit> {

@@ -1,29 +1,29 @@
 //! The server: one port, a thread per connection, and their orderly end.
 //!
-//! In reading order: the [`door`] accepts connections, the [`refuser`] answers those beyond the cap, [`connections`] lists
-//! those that are open, [`http`] reads requests, [`permit`] checks credentials, the [`rest`] handlers answer, [`websocket`]
-//! serves upgraded connections, [`embedding`] is for the program around the server. Outside of this folder and of the client
-//! nothing knows sockets, tungstenite or tiny_http.
+//! In reading order: the [`listener`] runs the [`acceptor`] and the [`rejector`]; [`connections`] lists the open
+//! connections; [`http`] reads requests; [`authorization`] checks their keys; the [`rest`] handlers answer them;
+//! [`websocket`] serves upgraded connections; [`embedding`] is for the program around the server. Only this module knows sockets, tungstenite and tiny_http.
 
 mod acceptor;
+mod authorization;
 mod capacity;
+mod connection_info;
 mod connections;
 mod credential;
 mod dashboard;
-mod door;
 mod embedding;
 mod error;
 mod http;
 mod limit;
+mod listener;
 mod machine;
 mod panics;
-mod permit;
-mod presence;
 mod publish_rate;
-mod refuser;
+mod rejector;
 mod rest;
 mod semaphore;
 mod serving;
+mod transport;
 mod websocket;
 mod write_deadline;
 
@@ -33,6 +33,8 @@ use std::time::{Duration, Instant};
 
 #[cfg(fuzzing)]
 pub(crate) use self::http::{body, fields, head, request_line, scan, target};
+#[cfg(fuzzing)]
+pub(crate) use self::rest::Route;
 pub use capacity::ConnectionCap;
 pub use embedding::{
     CreateTopicError, DeleteTopicError, PublishError, Published, ServerHandle, Stats, TopicInfo,
@@ -40,7 +42,7 @@ pub use embedding::{
 pub use error::StartError;
 
 use self::connections::{Connections, Reaper};
-use self::door::Door;
+use self::listener::Listener;
 use self::panics::Panics;
 use self::serving::Serving;
 use self::websocket::{Connection, EndReason};
@@ -88,7 +90,7 @@ pub struct Server {
 struct Running {
     serving: Arc<Serving>,
     connections: Arc<Connections>,
-    door: Door,
+    listener: Listener,
     reaper: Reaper,
 }
 
@@ -126,7 +128,7 @@ impl Server {
         config.validate().map_err(StartError::Config)?;
         let guard = Guard::new(config.api_key.clone(), config.keys_file.clone());
         let guard = guard.map_err(StartError::Keys)?;
-        let listener = door::listen(&config)?;
+        let listener = listener::listen(&config)?;
         let address = listener.local_addr()?;
         let cap = capacity::admit(config.max_connections);
         cap.tell(&mut settings);
@@ -140,11 +142,10 @@ impl Server {
         let open = || {
             let serving = Serving::start(config, guard, &connections, panics.clone(), settings)?;
             let serving = Arc::new(serving);
-            let admit = serving::admit(&serving, &connections);
-            let door = Door::open(listener, admit, &panics, &metrics)?;
-            Ok((serving, door))
+            let listener = Listener::start(listener, &serving, &connections)?;
+            Ok((serving, listener))
         };
-        let (serving, door) = match open() {
+        let (serving, listener) = match open() {
             Ok(opened) => opened,
             Err(error) => {
                 reaper.join();
@@ -160,7 +161,7 @@ impl Server {
             running: Some(Running {
                 serving,
                 connections,
-                door,
+                listener,
                 reaper,
             }),
         })
@@ -187,7 +188,7 @@ impl Server {
         wrong.extend(config.validate().map_err(StartError::Config).err());
         let guard = Guard::new(config.api_key.clone(), config.keys_file.clone());
         wrong.extend(guard.map_err(StartError::Keys).err());
-        wrong.extend(door::check_host(&config.host).err());
+        wrong.extend(listener::check_host(&config.host).err());
         if !wrong.is_empty() {
             return Err(wrong);
         }
@@ -293,13 +294,13 @@ impl Running {
         let Running {
             serving,
             connections,
-            door,
+            listener,
             reaper,
         } = self;
         serving.broker.drain();
-        door.close();
+        listener.close();
         let report = end_connections(&connections, serving.config.drain_timeout, || {
-            serving.edge.cut();
+            serving.edge.cancel();
         });
         serving.edge.gateway.shutdown(REST_GRACE);
         reaper.join();
@@ -307,12 +308,12 @@ impl Running {
     }
 }
 
-/// Tells every WebSocket, waits until queued events are sent, at most the drain timeout, and ends every connection.
-/// `cut_exchanges` ends the requests that still wait for a worker then.
+/// Tells every WebSocket, waits until what is queued is sent, at most the drain timeout, and ends every connection.
+/// Requests that still wait for a worker then are cancelled by `cancel_requests`.
 fn end_connections(
     connections: &Connections,
     drain_timeout: Duration,
-    cut_exchanges: impl FnOnce(),
+    cancel_requests: impl FnOnce(),
 ) -> ShutdownReport {
     let open = connections.open_count().load(Ordering::Relaxed);
     let websockets = connections.last_websockets();
@@ -322,7 +323,7 @@ fn end_connections(
     connections.wait_for_websockets(began + drain_timeout);
     // A client that asks over an open connection still learns that the server is not ready any more.
     connections.wait_for_all(began + ASK_GRACE.min(drain_timeout));
-    end_all(connections, cut_exchanges);
+    end_all(connections, cancel_requests);
     let after = tally(&websockets);
     ShutdownReport {
         connections_closed: open,
@@ -331,15 +332,15 @@ fn end_connections(
     }
 }
 
-/// Sends the answers that are under way, as far as their clients take them; then shuts every socket down.
-fn end_all(connections: &Connections, cut_exchanges: impl FnOnce()) {
+/// Answers under way are still sent, if their clients take them; then everything is cut.
+fn end_all(connections: &Connections, cancel_requests: impl FnOnce()) {
     connections.cut_websockets();
     connections.cut(Shutdown::Read);
     if connections.wait_for_all(Instant::now() + CUT_GRACE) {
         return;
     }
     connections.cut(Shutdown::Both);
-    cut_exchanges();
+    cancel_requests();
     if !connections.wait_for_all(Instant::now() + END_GRACE) {
         tracing::error!("a connection did not end");
     }

@@ -1,6 +1,6 @@
-//! Panics: each is caught where it can cost one connection or one request and no more, counted, and logged.
+//! Catches, counts and logs panics. Each is caught where it ends one connection or one request at most.
 //!
-//! Every lock of the server lets go when its holder panics; what was half done under it, the one who catches gives up.
+//! A panic releases the locks of its thread. Whoever catches it drops what may be half done.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ impl Panics {
         caught.map_err(|_| self.note()).ok()
     }
 
-    /// A thread has ended in a panic, or would have. What it says of itself is for the panic hook to tell.
+    /// Counts a panic. Its message is logged by the panic hook.
     #[cold]
     pub(super) fn note(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
@@ -27,7 +27,7 @@ impl Panics {
         tracing::error!(thread, "a panic was caught");
     }
 
-    /// How many there were.
+    /// How many panics there were.
     pub(crate) fn count(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! How fast one connection may publish, over WebSocket or REST: a token bucket. Pure: the clock is passed in.
+//! Limits how fast one connection publishes, over WebSocket or REST, with a token bucket. Pure: the caller passes the time.
 
 use std::time::Instant;
 

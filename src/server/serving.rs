@@ -1,24 +1,23 @@
-//! What every connection shares, and what a new connection's thread does with it.
+//! What all connections share, and the life of a connection on its thread.
 
 use std::fmt::Display;
 use std::io;
-use std::net::{SocketAddr, TcpStream};
 
-use super::acceptor::Admit;
+use super::authorization::Authorization;
+use super::connection_info::ConnectionInfo;
 use super::connections::Connections;
-use super::http::deadline::{Deadline, write_by};
-use super::http::gateway::{Gateway, GatewayOptions, Handler};
+use super::http::Problem;
+use super::http::deadline::Deadline;
+use super::http::gateway::{Gateway, GatewayOptions};
 use super::http::head::Head;
-use super::http::large_answers::LargeAnswers;
-use super::http::serve::{Edge, Ended, Permit, refuse, serve};
-use super::http::stream::RequestLimits;
-use super::http::{Problem, Request};
+use super::http::large_responses::LargeResponses;
+use super::http::serve::{Edge, HttpConnection, refuse};
+use super::http::stream::{End, RequestLimits};
 use super::machine;
 use super::panics::Panics;
-use super::permit;
-use super::presence::Presence;
-use super::rest::{self, Api, Vitals};
-use super::websocket::{self, Connection, Opening, Socket};
+use super::rest::{Api, Vitals};
+use super::transport::Transport;
+use super::websocket::{self, Connection, Opening};
 use crate::access::{Guard, Principal};
 use crate::broker::Broker;
 use crate::config::{Config, Setting};
@@ -35,7 +34,7 @@ pub(super) struct Serving {
     logs: Logs,
 }
 
-/// The lines of connections that a stranger can provoke.
+/// Log lines that a stranger can provoke.
 struct Logs {
     closed: LimitedLog,
     refused_handshakes: LimitedLog,
@@ -60,8 +59,7 @@ impl Serving {
             metrics_topics: config.metrics_topics,
         };
         let connected = Arc::clone(connections) as _;
-        let api = Api::new(Arc::clone(&broker), connected, vitals, settings);
-        let handler: Arc<Handler> = Arc::new(move |request: &Request| api.respond(request));
+        let api = Arc::new(Api::new(Arc::clone(&broker), connected, vitals, settings));
         let options = GatewayOptions {
             workers: config.rest_workers,
             queue_timeout: config.request_timeout,
@@ -73,21 +71,19 @@ impl Serving {
             metrics: SharedMetrics::clone(metrics),
         };
         let edge = Edge {
-            gateway: Gateway::start(options, &handler, &panics)?,
+            gateway: Gateway::start(options, &api, &panics)?,
             limits: RequestLimits {
                 request_timeout: config.request_timeout,
                 idle_timeout: config.heartbeat * 2,
                 max_body_bytes: config.max_message_bytes,
             },
             write_timeout: config.write_timeout,
-            large_answers: LargeAnswers::new(config.rest_workers, config.request_timeout),
-            permit: permit(Arc::clone(&guard), SharedMetrics::clone(metrics)),
+            large_responses: LargeResponses::new(config.rest_workers, config.request_timeout),
+            authorization: Authorization::new(Arc::clone(&guard), SharedMetrics::clone(metrics)),
             allowed_origins: config.allowed_origins.clone(),
-            is_publish: |head| rest::published_topic(&head.method, &head.path).is_some(),
             max_publish_rate: config.max_publish_rate,
             draining: broker.draining(),
             broker: Arc::clone(&broker),
-            guard: Arc::clone(&guard),
             panics,
             metrics: SharedMetrics::clone(metrics),
         };
@@ -106,23 +102,31 @@ impl Serving {
     }
 
     /// The life of one connection, on its own thread.
-    fn run(&self, presence: &Arc<Presence>, socket: &Arc<TcpStream>, connections: &Connections) {
-        let (id, peer) = (presence.id, presence.peer);
+    pub(super) fn run(
+        &self,
+        info: &Arc<ConnectionInfo>,
+        transport: &Transport,
+        connections: &Connections,
+    ) {
+        let (id, peer) = (info.id, info.peer);
         tracing::debug!(connection = id, %peer, "connection opened");
-        match serve(socket, presence, &self.edge) {
-            Ended::Closed { reason, requests } => {
-                limited!(self.logs.closed, info, "connection closed", connection = id, %peer, reason, requests);
+        let mut http = HttpConnection::new(transport, info, &self.edge);
+        let reason = match http.run() {
+            End::Upgrade(head) => {
+                let received = http.into_received();
+                return self.upgrade(info, transport, connections, &head, received);
             }
-            Ended::Upgrade { head, received } => {
-                self.upgrade(presence, socket, connections, &head, received);
-            }
-        }
+            End::Closed(reason) => reason,
+            End::Refused(problem) => problem.code,
+        };
+        let requests = http.answered;
+        limited!(self.logs.closed, info, "connection closed", connection = id, %peer, reason, requests);
     }
 
-    /// Who opens a WebSocket, and the bytes of the 101.
-    fn judge(&self, head: &Head) -> Result<(Principal, Vec<u8>), Problem> {
+    /// Checks a handshake: who opens the WebSocket, and the bytes of the 101.
+    fn check_handshake(&self, head: &Head) -> Result<(Principal, Vec<u8>), Problem> {
         tracing::trace!("handshake");
-        let principal = permit::handshake(&self.guard, head)?;
+        let principal = self.edge.authorization.check_handshake(head)?;
         if self.broker.is_draining() {
             return Err(Problem::shutting_down());
         }
@@ -132,25 +136,25 @@ impl Serving {
 
     fn upgrade(
         &self,
-        presence: &Arc<Presence>,
-        socket: &Arc<TcpStream>,
+        info: &Arc<ConnectionInfo>,
+        transport: &Transport,
         connections: &Connections,
         head: &Head,
         received: Vec<u8>,
     ) {
-        let (id, peer) = (presence.id, presence.peer);
+        let (id, peer) = (info.id, info.peer);
         let metrics = self.broker.metrics();
         let refuse = |problem: &Problem| {
             if problem.is_unauthorized() {
                 metrics.auth_failures.count("handshake");
             }
-            refuse(socket, problem, head.is_for_head(), &self.edge);
+            refuse(transport, problem, head.is_for_head(), &self.edge);
             let (log, reason) = (&self.logs.refused_handshakes, problem.code);
             limited!(log, info, "websocket refused", connection = id, %peer, reason);
         };
-        let judged = self.edge.panics.catch(|| self.judge(head));
-        let (principal, response) = match judged.unwrap_or_else(|| Err(Problem::internal())) {
-            Ok(judged) => judged,
+        let checked = self.edge.panics.catch(|| self.check_handshake(head));
+        let (principal, response) = match checked.unwrap_or_else(|| Err(Problem::internal())) {
+            Ok(checked) => checked,
             Err(problem) => return refuse(&problem),
         };
         let no_thread = |reason: &dyn Display| {
@@ -164,70 +168,35 @@ impl Serving {
         if !machine::has_room_for_a_thread() {
             return no_thread(&"no memory");
         }
-        presence.belongs_to(principal.clone());
+        info.belongs_to(principal.clone());
         let opening = Opening::new(
-            Arc::clone(presence),
+            Arc::clone(info),
             principal,
-            Socket::new(Arc::clone(socket)),
+            transport.clone(),
             &self.config,
             &self.websockets,
         );
         if !connections.upgrade(&opening.connection) {
-            return refuse(&match presence.is_closing() {
+            return refuse(&match info.is_closing() {
                 true => Problem::unavailable("An administrator closed this connection"),
                 false => Problem::shutting_down(),
             });
         }
-        // A reload in between went over the connections without this one.
+        // A reload of the keys since the check has not seen this connection.
         if !self.guard.still_admits(&opening.connection.principal) {
             return refuse(&Problem::unauthorized());
         }
         let answer = || {
             metrics.http_sent(response.len());
             let deadline = Deadline::after(self.config.write_timeout);
-            write_by(&**socket, &response, deadline)
+            transport.write_by(&response, deadline)
         };
         let read = |connection: &Arc<Connection>| {
-            let socket = Arc::clone(socket);
-            websocket::read(connection, socket, received, &self.broker, &self.config)
+            let transport = transport.clone();
+            websocket::read(connection, transport, received, &self.broker, &self.config)
         };
         if let Err(error) = opening.run(answer, read) {
             no_thread(&error);
         }
     }
-}
-
-/// Judges REST requests; notes whose connection it is, or that a stranger was refused.
-fn permit(guard: Arc<Guard>, metrics: SharedMetrics) -> Box<Permit> {
-    let log = LimitedLog::new("requests without a valid credential");
-    Box::new(move |head, presence| {
-        let permitted = permit::request(&guard, head).inspect_err(|problem| {
-            if problem.is_unauthorized() {
-                metrics.auth_failures.count("rest");
-                limited!(
-                    log,
-                    info,
-                    "a request without a valid credential was refused",
-                    connection = presence.id,
-                    peer = %presence.peer
-                );
-            }
-        });
-        if let Some(principal) = permitted? {
-            presence.belongs_to(principal);
-        }
-        Ok(())
-    })
-}
-
-/// What the door does with a new connection.
-pub(super) fn admit(serving: &Arc<Serving>, connections: &Arc<Connections>) -> Box<Admit> {
-    let (serving, connections) = (Arc::clone(serving), Arc::clone(connections));
-    Box::new(move |socket: TcpStream, peer: SocketAddr| {
-        let (serving, known) = (Arc::clone(&serving), Arc::clone(&connections));
-        connections.admit(socket, peer, move |presence, socket| {
-            let panics = &serving.edge.panics;
-            panics.catch(|| serving.run(&presence, &socket, &known));
-        })
-    })
 }

@@ -87,7 +87,7 @@ fn without_descriptors_new_clients_get_503_and_connected_ones_are_served() {
             let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
             setrlimit(Resource::RLIMIT_NOFILE, FEW_DESCRIPTORS, hard).unwrap();
             let taken: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
-            // The acceptor keeps a spare descriptor; the first of them takes it.
+            // The acceptor, blocked in accept, has already reserved a descriptor for the first of them.
             connect(&waiting[0], &server);
             for client in &waiting[1..4] {
                 connect(client, &server);

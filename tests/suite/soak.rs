@@ -19,8 +19,6 @@ fn every_history_is_exact_with_every_kind_of_client_at_once() {
             publishers: 6,
             topics: 3,
             seed,
-            history_size: 500,
-            max_queue_size: 1000,
             shape: Shape::Mixed,
         })
         .unwrap();
@@ -36,12 +34,12 @@ fn every_history_is_exact_with_every_kind_of_client_at_once() {
 fn covered_everything(verdicts: &[Verdict]) -> bool {
     let sum = |count: fn(&Verdict) -> u64| verdicts.iter().map(count).sum::<u64>();
     sum(|verdict| verdict.published) > 1000
-        && sum(|verdict| verdict.tally.received) > 1000
-        && sum(|verdict| verdict.tally.told) > 0
-        && sum(|verdict| verdict.tally.resumes) > 0
-        && sum(|verdict| verdict.tally.takeovers) > 0
-        && sum(|verdict| verdict.tally.disconnects) > 0
-        && sum(|verdict| verdict.tally.cuts) > 0
+        && sum(|verdict| verdict.counts.received) > 1000
+        && sum(|verdict| verdict.counts.reported) > 0
+        && sum(|verdict| verdict.counts.resumes) > 0
+        && sum(|verdict| verdict.counts.takeovers) > 0
+        && sum(|verdict| verdict.counts.disconnects) > 0
+        && sum(|verdict| verdict.counts.cuts) > 0
 }
 
 /// A short run of this shape; asserts that no client got anything wrong.
@@ -51,8 +49,6 @@ fn without_violations(shape: Shape, publishers: usize, topics: usize) -> Verdict
         publishers,
         topics,
         seed: 1,
-        history_size: 500,
-        max_queue_size: 1000,
         shape,
     })
     .unwrap();
@@ -65,7 +61,7 @@ fn without_violations(shape: Shape, publishers: usize, topics: usize) -> Verdict
 fn readers_that_keep_up_miss_nothing_of_many_publishers() {
     let verdict = without_violations(Shape::Crowd, 60, 3);
     assert!(verdict.published > 300, "{verdict:?}");
-    assert!(verdict.tally.received > 3000, "{verdict:?}");
+    assert!(verdict.counts.received > 3000, "{verdict:?}");
 }
 
 /// Connections are closed and the key is changed ten times a second, also while publishers wait under `block`.
@@ -73,12 +69,12 @@ fn readers_that_keep_up_miss_nothing_of_many_publishers() {
 fn revoked_publishers_publish_nothing_afterwards() {
     let verdict = without_violations(Shape::Withdrawn, 6, 6);
     assert!(verdict.published > 1000, "{verdict:?}");
-    assert!(verdict.tally.withdrawals > 5, "{verdict:?}");
+    assert!(verdict.counts.withdrawals > 5, "{verdict:?}");
 }
 
 /// Gaps, evictions and disconnects are frequent with a small budget; all must be exact, and the budget holds.
 #[test]
 fn every_history_is_exact_with_little_memory() {
     let verdict = without_violations(Shape::Budget, 6, 30);
-    assert!(verdict.tally.told > 0, "{verdict:?}");
+    assert!(verdict.counts.reported > 0, "{verdict:?}");
 }

@@ -1,15 +1,13 @@
-//! The keys of a trial, in a file of its own: one for those who must stay, and one for publishers, which is changed again
-//! and again.
+//! The keys file of a trial: a key that stays, and a key for publishers, which is changed again and again.
 
 use std::env::temp_dir;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process;
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use threadcast::NewKey;
-
-use super::Failure;
+use threadcast::load::Failure;
 
 /// The name of the key that changes.
 pub(crate) const PUBLISHERS: &str = "publishers";
@@ -17,7 +15,7 @@ pub(crate) const PUBLISHERS: &str = "publishers";
 #[derive(Debug)]
 pub(crate) struct Keys {
     path: PathBuf,
-    house: NewKey,
+    fixed: NewKey,
     publishers: Mutex<String>,
 }
 
@@ -25,7 +23,7 @@ impl Keys {
     pub(crate) fn new() -> Result<Keys, Failure> {
         let keys = Keys {
             path: temp_dir().join(format!("threadcast-soak-{}.toml", process::id())),
-            house: NewKey::generate("house")?,
+            fixed: NewKey::generate("fixed")?,
             publishers: Mutex::default(),
         };
         keys.change()?;
@@ -36,29 +34,24 @@ impl Keys {
         &self.path
     }
 
-    /// The secret that may do everything and stays.
-    pub(crate) fn house(&self) -> &str {
-        self.house.secret()
+    /// The secret that stays, with all rights.
+    pub(crate) fn fixed(&self) -> &str {
+        self.fixed.secret()
     }
 
-    /// The secret that publishers have to present, once the file is read.
+    /// The secret for publishers, once the server has read the file.
     pub(crate) fn publishers(&self) -> String {
-        let secret = self.publishers.lock();
-        secret.unwrap_or_else(PoisonError::into_inner).clone()
+        self.publishers.lock().clone()
     }
 
     /// Writes a fresh key for publishers into the file.
     pub(crate) fn change(&self) -> Result<(), Failure> {
         let fresh = NewKey::generate(PUBLISHERS)?;
-        let entries = all_rights(&self.house) + &all_rights(&fresh);
+        let entries = all_rights(&self.fixed) + &all_rights(&fresh);
         let new = self.path.with_extension("new");
         fs::write(&new, entries)?;
         fs::rename(&new, &self.path)?;
-        let mut secret = self
-            .publishers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        fresh.secret().clone_into(&mut secret);
+        fresh.secret().clone_into(&mut self.publishers.lock());
         Ok(())
     }
 }

@@ -1,10 +1,10 @@
-//! The numbered messages, and what the server says, read without allocating where it is said often.
+//! The numbered messages, and the parser of what the server sends: without allocation for events and acks.
 
 use std::io::Write;
 
 use serde_json::Value;
 
-/// Who published a message and its number, counted from 1, in one word; never 0.
+/// Publisher and number of a message, counted from 1, in one word; never 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct MessageId(pub(crate) u64);
 
@@ -31,8 +31,8 @@ pub(crate) fn topic_name(topic: usize) -> String {
     format!("{TOPIC_PREFIX}{topic}")
 }
 
-/// Writes the publish request of a message. Topic and message stand in the UUID, and once more in the payload, so that
-/// an event put together of two would be seen.
+/// Writes the publish request of a message. The UUID holds topic and message, and so does the payload: an event mixed from two
+/// messages is found.
 pub(crate) fn write_publish(out: &mut Vec<u8>, topic: usize, id: MessageId) {
     let (publisher, number) = (id.publisher(), id.number());
     let uuid = format!("{topic:08x}-{publisher:04x}-4000-8000-{number:012x}");
@@ -45,8 +45,8 @@ pub(crate) fn write_publish(out: &mut Vec<u8>, topic: usize, id: MessageId) {
 
 /// One text message of the server.
 #[derive(Debug)]
-pub(crate) enum Said {
-    /// An event, and the topic that its message was published to.
+pub(crate) enum ServerMessage {
+    /// `published_to` is the topic in the id of the message.
     Event {
         topic: usize,
         published_to: usize,
@@ -62,15 +62,17 @@ pub(crate) enum Said {
     Other(Value),
 }
 
-impl Said {
-    pub(crate) fn parse(text: &[u8]) -> Said {
+impl ServerMessage {
+    pub(crate) fn parse(text: &[u8]) -> ServerMessage {
         event(text)
             .or_else(|| publish_ack(text))
-            .unwrap_or_else(|| Said::Other(serde_json::from_slice(text).unwrap_or_default()))
+            .unwrap_or_else(|| {
+                ServerMessage::Other(serde_json::from_slice(text).unwrap_or_default())
+            })
     }
 }
 
-fn event(text: &[u8]) -> Option<Said> {
+fn event(text: &[u8]) -> Option<ServerMessage> {
     let rest = text.strip_prefix(br#"{"type":"event","topic":"soak-"#)?;
     let (topic, rest) = number(rest, 10)?;
     let rest = rest.strip_prefix(br#"","message":{"id":""#)?;
@@ -80,7 +82,7 @@ fn event(text: &[u8]) -> Option<Said> {
     let (seq, rest) = number(rest, 10)?;
     rest.strip_prefix(br#","ts":""#)?;
     let (published_to, id) = uuid(id)?;
-    Some(Said::Event {
+    Some(ServerMessage::Event {
         topic: topic as usize,
         published_to,
         id,
@@ -96,7 +98,7 @@ fn uuid(text: &[u8]) -> Option<(usize, MessageId)> {
         .then(|| (topic as usize, MessageId::new(publisher as usize, number)))
 }
 
-fn publish_ack(text: &[u8]) -> Option<Said> {
+fn publish_ack(text: &[u8]) -> Option<ServerMessage> {
     let rest = text.strip_prefix(br#"{"type":"ack","request_id":""#)?;
     let (request, rest) = number(rest, 10)?;
     let rest = rest.strip_prefix(br#"","topic":"soak-"#)?;
@@ -104,7 +106,7 @@ fn publish_ack(text: &[u8]) -> Option<Said> {
     let rest = rest.strip_prefix(br#"","status":"ok","seq":"#)?;
     let (seq, rest) = number(rest, 10)?;
     rest.strip_prefix(br#","ts":""#)?;
-    Some(Said::PublishAck {
+    Some(ServerMessage::PublishAck {
         topic: topic as usize,
         number: request,
         seq,

@@ -1,15 +1,16 @@
-//! What a trial puts weight on: how many of whom, and how tight the server is.
+//! The shapes of a trial: which subscribers it has, and the limits of the server.
 
 use std::time::{Duration, Instant};
 
 use threadcast::Config;
 
-use super::{Habit, Plan};
+use super::{Behaviour, HISTORY_SIZE};
 
 /// How often everyone of a crowd publishes.
 const ROUND: Duration = Duration::from_millis(100);
-const CROWD_QUEUE: usize = 10;
-/// Publishers are to lose their connections while they wait.
+const QUEUE_SIZE: usize = 1000;
+const CROWD_QUEUE_SIZE: usize = 10;
+/// Long enough that publishers lose their connections while they wait.
 const LONG_WAIT: Duration = Duration::from_secs(1);
 const SMALL_BUDGET_BYTES: usize = 256 << 10;
 
@@ -29,11 +30,11 @@ pub(crate) enum Shape {
 }
 
 impl Shape {
-    pub(crate) fn config(self, plan: &Plan) -> Config {
+    pub(crate) fn config(self) -> Config {
         let config = Config {
             port: 0,
-            history_size: plan.history_size,
-            max_queue_size: plan.max_queue_size,
+            history_size: HISTORY_SIZE,
+            max_queue_size: QUEUE_SIZE,
             block_timeout: Duration::from_millis(200),
             send_buffer_bytes: 32 << 10,
             ..Config::default()
@@ -46,7 +47,7 @@ impl Shape {
                 ..config
             },
             Shape::Crowd => Config {
-                max_queue_size: CROWD_QUEUE,
+                max_queue_size: CROWD_QUEUE_SIZE,
                 block_timeout: default.block_timeout,
                 send_buffer_bytes: default.send_buffer_bytes,
                 ..config
@@ -78,10 +79,10 @@ impl Shape {
         self != Shape::Budget
     }
 
-    pub(crate) fn habits(self) -> &'static [Habit] {
+    pub(crate) fn behaviours(self) -> &'static [Behaviour] {
         match self {
-            Shape::Crowd => &[Habit::Fast; 10],
-            Shape::Mixed | Shape::Budget | Shape::Withdrawn => &Habit::ALL,
+            Shape::Crowd => &[Behaviour::Fast; 10],
+            Shape::Mixed | Shape::Budget | Shape::Withdrawn => &Behaviour::ALL,
         }
     }
 

@@ -1,16 +1,14 @@
-//! A subscriber: one connection, subscriptions to some topics, and the account of each. When the connection ends, for
-//! whatever reason, it connects anew and resumes. What else it does is its habit.
+//! A subscriber: one connection, subscriptions to some topics, and the check of each. It reconnects and resumes whenever the
+//! connection ends.
 
 use std::time::{Duration, Instant};
 
 use threadcast::config::OverflowPolicy;
+use threadcast::load::{Connection, Failure, Incoming};
 
-use super::Failure;
-use super::account::{Account, Asked, Start};
-use super::message::topic_name;
-use super::tally::Tally;
-use super::wire::{Connection, Incoming};
-use super::world::{World, policy_of};
+use super::check::{Asked, Start, TopicCheck};
+use super::message::{ServerMessage, topic_name};
+use super::shared::{Counts, Shared, policy_of};
 
 /// How long the last events may take.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(60);
@@ -24,31 +22,31 @@ pub(crate) struct Identity {
     pub(crate) receive_buffer_bytes: Option<usize>,
     /// Another subscriber has the same client id.
     pub(crate) has_rival: bool,
-    /// It is never told a gap, nor ended.
+    /// It gets no gap, and is never disconnected.
     pub(crate) misses_nothing: bool,
 }
 
 #[derive(Debug)]
 pub(crate) struct Subscriber<'a> {
-    pub(crate) world: &'a World,
+    pub(crate) shared: &'a Shared,
     pub(crate) identity: Identity,
     /// By topic; `None` where it never subscribes.
-    pub(crate) accounts: Vec<Option<Account>>,
-    pub(crate) tally: Tally,
-    /// A topic that was taken over just now.
+    pub(crate) checks: Vec<Option<TopicCheck>>,
+    pub(crate) counts: Counts,
+    /// A topic whose subscription was just taken over.
     pub(super) taken_over: Option<usize>,
     connection: Connection,
 }
 
 impl<'a> Subscriber<'a> {
     /// Connects and asks for live events of all its topics.
-    pub(crate) fn start(world: &'a World, identity: Identity) -> Result<Self, Failure> {
-        let connection = open(world, &identity)?;
-        let account = |topic| identity.topics.contains(&topic).then(Account::default);
+    pub(crate) fn start(shared: &'a Shared, identity: Identity) -> Result<Self, Failure> {
+        let connection = open(shared, &identity)?;
+        let check = |topic| identity.topics.contains(&topic).then(TopicCheck::default);
         let mut subscriber = Subscriber {
-            accounts: (0..world.plan.topics).map(account).collect(),
-            world,
-            tally: Tally::default(),
+            checks: (0..shared.plan.topics).map(check).collect(),
+            shared,
+            counts: Counts::default(),
             taken_over: None,
             connection,
             identity,
@@ -59,19 +57,20 @@ impl<'a> Subscriber<'a> {
         Ok(subscriber)
     }
 
-    /// Reads one message, or finds that there is none; `true` when there was one.
+    /// Reads one message; `false` when none came.
     pub(crate) fn read(&mut self) -> Result<bool, Failure> {
-        match self.connection.next() {
-            Incoming::Said(said) => {
-                self.take(said);
+        match self.connection.read_text() {
+            Incoming::Text(text) => {
+                let message = ServerMessage::parse(text);
+                self.check_message(message);
                 self.return_from_takeover();
                 return Ok(true);
             }
             Incoming::Idle => {}
             Incoming::Closed(code) => {
-                self.tally.disconnects += 1;
+                self.counts.disconnects += 1;
                 if !self.may_be_ended() {
-                    self.complain(&format!("was closed with {code:?}"));
+                    self.violation(&format!("was closed with {code:?}"));
                 }
                 self.reconnect(false)?;
             }
@@ -79,13 +78,13 @@ impl<'a> Subscriber<'a> {
         Ok(false)
     }
 
-    /// One without a rival was taken over by its own past: it resumes, unless it has asked for something else already.
+    /// A subscriber without a rival was taken over by its own stale request: it resumes, unless it waits for another answer.
     fn return_from_takeover(&mut self) {
         let Some(topic) = self.taken_over.take() else {
             return;
         };
-        let is_asked = |account: &Account| account.asked.is_some() || account.leaving;
-        if !self.identity.has_rival && !self.accounts[topic].as_ref().is_some_and(is_asked) {
+        let is_asked = |check: &TopicCheck| check.asked.is_some() || check.leaving;
+        if !self.identity.has_rival && !self.checks[topic].as_ref().is_some_and(is_asked) {
             self.resume(topic);
         }
     }
@@ -93,58 +92,58 @@ impl<'a> Subscriber<'a> {
     /// Cuts the connection, wherever in a frame it is, and resumes on a new one.
     pub(crate) fn cut_and_resume(&mut self) -> Result<(), Failure> {
         self.connection.cut();
-        self.tally.cuts += 1;
+        self.counts.cuts += 1;
         self.reconnect(true)
     }
 
     fn reconnect(&mut self, cut_by_client: bool) -> Result<(), Failure> {
-        self.connection = open(self.world, &self.identity)?;
+        self.connection = open(self.shared, &self.identity)?;
         for topic in self.identity.topics.clone() {
-            let Some(account) = &mut self.accounts[topic] else {
+            let Some(check) = &mut self.checks[topic] else {
                 continue;
             };
-            account.disconnected(cut_by_client);
-            if account.wanted {
+            check.disconnected(cut_by_client);
+            if check.wanted {
                 self.resume(topic);
             }
         }
         Ok(())
     }
 
-    /// Subscribes from where its account stands; from now on, where it was never subscribed.
+    /// Subscribes from its position; the first time, from now on.
     pub(crate) fn resume(&mut self, topic: usize) {
-        let Some(account) = &self.accounts[topic] else {
+        let Some(check) = &self.checks[topic] else {
             return;
         };
-        let start = match self.world.truths[topic].epoch() {
+        let start = match self.shared.records[topic].epoch() {
             "" => Start::Live,
-            _ => Start::After(account.position),
+            _ => Start::After(check.position()),
         };
-        self.tally.resumes += 1;
+        self.counts.resumes += 1;
         self.subscribe(topic, start);
     }
 
     pub(crate) fn subscribe(&mut self, topic: usize, start: Start) {
-        let truth = &self.world.truths[topic];
-        let Some(account) = &mut self.accounts[topic] else {
+        let record = &self.shared.records[topic];
+        let Some(check) = &mut self.checks[topic] else {
             return;
         };
-        account.wanted = true;
-        account.asked = Some(Asked {
+        check.wanted = true;
+        check.asked = Some(Asked {
             start,
-            newest_acked: truth.newest_acked(),
+            newest_acked: record.newest_acked(),
         });
         let from = match start {
             Start::Live => String::new(),
             Start::LastN(events) => format!(r#","last_n":{events}"#),
-            Start::After(seq) => format!(r#","after_seq":{seq},"epoch":"{}""#, truth.epoch()),
+            Start::After(seq) => format!(r#","after_seq":{seq},"epoch":"{}""#, record.epoch()),
         };
         self.ask("subscribe", topic, &from);
     }
 
     pub(crate) fn unsubscribe(&mut self, topic: usize) {
-        if let Some(account) = &mut self.accounts[topic] {
-            account.leaving = true;
+        if let Some(check) = &mut self.checks[topic] {
+            check.leaving = true;
             self.ask("unsubscribe", topic, "");
         }
     }
@@ -154,19 +153,19 @@ impl<'a> Subscriber<'a> {
         let text = format!(
             r#"{{"type":"{what}","topic":"{name}","client_id":"{client_id}","request_id":"{what} {topic}"{more}}}"#
         );
-        self.connection.add(text.as_bytes());
-        // If it is closed, the next read says so.
+        self.connection.add_text(text.as_bytes());
+        // If the connection has ended, the next read says so.
         let _ = self.connection.send();
     }
 
-    /// Nothing is published any more: reads every wanted subscription to its head, and leaves it.
+    /// Publishing is over: reads every wanted subscription to its head, and unsubscribes.
     pub(crate) fn drain(&mut self) -> Result<(), Failure> {
-        let heads = self.world.heads().unwrap_or_default();
+        let heads = self.shared.heads().unwrap_or_default();
         let deadline = Instant::now() + DRAIN_DEADLINE;
         while !self.leave_what_is_complete(heads) {
             self.read()?;
             if Instant::now() > deadline {
-                self.complain(&format!("not complete at {heads:?}: {:?}", self.accounts));
+                self.violation(&format!("not complete at {heads:?}: {:?}", self.checks));
                 break;
             }
         }
@@ -177,12 +176,12 @@ impl<'a> Subscriber<'a> {
     fn leave_what_is_complete(&mut self, heads: &[u64]) -> bool {
         let mut all_ended = true;
         for (topic, head) in heads.iter().enumerate() {
-            let Some(account) = &self.accounts[topic] else {
+            let Some(check) = &self.checks[topic] else {
                 continue;
             };
-            let complete = account.position == *head || !account.wanted;
-            let waits = account.asked.is_some() || account.leaving;
-            let live = account.live;
+            let complete = check.position() == *head || !check.wanted;
+            let waits = check.asked.is_some() || check.leaving;
+            let live = check.live;
             all_ended &= complete && !waits && !live;
             match (waits, live, complete) {
                 (false, true, true) => self.unsubscribe(topic),
@@ -200,16 +199,16 @@ impl<'a> Subscriber<'a> {
     }
 
     pub(super) fn check(&self, topic: usize, result: Result<(), String>) {
-        self.world.check(&self.identity.name, topic, result);
+        self.shared.check(&self.identity.name, topic, result);
     }
 
-    pub(super) fn complain(&self, what: &str) {
-        self.world
+    pub(super) fn violation(&self, what: &str) {
+        self.shared
             .violation(format!("{} {what}", self.identity.name));
     }
 }
 
-fn open(world: &World, identity: &Identity) -> Result<Connection, Failure> {
-    let key = world.keys.as_ref().map(|keys| keys.house());
-    Connection::open(world.server, identity.receive_buffer_bytes, key)
+fn open(shared: &Shared, identity: &Identity) -> Result<Connection, Failure> {
+    let key = shared.keys.as_ref().map(|keys| keys.fixed());
+    shared.connect(identity.receive_buffer_bytes, key)
 }

@@ -1,36 +1,39 @@
-//! `threadcast bench`: puts load on a server, checks every event of it, and tells how fast it was.
+//! `threadcast bench`: puts load on a server, checks every event, and reports how fast it was.
 //!
-//! Built on the client library, as a program of its users would be: the figures are what such a program sees. What it
-//! tells about losses it finds out by numbers of its own in every payload, not only by those of the server.
+//! Built on the client library: the figures are what a program of its users sees. Losses are found by numbers in the payloads,
+//! not only by those of the server.
 
-mod connections;
-mod halt;
-mod histogram;
-mod ledger;
-mod meter;
-mod payload;
+mod cancel;
 mod progress;
+mod publisher;
 mod reader;
 mod report;
-mod server;
+mod scene;
 mod topics;
-mod traffic;
 
+use std::env;
+use std::os::unix::process::CommandExt;
+use std::process;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use threadcast::client::{Client, Reconnect};
 use threadcast::config::OverflowPolicy;
+use threadcast::load::{ServerProcess, raise_descriptor_limit};
 
 use super::error::CliError;
 use super::output;
+use super::serve;
 use super::server_args::presented;
 use super::settings::overflow;
 use super::value::{self, Seconds, Secret};
-use halt::Halt;
-use meter::Meter;
-use report::{Report, SceneReport};
-use server::OwnServer;
+use cancel::Cancel;
+use publisher::Pace;
+use report::Report;
+use scene::Plan;
+
+/// Broadcasts of the scene `connections`.
+const BROADCASTS: u64 = 10;
 
 const EXAMPLES: &str = "Examples:
   threadcast bench                                    all scenes, on a server of its own
@@ -38,8 +41,8 @@ const EXAMPLES: &str = "Examples:
   threadcast bench --scene fan-out --subscribers 200 --duration 30
   threadcast bench --url ws://10.0.0.7:8080/ws --scene latency --rate 500 --json
 
-Exit codes: 0 measured, and every event was delivered or told, 1 the server is gone or said no, 2 the command
-line is wrong, 4 an event was lost untold, doubled, out of order or foreign, 130 interrupted.";
+Exit codes: 0 measured, and every event was delivered or reported as a gap, 1 the server is gone or refused, 2 the command
+line is wrong, 4 an event was lost without a gap, doubled, out of order or foreign, 130 interrupted.";
 
 /// What the scenes are about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -117,48 +120,56 @@ pub(super) struct Bench {
     key: Option<Secret>,
 }
 
-/// Where the load goes.
-struct Bed<'a> {
+/// What every scene needs.
+struct Setup<'a> {
     client: &'a Client,
-    meter: Meter,
-    halt: &'a Halt,
+    /// Only one that was started here.
+    server: Option<&'a ServerProcess>,
+    cancel: &'a Cancel,
     overflow: OverflowPolicy,
     payload_bytes: usize,
     duration: Duration,
 }
 
-/// Runs the scenes, and tells what they came to, also when a check has failed.
+impl Setup<'_> {
+    fn server_bytes(&self) -> Option<u64> {
+        self.server.and_then(ServerProcess::resident_bytes)
+    }
+}
+
+/// Runs the scenes and prints their report, also when a check has failed.
 pub(super) fn run(bench: &Bench) -> Result<(), CliError> {
-    let halt = Halt::install()?;
-    server::allow_all_descriptors();
+    let cancel = Cancel::on_signal()?;
+    // If it is refused, the scene that needs more fails.
+    let _ = raise_descriptor_limit();
     let own = match &bench.url {
         Some(_) => None,
-        None => Some(OwnServer::start()?),
+        None => Some(start_server()?),
     };
-    let url = own.as_ref().map(|own| own.url().to_owned());
-    let url = url.or_else(|| bench.url.clone()).unwrap_or_default();
-    // A connection that is lost is the end: figures of what comes after it would mean nothing.
+    let url = match (&own, &bench.url) {
+        (Some(own), _) => format!("ws://{}/ws", own.address()),
+        (None, url) => url.clone().unwrap_or_default(),
+    };
+    // Figures across a lost connection would mean nothing.
     let client = Client::builder(&url).reconnect(Reconnect::Never);
     let client = match presented(bench.key.as_ref()).filter(|_| own.is_none()) {
         Some(key) => client.key(&key),
         None => client,
     };
-    let client = client.connect()?;
-    let bed = Bed {
+    let client = client.connect().map_err(CliError::from)?;
+    let setup = Setup {
         client: &client,
-        meter: Meter::of(own.as_ref().map(OwnServer::pid)),
-        halt: &halt,
+        server: own.as_ref(),
+        cancel: &cancel,
         overflow: bench.overflow,
         payload_bytes: bench.payload_bytes,
         duration: bench.duration(),
     };
     let mut report = Report::new(&url, own.is_some());
-    let outcome = measure(bench, &bed, &mut report);
+    let outcome = measure(bench, &setup, &mut report);
     drop(client);
-    if let Some(own) = own {
-        own.stop();
-    }
-    halt.outcome()?;
+    drop(own);
+    cancel.check_signal()?;
     outcome?;
     let text = match bench.json {
         true => format!("{}\n", report.json().map_err(CliError::failed)?),
@@ -168,50 +179,65 @@ pub(super) fn run(bench: &Bench) -> Result<(), CliError> {
     report.verdict()
 }
 
+/// Starts this program as a server in another process, so that its processor time is its own. It stops when this thread ends.
+fn start_server() -> Result<ServerProcess, CliError> {
+    let not_started = |reason| CliError::failed(format!("the server did not start: {reason}"));
+    let program = env::current_exe().map_err(|error| not_started(error.into()))?;
+    let mut command = ServerProcess::threadcast(program);
+    command.env(serve::PARENT, process::id().to_string());
+    command.args(["--max-topics", "1000000"]);
+    // Ctrl-C is for this process, which then ends the server.
+    command.process_group(0);
+    ServerProcess::start_threadcast(&mut command).map_err(not_started)
+}
+
 /// One scene after the other, up to the first with a broken promise.
-fn measure(bench: &Bench, bed: &Bed<'_>, report: &mut Report) -> Result<(), CliError> {
+fn measure(bench: &Bench, setup: &Setup<'_>, report: &mut Report) -> Result<(), CliError> {
     let scenes = match bench.scene.as_slice() {
         [] => Scene::value_variants(),
         chosen => chosen,
     };
     for scene in scenes {
-        if bed.halt.is_called() || report.is_broken() {
+        if setup.cancel.is_cancelled() || report.is_broken() {
             break;
         }
-        report.add(bench.scene(*scene, bed)?);
+        report.add(scene::run(&bench.plan(*scene), setup)?);
     }
     Ok(())
 }
 
 impl Bench {
     fn duration(&self) -> Duration {
-        let usual = if self.quick { 500 } else { 5_000 };
+        let default = if self.quick { 500 } else { 5_000 };
         let given = self.duration.map(|seconds| seconds.0);
-        given.unwrap_or(Duration::from_millis(usual))
+        given.unwrap_or(Duration::from_millis(default))
     }
 
-    fn size(&self, given: Option<usize>, usual: usize, quick: usize) -> usize {
-        given.unwrap_or(if self.quick { quick } else { usual })
-    }
-
-    fn scene(&self, scene: Scene, bed: &Bed<'_>) -> Result<SceneReport, CliError> {
-        let fast = traffic::Pace::Window(self.window);
-        match scene {
+    fn plan(&self, scene: Scene) -> Plan {
+        let size = |given: Option<usize>, default, quick| {
+            given.unwrap_or(if self.quick { quick } else { default })
+        };
+        let (name, topics, subscribers, pace) = match scene {
             Scene::FanOut => {
-                let subscribers = self.size(self.subscribers, 50, 10);
-                traffic::run("fan-out", 1, subscribers, fast, bed)
+                let subscribers = size(self.subscribers, 50, 10);
+                ("fan-out", 1, subscribers, Pace::Window(self.window))
             }
-            Scene::Latency => {
-                traffic::run("latency", 1, 1, traffic::Pace::PerSecond(self.rate), bed)
-            }
+            Scene::Latency => ("latency", 1, 1, Pace::PerSecond(self.rate)),
             Scene::ManyTopics => {
-                let topics = self.size(self.topics, 500, 50);
-                traffic::run("many-topics", topics, topics.min(8), fast, bed)
+                let topics = size(self.topics, 500, 50);
+                let pace = Pace::Window(self.window);
+                ("many-topics", topics, topics.min(8), pace)
             }
             Scene::Connections => {
-                let connections = self.size(self.connections, 1000, 100);
-                connections::run(connections, bed)
+                let connections = size(self.connections, 1000, 100);
+                ("connections", 1, connections, Pace::Broadcasts(BROADCASTS))
             }
+        };
+        Plan {
+            name,
+            topics,
+            subscribers,
+            pace,
         }
     }
 }

@@ -1,17 +1,17 @@
-//! A bar on standard error, for people: none in a pipe or a file.
+//! A progress bar on standard error, if that is a terminal.
 
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// The bar of one scene. Dropped, it is gone from the screen.
+/// The bar of one scene. Removed from the screen when dropped.
 #[derive(Debug)]
 pub(super) struct Progress(Option<ProgressBar>);
 
 impl Progress {
     /// Of `length` steps.
-    pub(super) fn of(scene: &'static str, length: u64) -> Progress {
+    pub(super) fn new(scene: &'static str, length: u64) -> Progress {
         let bar = io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(length).with_message(scene);
             match ProgressStyle::with_template("{msg:<12} {bar:40} {percent:>3} %") {

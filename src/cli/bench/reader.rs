@@ -1,67 +1,75 @@
-//! A subscriber that checks all that it gets, against the numbers in the payloads.
+//! A subscriber that checks every event by the number in its payload, and not only by the server's.
 
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::{self, ScopedJoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use threadcast::client::{Client, Delivery, Error, Event, Gap, Start, Subscription};
+use threadcast::load::{Latencies, SequenceChecker, Stamp};
 
-use super::halt::Halt;
-use super::histogram::Histogram;
-use super::ledger::Ledger;
-use super::payload::{Press, Stamp, UNTIMED};
+use super::cancel::Cancel;
 
-/// After so long without any delivery nobody waits for the rest: what is missing shows when the topics end.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// How often a reader that gets nothing looks whether it is to go on.
+/// The time of sending of a message that is not measured.
+pub(super) const UNTIMED: u64 = 0;
+/// Without a delivery for so long nobody waits for the rest: what is missing shows when the topics end.
+const STALL_DEADLINE: Duration = Duration::from_secs(3);
+/// How often a reader that gets nothing asks whether it is cancelled.
 const TICK: Duration = Duration::from_millis(100);
-/// A reader to which nothing comes for so long has been forgotten.
-const SILENCE: Duration = Duration::from_secs(30);
+/// A reader that gets nothing for so long fails: events or the end of its topics are due.
+const SILENCE_DEADLINE: Duration = Duration::from_secs(30);
 
-/// Why a reader cannot go on.
+/// Why a scene cannot go on.
 #[derive(Debug, Clone)]
-pub(super) enum Trouble {
+pub(super) enum Problem {
     /// The server has broken its promise.
     Broken(String),
-    /// Something else.
+    /// Anything else.
     Failed(String),
 }
 
-/// What came next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
-    Delivery,
-    /// A topic has ended in order; the others go on.
-    TopicOver,
-    /// It is told to stop.
-    Halted,
+/// The client checks the server's numbers as well; what is wrong with them is an error of the protocol.
+impl From<Error> for Problem {
+    fn from(error: Error) -> Problem {
+        match error {
+            Error::Protocol { reason } => Problem::Broken(reason),
+            other => Problem::Failed(other.to_string()),
+        }
+    }
 }
 
-/// What publisher and subscribers of a scene have in common.
+/// What publisher and subscribers of a scene share.
 #[derive(Debug, Clone)]
-pub(super) struct Run {
-    pub(super) press: Press,
-    pub(super) halt: Halt,
-    /// Events received or told as gaps, all subscribers together.
+pub(super) struct Shared {
+    pub(super) cancel: Cancel,
+    clock: Instant,
+    /// Events received or reported as gaps, all subscribers together.
     delivered: Arc<AtomicU64>,
 }
 
-impl Run {
-    pub(super) fn new(payload_bytes: usize, halt: &Halt) -> Run {
-        Run {
-            press: Press::new(payload_bytes),
-            halt: halt.clone(),
+impl Shared {
+    pub(super) fn new(cancel: &Cancel) -> Shared {
+        Shared {
+            cancel: cancel.clone(),
+            clock: Instant::now(),
             delivered: Arc::default(),
         }
     }
 
-    /// Waits until so much is delivered, or nothing comes any more.
+    /// Nanoseconds since the scene began.
+    pub(super) fn now(&self) -> u64 {
+        u64::try_from(self.clock.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Waits for so many deliveries, or until no more come.
     pub(super) fn wait_for(&self, deliveries: u64) {
         let mut last = (self.delivered.load(Ordering::Relaxed), Instant::now());
-        while last.0 < deliveries && last.1.elapsed() < PATIENCE && !self.halt.is_called() {
+        while last.0 < deliveries
+            && last.1.elapsed() < STALL_DEADLINE
+            && !self.cancel.is_cancelled()
+        {
             thread::sleep(Duration::from_micros(200));
             let now = self.delivered.load(Ordering::Relaxed);
             if now != last.0 {
@@ -71,179 +79,163 @@ impl Run {
     }
 }
 
-/// One subscriber with its books.
+/// What came next to a reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Delivery,
+    /// A topic has ended in order; the others go on.
+    TopicEnd,
+    Cancelled,
+}
+
+/// What readers have received.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Counts {
+    pub(super) received: u64,
+    pub(super) reported_as_gaps: u64,
+    pub(super) latencies: Latencies,
+}
+
+impl Counts {
+    pub(super) fn add(&mut self, other: &Counts) {
+        self.received += other.received;
+        self.reported_as_gaps += other.reported_as_gaps;
+        self.latencies += &other.latencies;
+    }
+}
+
+/// One subscriber.
 pub(super) struct Reader {
     subscription: Subscription,
-    run: Run,
-    topics: HashMap<String, Ledger>,
+    shared: Shared,
+    topics: HashMap<String, SequenceChecker>,
     ended: usize,
-    books: Books,
-}
-
-/// What a reader has found.
-#[derive(Debug, Clone)]
-pub(super) struct Books {
-    pub(super) received: u64,
-    pub(super) told_as_gaps: u64,
-    pub(super) latency: Histogram,
-}
-
-impl Books {
-    pub(super) fn new() -> Books {
-        Books {
-            received: 0,
-            told_as_gaps: 0,
-            latency: Histogram::new(),
-        }
-    }
-
-    pub(super) fn add(&mut self, other: &Books) {
-        self.received += other.received;
-        self.told_as_gaps += other.told_as_gaps;
-        self.latency += &other.latency;
-    }
 }
 
 impl Reader {
-    pub(super) fn open(client: &Client, topics: &[&str], run: &Run) -> Result<Reader, Trouble> {
+    pub(super) fn open(
+        client: &Client,
+        topics: &[&str],
+        shared: &Shared,
+    ) -> Result<Reader, Problem> {
         let mut subscriber = client.subscriber();
         for topic in topics {
             subscriber = subscriber.topic(topic, Start::Now);
         }
-        let books = topics
+        let checkers = topics
             .iter()
-            .map(|topic| (topic.to_string(), Ledger::new()));
+            .map(|topic| ((*topic).to_owned(), SequenceChecker::default()));
         Ok(Reader {
-            subscription: subscriber.open().map_err(trouble)?,
-            run: run.clone(),
-            topics: books.collect(),
+            subscription: subscriber.open()?,
+            shared: shared.clone(),
+            topics: checkers.collect(),
             ended: 0,
-            books: Books::new(),
         })
     }
 
-    /// Waits for what comes next. In time it must: whoever waits here knows that there is more.
-    pub(super) fn step(&mut self) -> Result<Step, Trouble> {
+    /// Waits for what comes next.
+    fn step(&mut self, counts: &mut Counts) -> Result<Step, Problem> {
         let since = Instant::now();
         loop {
-            if self.run.halt.is_called() {
-                return Ok(Step::Halted);
+            if self.shared.cancel.is_cancelled() {
+                return Ok(Step::Cancelled);
             }
             match self.subscription.recv_timeout(TICK) {
                 Ok(Some(Delivery::Event(event))) => {
-                    self.enter(&event)?;
+                    self.check_event(&event, counts)?;
                     return Ok(Step::Delivery);
                 }
                 Ok(Some(Delivery::Gap(gap))) => {
-                    self.enter_gap(&gap)?;
+                    self.check_gap(&gap, counts)?;
                     return Ok(Step::Delivery);
                 }
                 Ok(Some(_)) => {}
-                Ok(None) if since.elapsed() > SILENCE => {
-                    return Err(Trouble::Broken(format!(
-                        "nothing came for {SILENCE:?}, neither events nor the end of the topic"
+                Ok(None) if since.elapsed() > SILENCE_DEADLINE => {
+                    return Err(Problem::Broken(format!(
+                        "nothing came for {SILENCE_DEADLINE:?}, neither events nor the end of the topic"
                     )));
                 }
                 Ok(None) => {}
                 Err(Error::Ended { .. }) => {
                     self.ended += 1;
-                    return Ok(Step::TopicOver);
+                    return Ok(Step::TopicEnd);
                 }
-                Err(error) => return Err(trouble(error)),
+                Err(error) => return Err(error.into()),
             }
         }
     }
 
-    /// Events received or told, all its topics together.
-    pub(super) fn accounted(&self) -> u64 {
-        self.books.received + self.books.told_as_gaps
-    }
-
-    /// Reads until all topics have ended.
-    pub(super) fn read_to_the_end(&mut self) -> Result<(), Trouble> {
-        while self.ended < self.topics.len() {
-            if self.step()? == Step::Halted {
-                break;
-            }
+    fn check_event(&mut self, event: &Event, counts: &mut Counts) -> Result<(), Problem> {
+        let (topic, seq) = (event.topic(), event.seq());
+        let foreign =
+            |why: &dyn Display| Problem::Broken(format!("{topic}: event {seq} is foreign ({why})"));
+        let text: &str = event.payload().map_err(|error| foreign(&error))?;
+        let stamp = Stamp::read(text.as_bytes()).ok_or_else(|| foreign(&"it has no number"))?;
+        let checker = self.topics.get_mut(topic);
+        let checker = checker.ok_or_else(|| foreign(&"not subscribed to"))?;
+        let checked = checker.event(stamp.number);
+        checked.map_err(|error| Problem::Broken(format!("{topic}: {error}")))?;
+        if stamp.number != seq {
+            return Err(foreign(&format_args!("it is message {}", stamp.number)));
+        }
+        counts.received += 1;
+        self.shared.delivered.fetch_add(1, Ordering::Relaxed);
+        if stamp.sent_nanos != UNTIMED {
+            let took = self.shared.now().saturating_sub(stamp.sent_nanos);
+            counts.latencies.record(took);
         }
         Ok(())
     }
 
-    /// Whatever was published must have been delivered or told, unless it was interrupted.
-    pub(super) fn settle(self, published: impl Fn(&str) -> u64) -> Result<Books, Trouble> {
-        for (topic, ledger) in &self.topics {
-            if self.run.halt.is_called() {
-                break;
-            }
-            let (accounted, published) = (ledger.accounted(), published(topic));
-            if accounted < published {
-                let missing = published - accounted;
-                return Err(Trouble::Broken(format!(
-                    "{topic}: the last {missing} of {published} events were neither delivered nor told"
-                )));
-            }
-            if accounted > published {
-                return Err(Trouble::Broken(format!(
-                    "{topic}: {accounted} events, of which only {published} were published"
-                )));
-            }
-        }
-        Ok(self.books)
-    }
-
-    fn enter(&mut self, event: &Event) -> Result<(), Trouble> {
-        let foreign = |why: &dyn Display| {
-            let (topic, seq) = (event.topic(), event.seq());
-            Trouble::Broken(format!("{topic}: event {seq} is foreign ({why})"))
+    fn check_gap(&mut self, gap: &Gap, counts: &mut Counts) -> Result<(), Problem> {
+        let topic = gap.topic();
+        let (Some((from, to)), Some(count)) = (gap.range(), gap.count()) else {
+            return Err(Problem::Failed(format!("{topic}: {gap}")));
         };
-        let stamp: Stamp = event.payload().map_err(|error| foreign(&error))?;
-        let ledger = self.topics.get_mut(event.topic());
-        let ledger = ledger.ok_or_else(|| foreign(&"not subscribed to"))?;
-        let entered = ledger.enter(stamp.n);
-        entered.map_err(|why| Trouble::Broken(format!("{}: {why}", event.topic())))?;
-        if stamp.n != event.seq() {
-            return Err(foreign(&format_args!("it is message {}", stamp.n)));
-        }
-        self.books.received += 1;
-        self.run.delivered.fetch_add(1, Ordering::Relaxed);
-        if stamp.t != UNTIMED {
-            let took = self.run.press.now().saturating_sub(stamp.t);
-            self.books.latency.record(took);
-        }
-        Ok(())
-    }
-
-    fn enter_gap(&mut self, gap: &Gap) -> Result<(), Trouble> {
-        let (Some((from, to)), Some(ledger)) = (gap.range(), self.topics.get_mut(gap.topic()))
-        else {
-            return Err(Trouble::Failed(format!("{}: {gap}", gap.topic())));
+        let Some(checker) = self.topics.get_mut(topic) else {
+            return Err(Problem::Failed(format!("{topic}: {gap}")));
         };
-        let entered = ledger.enter_gap(from, to);
-        let events = entered.map_err(|why| Trouble::Broken(format!("{}: {why}", gap.topic())))?;
-        self.books.told_as_gaps += events;
-        self.run.delivered.fetch_add(events, Ordering::Relaxed);
+        let checked = checker.gap(from, to, count);
+        checked.map_err(|error| Problem::Broken(format!("{topic}: {error}")))?;
+        counts.reported_as_gaps += count;
+        self.shared.delivered.fetch_add(count, Ordering::Relaxed);
         Ok(())
     }
-}
 
-/// The outcome of a thread of readers.
-pub(super) fn joined<T>(thread: ScopedJoinHandle<'_, Result<T, Trouble>>) -> Result<T, Trouble> {
-    let panicked = |_| Err(Trouble::Failed("a subscriber panicked".to_owned()));
-    thread.join().unwrap_or_else(panicked)
-}
-
-/// What one thread of readers came to. Trouble of one ends the work of all.
-pub(super) fn heeded<T>(outcome: Result<T, Trouble>, halt: &Halt) -> Result<T, Trouble> {
-    if outcome.is_err() {
-        halt.call();
+    /// Every event that was published must have been delivered or reported as a gap.
+    pub(super) fn check_complete(&self, published: &HashMap<&str, u64>) -> Result<(), Problem> {
+        for (topic, checker) in &self.topics {
+            let published = published.get(topic.as_str()).copied();
+            let checked = checker.check_complete(published.unwrap_or_default());
+            checked.map_err(|error| Problem::Broken(format!("{topic}: {error}")))?;
+        }
+        Ok(())
     }
-    outcome
+
+    fn position(&self) -> u64 {
+        self.topics.values().map(SequenceChecker::position).sum()
+    }
 }
 
-/// The client holds the server to its numbers as well, and tells what does not fit as an error of the protocol.
-pub(super) fn trouble(error: Error) -> Trouble {
-    match error {
-        Error::Protocol { reason } => Trouble::Broken(reason),
-        other => Trouble::Failed(other.to_string()),
+/// Reads from several readers in one thread: up to `messages`, each message from all of them before the next, then each to the
+/// end of its topics.
+pub(super) fn read_all(readers: &mut [Reader], messages: u64) -> Result<Counts, Problem> {
+    let mut counts = Counts::default();
+    for number in 1..=messages {
+        for reader in readers.iter_mut() {
+            while reader.position() < number {
+                if reader.step(&mut counts)? != Step::Delivery {
+                    return Ok(counts);
+                }
+            }
+        }
     }
+    for reader in readers {
+        while reader.ended < reader.topics.len() {
+            if reader.step(&mut counts)? == Step::Cancelled {
+                return Ok(counts);
+            }
+        }
+    }
+    Ok(counts)
 }

@@ -1,12 +1,13 @@
-//! What the scenes came to: a table for people, one JSON document for programs.
+//! The results of all scenes, as a table or one JSON document.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use serde::Serialize;
 
-use super::histogram::Histogram;
-use super::meter::Passed;
-use super::reader::{Books, Trouble};
+use threadcast::load::{Latencies, Usage};
+
+use super::reader::{Counts, Problem};
 use crate::cli::error::CliError;
 
 /// All scenes.
@@ -14,7 +15,7 @@ use crate::cli::error::CliError;
 pub(super) struct Report {
     version: &'static str,
     server: ServerLine,
-    /// Whether every event was delivered once and in order, or told.
+    /// Whether every event was delivered once and in order, or reported as a gap.
     ok: bool,
     scenes: Vec<SceneReport>,
 }
@@ -37,7 +38,7 @@ pub(super) struct SceneReport {
     #[serde(flatten)]
     figures: Option<Figures>,
     /// Each promise that the server has broken.
-    pub(super) broken: Vec<String>,
+    broken: Vec<String>,
     #[serde(skip)]
     failed: Option<String>,
 }
@@ -45,11 +46,11 @@ pub(super) struct SceneReport {
 /// How the connections of a scene were opened.
 #[derive(Debug, Serialize)]
 pub(super) struct Opened {
-    pub(super) opened: usize,
-    pub(super) seconds: f64,
-    pub(super) per_second: f64,
+    opened: usize,
+    seconds: f64,
+    per_second: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) server_bytes_each: Option<u64>,
+    server_bytes_each: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -78,14 +79,26 @@ struct Latency {
 }
 
 impl Latency {
-    fn of(histogram: &Histogram) -> Latency {
-        let at = |share| histogram.quantile_micros(share);
+    fn new(latencies: &Latencies) -> Latency {
+        let at = |share| latencies.quantile_micros(share);
         Latency {
             p50: at(0.5),
             p90: at(0.9),
             p99: at(0.99),
             p999: at(0.999),
             max: at(1.0),
+        }
+    }
+}
+
+impl Opened {
+    /// `server_bytes` is by how much the memory of the server grew.
+    pub(super) fn new(opened: usize, took: Duration, server_bytes: Option<u64>) -> Opened {
+        Opened {
+            opened,
+            seconds: took.as_secs_f64(),
+            per_second: opened as f64 / took.as_secs_f64(),
+            server_bytes_each: server_bytes.map(|bytes| bytes / opened as u64),
         }
     }
 }
@@ -103,36 +116,42 @@ impl SceneReport {
         }
     }
 
-    /// Enters the figures; `untimed` deliveries went before the clock ran.
-    pub(super) fn measured(&mut self, published: u64, books: &Books, untimed: u64, passed: Passed) {
-        let seconds = passed.wall.as_secs_f64().max(1e-9);
-        let deliveries = books.received.saturating_sub(untimed);
-        let server = passed.server_cpu.map(|time| time.as_secs_f64());
+    /// Adds the figures; `untimed` deliveries came before the clocks ran.
+    pub(super) fn add_figures(
+        &mut self,
+        published: u64,
+        counts: &Counts,
+        untimed: u64,
+        usage: Usage,
+    ) {
+        let seconds = usage.wall.as_secs_f64().max(1e-9);
+        let deliveries = counts.received.saturating_sub(untimed);
+        let server = usage.server_cpu.map(|time| time.as_secs_f64());
         self.figures = Some(Figures {
             seconds,
             published,
             deliveries,
-            told_as_gaps: books.told_as_gaps,
+            told_as_gaps: counts.reported_as_gaps,
             published_per_second: published as f64 / seconds,
             deliveries_per_second: deliveries as f64 / seconds,
-            latency_us: Latency::of(&books.latency),
+            latency_us: Latency::new(&counts.latencies),
             server_cpu_us_per_delivery: server.map(|time| time * 1e6 / deliveries.max(1) as f64),
             server_cpu_percent: server.map(|time| time * 100.0 / seconds),
-            bench_cpu_percent: passed.own_cpu.as_secs_f64() * 100.0 / seconds,
+            bench_cpu_percent: usage.own_cpu.as_secs_f64() * 100.0 / seconds,
         });
     }
 
-    /// Something went wrong on the way; what was wrong first is told.
-    pub(super) fn failed(&mut self, trouble: Trouble) {
-        match trouble {
-            Trouble::Broken(what) => self.broken.push(what),
-            Trouble::Failed(what) => {
+    /// Of several failures the first one is kept.
+    pub(super) fn add_problem(&mut self, problem: Problem) {
+        match problem {
+            Problem::Broken(what) => self.broken.push(what),
+            Problem::Failed(what) => {
                 self.failed.get_or_insert(what);
             }
         }
     }
 
-    /// A broken promise is a result; anything else is none.
+    /// A broken promise is a result; a scene with another failure has none.
     pub(super) fn outcome(self) -> Result<SceneReport, CliError> {
         match self.failed {
             Some(what) if self.broken.is_empty() => Err(CliError::failed(what)),
@@ -170,8 +189,8 @@ impl Report {
     /// Fails with the first broken promise.
     pub(super) fn verdict(&self) -> Result<(), CliError> {
         let broken = self.scenes.iter().flat_map(|scene| {
-            let told = |what| format!("{}: {what}", scene.scene);
-            scene.broken.iter().map(told)
+            let line = |what| format!("{}: {what}", scene.scene);
+            scene.broken.iter().map(line)
         });
         let broken: Vec<String> = broken.collect();
         match broken.as_slice() {
@@ -185,12 +204,12 @@ impl Report {
     }
 
     pub(super) fn table(&self) -> String {
-        let whose = if self.server.started {
+        let server = if self.server.started {
             "a server of its own"
         } else {
             &self.server.url
         };
-        let mut out = format!("threadcast {}, {whose}\n\n", self.version);
+        let mut out = format!("threadcast {}, {server}\n\n", self.version);
         let _ = writeln!(
             out,
             "{:<24} {:>11} {:>12} {:>9} {:>9} {:>9}",

@@ -1,16 +1,16 @@
-//! The topics of a measurement: names that nobody else has, and gone at the end, however it ends.
+//! The topics of a scene: they have names of their own, and are deleted at its end, however it ends.
 
 use threadcast::client::{Client, Error, TopicOptions};
 use threadcast::config::OverflowPolicy;
 use uuid::Uuid;
 
-use super::Bed;
+use super::Setup;
 use crate::cli::error::CliError;
 
-/// Undelivered events that a subscriber may have: more than the windows, so that the sockets are kept busy.
+/// More than the default window, so that the sockets are kept busy.
 const MAX_QUEUE_SIZE: usize = 1000;
 
-/// Topics that were made. Dropped, they are deleted.
+/// Created topics. Deleted when dropped.
 #[derive(Debug)]
 pub(super) struct Topics {
     client: Client,
@@ -18,19 +18,22 @@ pub(super) struct Topics {
 }
 
 impl Topics {
-    pub(super) fn make(bed: &Bed<'_>, scene: &str, count: usize) -> Result<Topics, CliError> {
+    pub(super) fn create(setup: &Setup<'_>, scene: &str, count: usize) -> Result<Topics, CliError> {
         let run = Uuid::new_v4().simple().to_string();
         let mut topics = Topics {
-            client: bed.client.clone(),
+            client: setup.client.clone(),
             names: Vec::new(),
         };
-        let options = options(bed.overflow);
+        let options = options(setup.overflow);
         for number in 1..=count {
-            if bed.halt.is_called() {
+            if setup.cancel.is_cancelled() {
                 break;
             }
             let name = format!("bench-{}-{scene}-{number}", &run[..12]);
-            bed.client.create_topic_with(&name, &options)?;
+            setup
+                .client
+                .create_topic_with(&name, &options)
+                .map_err(CliError::from)?;
             topics.names.push(name);
         }
         Ok(topics)
@@ -40,7 +43,7 @@ impl Topics {
         &self.names
     }
 
-    /// Deletes them. To each subscriber that is the end of a topic: whatever was published stands before it.
+    /// Deletes them. Each subscriber gets the end of a topic behind its last event.
     pub(super) fn delete(mut self) -> Result<(), CliError> {
         self.delete_all().map_err(CliError::from)
     }
@@ -56,7 +59,7 @@ impl Topics {
 
 impl Drop for Topics {
     fn drop(&mut self) {
-        // Something else has failed, which is what will be told.
+        // Another failure has ended the scene, and is reported.
         let _ = self.delete_all();
     }
 }

@@ -5,13 +5,13 @@ use std::sync::atomic::Ordering;
 
 use super::{Connections, Live};
 use crate::limited_log::limited;
-use crate::server::presence::Presence;
+use crate::server::connection_info::ConnectionInfo;
 use crate::server::rest::{Connected, ConnectionLine};
 use crate::server::websocket::{Connection, EndReason};
 use crate::sync::Arc;
 
 /// A connection to look at once the list is let go.
-type Handle = (Arc<Presence>, Option<Arc<Connection>>);
+type Handle = (Arc<ConnectionInfo>, Option<Arc<Connection>>);
 
 impl Connected for Connections {
     fn count(&self) -> usize {
@@ -40,7 +40,7 @@ impl Connected for Connections {
         let Some(found) = live.get(&id) else {
             return false;
         };
-        let peer = found.presence.peer;
+        let peer = found.info.peer;
         limited!(self.closed_log, info, "closed by an administrator", connection = id, %peer);
         match found.websocket.clone() {
             Some(websocket) => {
@@ -48,8 +48,8 @@ impl Connected for Connections {
                 websocket.end(EndReason::Administrator);
             }
             None => {
-                found.presence.close();
-                let _ = found.socket.shutdown(Shutdown::Read);
+                found.info.close();
+                found.transport.shutdown(Shutdown::Read);
             }
         }
         true
@@ -60,24 +60,24 @@ impl Connections {
     /// How many there are, and the first of them by id.
     fn handles(&self, limit: usize) -> (usize, Vec<Handle>) {
         let live = self.live.lock();
-        let handle = |live: &Live| (Arc::clone(&live.presence), live.websocket.clone());
+        let handle = |live: &Live| (Arc::clone(&live.info), live.websocket.clone());
         let handles = live.values().take(limit).map(handle).collect();
         (live.len(), handles)
     }
 }
 
-fn line((presence, websocket): &Handle) -> ConnectionLine {
+fn line((info, websocket): &Handle) -> ConnectionLine {
     ConnectionLine {
-        id: presence.id,
+        id: info.id,
         protocol: if websocket.is_some() {
             "websocket"
         } else {
             "http"
         },
-        address: presence.peer,
-        key: presence.key(),
-        uptime_sec: presence.uptime().as_secs(),
-        idle_sec: presence.idle().as_secs(),
+        address: info.peer,
+        key: info.key(),
+        uptime_sec: info.uptime().as_secs(),
+        idle_sec: info.idle().as_secs(),
         pending_bytes: websocket
             .as_ref()
             .map_or(0, |websocket| websocket.pending_bytes()),

@@ -1,8 +1,8 @@
-//! `host[:port]` as it stands in a Host header, an absolute target or an Origin.
+//! `host[:port]` of a Host header, an absolute target or an Origin.
 
 use std::net::Ipv6Addr;
 
-/// A host in its normal form (lower case, IPv6 shortened) and the port that was written, if any.
+/// A host in its normal form (lower case, IPv6 shortened), and the port if there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Authority {
     host: String,
@@ -24,7 +24,7 @@ impl Authority {
         Some(Authority { host, port })
     }
 
-    /// Whether both name the same place when a port that is not written means `default_port`.
+    /// Whether both name the same host and port. A missing port means `default_port`.
     pub(crate) fn same_place(&self, other: &Authority, default_port: Option<u16>) -> bool {
         self.host == other.host && self.port.or(default_port) == other.port.or(default_port)
     }
@@ -47,7 +47,7 @@ fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'~')
 }
 
-/// An empty port is a port that is not written (RFC 3986 §3.2.3).
+/// An empty port means the same as a missing one (RFC 3986 §3.2.3).
 fn parse_port(digits: &str) -> Option<Option<u16>> {
     if digits.is_empty() {
         return Some(None);

@@ -1,8 +1,8 @@
-//! Decodes a chunked body as its bytes come in (RFC 9112 §7.1).
+//! Decodes a chunked body while its bytes arrive (RFC 9112 §7.1).
 //!
-//! Pure and bounded: the body by the caller's limit, all chunk extensions together and all trailers together by
-//! [`MAX_FRAMING_BYTES`] each. Extensions and trailers are read over, never interpreted; but a trailer must have the form
-//! of a field, so that no request is read over as one.
+//! Pure and bounded: the caller limits the body, [`MAX_FRAMING_BYTES`] limits all chunk extensions together and all
+//! trailers together. Extensions and trailers are skipped. A trailer must have the form of a field, so that a request is
+//! never skipped as one.
 
 use super::problem::Problem;
 use super::request_line::is_token_byte;
@@ -33,7 +33,7 @@ enum State {
 #[derive(Debug)]
 pub(crate) struct ChunkedDecoder {
     state: State,
-    /// Of the current chunk: its size while that is read, then what is missing of it.
+    /// The size of the current chunk while that is read, then the bytes that are missing of it.
     remaining: u64,
     max_body_bytes: usize,
     extension_bytes: usize,
@@ -55,7 +55,7 @@ impl ChunkedDecoder {
         self.state == State::Done
     }
 
-    /// Appends what `input` holds of the body to `body`; tells how many bytes of `input` belonged to it.
+    /// Appends the bytes of the body in `input` to `body`. Returns how many bytes of `input` were used.
     pub(crate) fn decode(&mut self, input: &[u8], body: &mut Vec<u8>) -> Result<usize, Problem> {
         let mut used = 0;
         while self.state != State::Done {
@@ -83,7 +83,7 @@ impl ChunkedDecoder {
         taken
     }
 
-    /// One byte of what stands around the data.
+    /// Processes one byte of the framing.
     fn step(&mut self, byte: u8, body_bytes: usize) -> Result<State, Problem> {
         match (self.state, byte) {
             (State::Size { digits }, byte) => self.step_size(digits, byte),
@@ -126,16 +126,16 @@ impl ChunkedDecoder {
     }
 
     fn begin_chunk(&self, body_bytes: usize) -> Result<State, Problem> {
-        let room = self.max_body_bytes.saturating_sub(body_bytes);
+        let allowed = self.max_body_bytes.saturating_sub(body_bytes);
         match self.remaining {
             0 => Ok(State::TrailerStart),
-            size if size <= room as u64 => Ok(State::Data),
+            size if size <= allowed as u64 => Ok(State::Data),
             _ => Err(Problem::payload_too_large(self.max_body_bytes)),
         }
     }
 }
 
-/// Any byte of a line but control bytes; the tab is none of these.
+/// Every byte of a line except control bytes. The tab is allowed.
 fn is_text(byte: u8) -> bool {
     byte == b'\t' || !byte.is_ascii_control()
 }

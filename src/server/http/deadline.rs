@@ -1,26 +1,19 @@
-//! Blocking reads and writes that end at an absolute time, however the peer spreads its bytes; and writes of answers,
-//! which end when the peer takes too little.
+//! Blocking reads and writes under an absolute deadline; and writes of responses, which fail when the peer is too slow.
 //!
-//! The timeouts of a socket begin anew with every call, so what is left is set before each of them.
+//! The timeout of a socket restarts with every call, so the remaining time is set before each call.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use nix::libc::POLLRDHUP;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::SockRef;
 
 use crate::server::write_deadline::WriteDeadline;
 
-/// What a peer may still send after the last answer, in bytes and in time, so that this answer reaches it.
-const MAX_DRAIN_BYTES: usize = 4 << 20;
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
-
 const FAR_FUTURE: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// A moment after which an operation has failed.
+/// The time at which an operation fails.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline(Instant);
 
@@ -38,7 +31,7 @@ impl Deadline {
         Deadline(self.0.min(Deadline::after(duration).0))
     }
 
-    /// What is left, never zero; `TimedOut` when nothing is.
+    /// The remaining time, never zero; `TimedOut` if there is none.
     fn remaining(self) -> io::Result<Duration> {
         let left = self.0.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -77,7 +70,7 @@ where
     Ok(())
 }
 
-/// Writes everything to a peer that takes some of it all the time, or fails.
+/// Writes everything, or fails when the peer receives too little for too long.
 pub(crate) fn write_while_taken<S>(
     stream: &S,
     mut bytes: &[u8],
@@ -97,7 +90,7 @@ where
     Ok(())
 }
 
-/// One write that waits at most this long; how much was taken, which may be nothing.
+/// One write that waits at most this long. Returns how many bytes were written, which may be none.
 fn write_within<S>(stream: &S, bytes: &[u8], wait: Duration) -> io::Result<usize>
 where
     S: AsFd,
@@ -112,7 +105,7 @@ where
     }
 }
 
-/// A timeout of the socket is transient: whether time is over is for the deadline to say.
+/// A timeout of the socket is transient: only the deadline decides whether time is over.
 fn is_transient(error: &io::Error) -> bool {
     let kind = error.kind();
     matches!(
@@ -121,29 +114,35 @@ fn is_transient(error: &io::Error) -> bool {
     )
 }
 
-/// Whether the peer has closed its side, or is gone. Does not wait, and reads nothing.
+/// Whether the peer has closed its side of the connection. Does not wait, and reads nothing.
+#[cfg(target_os = "linux")]
 pub(crate) fn has_peer_left(stream: &TcpStream) -> bool {
+    use nix::libc::POLLRDHUP;
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
     let closed = PollFlags::from_bits_retain(POLLRDHUP);
     let mut polled = [PollFd::new(stream.as_fd(), closed)];
-    // Errors and the end of both sides are reported without being asked for.
+    // Errors and the end of both sides are always reported.
     poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
 }
 
-/// Ends the writing side and reads over what still comes, so that no reset overtakes the last answer.
-pub(crate) fn close_gently(stream: &TcpStream) {
-    if stream.shutdown(Shutdown::Write).is_err() {
-        return;
+/// Whether the peer has closed its side, or is gone. Only Linux reports that while sent bytes are unread; elsewhere it
+/// is noticed when they have been read.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn has_peer_left(stream: &TcpStream) -> bool {
+    is_at_end(stream)
+}
+
+/// Whether a read would report the end of the stream or an error. Does not wait, and reads nothing.
+#[cfg(any(test, not(target_os = "linux")))]
+fn is_at_end(stream: &TcpStream) -> bool {
+    use nix::libc::{MSG_DONTWAIT, MSG_PEEK};
+
+    let mut next = [std::mem::MaybeUninit::uninit()];
+    match SockRef::from(stream).recv_with_flags(&mut next, MSG_PEEK | MSG_DONTWAIT) {
+        Ok(peeked) => peeked == 0,
+        Err(error) => !is_transient(&error),
     }
-    let deadline = Deadline::after(DRAIN_TIMEOUT);
-    let mut sink = [0; 8 * 1024];
-    let mut drained = 0;
-    while drained < MAX_DRAIN_BYTES {
-        match read_by(stream, &mut sink, deadline) {
-            Ok(0) | Err(_) => break,
-            Ok(read) => drained += read,
-        }
-    }
-    let _ = stream.shutdown(Shutdown::Both);
 }
 
 #[cfg(test)]
@@ -204,6 +203,21 @@ mod tests {
         assert!(ended >= stopped, "given up while it read");
         assert!(ended < stopped + timeout * 3);
         drop(pause);
+    }
+
+    #[test]
+    fn where_only_a_read_reports_the_end_it_is_noticed_behind_what_was_sent() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut theirs = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut ours, _) = listener.accept().unwrap();
+        assert!(!is_at_end(&ours));
+        theirs.write_all(b"x").unwrap();
+        drop(theirs);
+        ours.peek(&mut [0; 1]).unwrap();
+        assert!(!is_at_end(&ours));
+        ours.read_exact(&mut [0; 1]).unwrap();
+        ours.peek(&mut [0; 1]).unwrap();
+        assert!(is_at_end(&ours));
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! What the header fields say about the message: its host, its body, and what becomes of the connection.
+//! The header fields that frame a request: its host, its body, and whether the connection stays open.
 //!
-//! Pure. Whatever two readers could understand differently is refused.
+//! Pure. Refuses everything that two parsers could understand differently.
 
 use super::authority::Authority;
 use super::problem::Problem;
@@ -23,12 +23,12 @@ pub(super) fn values<'a>(fields: &'a Fields, name: &'a str) -> impl Iterator<Ite
     named.map(|(_, value)| value.as_str())
 }
 
-/// Without the blanks that HTTP allows; what else Unicode calls white space is text.
+/// Removes the white space of HTTP, which is less than that of Unicode.
 pub(super) fn trim(value: &str) -> &str {
     value.trim_matches([' ', '\t'])
 }
 
-/// The value of a field that may stand once at most.
+/// The value of a field that may appear once at most.
 fn single<'a>(fields: &'a Fields, name: &'a str) -> Result<Option<&'a str>, Problem> {
     let mut found = values(fields, name);
     match (found.next(), found.next()) {
@@ -37,7 +37,7 @@ fn single<'a>(fields: &'a Fields, name: &'a str) -> Result<Option<&'a str>, Prob
     }
 }
 
-/// The one valid Host that HTTP/1.1 demands; HTTP/1.0 may do without.
+/// The one valid Host. Only HTTP/1.0 may omit it.
 pub(super) fn host(fields: &Fields, version: Version) -> Result<Option<Authority>, Problem> {
     match (single(fields, "host")?, version) {
         (Some(host), _) => Authority::parse(host)
@@ -68,7 +68,7 @@ fn content_length(value: &str) -> Result<BodyLength, Problem> {
     Ok(match value.parse() {
         Ok(0) => BodyLength::None,
         Ok(length) => BodyLength::Bytes(length),
-        // Digits that no u64 holds: more than any limit.
+        // The number does not fit into a u64, so it exceeds every limit.
         Err(_) => BodyLength::Bytes(u64::MAX),
     })
 }
@@ -103,7 +103,7 @@ pub(super) fn expects_continue(fields: &Fields, version: Version) -> Result<bool
     Err(Problem::new(417, "EXPECTATION_FAILED", detail))
 }
 
-/// HTTP/1.1 stays open unless told otherwise, HTTP/1.0 never does.
+/// A connection of HTTP/1.1 stays open unless the client asks to close it; one of HTTP/1.0 never does.
 pub(super) fn keep_alive(fields: &Fields, version: Version) -> bool {
     let mut options = values(fields, "connection").flat_map(|value| value.split(','));
     version == Version::Http11 && !options.any(|option| trim(option).eq_ignore_ascii_case("close"))

@@ -1,17 +1,14 @@
-//! The head of a request: parsed by httparse, held to what HTTP/1.1 says strictly.
+//! The head of a request: its fields are parsed by httparse and checked strictly against HTTP/1.1.
 //!
-//! Pure. A [`Head`] that exists has passed every check, so nothing behind it looks at the bytes again.
+//! Pure. A [`Head`] that exists has passed every check, so nothing later looks at the bytes again.
 
 use std::fmt;
 
 use super::authority::Authority;
 use super::fields::{self, BodyLength, Fields};
 use super::problem::Problem;
-use super::request_line::{self, Version};
-#[cfg(any(test, fuzzing))]
-use super::scan::HeadScanner;
-use super::scan::MAX_HEADERS;
-use super::target;
+use super::request_line::{self, RequestLine, Version};
+use super::scan::{HeadScanner, MAX_HEADERS};
 
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Head {
@@ -43,14 +40,9 @@ impl Head {
         fields::values(&self.headers, name)
     }
 
-    /// Whether only the head of the answer is wanted.
+    /// Whether only the head of the response is wanted.
     pub(crate) fn is_for_head(&self) -> bool {
         self.method == "HEAD"
-    }
-
-    /// Whether the path is `/ws`, however it was percent-encoded.
-    pub(crate) fn is_websocket_path(&self) -> bool {
-        target::segments(&self.path).is_ok_and(|segments| segments == ["ws"])
     }
 }
 
@@ -66,38 +58,42 @@ impl fmt::Debug for Head {
     }
 }
 
-/// Parses the head at the front of `buffer` and tells its length; `None` while it is incomplete.
+/// Parses the head at the front of `buffer`; returns it with its length, or `None` while it is incomplete.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn parse(buffer: &[u8]) -> Result<Option<(Head, usize)>, Problem> {
-    match HeadScanner::default().advance(buffer)? {
-        Some(length) => Ok(Some((parse_complete(buffer, length)?, length))),
+    let mut scanner = HeadScanner::default();
+    match scanner.advance(buffer)? {
+        Some(length) => Ok(Some((parse_scanned(buffer, scanner, length)?, length))),
         None => Ok(None),
     }
 }
 
-/// Parses a head whose length the scanner has found.
-pub(super) fn parse_complete(buffer: &[u8], length: usize) -> Result<Head, Problem> {
+/// Parses a head whose end the scanner has found at `length`.
+pub(super) fn parse_scanned(
+    buffer: &[u8],
+    scanner: HeadScanner,
+    length: usize,
+) -> Result<Head, Problem> {
     let malformed = || Problem::bad_request("The head is malformed");
-    let bytes = buffer.get(..length).ok_or_else(malformed)?;
+    let (line, start) = scanner.into_request_line().ok_or_else(malformed)?;
+    let bytes = buffer.get(start..length).ok_or_else(malformed)?;
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-    let mut request = httparse::Request::new(&mut headers);
-    match request.parse(bytes) {
-        Ok(httparse::Status::Complete(end)) if end == length => {}
-        Ok(_) => return Err(malformed()),
-        Err(error) => return Err(refused_by_httparse(error)),
+    match httparse::parse_headers(bytes, &mut headers) {
+        Ok(httparse::Status::Complete((end, headers))) if end == bytes.len() => {
+            build(line, own(headers)?)
+        }
+        Ok(_) => Err(malformed()),
+        Err(error) => Err(refused_by_httparse(error)),
     }
-    let line_end = bytes.iter().position(|&byte| byte == b'\r');
-    let line = request_line::parse(&bytes[..line_end.unwrap_or(0)])?;
-    build(&line, own(request.headers)?)
 }
 
-fn build(line: &request_line::RequestLine<'_>, headers: Fields) -> Result<Head, Problem> {
+fn build(line: RequestLine, headers: Fields) -> Result<Head, Problem> {
     let version = line.version;
-    let target = request_line::split_target(line.target)?;
+    let target = request_line::split_target(&line.target)?;
     let host = fields::host(&headers, version)?;
     check_authority(target.authority.as_ref(), host.as_ref())?;
     Ok(Head {
-        method: line.method.to_owned(),
+        method: line.method,
         path: target.path,
         query: target.query,
         version,

@@ -1,30 +1,15 @@
-//! What a client says about media types, reduced to words of our own for the handlers: of its own none reaches them.
+//! Content negotiation: what `Content-Type` and `Accept` mean for the handlers.
 
 use super::fields::{Fields, trim, values};
 
-/// Tells a handler what the body is labelled as: `json` for every label under which JSON is taken, `none` or `other`.
-pub(crate) const BODY_TYPE_HEADER: &str = "x-body-type";
-
-/// Tells a handler which text the client would rather have: `plain`, or `openmetrics`, which is also that of a client that
-/// does not care.
-pub(crate) const PREFERENCE_HEADER: &str = "x-preference";
-
-/// What is handed on of the fields of a request.
-pub(super) fn of_request(fields: &Fields) -> Vec<(String, String)> {
-    let said = [
-        (BODY_TYPE_HEADER, body_type(fields)),
-        (PREFERENCE_HEADER, preference(fields)),
-    ];
-    said.map(|(name, word)| (name.to_owned(), word.to_owned()))
-        .into()
-}
-
-fn body_type(fields: &Fields) -> &'static str {
+/// Whether the label of a body allows JSON. A body without a label does, and one labelled as a form, which is what
+/// curl sends.
+pub(crate) fn body_may_be_json(fields: &Fields) -> bool {
     let mut labels = values(fields, "content-type");
     match (labels.next(), labels.next()) {
-        (None, _) => "none",
-        (Some(label), None) if may_be_json(label) => "json",
-        _ => "other",
+        (None, _) => true,
+        (Some(label), None) => may_be_json(label),
+        _ => false,
     }
 }
 
@@ -39,18 +24,16 @@ fn may_be_json(label: &str) -> bool {
     }
 }
 
-fn preference(fields: &Fields) -> &'static str {
+/// Whether a client prefers plain text to OpenMetrics. One without a preference does not.
+pub(crate) fn prefers_plain_text(fields: &Fields) -> bool {
     let accept: Vec<&str> = values(fields, "accept").collect();
     let weight = |range: &[&str]| weight(&accept, range).unwrap_or(0.0);
     let openmetrics = weight(&["application/openmetrics-text", "application/*", "*/*"]);
-    match weight(&["text/plain", "text/*", "*/*"]) > openmetrics {
-        true => "plain",
-        false => "openmetrics",
-    }
+    weight(&["text/plain", "text/*", "*/*"]) > openmetrics
 }
 
-/// How much a media type is wanted (RFC 9110, 12.5.1): the range that names it most closely counts. The ranges that
-/// cover it are given, closest first.
+/// The weight of a media type (RFC 9110, 12.5.1): that of its most specific range. `ranges` are those that cover it,
+/// most specific first.
 fn weight(accept: &[&str], ranges: &[&str]) -> Option<f32> {
     let items = || accept.iter().flat_map(|field| field.split(',')).map(parts);
     let of = |range: &str| {
@@ -62,7 +45,7 @@ fn weight(accept: &[&str], ranges: &[&str]) -> Option<f32> {
     ranges.iter().find_map(|range| of(range))
 }
 
-/// What is not understood weighs nothing.
+/// A malformed quality counts as 0.
 fn quality(parameters: &str) -> f32 {
     let quality = parameters.split(';').find_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
@@ -87,23 +70,23 @@ mod tests {
     }
 
     #[test]
-    fn labels_of_bodies_are_sorted_into_three_classes() {
-        for (labels, class) in [
-            (&["application/json"][..], "json"),
-            (&["Application/JSON; charset=utf-8"], "json"),
-            (&["application/json ; charset=utf-8"], "json"),
-            (&["application/vnd.a+json"], "json"),
-            (&["application/x-www-form-urlencoded"], "json"),
-            (&[""], "json"),
-            (&[], "none"),
-            (&["text/plain"], "other"),
-            (&["text/json"], "other"),
-            (&["application/+json"], "other"),
-            (&["application/jsonx"], "other"),
-            (&["application/json", "application/json"], "other"),
+    fn a_label_allows_json_or_does_not() {
+        for (labels, expected) in [
+            (&["application/json"][..], true),
+            (&["Application/JSON; charset=utf-8"], true),
+            (&["application/json ; charset=utf-8"], true),
+            (&["application/vnd.a+json"], true),
+            (&["application/x-www-form-urlencoded"], true),
+            (&[""], true),
+            (&[], true),
+            (&["text/plain"], false),
+            (&["text/json"], false),
+            (&["application/+json"], false),
+            (&["application/jsonx"], false),
+            (&["application/json", "application/json"], false),
         ] {
-            let said = body_type(&fields("content-type", labels));
-            assert_eq!(said, class, "{labels:?}");
+            let allows = body_may_be_json(&fields("content-type", labels));
+            assert_eq!(allows, expected, "{labels:?}");
         }
     }
 
@@ -115,24 +98,24 @@ mod tests {
             "application/vnd.google.protobuf;q=0.7,text/plain;version=0.0.4;q=0.3,*/*;q=0.1";
         let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8";
         for (accept, expected) in [
-            (&[][..], "openmetrics"),
-            (&["*/*"], "openmetrics"),
-            (&[prometheus], "openmetrics"),
-            (&[older], "plain"),
-            (&[browser], "openmetrics"),
-            (&["text/plain"], "plain"),
-            (&["TEXT/Plain ; Q=0.2", "application/json"], "plain"),
-            (&["text/*"], "plain"),
+            (&[][..], false),
+            (&["*/*"], false),
+            (&[prometheus], false),
+            (&[older], true),
+            (&[browser], false),
+            (&["text/plain"], true),
+            (&["TEXT/Plain ; Q=0.2", "application/json"], true),
+            (&["text/*"], true),
             (
                 &["text/plain;q=0.5", "application/openmetrics-text;q=0.4"],
-                "plain",
+                true,
             ),
-            (&["text/plain;q=0, */*"], "openmetrics"),
-            (&["text/plain;q=much"], "openmetrics"),
-            (&["", ",;,=q", "text/plain;q=nan"], "openmetrics"),
+            (&["text/plain;q=0, */*"], false),
+            (&["text/plain;q=much"], false),
+            (&["", ",;,=q", "text/plain;q=nan"], false),
         ] {
-            let said = preference(&fields("accept", accept));
-            assert_eq!(said, expected, "{accept:?}");
+            let prefers = prefers_plain_text(&fields("accept", accept));
+            assert_eq!(prefers, expected, "{accept:?}");
         }
     }
 }

@@ -1,17 +1,17 @@
-//! Whether a page of some origin may act on this server (cross-site requests and WebSocket hijacking).
+//! Checks whether a page of an origin may act on this server, against cross-site requests and WebSocket hijacking.
 //!
-//! Pure. An origin is compared as scheme, host and port, never as a piece of text.
+//! Pure. Origins are compared by scheme, host and port, never as text.
 
 use super::authority::Authority;
 use super::head::Head;
 
-/// The rule for a request: no Origin, that of the Host itself, or a listed one.
+/// Allows a request without Origin, with that of its own Host, or with a listed one.
 pub(crate) fn allowed(head: &Head, listed: &[String]) -> bool {
     let origins: Vec<&str> = head.values("origin").collect();
     origins_allowed(&origins, head.header("host"), listed)
 }
 
-/// `origins` holds the value of every Origin field; more than one is refused whatever is listed.
+/// `origins` are the values of all Origin fields. More than one is refused in any case.
 pub(crate) fn origins_allowed(origins: &[&str], host: Option<&str>, listed: &[String]) -> bool {
     match origins {
         [] => true,

@@ -1,13 +1,11 @@
-//! What a client is told when a request fails: problem details of RFC 9457.
+//! Errors of REST requests: problem details of RFC 9457, and the reason phrases of all statuses.
 //!
 //! Owns the shape of the body. Never carries text from inside the server; `detail` is written for the client.
 
 use serde::Serialize;
 use serde::ser::{SerializeStruct, Serializer};
 
-use super::status::reason_phrase;
-
-/// A refusal or failure, ready to be written as `application/problem+json`.
+/// An error, ready to be written as `application/problem+json`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
     pub(crate) status: u16,
@@ -35,7 +33,7 @@ impl Problem {
         Problem::new(400, "BAD_REQUEST", detail)
     }
 
-    /// The same for no credential, a malformed and a wrong one: which it was is nobody's business.
+    /// The same without a credential, with a malformed and with a wrong one, so that a client cannot probe for the cause.
     pub(crate) fn unauthorized() -> Problem {
         Problem::new(401, "UNAUTHORIZED", "A valid credential is required")
             .with_header("WWW-Authenticate", "Bearer")
@@ -89,6 +87,36 @@ impl Serialize for Problem {
         problem.serialize_field("detail", &self.detail)?;
         problem.serialize_field("code", self.code)?;
         problem.end()
+    }
+}
+
+/// The reason phrase of every status the server uses; `Unknown` for the others.
+pub(crate) fn reason_phrase(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        201 => "Created",
+        204 => "No Content",
+        304 => "Not Modified",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        417 => "Expectation Failed",
+        422 => "Unprocessable Content",
+        426 => "Upgrade Required",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        503 => "Service Unavailable",
+        505 => "HTTP Version Not Supported",
+        _ => "Unknown",
     }
 }
 

@@ -5,7 +5,7 @@ use super::problem::Problem;
 
 pub(crate) const MAX_TARGET_BYTES: usize = 4 * 1024;
 
-/// The versions that are served. 1.0 gets one answer per connection and no WebSocket.
+/// The versions that are served. 1.0 gets one response per connection and no WebSocket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Version {
     Http10,
@@ -13,14 +13,14 @@ pub(crate) enum Version {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct RequestLine<'a> {
-    pub(super) method: &'a str,
-    pub(super) target: &'a str,
+pub(super) struct RequestLine {
+    pub(super) method: String,
+    pub(super) target: String,
     pub(super) version: Version,
 }
 
-/// Reads the line without its CRLF.
-pub(super) fn parse(line: &[u8]) -> Result<RequestLine<'_>, Problem> {
+/// Parses the line without its CRLF.
+pub(super) fn parse(line: &[u8]) -> Result<RequestLine, Problem> {
     let malformed = || Problem::bad_request("The request line is malformed");
     let line = std::str::from_utf8(line).map_err(|_| malformed())?;
     let mut parts = line.split(' ');
@@ -37,8 +37,8 @@ pub(super) fn parse(line: &[u8]) -> Result<RequestLine<'_>, Problem> {
         return Err(target_too_long());
     }
     Ok(RequestLine {
-        method,
-        target,
+        method: method.to_owned(),
+        target: target.to_owned(),
         version,
     })
 }
@@ -87,7 +87,7 @@ fn is_target_byte(byte: u8) -> bool {
     byte.is_ascii_graphic() && byte != b'#'
 }
 
-/// A target taken apart.
+/// The parts of a target.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Target {
     /// Only in the absolute form, with the default port of its scheme.
@@ -96,7 +96,7 @@ pub(super) struct Target {
     pub(super) query: Option<String>,
 }
 
-/// Takes the origin form and the absolute form; `*` and `host:port` name nothing that is served here.
+/// Accepts the origin form and the absolute form. `*` and `host:port` name nothing that is served here.
 pub(super) fn split_target(target: &str) -> Result<Target, Problem> {
     if target.starts_with('/') {
         return Ok(with_path(None, target));
@@ -138,7 +138,10 @@ mod tests {
     #[test]
     fn a_request_line_has_three_parts() {
         let line = parse(b"GET /topics?x=1 HTTP/1.1").unwrap();
-        assert_eq!((line.method, line.target), ("GET", "/topics?x=1"));
+        assert_eq!(
+            (line.method.as_str(), line.target.as_str()),
+            ("GET", "/topics?x=1")
+        );
         assert_eq!(line.version, Version::Http11);
         assert_eq!(parse(b"GET / HTTP/1.0").unwrap().version, Version::Http10);
     }

@@ -1,22 +1,24 @@
-//! Finds the end of a request head while its bytes come in, and stops as early as something is wrong.
+//! Finds the end of a request head while its bytes arrive, and refuses a malformed one as early as possible.
 //!
-//! Looks at each byte once, however small the pieces. Knows lines and limits, not what the fields mean.
+//! Looks at each byte once, however small the reads are, and parses the request line. Does not interpret fields.
 
 use super::problem::Problem;
-use super::request_line;
+use super::request_line::{self, RequestLine};
 
 pub(crate) const MAX_HEAD_BYTES: usize = 16 * 1024;
 pub(crate) const MAX_HEADERS: usize = 64;
 
-/// A request line that holds no end by here has a target that is too long, or is noise.
+/// A request line without an end up to here has a target that is too long, or is no HTTP.
 const MAX_REQUEST_LINE_BYTES: usize = request_line::MAX_TARGET_BYTES + 64;
 
-/// Where the scan of one head stands. Every call must get the same bytes again, with more behind them.
+/// The state of the scan of one head. Each call must get the same bytes again, with more behind them.
 #[derive(Debug, Default)]
 pub(crate) struct HeadScanner {
     scanned: usize,
     line_start: usize,
     lines: usize,
+    /// With the position of the first field.
+    request_line: Option<(RequestLine, usize)>,
 }
 
 impl HeadScanner {
@@ -38,13 +40,17 @@ impl HeadScanner {
         Ok(None)
     }
 
+    /// The request line and the position of the first field, once [`advance`](Self::advance) has passed the line.
+    pub(super) fn into_request_line(self) -> Option<(RequestLine, usize)> {
+        self.request_line
+    }
+
     /// Steps over a CRLF; `true` after the empty line that ends the head.
     fn end_line(&mut self, buffer: &[u8]) -> Result<bool, Problem> {
         let line = buffer.get(self.line_start..self.scanned);
         let line = line.unwrap_or_default();
-        let is_first = self.lines == 0;
-        if is_first {
-            request_line::parse(line)?;
+        if self.lines == 0 {
+            self.request_line = Some((request_line::parse(line)?, self.scanned + 2));
         }
         self.scanned += 2;
         self.line_start = self.scanned;

@@ -1,23 +1,23 @@
-//! Reads requests from a connection, one after the other, each whole within an absolute deadline.
+//! Reads requests from a connection, one after the other, each completely and under an absolute deadline.
 //!
-//! Owns the bytes that were received but not used yet: pipelined requests, or WebSocket frames that came with the
-//! handshake. Memory grows with what arrived, never with what was announced. Answers nothing but `100 Continue`.
+//! Owns the bytes that were received but not used yet: pipelined requests, or WebSocket frames behind the
+//! handshake. Memory grows with the bytes that arrived, never with an announced length. Sends nothing but
+//! `100 Continue`.
 
 use std::io::{self, ErrorKind};
-use std::net::TcpStream;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::body::ChunkedDecoder;
-use super::deadline::{Deadline, read_by, write_by};
+use super::deadline::Deadline;
 use super::fields::BodyLength;
 use super::head::{self, Head};
 use super::problem::Problem;
 use super::scan::HeadScanner;
 use crate::metrics::{Protocol, SharedMetrics};
+use crate::server::transport::Transport;
 
 const READ_BYTES: usize = 4 * 1024;
-/// A body that proves to be long is read in larger pieces.
+/// A long body is read in larger chunks.
 const MAX_READ_BYTES: usize = 64 * 1024;
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -31,23 +31,25 @@ pub(crate) struct RequestLimits {
     pub(crate) max_body_bytes: usize,
 }
 
-/// Why no request came.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum ReadEnd {
-    /// Nobody is left to answer; the text says why, for the log.
+/// Why a connection has no further HTTP request.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Nothing is sent any more; the text is for the log.
     Closed(&'static str),
-    /// To be answered, then the connection ends: where the next request begins is not known.
+    /// The problem is sent, then the connection ends: the start of the next request is unknown.
     Refused(Problem),
+    /// The request is for `/ws`, with any method. It has no response yet.
+    Upgrade(Box<Head>),
 }
 
-impl From<Problem> for ReadEnd {
-    fn from(problem: Problem) -> ReadEnd {
-        ReadEnd::Refused(problem)
+impl From<Problem> for End {
+    fn from(problem: Problem) -> End {
+        End::Refused(problem)
     }
 }
 
 pub(crate) struct RequestStream {
-    stream: Arc<TcpStream>,
+    transport: Transport,
     received: Vec<u8>,
     limits: RequestLimits,
     metrics: SharedMetrics,
@@ -57,12 +59,12 @@ pub(crate) struct RequestStream {
 
 impl RequestStream {
     pub(crate) fn new(
-        stream: Arc<TcpStream>,
+        transport: Transport,
         limits: RequestLimits,
         metrics: SharedMetrics,
     ) -> RequestStream {
         RequestStream {
-            stream,
+            transport,
             received: Vec::new(),
             limits,
             metrics,
@@ -70,24 +72,24 @@ impl RequestStream {
         }
     }
 
-    /// The bytes behind the last request that was read, in no more memory than they need.
+    /// The bytes behind the last request that was read, without spare capacity.
     pub(crate) fn into_received(mut self) -> Vec<u8> {
         self.received.shrink_to_fit();
         self.received
     }
 
-    /// Whether a HEAD request stands at the front, however malformed the rest of it is.
+    /// Whether the received bytes begin with a HEAD request, even if the rest of it is malformed.
     pub(crate) fn begins_with_head(&self) -> bool {
         self.received.starts_with(b"HEAD ")
     }
 
-    pub(crate) fn read_head(&mut self) -> Result<Head, ReadEnd> {
+    pub(crate) fn read_head(&mut self) -> Result<Head, End> {
         self.wait_for_request()?;
         self.deadline = Deadline::after(self.limits.request_timeout);
         let mut scanner = HeadScanner::default();
         loop {
             if let Some(length) = scanner.advance(&self.received)? {
-                let head = head::parse_complete(&self.received, length)?;
+                let head = head::parse_scanned(&self.received, scanner, length)?;
                 self.received.drain(..length);
                 self.received.shrink_to(READ_BYTES);
                 return Ok(head);
@@ -97,7 +99,7 @@ impl RequestStream {
     }
 
     /// The body of the request whose head was read last.
-    pub(crate) fn read_body(&mut self, head: &Head) -> Result<Vec<u8>, ReadEnd> {
+    pub(crate) fn read_body(&mut self, head: &Head) -> Result<Vec<u8>, End> {
         match head.body {
             BodyLength::None => Ok(Vec::new()),
             BodyLength::Bytes(length) => {
@@ -112,8 +114,8 @@ impl RequestStream {
         }
     }
 
-    /// Until the first byte of a request. One empty line before it is tolerated (RFC 9112 §2.2).
-    fn wait_for_request(&mut self) -> Result<(), ReadEnd> {
+    /// Waits for the first byte of a request. Skips one empty line before it (RFC 9112 §2.2).
+    fn wait_for_request(&mut self) -> Result<(), End> {
         let idle = Deadline::after(self.limits.idle_timeout);
         let mut skipped = false;
         loop {
@@ -125,12 +127,12 @@ impl RequestStream {
                 return Ok(());
             }
             match self.read_more(READ_BYTES, idle) {
-                Ok(0) => return Err(ReadEnd::Closed("closed by the client")),
+                Ok(0) => return Err(End::Closed("closed by the client")),
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::TimedOut => {
-                    return Err(ReadEnd::Closed("idle"));
+                    return Err(End::Closed("idle"));
                 }
-                Err(_) => return Err(ReadEnd::Closed("reset")),
+                Err(_) => return Err(End::Closed("reset")),
             }
         }
     }
@@ -143,25 +145,27 @@ impl RequestStream {
         }
     }
 
-    /// A client that has already sent some of the body does not wait for it.
-    fn send_continue(&self, head: &Head) -> Result<(), ReadEnd> {
+    /// Sends nothing to a client that has already sent a part of the body.
+    fn send_continue(&self, head: &Head) -> Result<(), End> {
         if !head.expects_continue || !self.received.is_empty() {
             return Ok(());
         }
         self.metrics.http_sent(CONTINUE.len());
-        write_by(&*self.stream, CONTINUE, self.deadline).map_err(|_| ReadEnd::Closed("reset"))
+        self.transport
+            .write_by(CONTINUE, self.deadline)
+            .map_err(|_| End::Closed("reset"))
     }
 
-    fn read_sized(&mut self, length: usize) -> Result<Vec<u8>, ReadEnd> {
+    fn read_sized(&mut self, length: usize) -> Result<Vec<u8>, End> {
         while self.received.len() < length {
             let missing = length - self.received.len();
-            self.receive(missing.min(self.piece()))?;
+            self.receive(missing.min(self.chunk_bytes()))?;
         }
         let surplus = self.received.split_off(length);
         Ok(std::mem::replace(&mut self.received, surplus))
     }
 
-    fn read_chunked(&mut self) -> Result<Vec<u8>, ReadEnd> {
+    fn read_chunked(&mut self) -> Result<Vec<u8>, End> {
         let mut decoder = ChunkedDecoder::new(self.limits.max_body_bytes);
         let mut body = Vec::new();
         loop {
@@ -174,20 +178,20 @@ impl RequestStream {
         }
     }
 
-    /// As much again as there is already.
-    fn piece(&self) -> usize {
+    /// As many bytes again as were received.
+    fn chunk_bytes(&self) -> usize {
         self.received.len().clamp(READ_BYTES, MAX_READ_BYTES)
     }
 
-    /// At least one more byte of a request that has begun.
-    fn receive(&mut self, at_most: usize) -> Result<(), ReadEnd> {
+    /// Receives at least one more byte of a request that has begun.
+    fn receive(&mut self, at_most: usize) -> Result<(), End> {
         match self.read_more(at_most, self.deadline) {
-            Ok(0) => Err(ReadEnd::Closed("closed in the middle of a request")),
+            Ok(0) => Err(End::Closed("closed in the middle of a request")),
             Ok(_) => Ok(()),
             Err(error) if error.kind() == ErrorKind::TimedOut => {
                 Err(Problem::request_timeout().into())
             }
-            Err(_) => Err(ReadEnd::Closed("reset")),
+            Err(_) => Err(End::Closed("reset")),
         }
     }
 
@@ -195,7 +199,7 @@ impl RequestStream {
         let before = self.received.len();
         self.received.resize(before + at_most, 0);
         let buffer = self.received.get_mut(before..).unwrap_or_default();
-        let result = read_by(&*self.stream, buffer, deadline);
+        let result = self.transport.read_by(buffer, deadline);
         let read = result.as_ref().copied().unwrap_or(0);
         self.received.truncate(before + read);
         self.metrics.received(Protocol::Http, read);

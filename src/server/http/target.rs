@@ -1,6 +1,6 @@
-//! Paths and queries: split first, then percent-decoded exactly once.
+//! Splits paths and queries, then percent-decodes the parts, exactly once.
 //!
-//! Pure. A broken escape or bytes that are not UTF-8 are an error, never passed on as they are.
+//! Pure. A broken escape, or bytes that are not UTF-8, are an error.
 
 use std::fmt;
 
@@ -39,7 +39,7 @@ pub(crate) fn segments(path: &str) -> Result<Vec<String>, MalformedTarget> {
         .collect()
 }
 
-/// The decoded pairs of a raw query, in order, as HTML forms write them: `+` is a space.
+/// The decoded pairs of a raw query, in order. `+` is a space, as in HTML forms.
 pub(crate) fn query_pairs(query: &str) -> Result<Vec<(String, String)>, MalformedTarget> {
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     pairs
@@ -50,7 +50,7 @@ pub(crate) fn query_pairs(query: &str) -> Result<Vec<(String, String)>, Malforme
         .collect()
 }
 
-/// Text that stands alone, such as a value of a query that is no form.
+/// Decodes a text in which `+` is itself.
 pub(crate) fn decode_text(text: &str) -> Result<String, MalformedTarget> {
     decode(text.bytes())
 }

@@ -1,4 +1,4 @@
-//! `/connections` and `/connections/{id}`: who is connected, and closing one of them.
+//! `/connections` and `/connections/{id}`: lists the connections, and closes one of them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,12 +6,11 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::ser::Serializer;
 
-use super::query::read_limit;
 use super::{Api, problems};
 use crate::broker::Subscription;
 use crate::server::http::{Problem, Request, Response};
 
-/// Who is connected, kept by whoever admits them.
+/// The list of connections, which is kept elsewhere.
 pub(crate) trait Connected: Send + Sync {
     /// How many connections are open.
     fn count(&self) -> usize;
@@ -22,11 +21,11 @@ pub(crate) trait Connected: Send + Sync {
     /// How many are known, and at most `limit` of them, by id.
     fn list(&self, limit: usize) -> (usize, Vec<ConnectionLine>);
 
-    /// Sees to it that a connection ends; `false` if there is none. Never waits for it.
+    /// Closes a connection without waiting for its end; `false` if there is none.
     fn close(&self, id: u64) -> bool;
 }
 
-/// A connection in the list, and what it takes to list it; a subscription of one.
+/// The memory for a connection in the list, with what is needed to write it; for a subscription of one.
 const CONNECTION_BYTES: usize = 400;
 const SUBSCRIPTION_BYTES: usize = 160;
 
@@ -67,16 +66,15 @@ struct Closed {
 }
 
 impl Api {
-    pub(super) fn list_connections(&self, request: &Request) -> Result<Response, Problem> {
-        let limit = read_limit(request.query.as_deref())?;
+    pub(super) fn list_connections(&self, limit: usize, request: &Request) -> Response {
         let (connections, subscriptions) = self.connections.size(limit);
         let expected = connections * CONNECTION_BYTES + subscriptions * SUBSCRIPTION_BYTES;
-        if expected > request.room() {
-            return Ok(Response::needs_room(expected));
+        if expected > request.max_response_bytes {
+            return Response::needs_memory(expected);
         }
         let (total, connections) = self.connections.list(limit);
         let list = ConnectionList { total, connections };
-        Ok(Response::list(request, expected, &list))
+        Response::list(request, expected, &list)
     }
 
     pub(super) fn close_connection(&self, id: u64) -> Result<Response, Problem> {

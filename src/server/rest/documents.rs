@@ -1,8 +1,8 @@
-//! `/openapi.json` and `/asyncapi.json`: the contract for machines, as it was written when the binary was built.
+//! `/openapi.json` and `/asyncapi.json`: the contract for machines, compiled into the binary.
 
 use super::Api;
 use crate::server::http::Response;
-use crate::server::http::message::JSON;
+use crate::server::http::response::JSON;
 
 /// REST, as OpenAPI 3.1.
 pub(crate) const OPENAPI: &str = include_str!("documents/openapi.json");

@@ -1,13 +1,15 @@
-//! For tests: an API over a broker of its own, and requests as the door hands them over.
+//! For tests: an API over a broker of its own, and requests as the HTTP edge makes them.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::{Api, Connected, ConnectionLine, Vitals};
+use super::{Api, Connected, ConnectionLine, Route, Vitals};
 use crate::broker::{Broker, Cursors, Nobody, SubscriberSink, Subscription};
 use crate::config::Config;
 use crate::protocol::{ClientId, StartAt};
-use crate::server::http::media::BODY_TYPE_HEADER;
+use crate::server::http::fields::BodyLength;
+use crate::server::http::head::Head;
+use crate::server::http::request_line::Version;
 use crate::server::http::{Request, Response};
 use crate::sync::{Arc, Weak};
 
@@ -19,7 +21,7 @@ pub(super) struct Server {
 /// Id, name of the key, subscriptions.
 type Connection = (u64, Option<String>, Vec<Arc<Subscription>>);
 
-/// Who is connected.
+/// The connections of a test.
 #[derive(Default)]
 struct Connections(Mutex<Vec<Connection>>);
 
@@ -59,6 +61,41 @@ impl Connected for Connections {
     }
 }
 
+/// An API over `broker` that answers `DELETE /connections/{id}` by calling `close` on the worker.
+pub(crate) fn api(
+    broker: &Arc<Broker>,
+    close: impl Fn(u64) -> bool + Send + Sync + 'static,
+) -> Arc<Api> {
+    let connections = Arc::new(OnClose(Box::new(close)));
+    let api = Api::new(
+        Arc::clone(broker),
+        connections,
+        Vitals::default(),
+        Vec::new(),
+    );
+    Arc::new(api)
+}
+
+struct OnClose(Box<dyn Fn(u64) -> bool + Send + Sync>);
+
+impl Connected for OnClose {
+    fn count(&self) -> usize {
+        0
+    }
+
+    fn size(&self, _: usize) -> (usize, usize) {
+        (0, 0)
+    }
+
+    fn list(&self, _: usize) -> (usize, Vec<ConnectionLine>) {
+        (0, Vec::new())
+    }
+
+    fn close(&self, id: u64) -> bool {
+        (self.0)(id)
+    }
+}
+
 impl Server {
     pub(super) fn new() -> Server {
         Server::with_max_topics(Config::default().max_topics)
@@ -90,7 +127,7 @@ impl Server {
         (response.status, String::from_utf8(response.body).unwrap())
     }
 
-    /// The body of an answer that must be a success.
+    /// The body of a response that must be a success.
     pub(super) fn json(&self, request: &Request) -> serde_json::Value {
         let (status, body) = self.answer(request);
         assert!(matches!(status, 200 | 201), "{status} {body}");
@@ -140,13 +177,13 @@ impl Server {
         &self.api.instance
     }
 
-    /// Lets the server be as old as that.
+    /// Sets the uptime of the server.
     pub(super) fn age(&mut self, age: Duration) {
         self.api.started = Instant::now().checked_sub(age).unwrap();
     }
 }
 
-pub(super) fn get(target: &str) -> Request {
+pub(crate) fn get(target: &str) -> Request {
     request("GET", target, b"")
 }
 
@@ -155,27 +192,41 @@ pub(super) fn delete(target: &str) -> Request {
 }
 
 pub(super) fn post(target: &str, body: &[u8]) -> Request {
-    post_labelled(target, body, Some("json"))
+    request("POST", target, body)
 }
 
-pub(super) fn post_labelled(target: &str, body: &[u8], body_type: Option<&str>) -> Request {
-    let mut request = request("POST", target, body);
-    let header = body_type.map(|value| (BODY_TYPE_HEADER.to_owned(), value.to_owned()));
-    request.headers.extend(header);
-    request
+/// A POST whose body is labelled as something other than JSON.
+pub(super) fn post_labelled_otherwise(target: &str, body: &[u8]) -> Request {
+    Request {
+        body_may_be_json: false,
+        ..post(target, body)
+    }
 }
 
-pub(super) fn request(method: &str, target: &str, body: &[u8]) -> Request {
+pub(crate) fn request(method: &str, target: &str, body: &[u8]) -> Request {
+    Request {
+        route: Route::of(&head(method, target)),
+        body_may_be_json: true,
+        body: body.to_vec(),
+        max_response_bytes: usize::MAX,
+        place: None,
+    }
+}
+
+/// A head without fields.
+pub(crate) fn head(method: &str, target: &str) -> Head {
     let (path, query) = match target.split_once('?') {
         Some((path, query)) => (path, Some(query.to_owned())),
         None => (target, None),
     };
-    Request {
+    Head {
         method: method.to_owned(),
         path: path.to_owned(),
         query,
+        version: Version::Http11,
         headers: Vec::new(),
-        body: body.to_vec(),
+        body: BodyLength::None,
+        expects_continue: false,
         keep_alive: true,
     }
 }

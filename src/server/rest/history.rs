@@ -1,31 +1,30 @@
-//! `GET /topics/{name}/messages`: the history is read back, whole or in part.
+//! `GET /topics/{name}/messages`: reads the history, all of it or a part.
 
 use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::query::read_history_query;
 use super::{Api, problems};
 use crate::broker::{HistoryPage, Topic};
-use crate::protocol::TopicName;
-use crate::server::http::bounded_body::BoundedBody;
-use crate::server::http::message::JSON;
+use crate::protocol::{StartAt, TopicName};
+use crate::server::http::large_responses::BoundedBody;
+use crate::server::http::response::JSON;
 use crate::server::http::{Problem, Request, Response};
 
-/// More than everything in a page but its events: names, figures and a gap.
+/// The largest size of a page without its events: names, numbers and a gap.
 const MAX_FRAME_BYTES: usize = 512;
 
 impl Api {
     pub(super) fn read_messages(
         &self,
         name: &TopicName,
+        start_at: &StartAt,
         request: &Request,
     ) -> Result<Response, Problem> {
-        let start_at = read_history_query(request.query.as_deref())?;
         let topic = self.topic(name)?;
-        let room = request.room();
+        let max_bytes = request.max_response_bytes;
         let written = topic
-            .look_at_history(&start_at, |page| page_json(&topic, page, room))
+            .look_at_history(start_at, |page| page_json(&topic, page, max_bytes))
             .map_err(|error| problems::history_refused(&error))?;
         Ok(match written {
             Ok(body) => Response::new(200, JSON, body.finish()),
@@ -35,15 +34,19 @@ impl Api {
 }
 
 /// Copies the events once, from the log into the body.
-fn page_json(topic: &Topic, page: &HistoryPage<'_>, room: usize) -> Result<BoundedBody, Response> {
+fn page_json(
+    topic: &Topic,
+    page: &HistoryPage<'_>,
+    max_bytes: usize,
+) -> Result<BoundedBody, Response> {
     let expected = page.max_bytes() + MAX_FRAME_BYTES;
-    let mut body = BoundedBody::new(expected, room)?;
+    let mut body = BoundedBody::new(expected, max_bytes)?;
     let written = write_page(&mut body, topic, page);
-    written.map_err(|_| Response::needs_room(expected * 2))?;
+    written.map_err(|_| Response::needs_memory(expected * 2))?;
     Ok(body)
 }
 
-/// Written by hand, because the events are finished JSON that need not be read again.
+/// Writes the JSON by hand, because the events are JSON already and need not be parsed.
 fn write_page(body: &mut BoundedBody, topic: &Topic, page: &HistoryPage<'_>) -> io::Result<()> {
     write_field(body, "{", "topic", &topic.name().as_str())?;
     write_field(body, ",", "epoch", &topic.epoch())?;

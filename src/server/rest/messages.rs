@@ -1,4 +1,7 @@
-//! `POST /topics/{name}/messages`: a message is published.
+//! `POST /topics/{name}/messages`: publishes a message.
+//!
+//! The handler never waits. While the topic is full, its response tells the size of the event; the connection's thread
+//! waits in the line of the topic, not a worker, and sends the request to a worker again.
 
 use std::borrow::Cow;
 
@@ -7,10 +10,10 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::body::read_object;
-use super::{Api, problems};
-use crate::broker::ReadBatch;
+use super::{Api, Route, problems};
+use crate::broker::{Broker, Place, PublishError, ReadBatch, WaitError};
 use crate::protocol::{InvalidMessage, Message, Timestamp, TopicName, as_string, is_null};
-use crate::server::http::message::PLACE_HEADER;
+use crate::server::http::response::Retry;
 use crate::server::http::{Problem, Request, Response};
 
 const FIELDS: [&str; 2] = ["id", "payload"];
@@ -24,7 +27,7 @@ struct Published<'a> {
 }
 
 impl Api {
-    /// Publishes without waiting; where there is no room, the answer says so in [`WAIT_HEADER`](crate::server::http::message::WAIT_HEADER).
+    /// Publishes without waiting. If the topic is full, the response carries [`Retry::Publish`].
     pub(super) fn publish_message(
         &self,
         name: &TopicName,
@@ -34,12 +37,10 @@ impl Api {
         let arrived = Timestamp::now();
         let message = read_message(request)?;
         let topic = self.topic(name)?;
-        let ticket = request.header(PLACE_HEADER);
-        let ticket = ticket.and_then(|ticket| ticket.parse().ok());
-        let seq = topic
-            .try_publish(&message, arrived, ticket)
-            .map_err(|error| problems::publish_refused(name, &error))?
-            .seq;
+        let seq = match topic.try_publish(&message, arrived, request.place) {
+            Ok(published) => published.seq,
+            Err(error) => return Ok(refused(name, &error)),
+        };
         topic.fan_out(&mut ReadBatch::default());
         let latency = &self.broker.metrics().publish_latency;
         latency.observe_since(arrived.micros());
@@ -53,6 +54,51 @@ impl Api {
     }
 }
 
+fn refused(name: &TopicName, error: &PublishError) -> Response {
+    let response = Response::from(&problems::publish_refused(name, error));
+    match *error {
+        PublishError::Full { event_bytes } => response.with_retry(Retry::Publish { event_bytes }),
+        PublishError::Deleted | PublishError::ShuttingDown => response,
+    }
+}
+
+/// The wait of one publish for room in its topic, on the connection's thread.
+#[derive(Default)]
+pub(crate) struct PublishWait {
+    place: Option<Place>,
+    batch: ReadBatch,
+}
+
+impl PublishWait {
+    /// Waits until the topic has room for an event of this size, and notes the place of the request in its line. A client
+    /// that has closed its side ends only the wait for a slow subscriber: it may still read the response.
+    pub(crate) fn wait(
+        &mut self,
+        broker: &Broker,
+        request: &mut Request,
+        event_bytes: usize,
+        has_left: impl Fn() -> bool,
+        is_refused: impl Fn() -> bool,
+    ) -> Result<(), WaitError> {
+        let Route::PublishMessage(name) = &request.route else {
+            return Ok(());
+        };
+        // A topic that was deleted meanwhile is reported by the handler.
+        let Some(topic) = broker.topic(name.as_str()) else {
+            return Ok(());
+        };
+        let place = self.place.take().filter(|place| place.is_of(&topic));
+        let place = self
+            .place
+            .insert(place.unwrap_or_else(|| topic.join_line()));
+        let may_take_long = place.waits_for_subscribers();
+        let is_cancelled = || is_refused() || (may_take_long && has_left());
+        place.wait(event_bytes, &mut self.batch, is_cancelled)?;
+        request.place = Some(place.ticket());
+        Ok(())
+    }
+}
+
 fn read_message(request: &Request) -> Result<Message<'_>, Problem> {
     let [id, payload] = read_object(request, &FIELDS)?;
     let payload = payload.ok_or_else(|| problems::invalid("payload is required"))?;
@@ -60,7 +106,7 @@ fn read_message(request: &Request) -> Result<Message<'_>, Problem> {
     Message::new(id, payload).map_err(invalid_message)
 }
 
-/// The id as it was given, or a new one.
+/// The id of the message, or a new one.
 fn read_id(field: Option<&RawValue>) -> Result<Cow<'_, str>, Problem> {
     match field {
         Some(id) => as_string(id).ok_or_else(|| invalid_message(InvalidMessage::Id)),
@@ -68,7 +114,7 @@ fn read_id(field: Option<&RawValue>) -> Result<Cow<'_, str>, Problem> {
     }
 }
 
-/// The rule's own text; here the message is the whole body.
+/// The text of the rule without `message.`: here the message is the whole body.
 fn invalid_message(error: InvalidMessage) -> Problem {
     let text = error.to_string();
     problems::invalid(text.strip_prefix("message.").unwrap_or(&text))
@@ -79,7 +125,6 @@ mod tests {
     use super::super::fixture::{Server, get, post, problem};
     use super::*;
     use crate::broker::PublishError;
-    use crate::server::http::message::WAIT_HEADER;
 
     const ID: &str = "550e8400-e29b-41d4-a716-446655440000";
 
@@ -204,7 +249,7 @@ mod tests {
         server.subscribe_idle("t");
         server.publish("t", "1");
         let full = server.respond(&post("/topics/t/messages", br#"{"payload":2}"#));
-        assert!(full.headers.iter().any(|(name, _)| *name == WAIT_HEADER));
+        assert!(matches!(full.retry, Some(Retry::Publish { .. })));
         let detail = "Topic 't' waits for a slow subscriber";
         let body = problem(503, "UNAVAILABLE", "Service Unavailable", detail);
         assert_eq!((full.status, full.body), (503, body.into_bytes()));

@@ -1,37 +1,35 @@
 //! The REST API: plain functions from a request to a response.
 //!
-//! Owns which paths exist and what each answers. Never touches a socket, never waits, never checks who may ask:
-//! the door did that before. An answer to HEAD has the body of its GET; whoever writes it leaves the body out.
+//! Owns the routes, the right that each needs, and the response of each. Never touches a socket and never waits. The
+//! handlers check no rights: the HTTP edge does, before it sends a request to a worker. A response to HEAD has the body of
+//! its GET, which the edge does not send.
 
 mod body;
 mod connections;
 pub(crate) mod documents;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod history;
 mod messages;
 mod metrics;
 mod new_topic;
 mod observability;
-mod permission;
 mod problems;
 mod query;
-mod router;
+mod route;
 mod settings;
 #[cfg(test)]
 mod tests;
 mod topics;
-pub(crate) mod waiting;
 
 use std::time::Instant;
 
 use uuid::Uuid;
 
 pub(crate) use connections::{Connected, ConnectionLine};
+pub(crate) use messages::PublishWait;
 pub(crate) use metrics::Vitals;
-pub(crate) use permission::{Need, need};
-use router::Route;
-pub(crate) use router::published_topic;
+pub(crate) use route::{Right, Route};
 
 use super::dashboard;
 use super::http::{Problem, Request, Response};
@@ -40,10 +38,10 @@ use crate::config::Setting;
 use crate::protocol::TopicName;
 use crate::sync::Arc;
 
-/// Everything a REST request can ask about.
+/// What the handlers need.
 pub(crate) struct Api {
     broker: Arc<Broker>,
-    /// Opaque, and another one after each start.
+    /// Opaque; a new one after each start.
     instance: String,
     started: Instant,
     connections: Arc<dyn Connected>,
@@ -52,7 +50,7 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    /// An API whose uptime begins now.
+    /// The uptime begins now.
     pub(crate) fn new(
         broker: Arc<Broker>,
         connections: Arc<dyn Connected>,
@@ -69,32 +67,34 @@ impl Api {
         }
     }
 
-    /// Answers one request; what is wrong with it becomes a problem body.
+    /// The response to a request, which may be a problem.
     pub(crate) fn respond(&self, request: &Request) -> Response {
-        self.answer(request)
-            .unwrap_or_else(|problem| Response::problem(&problem))
-            .within_room(request)
+        self.handle(request)
+            .unwrap_or_else(|problem| Response::from(&problem))
+            .bounded(request)
     }
 
-    fn answer(&self, request: &Request) -> Result<Response, Problem> {
-        match router::route(&request.method, &request.path)? {
+    fn handle(&self, request: &Request) -> Result<Response, Problem> {
+        match &request.route {
             Route::Dashboard => Ok(dashboard::page()),
             Route::ListTopics => Ok(self.list_topics(request)),
             Route::CreateTopic => self.create_topic(request),
-            Route::ShowTopic(name) => self.show_topic(&name),
-            Route::DeleteTopic(name) => self.delete_topic(&name),
-            Route::ReadMessages(name) => self.read_messages(&name, request),
-            Route::PublishMessage(name) => self.publish_message(&name, request),
-            Route::ListConnections => self.list_connections(request),
-            Route::CloseConnection(id) => self.close_connection(id),
+            Route::ShowTopic(name) => self.show_topic(name),
+            Route::DeleteTopic(name) => self.delete_topic(name),
+            Route::ReadMessages(name, start_at) => self.read_messages(name, start_at, request),
+            Route::PublishMessage(name) => self.publish_message(name, request),
+            Route::ListConnections(limit) => Ok(self.list_connections(*limit, request)),
+            Route::CloseConnection(id) => self.close_connection(*id),
             Route::ShowSettings => Ok(self.show_settings()),
             Route::Health => Ok(self.health()),
             Route::Stats => Ok(self.stats(request)),
-            Route::Metrics => self.metrics(request),
+            Route::Metrics(format) => self.metrics(*format, request),
             Route::Livez => Ok(self.livez()),
             Route::Readyz => self.readyz(),
             Route::OpenApi => Ok(self.openapi()),
             Route::AsyncApi => Ok(self.asyncapi()),
+            Route::Refused(refusal) => Err(refusal.problem.clone()),
+            Route::WebSocket => Err(problems::path_not_found()),
         }
     }
 
@@ -104,7 +104,7 @@ impl Api {
             .ok_or_else(|| problems::topic_not_found(name.as_str()))
     }
 
-    /// Changes are refused from the moment the server drains, whatever is in them.
+    /// Refuses every change once the server drains, before its body is parsed.
     fn refuse_while_draining(&self) -> Result<(), Problem> {
         if self.broker.is_draining() {
             return Err(problems::shutting_down());

@@ -1,4 +1,4 @@
-//! The body of `POST /topics`: which topic is asked for. Whether there is room for it is not known here.
+//! Parses the body of `POST /topics`. Does not know the topics that exist.
 
 use std::ops::RangeInclusive;
 
@@ -13,7 +13,7 @@ use crate::server::http::{Problem, Request};
 
 const FIELDS: [&str; 4] = ["name", "history_size", "max_queue_size", "overflow"];
 
-/// The topic that the body of a `POST /topics` asks for; `null` stands for an absent field.
+/// The name and the options of the new topic. `null` counts as an absent field.
 pub(super) fn read_new_topic(request: &Request) -> Result<(TopicName, TopicOptions), Problem> {
     let [name, history_size, max_queue_size, overflow] =
         read_object(request, &FIELDS)?.map(|field| field.filter(|value| !is_null(value)));

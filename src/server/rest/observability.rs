@@ -1,4 +1,4 @@
-//! `/health`, `/stats`, `/livez`, `/readyz`: how the server is.
+//! `/health`, `/stats`, `/livez`, `/readyz`: the state of the server.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ struct Health<'a> {
     instance: &'a str,
 }
 
-/// The figures of a topic, with its name and what it takes to list it.
+/// The memory for the figures of a topic, with what is needed to write them.
 const TOPIC_FIGURES_BYTES: usize = 250;
 
 #[derive(Serialize)]
@@ -75,12 +75,12 @@ impl Api {
         )
     }
 
-    /// The process answers: that is all it says.
+    /// Says only that the process answers.
     pub(super) fn livez(&self) -> Response {
         Response::json(200, &Status { status: "ok" })
     }
 
-    /// Whether new work is taken.
+    /// Whether the server accepts new work.
     pub(super) fn readyz(&self) -> Result<Response, Problem> {
         if self.broker.is_draining() {
             return Err(problems::shutting_down());

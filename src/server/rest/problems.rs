@@ -1,17 +1,16 @@
-//! What REST refuses a request with: status, code and text of every problem have their home here.
+//! The errors of REST: status, code and text of each.
 
 use std::fmt::Display;
 
 use crate::broker::{CreateError, HistoryError, PublishError};
 use crate::protocol::{ErrorReply, TopicName};
 use crate::server::http::Problem;
-use crate::server::http::message::WAIT_HEADER;
 use crate::server::http::target::MalformedTarget;
 
-/// When to come back to a server that drains: by then it is down, or up again.
+/// When to retry at a server that drains: by then it is down, or up again.
 const RETRY_AFTER_DRAINING_SECS: u32 = 5;
 
-/// Bytes that are no text name nothing that exists.
+/// A path that is not UTF-8 does not exist.
 pub(super) fn malformed_path(malformed: MalformedTarget) -> Problem {
     match malformed {
         MalformedTarget::Escape => malformed.into(),
@@ -76,9 +75,8 @@ pub(super) fn create_refused(name: &TopicName, error: &CreateError) -> Problem {
 pub(super) fn publish_refused(name: &TopicName, error: &PublishError) -> Problem {
     match error {
         PublishError::Deleted => topic_not_found(name.as_str()),
-        PublishError::Full { event_bytes } => {
-            let problem = Problem::unavailable(ErrorReply::no_room(name.as_str()).message);
-            problem.with_header(WAIT_HEADER, event_bytes.to_string())
+        PublishError::Full { .. } => {
+            Problem::unavailable(ErrorReply::no_room(name.as_str()).message)
         }
         PublishError::ShuttingDown => shutting_down(),
     }

@@ -1,13 +1,14 @@
-//! The queries: which part of a history is asked for, and how much of a list.
+//! The queries: which part of a history is requested, how much of a list, and which format of the metrics.
 
 use super::problems;
+use crate::metrics::Format;
 use crate::protocol::StartAt;
 use crate::server::http::{Problem, target};
 
-/// As many connections are listed unless another number is asked for.
+/// How many connections are listed if the query has no limit.
 const DEFAULT_LIMIT: usize = 1000;
 
-/// The history is never longer than this.
+/// No history is longer than this.
 const EVERYTHING: StartAt = StartAt::Last(u64::MAX);
 
 #[derive(Default)]
@@ -17,7 +18,7 @@ struct Parameters {
     epoch: Option<String>,
 }
 
-/// Reads a raw query; without parameters it asks for everything.
+/// Reads a raw query. Without parameters it requests everything.
 pub(super) fn read_history_query(query: Option<&str>) -> Result<StartAt, Problem> {
     let mut parameters = Parameters::default();
     for (name, value) in
@@ -29,7 +30,7 @@ pub(super) fn read_history_query(query: Option<&str>) -> Result<StartAt, Problem
 }
 
 /// Reads a raw query that may have this one parameter.
-pub(super) fn read_single(query: Option<&str>, known: &str) -> Result<Option<String>, Problem> {
+fn read_single(query: Option<&str>, known: &str) -> Result<Option<String>, Problem> {
     let mut found = None;
     for (name, value) in
         target::query_pairs(query.unwrap_or_default()).map_err(problems::malformed_query)?
@@ -89,6 +90,18 @@ pub(super) fn read_limit(query: Option<&str>) -> Result<usize, Problem> {
         None => return Ok(DEFAULT_LIMIT),
     };
     Ok(usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
+/// Reads the query of the metrics.
+pub(super) fn read_format(query: Option<&str>) -> Result<Option<Format>, Problem> {
+    match read_single(query, "format")?.as_deref() {
+        None => Ok(None),
+        Some("openmetrics") => Ok(Some(Format::OpenMetrics)),
+        Some("prometheus") => Ok(Some(Format::Prometheus)),
+        Some(_) => Err(problems::invalid(
+            "format must be openmetrics or prometheus",
+        )),
+    }
 }
 
 /// Digits only; a number too large for 64 bits is the largest.

@@ -1,11 +1,14 @@
-//! What holds for every row of the API.
+//! Properties of all routes.
+
+use std::borrow::Cow;
 
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::fixture::{Server, delete, get, post, post_labelled, problem, request};
+use super::Route;
+use super::fixture::{Server, delete, get, head, post, post_labelled_otherwise, problem, request};
 use crate::server::http::Response;
-use crate::server::http::media::BODY_TYPE_HEADER;
+use crate::server::http::head::Head;
 
 fn header<'r>(response: &'r Response, name: &str) -> Option<&'r str> {
     let mut headers = response.headers.iter();
@@ -73,14 +76,14 @@ fn every_error_has_its_exact_body() {
             "Topic 'a/b' not found",
         ),
         (
-            post_labelled("/topics", b"", Some("other")),
+            post_labelled_otherwise("/topics", b""),
             415,
             "Unsupported Media Type",
             "UNSUPPORTED_MEDIA_TYPE",
             media_type,
         ),
         (
-            post_labelled("/topics/t/messages", b"", Some("other")),
+            post_labelled_otherwise("/topics/t/messages", b""),
             415,
             "Unsupported Media Type",
             "UNSUPPORTED_MEDIA_TYPE",
@@ -95,7 +98,12 @@ fn every_error_has_its_exact_body() {
         ),
     ] {
         let body = problem(status, code, title, detail);
-        assert_eq!(server.answer(&request), (status, body), "{}", request.path);
+        assert_eq!(
+            server.answer(&request),
+            (status, body),
+            "{:?}",
+            request.route
+        );
     }
 }
 
@@ -136,9 +144,7 @@ fn a_body_that_nobody_asked_for_is_ignored() {
         ("DELETE", "/topics/t"),
     ] {
         let mut request = request(method, target, b"\xff{");
-        request
-            .headers
-            .push((BODY_TYPE_HEADER.into(), "other".into()));
+        request.body_may_be_json = false;
         assert_eq!(server.respond(&request).status, 200, "{method} {target}");
     }
 }
@@ -166,7 +172,11 @@ fn a_draining_server_changes_nothing_and_still_tells() {
     ] {
         let response = server.respond(&request);
         let retry_after = header(&response, "retry-after").map(str::parse::<u32>);
-        assert!(matches!(retry_after, Some(Ok(1..=60))), "{}", request.path);
+        assert!(
+            matches!(retry_after, Some(Ok(1..=60))),
+            "{:?}",
+            request.route
+        );
         let text = String::from_utf8(response.body).unwrap();
         assert_eq!((response.status, text), (503, body.clone()));
     }
@@ -220,7 +230,7 @@ proptest! {
     #[test]
     fn nothing_panics_and_every_refusal_is_a_problem(
         requests in proptest::collection::vec(
-            ("GET|HEAD|POST|DELETE|PUT|[!-~]{0,8}", any_path(), any_query(), any_body(), "json|other|none"),
+            ("GET|HEAD|POST|DELETE|PUT|[!-~]{0,8}", any_path(), any_query(), any_body(), any::<bool>()),
             1..20,
         ),
         draining: bool,
@@ -230,13 +240,13 @@ proptest! {
         if draining {
             server.drain();
         }
-        for (method, path, query, body, body_type) in requests {
+        for (method, path, query, body, may_be_json) in requests {
+            let head = Head { path, query, ..head(&method, "") };
             let mut request = request(&method, "", &body);
-            (request.path, request.query) = (path, query);
-            request.headers.push((BODY_TYPE_HEADER.into(), body_type));
+            (request.route, request.body_may_be_json) = (Route::of(&head), may_be_json);
             let response = server.respond(&request);
             if response.content_type.starts_with("text/html") {
-                prop_assert!(response.status == 200 && request.path == "/");
+                prop_assert!(response.status == 200 && head.path == "/");
                 continue;
             }
             let json: Value = serde_json::from_slice(&response.body).unwrap();
@@ -249,7 +259,7 @@ proptest! {
                 prop_assert!(json["detail"].is_string() && json["code"].is_string());
                 prop_assert!((400..=503).contains(&response.status) && response.status != 500);
             }
-            let plain = |(_, value): &(&str, String)| value.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+            let plain = |(_, value): &(Cow<'static, str>, String)| value.bytes().all(|byte| matches!(byte, b' '..=b'~'));
             prop_assert!(response.headers.iter().all(plain));
         }
     }

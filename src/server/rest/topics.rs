@@ -1,4 +1,4 @@
-//! `/topics` and `/topics/{name}`: topics are created, listed, shown and deleted.
+//! `/topics` and `/topics/{name}`: creates, lists, shows and deletes topics.
 
 use serde::Serialize;
 use serde::ser::Serializer;
@@ -15,7 +15,7 @@ struct Changed<'a> {
     topic: &'a str,
 }
 
-/// A topic in the list, with its name and what it takes to list it.
+/// The memory for a topic in the list, with what is needed to write it.
 const TOPIC_LINE_BYTES: usize = 80;
 
 #[derive(Serialize)]

@@ -11,15 +11,15 @@ use crate::protocol::{
     ClientId, ErrorReply, Notice, TopicName, close_frame, push_error, push_notice,
     push_slow_consumer,
 };
+use crate::server::connection_info::ConnectionInfo;
 use crate::server::panics::Panics;
-use crate::server::presence::Presence;
 use crate::sync::{Arc, AtomicU64, HashMap, Lock, Mutex, OnceLock, Ordering, mutex};
 
 /// What names a subscription on its connection.
 pub(super) type SubscriptionKey = (TopicName, ClientId);
 
 pub(crate) struct Connection {
-    pub(crate) presence: Arc<Presence>,
+    pub(crate) info: Arc<ConnectionInfo>,
     /// Who opened it; for as long as it lives.
     pub(crate) principal: Principal,
     pub(super) outbox: Outbox,
@@ -34,14 +34,14 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(super) fn new(
-        presence: Arc<Presence>,
+        info: Arc<ConnectionInfo>,
         principal: Principal,
         outbox: Outbox,
         slow_log: Arc<SlowConsumerLog>,
         panics: Panics,
     ) -> Connection {
         Connection {
-            presence,
+            info,
             principal,
             outbox,
             subscriptions: mutex(Lock::Subscriptions, HashMap::default()),
@@ -195,7 +195,7 @@ impl Connection {
     fn follow_up(&self, subscription: &Arc<Subscription>, progress: Progress) {
         if progress.dropped > 0 {
             self.slow_log
-                .dropped(self.presence.id, subscription, progress.dropped);
+                .dropped(self.info.id, subscription, progress.dropped);
         }
         if progress.ended {
             self.forget(subscription);
@@ -253,7 +253,7 @@ impl SubscriberSink for Connection {
         let reason = EndReason::SlowConsumer(topic.name().clone(), topic.overflow());
         // A panic on a publisher's thread ends this connection, not the publisher's.
         let logged = self.panics.catch(|| {
-            self.slow_log.disconnected(self.presence.id, subscription);
+            self.slow_log.disconnected(self.info.id, subscription);
         });
         self.end(logged.map_or(EndReason::Internal, |()| reason));
     }

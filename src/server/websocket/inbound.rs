@@ -5,16 +5,11 @@
 //! the outbox may write.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
-
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::scanner::FrameScanner;
 use crate::metrics::{Protocol, SharedMetrics};
-use crate::server::http::deadline::has_peer_left;
-use crate::sync::Arc;
+use crate::server::transport::Transport;
 
 /// Enough for what a subscriber says; of many thousands of them it is a good part of the memory.
 const SMALL_BYTES: usize = 1 << 10;
@@ -25,7 +20,7 @@ const LOOK_AHEAD_BYTES: usize = 256 << 10;
 
 pub(super) struct Inbound {
     metrics: SharedMetrics,
-    socket: Arc<TcpStream>,
+    transport: Transport,
     buffer: Vec<u8>,
     /// The part of the buffer that tungstenite has not taken yet.
     unread: std::ops::Range<usize>,
@@ -51,14 +46,10 @@ pub(super) enum Filled {
 
 impl Inbound {
     /// Takes over a socket and the bytes already received from it.
-    pub(super) fn new(
-        socket: Arc<TcpStream>,
-        received: Vec<u8>,
-        metrics: SharedMetrics,
-    ) -> Inbound {
+    pub(super) fn new(transport: Transport, received: Vec<u8>, metrics: SharedMetrics) -> Inbound {
         let mut inbound = Inbound {
             metrics,
-            socket,
+            transport,
             unread: 0..received.len(),
             buffer: received,
             scanner: FrameScanner::default(),
@@ -71,21 +62,20 @@ impl Inbound {
 
     /// Whether [`Inbound::fill`] would not wait.
     pub(super) fn has_arrived(&self) -> bool {
-        let mut polled = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
-        poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+        self.transport.has_arrived()
     }
 
     /// Whether the peer has gone, or has said that it goes: its close frame is among what it has sent, as far as that can be
     /// seen without reading on.
     pub(super) fn is_peer_leaving(&self) -> bool {
-        if self.scanner.saw_close() || has_peer_left(&self.socket) {
+        if self.scanner.saw_close() || self.transport.has_peer_left() {
             return true;
         }
         if !self.has_arrived() {
             return false;
         }
         let mut sent = vec![0; LOOK_AHEAD_BYTES];
-        let arrived = self.socket.peek(&mut sent).unwrap_or(0);
+        let arrived = self.transport.peek(&mut sent).unwrap_or(0);
         let mut ahead = self.scanner.clone();
         ahead.scan(&sent[..arrived]);
         ahead.saw_close()
@@ -142,23 +132,21 @@ impl Inbound {
     /// Reads and forgets until there is nothing more to read.
     pub(super) fn discard(&mut self) {
         self.unread = 0..0;
-        if self.socket.set_read_timeout(None).is_err() {
+        if self.transport.set_read_timeout(None).is_err() {
             return;
         }
         self.buffer.resize(SMALL_BYTES, 0);
         loop {
-            match (&*self.socket).read(&mut self.buffer) {
-                Ok(0) => return,
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => return,
+            match self.transport.read(&mut self.buffer) {
+                Ok(0) | Err(_) => return,
                 Ok(discarded) => self.metrics.received(Protocol::WebSocket, discarded),
-                Err(_) => {}
             }
         }
     }
 
     fn set_timeout(&mut self, timeout: Duration) -> io::Result<()> {
         if self.timeout != timeout {
-            self.socket
+            self.transport
                 .set_read_timeout(Some(timeout.max(Duration::from_millis(1))))?;
             self.timeout = timeout;
         }
@@ -170,12 +158,7 @@ impl Inbound {
         if self.buffer.len() < SMALL_BYTES {
             self.buffer.resize(SMALL_BYTES, 0);
         }
-        let received = loop {
-            match (&*self.socket).read(&mut self.buffer) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => break other?,
-            }
-        };
+        let received = self.transport.read(&mut self.buffer)?;
         self.metrics.received(Protocol::WebSocket, received);
         self.unread = 0..received;
         self.watch();

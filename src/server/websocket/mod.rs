@@ -11,7 +11,7 @@ mod end;
 mod handshake;
 mod inbound;
 #[cfg(all(test, shuttle))]
-mod models;
+pub(super) mod models;
 mod outbox;
 mod pace;
 mod reader;
@@ -23,12 +23,9 @@ pub(crate) mod subprotocol;
 mod unsent;
 mod writer;
 
-use std::net::TcpStream;
-
 pub(crate) use self::connection::Connection;
 pub(crate) use self::end::EndReason;
 pub(crate) use self::handshake::accept;
-pub(crate) use self::outbox::Socket;
 use self::slow_log::SlowConsumerLog;
 
 use self::inbound::Inbound;
@@ -39,8 +36,9 @@ use crate::access::Principal;
 use crate::broker::Broker;
 use crate::config::Config;
 use crate::metrics::{Metrics, SharedMetrics};
+use crate::server::connection_info::ConnectionInfo;
 use crate::server::panics::Panics;
-use crate::server::presence::Presence;
+use crate::server::transport::Transport;
 use crate::sync::channel::{Receiver, bounded};
 use crate::sync::{Arc, thread};
 
@@ -63,9 +61,9 @@ pub(crate) struct Opening {
 
 impl Opening {
     pub(crate) fn new(
-        presence: Arc<Presence>,
+        info: Arc<ConnectionInfo>,
         principal: Principal,
-        socket: Socket,
+        transport: Transport,
         config: &Config,
         shared: &Shared,
     ) -> Opening {
@@ -74,8 +72,8 @@ impl Opening {
             panics,
             metrics,
         } = shared.clone();
-        let (outbox, work) = Outbox::new(socket, config.write_timeout, metrics);
-        let connection = Connection::new(presence, principal, outbox, slow_log, panics);
+        let (outbox, work) = Outbox::new(transport, config.write_timeout, metrics);
+        let connection = Connection::new(info, principal, outbox, slow_log, panics);
         Opening {
             connection: Arc::new(connection),
             work,
@@ -95,7 +93,7 @@ impl Opening {
         let Opening { connection, work } = self;
         let (answered, wait_for_answer) = bounded::<()>(1);
         let writer = thread::Builder::new()
-            .name(format!("ws-w-{}", connection.presence.id))
+            .name(format!("ws-w-{}", connection.info.id))
             .stack_size(WRITER_STACK_BYTES)
             .spawn({
                 let connection = Arc::clone(&connection);
@@ -108,7 +106,7 @@ impl Opening {
         let metrics = &connection.outbox.metrics;
         metrics.websocket_opened();
         let messages = connection.panics.catch(|| {
-            tracing::info!(connection = connection.presence.id, peer = %connection.presence.peer, key = connection.principal.name(), "websocket opened");
+            tracing::info!(connection = connection.info.id, peer = %connection.info.peer, key = connection.principal.name(), "websocket opened");
             let answer = answer();
             connection.outbox.open();
             drop(answered);
@@ -147,7 +145,7 @@ fn write(connection: &Connection, work: &Receiver<Work>) {
 /// was done before it is told and delivered.
 pub(crate) fn read(
     connection: &Arc<Connection>,
-    socket: Arc<TcpStream>,
+    transport: Transport,
     received: Vec<u8>,
     broker: &Arc<Broker>,
     config: &Config,
@@ -165,7 +163,7 @@ pub(crate) fn read(
         config.max_publish_rate,
     );
     let inbound = Inbound::new(
-        socket,
+        transport,
         received,
         SharedMetrics::clone(&connection.outbox.metrics),
     );
@@ -205,9 +203,9 @@ fn log_closed(connection: &Connection, messages: u64) {
     let reason = reason_of_end(connection);
     if *reason == EndReason::Internal {
         tracing::error!(
-            connection = connection.presence.id,
+            connection = connection.info.id,
             "a panic ended the connection"
         );
     }
-    tracing::info!(connection = connection.presence.id, %reason, messages, delivered, undelivered, "websocket closed");
+    tracing::info!(connection = connection.info.id, %reason, messages, delivered, undelivered, "websocket closed");
 }

@@ -7,8 +7,6 @@
 //! Lock order: outbox → list of subscriptions; outbox → topic. The overflow list is locked alone.
 
 mod slow_path;
-#[cfg_attr(all(test, shuttle), path = "models/socket.rs")]
-pub(super) mod socket;
 mod state;
 
 use std::collections::VecDeque;
@@ -20,9 +18,9 @@ use crate::broker::{
     Chunk, Cursors, IfBusy, LastTime, Progress, ReadBatch, SharedFrame, Subscription,
 };
 use crate::metrics::SharedMetrics;
+use crate::server::transport::Transport;
 use crate::sync::channel::{Receiver, Sender, TrySendError, bounded};
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Condvar, Lock, Mutex, Ordering, mutex};
-pub(crate) use socket::Socket;
 pub(super) use state::Phase;
 use state::{SharedPhase, State};
 
@@ -49,7 +47,7 @@ struct Sent {
 }
 
 pub(super) struct Outbox {
-    socket: Socket,
+    transport: Transport,
     write_timeout: Duration,
     pub(super) metrics: SharedMetrics,
     phase: SharedPhase,
@@ -70,7 +68,7 @@ pub(super) struct Outbox {
 impl Outbox {
     /// An outbox for a socket, and the channel that its writer thread must read.
     pub(super) fn new(
-        socket: Socket,
+        transport: Transport,
         write_timeout: Duration,
         metrics: SharedMetrics,
     ) -> (Outbox, Receiver<Work>) {
@@ -80,7 +78,7 @@ impl Outbox {
             ..State::default()
         };
         let outbox = Outbox {
-            socket,
+            transport,
             write_timeout,
             metrics,
             phase: SharedPhase::default(),
@@ -337,7 +335,7 @@ impl Outbox {
         let mut sent = Sent::default();
         let parts = [bytes, large.map_or(&[], |frame| frame)];
         for part in parts.into_iter().filter(|part| !part.is_empty()) {
-            match self.socket.send_now(part) {
+            match self.transport.try_send(part) {
                 Ok(taken) => {
                     sent.bytes += taken;
                     if taken < part.len() {
@@ -373,7 +371,7 @@ impl Outbox {
         self.phase.set(Phase::Aborted);
         let unsent = std::mem::take(&mut state.unsent);
         self.settle(state, &unsent);
-        self.socket.shutdown(Shutdown::Both);
+        self.transport.shutdown(Shutdown::Both);
         self.changed.notify_all();
     }
 

@@ -131,7 +131,7 @@ impl Reader {
         match self.inbound.fill(limits.heartbeat, limits.message_timeout) {
             Filled::Bytes => {
                 self.pinged = false;
-                self.connection.presence.heard();
+                self.connection.info.heard();
                 self.session.bytes_arrived();
                 None
             }

@@ -363,6 +363,11 @@ impl Session {
             .connection
             .subscription(&key)
             .ok_or_else(not_subscribed)?;
+        if subscription.is_superseded() {
+            // The newer subscription is acknowledged, and this connection has not ended its own yet.
+            self.connection.replaced(&subscription);
+            return Err(not_subscribed());
+        }
         let end = self.connection.end_cursor(&subscription);
         let seq = end.ok_or_else(not_subscribed)?.seq;
         subscription.topic().unsubscribe(&subscription);

@@ -209,7 +209,7 @@ fn what_is_lost_at_the_end_is_found_out_too() {
     let end = run(command.args(["--rate", "50"]));
     assert_eq!((end.code, end.err.len()), (Some(4), 1), "{end:?}");
     assert!(
-        end.err[0].contains("were neither delivered nor told"),
+        end.err[0].contains("were neither delivered nor reported as a gap"),
         "{end:?}"
     );
     assert_eq!(topics(&server), 0);

@@ -11,7 +11,7 @@ fn acceptor_continues_after_a_panic() {
             let hook = LogHook::install();
             let server = TestServer::start();
             let mut old = server.ws();
-            hook.panic_at("door", "accepted");
+            hook.panic_at("acceptor", "accepted");
             server.http().expect_end();
             assert_one_panic(&server, &hook);
             old.fence();
@@ -29,7 +29,7 @@ fn rejector_continues_after_a_panic() {
             let hook = LogHook::install();
             let server = TestServer::with(|config| config.max_connections = Some(1));
             let only = server.ws();
-            hook.panic_at("refuser", "refused");
+            hook.panic_at("rejector", "rejected");
             server.http().expect_end();
             assert_one_panic(&server, &hook);
             server

@@ -1,6 +1,6 @@
 //! One tiny_http server: its private socket, its accept thread, its workers.
 //!
-//! Lives as long as somebody holds it: the supervisor while it is the current one, and each of its lanes.
+//! Lives as long as it is referenced: by the supervisor while it is the current one, and by each of its connections.
 
 use std::io;
 use std::net::Shutdown;
@@ -12,18 +12,18 @@ use parking_lot::Mutex;
 use socket2::SockRef;
 
 use super::super::deadline::Deadline;
-use super::lane::{Lane, probe};
-use super::rendezvous::Rendezvous;
-use super::workers::{Duty, EndedWorkers, Workers};
+use super::connection::{BackendConnection, probe};
+use super::private_socket::PrivateSocket;
+use super::workers::{EndedWorkers, WorkerContext, Workers};
 
-/// Fields in the order of their end: the workers are told first, then tiny_http's accept thread.
+/// The fields are dropped in this order: the workers end first, then tiny_http's accept thread.
 pub(super) struct Backend {
     _workers: Workers,
     _listener: PrivateListener,
-    rendezvous: Rendezvous,
-    /// The connections of its lanes, so that an exchange under way can be cut off.
+    socket: PrivateSocket,
+    /// Its connections, so that the exchanges under way can be cancelled.
     connections: Mutex<Vec<Weak<UnixStream>>>,
-    /// It opens no more lanes, or does not answer any more. Lanes that still work are used until there is another one.
+    /// It accepts no more connections, or does not answer. Connections that still work are used until it is replaced.
     lost: Arc<AtomicBool>,
 }
 
@@ -33,7 +33,7 @@ impl std::fmt::Debug for Backend {
     }
 }
 
-/// Wakes tiny_http's accept thread when dropped: its own way to do so needs the name of the socket, which is gone.
+/// Wakes tiny_http's accept thread when dropped. tiny_http itself would need the name of the socket, which is removed.
 struct PrivateListener(UnixListener);
 
 impl Drop for PrivateListener {
@@ -43,36 +43,39 @@ impl Drop for PrivateListener {
 }
 
 impl Backend {
-    /// tiny_http panics when the system has no thread for it; the caller catches that.
+    /// tiny_http panics when the system gives it no thread; the caller catches that.
     pub(super) fn start(
         workers: usize,
-        duty: &Duty,
+        context: &WorkerContext,
         ended: &Arc<EndedWorkers>,
     ) -> io::Result<Backend> {
-        let (rendezvous, listener) = Rendezvous::open()?;
+        let (socket, listener) = PrivateSocket::open()?;
         let private = PrivateListener(listener.try_clone()?);
         let server = tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)?;
         let lost = Arc::default();
         Ok(Backend {
-            _workers: Workers::start(server, workers, duty, &lost, ended)?,
+            _workers: Workers::start(server, workers, context, &lost, ended)?,
             _listener: private,
-            rendezvous,
+            socket,
             connections: Mutex::default(),
             lost,
         })
     }
 
-    /// Connects, and waits until a worker has answered a probe. One at a time: tiny_http strands some of those that come
-    /// together.
-    pub(super) fn open_lane(self: &Arc<Self>, deadline: Deadline) -> io::Result<Lane> {
-        let connection = Arc::new(self.rendezvous.connect()?);
+    /// Connects, and waits until a worker has answered a probe. The caller opens one at a time: tiny_http leaves some of
+    /// those that arrive together without a thread.
+    pub(super) fn open_connection(
+        self: &Arc<Self>,
+        deadline: Deadline,
+    ) -> io::Result<BackendConnection> {
+        let stream = Arc::new(self.socket.connect()?);
         let mut connections = self.connections.lock();
         connections.retain(|connection| connection.strong_count() > 0);
-        connections.push(Arc::downgrade(&connection));
+        connections.push(Arc::downgrade(&stream));
         drop(connections);
-        probe(&connection, deadline)?;
-        Ok(Lane {
-            connection,
+        probe(&stream, deadline)?;
+        Ok(BackendConnection {
+            stream,
             backend: Arc::clone(self),
         })
     }
@@ -85,8 +88,8 @@ impl Backend {
         self.lost.load(Ordering::Acquire)
     }
 
-    /// Cuts off every exchange that is under way.
-    pub(super) fn cut(&self) {
+    /// Cancels every exchange that is under way.
+    pub(super) fn cancel(&self) {
         let connections = self.connections.lock();
         for connection in connections.iter().filter_map(Weak::upgrade) {
             // Gone already if tiny_http went first.

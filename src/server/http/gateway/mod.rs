@@ -1,13 +1,13 @@
-//! The way of a REST request through tiny_http and back.
+//! Sends REST requests to the workers through tiny_http and receives their responses.
 //!
-//! tiny_http listens on a private Unix socket, where only the lanes of this gateway connect: as many as there are
-//! workers, so that a request that has a lane has a worker. No byte of a client reaches it unchecked. It is not trusted
-//! to answer, either: every wait for it has a deadline, and one that is lost is replaced by another.
+//! tiny_http listens on a private Unix socket, to which only this gateway connects. There are as many connections as
+//! workers, so a request that has a connection has a worker. No unchecked byte of a client reaches tiny_http. Every wait
+//! for it has a deadline, and a tiny_http that is lost is replaced.
 
 mod backend;
-mod bodies;
-mod lane;
-mod rendezvous;
+mod connection;
+mod private_socket;
+mod slots;
 mod supervisor;
 mod workers;
 
@@ -17,20 +17,20 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::answer::Answer;
 use super::deadline::Deadline;
-use super::message::Request;
+use super::head::Head;
 use super::problem::Problem;
+use super::request::Request;
+use super::response::Response;
 use crate::server::panics::Panics;
+use crate::server::rest::Api;
 use crate::server::semaphore::{Denied, Semaphore};
-use bodies::Bodies;
-use lane::{Lane, Terms};
+use connection::BackendConnection;
+use slots::Slots;
 use supervisor::Supervisor;
-use workers::Duty;
+use workers::WorkerContext;
 
-pub(crate) use workers::Handler;
-
-/// A worker in this process answers a probe at once; more than this is a broken start.
+/// A worker in this process answers a probe at once. If it takes longer, the start has failed.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone, Copy)]
@@ -39,94 +39,91 @@ pub(crate) struct GatewayOptions {
     pub(crate) workers: usize,
     /// How long a request may wait for a free worker.
     pub(crate) queue_timeout: Duration,
-    /// How long a handler may take for an answer.
+    /// How long a handler may take for a response.
     pub(crate) answer_timeout: Duration,
 }
 
 pub(crate) struct Gateway {
     options: GatewayOptions,
-    /// One unit for each worker; requests get one in the order they come.
+    /// One unit for each worker; requests get one in the order they arrive.
     workers: Arc<Semaphore>,
-    /// The lanes that nobody uses; `None` when the gateway is closed.
-    idle: Mutex<Option<Vec<Lane>>>,
-    bodies: Arc<Bodies>,
+    /// The connections that are not in use; `None` when the gateway is closed.
+    idle: Mutex<Option<Vec<BackendConnection>>>,
+    slots: Arc<Slots>,
     supervisor: Supervisor,
 }
 
 impl Gateway {
     pub(crate) fn start(
         options: GatewayOptions,
-        handler: &Arc<Handler>,
+        api: &Arc<Api>,
         panics: &Panics,
     ) -> io::Result<Gateway> {
-        let bodies = Arc::<Bodies>::default();
-        let duty = Duty {
-            handler: Arc::clone(handler),
+        let slots = Arc::<Slots>::default();
+        let context = WorkerContext {
+            api: Arc::clone(api),
             panics: panics.clone(),
-            bodies: Arc::clone(&bodies),
+            slots: Arc::clone(&slots),
         };
-        let supervisor = Supervisor::start(options.workers, duty)?;
+        let supervisor = Supervisor::start(options.workers, context)?;
         let deadline = Deadline::after(OPEN_TIMEOUT);
-        let open = |_| supervisor.open_lane(deadline);
-        let lanes: Result<Vec<Lane>, Problem> = (0..options.workers).map(open).collect();
-        let lanes = lanes.map_err(|problem| io::Error::other(problem.detail))?;
+        let open = |_| supervisor.open_connection(deadline);
+        let connections: Result<Vec<_>, Problem> = (0..options.workers).map(open).collect();
+        let connections = connections.map_err(|problem| io::Error::other(problem.detail))?;
         Ok(Gateway {
             options,
             workers: Semaphore::new(options.workers),
-            idle: Mutex::new(Some(lanes)),
-            bodies,
+            idle: Mutex::new(Some(connections)),
+            slots,
             supervisor,
         })
     }
 
-    /// The answer of a handler that may use `room` bytes for its body, or the problem that kept it from answering.
-    pub(crate) fn exchange(&self, request: &Request, room: usize) -> Answer {
-        self.try_exchange(request, room)
-            .unwrap_or_else(|problem| Answer::from(&problem))
+    /// The response of a worker, or the problem that prevented it.
+    pub(crate) fn exchange(&self, head: &Head, request: &Request) -> Response {
+        self.try_exchange(head, request)
+            .unwrap_or_else(|problem| Response::from(&problem))
     }
 
-    fn try_exchange(&self, request: &Request, room: usize) -> Result<Answer, Problem> {
+    fn try_exchange(&self, head: &Head, request: &Request) -> Result<Response, Problem> {
         let deadline = Deadline::after(self.options.queue_timeout);
         let worker = self.workers.acquire(1, deadline.instant());
         let _worker = worker.map_err(|denied| match denied {
             Denied::TimedOut => Problem::unavailable("All REST workers are busy"),
             Denied::Closed => Problem::shutting_down(),
         })?;
-        let lane = self.take_lane(deadline)?;
-        let terms = Terms {
-            room,
-            ticket: self.bodies.ticket(),
-        };
+        let connection = self.take_connection(deadline)?;
+        let ticket = self.slots.open(request.without_body());
         let deadline = Deadline::after(self.options.answer_timeout);
-        match lane.exchange(request, &terms, deadline) {
-            // What tiny_http says by itself when a request got lost on the way; it closes the connection then.
-            Ok(answer) if answer.content_type.is_empty() => Err(Problem::internal()),
-            Ok(answer) => {
-                self.give_back(lane);
-                Ok(answer)
+        match connection.exchange(head, &request.body, &ticket, deadline) {
+            // tiny_http itself has responded, because the request got lost inside it; it closes the connection then.
+            Ok(response) if response.content_type.is_empty() => Err(Problem::internal()),
+            Ok(response) => {
+                self.give_back(connection);
+                Ok(response)
             }
             Err(_) if self.is_closed() => Err(Problem::shutting_down()),
-            Err(error) => Err(lane_failed(&lane, &error)),
+            Err(error) => Err(exchange_failed(&connection, &error)),
         }
     }
 
-    fn take_lane(&self, deadline: Deadline) -> Result<Lane, Problem> {
+    fn take_connection(&self, deadline: Deadline) -> Result<BackendConnection, Problem> {
         let idle = match &mut *self.idle.lock() {
             Some(idle) => idle.pop(),
             None => return Err(Problem::shutting_down()),
         };
         match idle {
-            Some(lane) => Ok(lane),
-            None => self.supervisor.open_lane(deadline),
+            Some(connection) => Ok(connection),
+            None => self.supervisor.open_connection(deadline),
         }
     }
 
-    fn give_back(&self, lane: Lane) {
-        if self.supervisor.is_outdated(&lane) {
+    fn give_back(&self, connection: BackendConnection) {
+        if self.supervisor.is_outdated(&connection) {
             return;
         }
         if let Some(idle) = &mut *self.idle.lock() {
-            idle.push(lane);
+            idle.push(connection);
         }
     }
 
@@ -134,21 +131,21 @@ impl Gateway {
         self.idle.lock().is_none()
     }
 
-    /// Gives up every request that waits or is being answered, and refuses what is still to come.
-    pub(crate) fn cut(&self) {
+    /// Cancels every request that waits or is being answered, and refuses later ones.
+    pub(crate) fn cancel(&self) {
         self.workers.close();
         drop(self.idle.lock().take());
-        self.supervisor.cut();
+        self.supervisor.cancel();
     }
 
-    /// Refuses what comes, waits for what is under way, and joins the workers; none of it longer than `grace`. Later
-    /// calls do nothing.
+    /// Refuses new requests, waits for those under way, and joins the workers, all within `grace`. Later calls do
+    /// nothing.
     pub(crate) fn shutdown(&self, grace: Duration) {
         let deadline = Instant::now() + grace;
         self.workers.close();
         if !self.workers.wait_until_unused(deadline) {
             tracing::warn!("a REST request was still under way at shutdown");
-            self.cut();
+            self.cancel();
         }
         drop(self.idle.lock().take());
         if !self.supervisor.end(deadline) {
@@ -163,11 +160,11 @@ impl Drop for Gateway {
     }
 }
 
-/// A handler that takes too long may never end: then its worker is gone, and the server needs another one.
-fn lane_failed(lane: &Lane, error: &io::Error) -> Problem {
+/// A handler that takes too long may never end, so its worker needs a replacement.
+fn exchange_failed(connection: &BackendConnection, error: &io::Error) -> Problem {
     if error.kind() == io::ErrorKind::TimedOut {
         tracing::error!("a REST handler took too long");
-        lane.backend.mark_lost();
+        connection.backend.mark_lost();
         return Problem::unavailable("The answer took too long");
     }
     tracing::error!(%error, "the connection to a REST worker failed");

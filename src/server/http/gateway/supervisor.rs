@@ -1,7 +1,7 @@
-//! Keeps a tiny_http server running: opens lanes to it, and starts another one when it is lost.
+//! Keeps a tiny_http server running: opens connections to it, and replaces it when it is lost.
 //!
-//! At most one start per pause, and none while too many workers of earlier ones are stuck: a server that cannot be
-//! started, or is lost again and again, costs neither the processor nor threads without end.
+//! Starts at most one per pause, and none while too many workers of earlier ones are stuck. So a server that cannot be
+//! started, or is lost again and again, uses bounded processor time and a bounded number of threads.
 
 use std::io;
 use std::sync::{Arc, Weak};
@@ -12,10 +12,10 @@ use parking_lot::{Condvar, Mutex};
 use super::super::deadline::Deadline;
 use super::super::problem::Problem;
 use super::backend::Backend;
-use super::lane::Lane;
-use super::workers::{Duty, EndedWorkers};
+use super::connection::BackendConnection;
+use super::workers::{EndedWorkers, WorkerContext};
 
-/// A worker answers a probe at once; where this is too short, the workers are stuck.
+/// Workers answer a probe at once. If one takes longer, the workers are stuck.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// From one start to the next.
 const START_PAUSE: Duration = Duration::from_secs(1);
@@ -25,7 +25,7 @@ const MAX_STUCK: usize = 4;
 pub(super) struct Supervisor {
     workers: usize,
     ended: Arc<EndedWorkers>,
-    /// Held by whoever opens a lane, from the connect to the answer of the probe. The state is locked under it.
+    /// Held while a connection is opened, from the connect to the response to the probe. The state is locked under it.
     opening: Mutex<()>,
     /// Held for a few instructions.
     state: Mutex<State>,
@@ -33,48 +33,49 @@ pub(super) struct Supervisor {
 }
 
 struct State {
-    /// What new workers are given; `None` when closed.
-    duty: Option<Duty>,
+    /// For new workers; `None` when closed.
+    context: Option<WorkerContext>,
     current: Option<Arc<Backend>>,
-    /// Those that were lost, as long as a lane to them is in use.
+    /// Lost servers to which a connection is in use.
     replaced: Vec<Weak<Backend>>,
     next_start: Instant,
 }
 
 impl Supervisor {
     /// Starts the first server, or fails.
-    pub(super) fn start(workers: usize, duty: Duty) -> io::Result<Supervisor> {
+    pub(super) fn start(workers: usize, context: WorkerContext) -> io::Result<Supervisor> {
         let supervisor = Supervisor {
             workers,
             ended: EndedWorkers::new(),
             opening: Mutex::default(),
             state: Mutex::new(State {
-                duty: None,
+                context: None,
                 current: None,
                 replaced: Vec::new(),
                 next_start: Instant::now(),
             }),
             closed: Condvar::new(),
         };
-        let backend = supervisor.start_backend(&duty)?;
+        let backend = supervisor.start_backend(&context)?;
         let mut state = supervisor.state.lock();
         state.current = Some(backend);
-        state.duty = Some(duty);
+        state.context = Some(context);
         drop(state);
         Ok(supervisor)
     }
 
-    /// A lane to the current server. Without one that answers, another one is started; 503 if that cannot be done in
-    /// time.
-    pub(super) fn open_lane(&self, deadline: Deadline) -> Result<Lane, Problem> {
+    /// Connects to the current server. Replaces one that does not answer; 503 if that takes too long.
+    pub(super) fn open_connection(&self, deadline: Deadline) -> Result<BackendConnection, Problem> {
         let turn = self.opening.try_lock_until(deadline.instant());
         let _turn = turn.ok_or_else(no_worker)?;
         loop {
             let backend = self.backend(deadline)?;
-            match backend.open_lane(deadline.at_most(PROBE_TIMEOUT)) {
-                // Opened too late to be cut.
-                Ok(_) if self.state.lock().duty.is_none() => return Err(Problem::shutting_down()),
-                Ok(lane) => return Ok(lane),
+            match backend.open_connection(deadline.at_most(PROBE_TIMEOUT)) {
+                // Opened too late to be cancelled.
+                Ok(_) if self.state.lock().context.is_none() => {
+                    return Err(Problem::shutting_down());
+                }
+                Ok(connection) => return Ok(connection),
                 Err(error) => {
                     tracing::error!(%error, "no connection to a REST worker");
                     backend.mark_lost();
@@ -83,12 +84,12 @@ impl Supervisor {
         }
     }
 
-    /// Whether a lane of this server need not be kept, because there is a better one.
-    pub(super) fn is_outdated(&self, lane: &Lane) -> bool {
+    /// Whether a connection need not be kept, because its server was replaced.
+    pub(super) fn is_outdated(&self, connection: &BackendConnection) -> bool {
         let state = self.state.lock();
         match &state.current {
-            Some(current) => !Arc::ptr_eq(current, &lane.backend),
-            None => state.duty.is_none(),
+            Some(current) => !Arc::ptr_eq(current, &connection.backend),
+            None => state.context.is_none(),
         }
     }
 
@@ -97,22 +98,22 @@ impl Supervisor {
         self.state.lock().current.clone()
     }
 
-    /// Cuts off what is under way, and refuses what is still to come.
-    pub(super) fn cut(&self) {
+    /// Cancels every exchange, and opens no more connections.
+    pub(super) fn cancel(&self) {
         let mut state = self.state.lock();
-        state.duty = None;
+        state.context = None;
         let replaced = state.replaced.iter().filter_map(Weak::upgrade);
         let backends: Vec<_> = replaced.chain(state.current.clone()).collect();
         drop(state);
         self.closed.notify_all();
-        backends.iter().for_each(|backend| backend.cut());
+        backends.iter().for_each(|backend| backend.cancel());
     }
 
-    /// Ends the current server and joins the workers of all; `false` if some did not end by the deadline. No lane must
-    /// be left.
+    /// Ends the current server and joins the workers of all; `false` if some did not end by the deadline. No connection
+    /// must be left.
     pub(super) fn end(&self, deadline: Instant) -> bool {
         let mut state = self.state.lock();
-        state.duty = None;
+        state.context = None;
         let current = state.current.take();
         drop(state);
         self.closed.notify_all();
@@ -120,11 +121,11 @@ impl Supervisor {
         self.ended.join_all(deadline)
     }
 
-    /// The current server, or a new one if that is lost. Waits until one may be started.
+    /// The current server, or a new one if it is lost. Waits until one may be started.
     fn backend(&self, deadline: Deadline) -> Result<Arc<Backend>, Problem> {
         loop {
             let mut state = self.state.lock();
-            let Some(duty) = state.duty.clone() else {
+            let Some(context) = state.context.clone() else {
                 return Err(Problem::shutting_down());
             };
             if let Some(current) = state.current.as_ref().filter(|current| !current.is_lost()) {
@@ -140,23 +141,23 @@ impl Supervisor {
             }
             state.next_start = Instant::now() + START_PAUSE;
             drop(state);
-            self.replace(&duty)?;
+            self.replace(&context)?;
         }
     }
 
-    /// Puts a new server in the place of the lost one, whose lanes are dropped as they come back.
-    fn replace(&self, duty: &Duty) -> Result<(), Problem> {
+    /// Replaces the lost server. Its connections are dropped when they come back.
+    fn replace(&self, context: &WorkerContext) -> Result<(), Problem> {
         let stuck = self.ended.join_ended();
         if stuck >= self.workers * MAX_STUCK {
             tracing::error!(stuck, "too many REST workers do not end");
             return Err(no_worker());
         }
-        match self.start_backend(duty) {
+        match self.start_backend(context) {
             Ok(backend) => {
                 tracing::warn!("tiny_http was restarted");
                 let mut state = self.state.lock();
-                // Closed in between: it ends with this function.
-                if state.duty.is_some() {
+                // If the supervisor was closed meanwhile, the new server ends with this function.
+                if state.context.is_some() {
                     let lost = state.current.replace(backend);
                     state.replaced.retain(|backend| backend.strong_count() > 0);
                     state.replaced.extend(lost.as_ref().map(Arc::downgrade));
@@ -169,10 +170,10 @@ impl Supervisor {
         Ok(())
     }
 
-    fn start_backend(&self, duty: &Duty) -> io::Result<Arc<Backend>> {
-        let started = duty
+    fn start_backend(&self, context: &WorkerContext) -> io::Result<Arc<Backend>> {
+        let started = context
             .panics
-            .catch(|| Backend::start(self.workers, duty, &self.ended));
+            .catch(|| Backend::start(self.workers, context, &self.ended));
         let backend = started.unwrap_or_else(|| Err(io::Error::other("tiny_http panicked")))?;
         Ok(Arc::new(backend))
     }

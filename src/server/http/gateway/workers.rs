@@ -1,6 +1,7 @@
-//! The threads that answer REST requests: they take them from tiny_http and call the handler.
+//! The threads that answer REST requests: each receives them from tiny_http, calls the handler, and responds through
+//! tiny_http.
 //!
-//! A handler that panics costs its own request an INTERNAL answer and nothing else.
+//! A handler that panics answers its own request with INTERNAL; nothing else happens.
 
 use std::io::{self, Cursor};
 use std::sync::Arc;
@@ -11,34 +12,31 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
 
-use super::super::message::{Request, Response};
 use super::super::problem::Problem;
-use super::bodies::{Bodies, TICKET_HEADER};
-use super::lane::PROBE_HEADER;
+use super::super::response::Response;
+use super::slots::{Slots, TICKET_HEADER};
 use crate::server::panics::Panics;
+use crate::server::rest::Api;
 
-/// What answers a request. Called from several threads at once.
-pub(crate) type Handler = dyn Fn(&Request) -> Response + Send + Sync;
-
-/// tiny_http adds these to an answer that has none. They stay on the private connection. Its own `Date` makes it panic
-/// when the clock shows a time before 1970 or after 9999, and then the answer never comes.
+/// tiny_http adds these to a response that has none. They stay on the private connection. When the clock shows a time
+/// before 1970 or after 9999, tiny_http panics over its own `Date` and never responds.
 const PRIVATE_FIELDS: [(&str, &str); 2] = [
     ("Date", "Thu, 01 Jan 1970 00:00:00 GMT"),
     ("Server", "threadcast"),
 ];
 
-/// What all workers of a gateway are given.
+/// What all workers of a gateway share.
 #[derive(Clone)]
-pub(super) struct Duty {
-    pub(super) handler: Arc<Handler>,
+pub(super) struct WorkerContext {
+    pub(super) api: Arc<Api>,
     pub(super) panics: Panics,
-    pub(super) bodies: Arc<Bodies>,
+    pub(super) slots: Arc<Slots>,
 }
 
-/// The workers of one tiny_http server. Dropping it ends them, without waiting.
+/// The workers of one tiny_http server. Dropping it lets them end, without waiting.
 pub(super) struct Workers {
     server: Arc<tiny_http::Server>,
-    /// Set once no request is under way; tells the end apart from an error of tiny_http.
+    /// Set when the workers are to end; distinguishes that from an error of tiny_http.
     stopping: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
     ended: Arc<EndedWorkers>,
@@ -49,7 +47,7 @@ impl Workers {
     pub(super) fn start(
         server: tiny_http::Server,
         count: usize,
-        duty: &Duty,
+        context: &WorkerContext,
         lost: &Arc<AtomicBool>,
         ended: &Arc<EndedWorkers>,
     ) -> io::Result<Workers> {
@@ -60,7 +58,7 @@ impl Workers {
             ended: Arc::clone(ended),
         };
         for number in 0..count {
-            let thread = workers.spawn(number, duty.clone(), Arc::clone(lost))?;
+            let thread = workers.spawn(number, context.clone(), Arc::clone(lost))?;
             workers.threads.push(thread);
         }
         Ok(workers)
@@ -69,7 +67,7 @@ impl Workers {
     fn spawn(
         &self,
         number: usize,
-        duty: Duty,
+        context: WorkerContext,
         lost: Arc<AtomicBool>,
     ) -> io::Result<JoinHandle<()>> {
         let server = Arc::clone(&self.server);
@@ -79,16 +77,16 @@ impl Workers {
             .name(format!("rest-{number}"))
             .spawn(move || {
                 let _is_alive = is_alive;
-                let _tells_loss = MarkLostOnDrop {
+                let _mark_lost = MarkLostOnDrop {
                     stopping: &stopping,
                     lost: &lost,
                 };
-                run(&server, &stopping, &lost, &duty);
+                run(&server, &stopping, &lost, &context);
             })
     }
 }
 
-/// Each worker first finishes what it is at.
+/// Each worker finishes its request first.
 impl Drop for Workers {
     fn drop(&mut self) {
         self.stopping.store(true, Ordering::Release);
@@ -99,7 +97,7 @@ impl Drop for Workers {
     }
 }
 
-/// A worker that ends although it was not told to.
+/// Notices a worker that ends too early.
 struct MarkLostOnDrop<'a> {
     stopping: &'a AtomicBool,
     lost: &'a AtomicBool,
@@ -113,11 +111,11 @@ impl Drop for MarkLostOnDrop<'_> {
     }
 }
 
-/// Workers that were told to end, and still have to be joined.
+/// Workers that are to end and have to be joined.
 #[derive(Debug)]
 pub(super) struct EndedWorkers {
     threads: Mutex<Vec<JoinHandle<()>>>,
-    /// Every worker holds a clone, so that the channel is closed when the last one has ended.
+    /// Every worker holds a clone, so that the channel closes when the last one has ended.
     alive: Mutex<Option<Sender<()>>>,
     none_alive: Receiver<()>,
 }
@@ -132,7 +130,7 @@ impl EndedWorkers {
         })
     }
 
-    /// Joins those that have ended; returns how many have not.
+    /// Joins those that have ended; returns the number of the others.
     pub(super) fn join_ended(&self) -> usize {
         let mut threads = self.threads.lock();
         let (ended, running): (Vec<_>, Vec<_>) =
@@ -142,7 +140,7 @@ impl EndedWorkers {
         threads.len()
     }
 
-    /// Joins all of them, once no worker is started any more; `false` if the deadline came first. Later calls do nothing.
+    /// Joins all of them, once no more workers are started; `false` if the deadline came first. Later calls do nothing.
     pub(super) fn join_all(&self, deadline: Instant) -> bool {
         if self.alive.lock().take().is_none() {
             return true;
@@ -164,10 +162,15 @@ fn join(thread: JoinHandle<()>) {
     }
 }
 
-fn run(server: &tiny_http::Server, stopping: &AtomicBool, lost: &AtomicBool, duty: &Duty) {
+fn run(
+    server: &tiny_http::Server,
+    stopping: &AtomicBool,
+    lost: &AtomicBool,
+    context: &WorkerContext,
+) {
     loop {
         match server.recv() {
-            Ok(request) => serve_one(request, duty),
+            Ok(request) => serve_one(request, context),
             Err(_) if stopping.load(Ordering::Acquire) => return,
             Err(error) => {
                 tracing::error!(%error, "tiny_http accepts no more connections");
@@ -177,85 +180,57 @@ fn run(server: &tiny_http::Server, stopping: &AtomicBool, lost: &AtomicBool, dut
     }
 }
 
-/// A panic outside the handler, too, must not cost the pool a thread.
-fn serve_one(request: tiny_http::Request, duty: &Duty) {
-    if let Some(Err(error)) = duty.panics.catch(|| answer(request, duty)) {
-        tracing::warn!(%error, "a REST answer was not written");
+/// A panic outside the handler must not end the worker either.
+fn serve_one(request: tiny_http::Request, context: &WorkerContext) {
+    if let Some(Err(error)) = context.panics.catch(|| answer(request, context)) {
+        tracing::warn!(%error, "a REST response was not written");
     }
 }
 
-/// Responds in every case: a request that is dropped without is answered by tiny_http itself, with its own `Date`.
-fn answer(mut request: tiny_http::Request, duty: &Duty) -> io::Result<()> {
-    let response = duty.panics.catch(|| prepare(&mut request, duty));
-    request.respond(response.unwrap_or_else(|| encode(Response::problem(&Problem::internal()))))
+/// Responds in every case: tiny_http itself responds to a request that is dropped, with its own `Date`.
+fn answer(mut request: tiny_http::Request, context: &WorkerContext) -> io::Result<()> {
+    let response = context.panics.catch(|| respond(&mut request, context));
+    let response = response.unwrap_or_else(|| Response::from(&Problem::internal()));
+    request.respond(encode(response))
 }
 
-fn prepare(request: &mut tiny_http::Request, duty: &Duty) -> Encoded {
-    if header(request, PROBE_HEADER).is_some() {
-        return encode(Response::new(200, "text/plain", Vec::new()));
-    }
-    let ticket = header(request, TICKET_HEADER).and_then(|ticket| ticket.parse().ok());
-    let mut response = match read_request(request) {
-        Ok(request) => (duty.handler)(&request),
-        Err(error) => {
-            tracing::warn!(%error, "a REST request was not read");
-            Response::problem(&Problem::internal())
-        }
+/// Joins the two ways of a request: its body comes through tiny_http, all else from its slot.
+fn respond(received: &mut tiny_http::Request, context: &WorkerContext) -> Response {
+    let Some(ticket) = ticket(received) else {
+        return Response::new(200, "text/plain", Vec::new());
     };
-    if let Some(ticket) = ticket {
-        match duty
-            .bodies
-            .leave(ticket, std::mem::take(&mut response.body))
-        {
-            Ok(()) => response = response.with_header(TICKET_HEADER, "1"),
-            Err(body) => response.body = body,
-        }
+    let Some(mut request) = context.slots.take_request(ticket) else {
+        return Response::from(&Problem::internal());
+    };
+    if let Err(error) = received.as_reader().read_to_end(&mut request.body) {
+        tracing::warn!(%error, "a REST request was not read");
+        return Response::from(&Problem::internal());
     }
-    encode(response)
+    let mut response = context.api.respond(&request);
+    context.slots.leave(ticket, &mut response);
+    response
 }
 
-fn header<'a>(request: &'a tiny_http::Request, name: &'static str) -> Option<&'a str> {
+/// `None` for the probe of a new connection.
+fn ticket(request: &tiny_http::Request) -> Option<u64> {
     let mut headers = request.headers().iter();
-    let header = headers.find(|header| header.field.equiv(name))?;
-    Some(header.value.as_str())
+    let header = headers.find(|header| header.field.equiv(TICKET_HEADER))?;
+    header.value.as_str().parse().ok()
 }
-
-fn read_request(request: &mut tiny_http::Request) -> io::Result<Request> {
-    let mut body = Vec::new();
-    request.as_reader().read_to_end(&mut body)?;
-    let (path, query) = match request.url().split_once('?') {
-        Some((path, query)) => (path.to_owned(), Some(query.to_owned())),
-        None => (request.url().to_owned(), None),
-    };
-    let headers = request.headers().iter().map(|header| {
-        let name = header.field.as_str().as_str().to_ascii_lowercase();
-        (name, header.value.as_str().to_owned())
-    });
-    Ok(Request {
-        method: request.method().to_string(),
-        path,
-        query,
-        headers: headers.collect(),
-        body,
-        keep_alive: true,
-    })
-}
-
-type Encoded = tiny_http::Response<Cursor<Vec<u8>>>;
 
 /// Always with a `Content-Length`, never chunked.
-fn encode(response: Response) -> Encoded {
+fn encode(response: Response) -> tiny_http::Response<Cursor<Vec<u8>>> {
     let mut encoded = tiny_http::Response::from_data(response.body)
         .with_status_code(response.status)
         .with_chunked_threshold(usize::MAX);
-    let content_type = ("Content-Type", response.content_type.to_owned());
-    let private = PRIVATE_FIELDS.map(|(name, value)| (name, value.to_owned()));
+    let content_type = ("Content-Type".into(), response.content_type.into_owned());
+    let private = PRIVATE_FIELDS.map(|(name, value)| (name.into(), value.to_owned()));
     let headers = response.headers.into_iter().chain([content_type]);
     for (name, value) in headers.chain(private) {
-        match plain_header(name, value) {
+        match plain_header(&name, value) {
             Some(header) => encoded.add_header(header),
             None => tracing::error!(
-                name,
+                %name,
                 "a response header that is not plain text was left out"
             ),
         }
@@ -263,8 +238,30 @@ fn encode(response: Response) -> Encoded {
     encoded
 }
 
-fn plain_header(name: &'static str, value: String) -> Option<tiny_http::Header> {
+fn plain_header(name: &str, value: String) -> Option<tiny_http::Header> {
     let is_plain = value.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     let encoded = tiny_http::Header::from_bytes(name, value).ok();
     encoded.filter(|_| is_plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_value_that_is_not_plain_is_left_out() {
+        let response = Response::json(200, &1)
+            .with_header("X-Bad", "a\r\nX-Worse: b")
+            .with_header("X-Odd", "é")
+            .with_header("X-Good", "a");
+        let encoded = encode(response);
+        assert_eq!(encoded.status_code(), 200);
+        let names = encoded.headers().iter();
+        let names: Vec<_> = names.map(|header| header.field.as_str().as_str()).collect();
+        let kept: Vec<_> = names
+            .into_iter()
+            .filter(|name| name.starts_with("X-"))
+            .collect();
+        assert_eq!(kept, ["X-Good"]);
+    }
 }

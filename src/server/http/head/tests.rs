@@ -55,19 +55,6 @@ fn an_absolute_target_must_agree_with_the_host() {
 }
 
 #[test]
-fn the_websocket_path_is_known_in_any_encoding() {
-    let is_websocket =
-        |path: &str| head(&format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")).is_websocket_path();
-    assert!(is_websocket("/ws"));
-    assert!(is_websocket("/%77s?token=x"));
-    for path in [
-        "/", "/ws/", "//ws", "/%2577s", "/WS", "/wss", "/%zz", "/x/ws",
-    ] {
-        assert!(!is_websocket(path), "{path}");
-    }
-}
-
-#[test]
 fn malformed_fields_are_400() {
     for fields in [
         "Host: a\r\n folded: b",

@@ -1,7 +1,9 @@
 use super::*;
 use proptest::prelude::*;
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::net::{Shutdown, TcpListener};
+use std::sync::Arc;
 use std::thread;
 
 const LONG: Duration = Duration::from_secs(10);
@@ -19,13 +21,13 @@ fn pair(limits: RequestLimits) -> (RequestStream, TcpStream) {
     client.set_read_timeout(Some(LONG)).unwrap();
     let (server, _) = listener.accept().unwrap();
     (
-        RequestStream::new(Arc::new(server), limits, Arc::default()),
+        RequestStream::new(Transport::tcp(server), limits, Arc::default()),
         client,
     )
 }
 
 /// What becomes of a request whose client sends `bytes` and then nothing.
-fn request(bytes: &[u8]) -> Result<(Head, Vec<u8>), ReadEnd> {
+fn request(bytes: &[u8]) -> Result<(Head, Vec<u8>), End> {
     let (mut stream, mut client) = pair(LIMITS);
     client.write_all(bytes).unwrap();
     client.shutdown(Shutdown::Write).unwrap();
@@ -36,7 +38,7 @@ fn request(bytes: &[u8]) -> Result<(Head, Vec<u8>), ReadEnd> {
 
 fn refusal(bytes: &[u8]) -> u16 {
     match request(bytes) {
-        Err(ReadEnd::Refused(problem)) => problem.status,
+        Err(End::Refused(problem)) => problem.status,
         other => panic!("{other:?}"),
     }
 }
@@ -65,10 +67,7 @@ fn one_empty_line_before_a_request_is_skipped_and_no_more() {
     assert!(request(b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n").is_ok());
     assert_eq!(refusal(b"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
     assert_eq!(refusal(b"\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
-    assert_eq!(
-        request(b"\r\n"),
-        Err(ReadEnd::Closed("closed by the client"))
-    );
+    assert_eq!(request(b"\r\n"), Err(End::Closed("closed by the client")));
 }
 
 #[test]
@@ -98,7 +97,7 @@ fn a_body_of_exactly_the_limit_passes() {
 
 #[test]
 fn a_client_that_leaves_gets_no_answer() {
-    assert_eq!(request(b""), Err(ReadEnd::Closed("closed by the client")));
+    assert_eq!(request(b""), Err(End::Closed("closed by the client")));
     for bytes in [
         &b"GET / HT"[..],
         &post("Content-Length: 5", "abc"),
@@ -106,7 +105,7 @@ fn a_client_that_leaves_gets_no_answer() {
     ] {
         assert_eq!(
             request(bytes),
-            Err(ReadEnd::Closed("closed in the middle of a request"))
+            Err(End::Closed("closed in the middle of a request"))
         );
     }
 }
@@ -118,7 +117,7 @@ fn an_idle_connection_ends_silently() {
         ..LIMITS
     };
     let (mut stream, _client) = pair(limits);
-    assert_eq!(stream.read_head(), Err(ReadEnd::Closed("idle")));
+    assert_eq!(stream.read_head(), Err(End::Closed("idle")));
 }
 
 #[test]
@@ -137,7 +136,7 @@ fn a_head_that_drips_in_is_408_at_the_deadline() {
     });
     assert_eq!(
         stream.read_head(),
-        Err(ReadEnd::Refused(Problem::request_timeout()))
+        Err(End::Refused(Problem::request_timeout()))
     );
     drop(stream);
     dripper.join().unwrap();
@@ -155,7 +154,7 @@ fn head_and_body_share_one_deadline() {
         let head = stream.read_head().unwrap();
         assert_eq!(
             stream.read_body(&head),
-            Err(ReadEnd::Refused(Problem::request_timeout()))
+            Err(End::Refused(Problem::request_timeout()))
         );
     }
 }

@@ -1,4 +1,4 @@
-//! The documents against the code: what they name exists, and what exists they name.
+//! Compares the documents with the code: each names exactly what exists.
 
 use std::collections::BTreeSet;
 
@@ -6,8 +6,8 @@ use jsonschema::{Draft, Validator};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::super::permission::{Need, need};
-use super::super::router::{Route, route};
+use super::super::fixture::head;
+use super::super::{Right, Route};
 use super::{ASYNCAPI, OPENAPI};
 use crate::config::{OverflowPolicy, ranges};
 use crate::protocol::{ClientId, ErrorCode, GapReason, RequestId, check_topic_name};
@@ -27,7 +27,10 @@ macro_rules! operations {
         const OPERATIONS: &[&str] = &[$($name),+];
 
         fn operation_of(route: &Route) -> &'static str {
-            match route { $($route => $name),+ }
+            match route {
+                $($route => $name,)+
+                Route::WebSocket | Route::Refused(_) => "none",
+            }
         }
     };
 }
@@ -37,19 +40,23 @@ operations! {
     Route::CreateTopic => "createTopic",
     Route::ShowTopic(_) => "showTopic",
     Route::DeleteTopic(_) => "deleteTopic",
-    Route::ReadMessages(_) => "readMessages",
+    Route::ReadMessages(..) => "readMessages",
     Route::PublishMessage(_) => "publishMessage",
     Route::Health => "health",
     Route::Stats => "stats",
-    Route::ListConnections => "listConnections",
+    Route::ListConnections(_) => "listConnections",
     Route::CloseConnection(_) => "closeConnection",
     Route::ShowSettings => "config",
     Route::Dashboard => "dashboard",
-    Route::Metrics => "metrics",
+    Route::Metrics(_) => "metrics",
     Route::Livez => "livez",
     Route::Readyz => "readyz",
     Route::OpenApi => "openapi",
     Route::AsyncApi => "asyncapi",
+}
+
+fn route(method: &str, path: &str) -> Route {
+    Route::of(&head(method, path))
 }
 
 /// The one path that is not REST's.
@@ -88,7 +95,7 @@ fn the_paths_are_the_routes() {
     let openapi = document(OPENAPI);
     let mut documented = BTreeSet::new();
     for (path, method, operation) in rows(&openapi) {
-        let route = route(&method, &concrete(&path)).unwrap();
+        let route = route(&method, &concrete(&path));
         assert_eq!(
             operation["operationId"],
             operation_of(&route),
@@ -108,8 +115,10 @@ fn a_path_allows_the_methods_that_it_lists() {
         if listed.contains("GET") {
             listed.insert("HEAD".to_owned());
         }
-        let refused = route("PUT", &concrete(&path)).unwrap_err();
-        let [("Allow", allow)] = &refused.headers[..] else {
+        let Route::Refused(refused) = route("PUT", &concrete(&path)) else {
+            panic!("{path} takes PUT")
+        };
+        let [("Allow", allow)] = &refused.problem.headers[..] else {
             panic!("no Allow for {path}")
         };
         let allowed: BTreeSet<_> = allow.split(", ").map(str::to_owned).collect();
@@ -118,15 +127,15 @@ fn a_path_allows_the_methods_that_it_lists() {
 }
 
 #[test]
-fn what_a_row_needs_is_what_it_may_be_refused_for() {
+fn the_right_of_a_route_decides_the_statuses_of_its_row() {
     let openapi = document(OPENAPI);
     for (path, method, operation) in rows(&openapi) {
-        let need = need(&method, &concrete(&path));
+        let right = route(&method, &concrete(&path)).right();
         let open = operation["security"] == json!([]);
-        assert_eq!(open, need == Need::Nothing, "{method} {path}");
+        assert_eq!(open, right == Right::Public, "{method} {path}");
         let may_get = |status: &str| operation["responses"].get(status).is_some();
-        assert_eq!(may_get("401"), need != Need::Nothing, "{method} {path}");
-        let by_right = !matches!(need, Need::Nothing | Need::Credential);
+        assert_eq!(may_get("401"), right != Right::Public, "{method} {path}");
+        let by_right = !matches!(right, Right::Public | Right::AnyKey);
         assert_eq!(
             may_get("403"),
             by_right || method != "GET",

@@ -1,16 +1,14 @@
-//! `/metrics`: what was counted, and what there is at the moment, on one page.
+//! `/metrics`: counters, and the current state, on one page.
 //!
-//! What there is, is looked up topic by topic and subscription by subscription, without a lock that is held across them.
+//! The current state is read topic by topic and subscription by subscription. No lock is held across them.
 
 mod topics;
 
 use std::sync::Arc;
 
-use super::query::read_single;
-use super::{Api, problems};
+use super::Api;
 use crate::broker::Topic;
 use crate::metrics::{Distribution, Families, Format, Value, push_process};
-use crate::server::http::media::PREFERENCE_HEADER;
 use crate::server::http::{Problem, Request, Response};
 use crate::server::panics::Panics;
 
@@ -19,12 +17,12 @@ const LAG_BOUNDS: [u64; 14] = [
     0, 1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 10_000, 100_000, 1_000_000,
 ];
 
-/// What it takes to look at a topic, at a subscription, and to show the series of a topic.
+/// The memory to read a topic, to read a subscription, and to write the series of a topic.
 const TOPIC_BYTES: usize = 64;
 const SUBSCRIPTION_BYTES: usize = 32;
 const TOPIC_SERIES_BYTES: usize = 2500;
 
-/// What only the page of metrics shows of the server.
+/// What only the metrics show of the server.
 #[derive(Debug, Default)]
 pub(crate) struct Vitals {
     pub(crate) panics: Panics,
@@ -35,11 +33,10 @@ pub(crate) struct Vitals {
 }
 
 impl Api {
-    pub(super) fn metrics(&self, request: &Request) -> Result<Response, Problem> {
-        let format = read_format(request)?;
+    pub(super) fn metrics(&self, format: Format, request: &Request) -> Result<Response, Problem> {
         let expected = self.expected_page_bytes();
-        if expected > request.room() {
-            return Ok(Response::needs_room(expected));
+        if expected > request.max_response_bytes {
+            return Ok(Response::needs_memory(expected));
         }
         let mut page = Families::default();
         let topics = self.broker.topics();
@@ -55,7 +52,7 @@ impl Api {
         Ok(Response::new(200, content_type, page.into_bytes()).with_header("Vary", "Accept"))
     }
 
-    /// What it takes to write the page; to look at every topic and subscription takes time, if not memory.
+    /// The memory to write the page. It counts every topic and subscription, because reading them takes time.
     fn expected_page_bytes(&self) -> usize {
         let topics = self.broker.topic_count();
         let with_series = topics.min(self.vitals.metrics_topics);
@@ -131,16 +128,4 @@ fn push_lags(page: &mut Families, topics: &[Arc<Topic>]) {
         "How many live events the subscription furthest behind is behind the newest",
         Value::Gauge(max),
     );
-}
-
-/// The query decides; without it the client's `Accept`.
-fn read_format(request: &Request) -> Result<Format, Problem> {
-    match read_single(request.query.as_deref(), "format")?.as_deref() {
-        None if request.header(PREFERENCE_HEADER) == Some("plain") => Ok(Format::Prometheus),
-        None | Some("openmetrics") => Ok(Format::OpenMetrics),
-        Some("prometheus") => Ok(Format::Prometheus),
-        Some(_) => Err(problems::invalid(
-            "format must be openmetrics or prometheus",
-        )),
-    }
 }

@@ -1,4 +1,4 @@
-//! The series of single topics, for as many topics as the settings allow: those with the most messages.
+//! The series of topics: of as many as the settings allow, those with the most messages.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::broker::Topic;
 use crate::metrics::{Families, Unit, Value};
 
-/// What is shown of one topic.
+/// The figures of one topic.
 struct Figures {
     published: u64,
     dropped: u64,
@@ -63,7 +63,7 @@ pub(super) fn push_topics(page: &mut Families, topics: &[Arc<Topic>], max: usize
     );
 }
 
-/// The topics with the most messages, by name. Equals are taken by name, too.
+/// The topics with the most messages, sorted by name. Of topics with equally many, the first by name.
 fn busiest(topics: &[Arc<Topic>], max: usize) -> Vec<&Topic> {
     let mut topics: Vec<&Topic> = topics.iter().map(|topic| &**topic).collect();
     if topics.len() > max {

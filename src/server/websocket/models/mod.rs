@@ -21,9 +21,9 @@ mod shutdown;
 mod takeover;
 mod wake_ups;
 
-pub(super) mod peer;
+mod peer;
 mod site;
-use super::outbox::socket;
+pub(in crate::server) mod socket;
 
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use shuttle::{Config, MaxSteps, Runner};

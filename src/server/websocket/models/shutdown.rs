@@ -4,8 +4,6 @@
 //! Threads: the one that stops the server; for each of two clients its connection's thread, which subscribes and publishes, and its writer; the
 //! reaper.
 
-use std::net::{Shutdown, TcpStream};
-
 use super::super::connection::Connection;
 use super::holds;
 use super::peer::{Heard, account, ack, notice, reached};
@@ -13,20 +11,20 @@ use super::site::{
     Client, TOPIC, append, ask, broker, config, opening_of, peer, publish_text, session,
     subscribe_as, topic,
 };
-use super::socket::Takes;
+use super::socket::{ModelSocket, Takes};
 use crate::broker::Broker;
 use crate::protocol::ClientId;
+use crate::server::connection_info::ConnectionInfo;
 use crate::server::connections::Connections;
 use crate::server::panics::Panics;
-use crate::server::presence::Presence;
-use crate::server::websocket::Socket;
+use crate::server::transport::Transport;
 use crate::server::{ShutdownReport, end_connections};
 use crate::sync::thread;
 use crate::sync::{Arc, AtomicUsize, Ordering, Time};
 
 struct Stopped {
     report: ShutdownReport,
-    sockets: [Socket; 2],
+    sockets: [ModelSocket; 2],
     upgraded: usize,
     published: u64,
 }
@@ -37,16 +35,17 @@ fn stop(takes: Takes) -> Stopped {
     let broker = broker(&config);
     let topic = topic(&broker);
     let (connections, reaper) = Connections::start(2, Panics::default(), Arc::default()).unwrap();
-    let sockets = [takes; 2].map(Socket::to_a_peer);
+    let sockets = [takes; 2].map(ModelSocket::to_a_peer);
     let upgraded = Arc::new(AtomicUsize::new(0));
     for socket in sockets.clone() {
         let (broker, known) = (Arc::clone(&broker), Arc::clone(&connections));
         let upgraded = Arc::clone(&upgraded);
-        let admitted = connections.admit(unconnected(), peer(), move |presence, _| {
-            if serve(presence, &socket, &broker, &known) {
-                upgraded.fetch_add(1, Ordering::SeqCst);
-            }
-        });
+        let admitted =
+            connections.admit(Transport::model(socket.clone()), peer(), move |info, _| {
+                if serve(info, &socket, &broker, &known) {
+                    upgraded.fetch_add(1, Ordering::SeqCst);
+                }
+            });
         assert!(admitted.is_ok());
     }
     broker.drain();
@@ -73,13 +72,13 @@ fn stop(takes: Takes) -> Stopped {
 
 /// The life of a connection that becomes a WebSocket, as `Serving` leads it; `false` if it was too late.
 fn serve(
-    presence: Arc<Presence>,
-    socket: &Socket,
+    info: Arc<ConnectionInfo>,
+    socket: &ModelSocket,
     broker: &Arc<Broker>,
     connections: &Connections,
 ) -> bool {
-    let id = presence.id;
-    let opening = opening_of(presence, socket.clone());
+    let id = info.id;
+    let opening = opening_of(info, socket.clone());
     if broker.is_draining() || !connections.upgrade(&opening.connection) {
         return false;
     }
@@ -157,13 +156,6 @@ fn at_the_deadline() {
     for socket in &stopped.sockets {
         assert_eq!(reached(&socket.heard(), TOPIC), 0);
     }
-}
-
-/// A socket to be shut down, and no more; no model reads from it.
-fn unconnected() -> TcpStream {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    let _ = socket.shutdown(Shutdown::Both);
-    socket.into()
 }
 
 #[test]

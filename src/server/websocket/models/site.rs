@@ -8,13 +8,14 @@ use serde_json::value::RawValue;
 use super::super::connection::Connection;
 use super::super::end::EndReason;
 use super::super::session::Session;
-use super::super::{Opening, Shared, Socket, writer};
-use super::socket::Takes;
+use super::super::{Opening, Shared, writer};
+use super::socket::{ModelSocket, Takes};
 use crate::access::Principal;
 use crate::broker::{Broker, Place, PublishError, ReadBatch, Topic, TopicOptions};
 use crate::config::{Config, OverflowPolicy};
 use crate::protocol::{Message, Timestamp, TopicName};
-use crate::server::presence::Presence;
+use crate::server::connection_info::ConnectionInfo;
+use crate::server::transport::Transport;
 use crate::sync::Arc;
 use crate::sync::thread::{self, JoinHandle};
 
@@ -97,7 +98,7 @@ pub(super) fn publisher(topic: &Arc<Topic>, events: u64) -> JoinHandle<()> {
 
 /// A connection with its writer thread; the reader is whoever asks.
 pub(super) struct Client {
-    pub(super) socket: Socket,
+    pub(super) socket: ModelSocket,
     pub(super) connection: Arc<Connection>,
     pub(super) session: Session,
     writer: JoinHandle<()>,
@@ -105,7 +106,7 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn connect(broker: &Arc<Broker>, id: u64, takes: Takes) -> Client {
-        let socket = Socket::to_a_peer(takes);
+        let socket = ModelSocket::to_a_peer(takes);
         let Opening { connection, work } = opening(id, socket.clone());
         connection.outbox.open();
         let writer = thread::spawn({
@@ -148,15 +149,15 @@ pub(super) fn peer() -> SocketAddr {
     ([127, 0, 0, 1], 1).into()
 }
 
-pub(super) fn opening(id: u64, socket: Socket) -> Opening {
-    opening_of(Arc::new(Presence::new(id, peer())), socket)
+pub(super) fn opening(id: u64, socket: ModelSocket) -> Opening {
+    opening_of(Arc::new(ConnectionInfo::new(id, peer())), socket)
 }
 
-pub(super) fn opening_of(presence: Arc<Presence>, socket: Socket) -> Opening {
+pub(super) fn opening_of(info: Arc<ConnectionInfo>, socket: ModelSocket) -> Opening {
     Opening::new(
-        presence,
+        info,
         Principal::Everyone,
-        socket,
+        Transport::model(socket),
         &config(),
         &Shared::default(),
     )

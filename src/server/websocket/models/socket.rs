@@ -1,8 +1,7 @@
 //! The socket of a model: what the outbox sends goes straight to the peer, as much at a time as the kernel takes.
 
 use std::io;
-use std::net::{Shutdown, TcpStream};
-use std::time::Duration;
+use std::net::Shutdown;
 
 use shuttle::rand::{Rng, thread_rng};
 
@@ -22,7 +21,7 @@ pub(crate) enum Takes {
 }
 
 #[derive(Clone)]
-pub(crate) struct Socket {
+pub(crate) struct ModelSocket {
     line: Arc<Line>,
 }
 
@@ -37,19 +36,14 @@ struct State {
     stream: Stream,
 }
 
-impl Socket {
-    /// For the code that opens real connections, which no model runs.
-    pub(crate) fn new(_: Arc<TcpStream>) -> Socket {
-        unreachable!("a model has no TCP")
-    }
-
-    pub(crate) fn to_a_peer(takes: Takes) -> Socket {
+impl ModelSocket {
+    pub(crate) fn to_a_peer(takes: Takes) -> ModelSocket {
         let state = State {
             takes,
             closed: false,
             stream: Stream::default(),
         };
-        Socket {
+        ModelSocket {
             line: Arc::new(Line {
                 state: mutex(Lock::Model, state),
                 changed: Condvar::new(),
@@ -57,7 +51,7 @@ impl Socket {
         }
     }
 
-    pub(in crate::server::websocket) fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
+    pub(in crate::server) fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
         let held = held_locks();
         assert!(!held.contains(&Lock::Topic), "sent under a topic's lock");
         let mut state = self.line.state.lock();
@@ -73,11 +67,7 @@ impl Socket {
         Ok(taken)
     }
 
-    pub(in crate::server::websocket) fn send_within(
-        &self,
-        bytes: &[u8],
-        _: Duration,
-    ) -> io::Result<usize> {
+    pub(in crate::server) fn send_within(&self, bytes: &[u8]) -> io::Result<usize> {
         assert_eq!(held_locks(), [], "waited for the peer under a lock");
         let mut state = self.line.state.lock();
         while state.takes == Takes::Nothing && !state.closed {
@@ -95,7 +85,7 @@ impl Socket {
         Ok(taken)
     }
 
-    pub(in crate::server::websocket) fn shutdown(&self, how: Shutdown) {
+    pub(in crate::server) fn shutdown(&self, how: Shutdown) {
         let mut state = self.line.state.lock();
         state.closed |= matches!(how, Shutdown::Both | Shutdown::Write);
         drop(state);

@@ -124,7 +124,7 @@ impl Outbox {
     /// Once the close frame is written: says that nothing follows, and waits for the reader to see the peer's end, at
     /// most this long: a socket dropped earlier could lose the close frame to a reset.
     pub(in crate::server::websocket) fn linger(&self, time: Duration) {
-        self.socket.shutdown(Shutdown::Write);
+        self.transport.shutdown(Shutdown::Write);
         let deadline = Instant::now() + time;
         let mut state = self.state.lock();
         while !state.reader_gone && !self.changed.wait_until(&mut state, deadline).timed_out() {}
@@ -140,7 +140,7 @@ impl Outbox {
             let wait = wait.min(Duration::from_micros(
                 self.max_send_micros.load(Ordering::Relaxed),
             ));
-            let sent = match self.socket.send_within(unsent.rest(), wait) {
+            let sent = match self.transport.send_within(unsent.rest(), wait) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 sent => sent?,
             };

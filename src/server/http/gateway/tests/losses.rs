@@ -15,27 +15,26 @@ const IMPATIENT: GatewayOptions = GatewayOptions {
     answer_timeout: SHORT,
 };
 
-/// Handlers for `/stuck` that wait until this is dropped.
+/// The id for which the handler does not return.
+const STUCK: u64 = 7;
+
+/// Ends the handlers for [`STUCK`] when dropped.
 type Release = crossbeam_channel::Sender<()>;
 
-/// A gateway whose handler never answers `/stuck`.
+/// A gateway whose handler does not return for [`STUCK`].
 fn sticky_gateway(options: GatewayOptions) -> (Gateway, Release) {
     let (release, held) = bounded::<()>(0);
-    let gateway = gateway(options, move |request| {
-        if request.path == "/stuck" {
+    let gateway = gateway(options, move |id| {
+        if id == STUCK {
             let _ = held.recv();
         }
-        echo(request)
+        true
     });
     (gateway, release)
 }
 
-fn get(gateway: &Gateway, path: &str) -> Answer {
-    gateway.exchange(&request("GET", path, b""), ROOM)
-}
-
-fn retry_after(answer: &Answer) -> Option<&str> {
-    let mut headers = answer.headers.iter();
+fn retry_after(response: &Response) -> Option<&str> {
+    let mut headers = response.headers.iter();
     let header = headers.find(|(name, _)| name == "Retry-After")?;
     Some(&header.1)
 }
@@ -83,12 +82,12 @@ fn descriptors_below(limit: usize) -> usize {
 fn a_handler_that_never_answers_costs_its_own_request_503() {
     let (gateway, release) = sticky_gateway(IMPATIENT);
     let began = Instant::now();
-    let stuck = get(&gateway, "/stuck");
+    let stuck = close(&gateway, STUCK);
     let waited = began.elapsed();
     assert_eq!((stuck.status, retry_after(&stuck)), (503, Some("1")));
     assert!(waited >= SHORT && waited < LONG, "{waited:?}");
     // The only worker is stuck for good; another one answers.
-    assert_eq!(note(&get(&gateway, "/next")), "GET /next? json");
+    assert!(is_for(&close(&gateway, 1), 1));
     drop(release);
 }
 
@@ -100,15 +99,14 @@ fn workers_that_never_end_are_replaced_up_to_a_bound_and_joined_when_they_do() {
     };
     let (gateway, release) = sticky_gateway(options);
     // The first worker, four in its place, and then no more.
-    let answers: Vec<_> = (0..7).map(|_| get(&gateway, "/stuck")).collect();
+    let answers: Vec<_> = (0..7).map(|_| close(&gateway, STUCK)).collect();
     assert!(answers.iter().all(|answer| answer.status == 503));
-    let detail = |answer: &Answer| String::from_utf8(answer.body.clone()).unwrap();
-    assert!(detail(&answers[4]).contains("too long"));
-    assert!(detail(&answers[6]).contains("No REST worker"));
+    assert!(text(&answers[4]).contains("too long"));
+    assert!(text(&answers[6]).contains("No REST worker"));
     assert_eq!(retry_after(&answers[6]), Some("1"));
     drop(release);
     eventually("they end, and there is a worker again", || {
-        get(&gateway, "/next").status == 200
+        close(&gateway, 1).status == 200
     });
 }
 
@@ -116,13 +114,17 @@ fn workers_that_never_end_are_replaced_up_to_a_bound_and_joined_when_they_do() {
 fn a_lost_connection_is_replaced_and_so_is_a_tiny_http_that_opens_none() {
     let (gateway, _release) = sticky_gateway(IMPATIENT);
     let first = gateway.supervisor.current().unwrap();
-    first.cut();
-    assert_eq!(get(&gateway, "/lost").status, 500);
-    assert_eq!(get(&gateway, "/next").status, 200);
+    first.cancel();
+    assert_eq!(close(&gateway, 1).status, 500);
+    assert_eq!(close(&gateway, 1).status, 200);
     assert!(backend(&gateway).ptr_eq(&Arc::downgrade(&first)));
     first.mark_lost();
-    assert_eq!(get(&gateway, "/by the old lane").status, 500);
-    assert_eq!(get(&gateway, "/next").status, 200);
+    // The connection that still works is used.
+    assert_eq!(close(&gateway, 1).status, 200);
+    assert!(backend(&gateway).ptr_eq(&Arc::downgrade(&first)));
+    first.cancel();
+    assert_eq!(close(&gateway, 1).status, 500);
+    assert_eq!(close(&gateway, 1).status, 200);
     assert!(!backend(&gateway).ptr_eq(&Arc::downgrade(&first)));
 }
 
@@ -134,11 +136,11 @@ fn starts_are_bounded_in_rate() {
     while seen.len() < 4 {
         let current = gateway.supervisor.current().unwrap();
         current.mark_lost();
-        current.cut();
+        current.cancel();
         // Held, so that no other one has its address.
         seen.push(current);
-        assert_eq!(get(&gateway, "/lost").status, 500);
-        assert_eq!(get(&gateway, "/next").status, 200);
+        assert_eq!(close(&gateway, 1).status, 500);
+        assert_eq!(close(&gateway, 1).status, 200);
     }
     // The first start after a loss is at once.
     assert!(began.elapsed() >= Duration::from_secs(3));
@@ -152,11 +154,11 @@ fn shutdown_does_not_wait_for_a_handler_that_never_answers() {
     };
     let (gateway, release) = sticky_gateway(options);
     thread::scope(|scope| {
-        let stuck = scope.spawn(|| get(&gateway, "/stuck"));
+        let stuck = scope.spawn(|| close(&gateway, STUCK));
         eventually("it is under way", || {
             gateway.idle.lock().as_ref().is_some_and(Vec::is_empty)
         });
-        let waiting = scope.spawn(|| get(&gateway, "/waiting"));
+        let waiting = scope.spawn(|| close(&gateway, 1));
         let began = Instant::now();
         gateway.shutdown(SHORT);
         let statuses = [stuck, waiting].map(|request| request.join().unwrap().status);
@@ -177,25 +179,25 @@ fn a_tiny_http_that_ran_out_of_descriptors_is_started_anew_once_there_are_some()
                 ..IMPATIENT
             };
             let (gateway, _release) = sticky_gateway(options);
-            assert_eq!(get(&gateway, "/").status, 200);
+            assert_eq!(close(&gateway, 1).status, 200);
             let (descriptors, first) = (descriptors_below(LIMIT), backend(&gateway));
             let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
             setrlimit(Resource::RLIMIT_NOFILE, LIMIT as u64, hard).unwrap();
-            // The lost lane had three; tiny_http holds one for the next.
+            // The lost connection had three; tiny_http holds one for the next.
             let free = LIMIT - (descriptors - 3 + 1);
-            gateway.supervisor.current().unwrap().cut();
-            assert_eq!(get(&gateway, "/lost").status, 500);
+            gateway.supervisor.current().unwrap().cancel();
+            assert_eq!(close(&gateway, 1).status, 500);
             let mut taken: Vec<File> = Vec::new();
             eventually("tiny_http has closed its end, too", || {
                 taken.extend(std::iter::from_fn(|| File::open("/dev/null").ok()));
                 taken.len() >= free
             });
-            // One for the new lane: tiny_http has none for the second handle of its end, and its accept thread panics.
+            // One for the new connection: tiny_http has none for the second handle of its end, and its accept thread panics.
             // What it leaves may just be enough for another one.
             taken.pop();
             for _ in 0..3 {
                 let began = Instant::now();
-                let answer = get(&gateway, "/meanwhile");
+                let answer = close(&gateway, 1);
                 let told = matches!(
                     (answer.status, retry_after(&answer)),
                     (200, None) | (503, Some("1"))
@@ -204,7 +206,7 @@ fn a_tiny_http_that_ran_out_of_descriptors_is_started_anew_once_there_are_some()
                 assert!(began.elapsed() < LONG / 2, "{:?}", began.elapsed());
             }
             drop(taken);
-            eventually("it is served again", || get(&gateway, "/").status == 200);
+            eventually("it is served again", || close(&gateway, 1).status == 200);
             assert!(!backend(&gateway).ptr_eq(&first));
             eventually("no descriptor is left over", || {
                 descriptors_below(LIMIT) <= descriptors

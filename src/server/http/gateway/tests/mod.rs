@@ -1,13 +1,14 @@
 mod losses;
 
 use super::*;
-use crate::server::http::message::Response;
+use crate::broker::Broker;
+use crate::config::Config;
+use crate::server::rest::fixture;
 use crossbeam_channel::bounded;
 use std::sync::Barrier;
 use std::thread;
 
 const LONG: Duration = Duration::from_secs(10);
-const ROOM: usize = usize::MAX;
 
 const OPTIONS: GatewayOptions = GatewayOptions {
     workers: 2,
@@ -15,128 +16,114 @@ const OPTIONS: GatewayOptions = GatewayOptions {
     answer_timeout: LONG,
 };
 
+/// An API that answers `DELETE /connections/{id}` by calling `close`.
+fn api(close: impl Fn(u64) -> bool + Send + Sync + 'static) -> Arc<Api> {
+    fixture::api(&Arc::new(Broker::new(&Config::default())), close)
+}
+
 fn gateway(
     options: GatewayOptions,
-    handler: impl Fn(&Request) -> Response + Send + Sync + 'static,
+    close: impl Fn(u64) -> bool + Send + Sync + 'static,
 ) -> Gateway {
-    let handler: Arc<Handler> = Arc::new(handler);
-    Gateway::start(options, &handler, &Panics::default()).unwrap()
+    Gateway::start(options, &api(close), &Panics::default()).unwrap()
 }
 
-fn request(method: &str, path: &str, body: &[u8]) -> Request {
-    Request {
-        method: method.to_owned(),
-        path: path.to_owned(),
-        query: None,
-        headers: vec![("x-body-type".to_owned(), "json".to_owned())],
-        body: body.to_vec(),
-        keep_alive: true,
-    }
+fn exchange(gateway: &Gateway, method: &str, target: &str, body: &[u8]) -> Response {
+    let request = fixture::request(method, target, body);
+    gateway.exchange(&fixture::head(method, target), &request)
 }
 
-/// Answers with what it was asked.
-fn echo(request: &Request) -> Response {
-    let query = request.query.clone().unwrap_or_default();
-    let body_type = request.header("x-body-type").unwrap_or("missing");
-    let note = format!("{} {}?{query} {body_type}", request.method, request.path);
-    Response::new(200, "text/plain", request.body.clone()).with_header("X-Note", note)
+/// Calls the `close` of the API on a worker.
+fn close(gateway: &Gateway, id: u64) -> Response {
+    exchange(gateway, "DELETE", &format!("/connections/{id}"), b"")
 }
 
-fn note(answer: &Answer) -> &str {
-    let mut headers = answer.headers.iter();
-    let found = headers.find(|(name, _)| name == "X-Note");
-    found.map(|(_, value)| value.as_str()).unwrap()
+fn text(response: &Response) -> &str {
+    std::str::from_utf8(&response.body).unwrap()
+}
+
+/// Whether a response is that to [`close`] with this id.
+fn is_for(response: &Response, id: u64) -> bool {
+    text(response) == format!(r#"{{"status":"closed","connection":{id}}}"#)
 }
 
 #[test]
-fn a_request_reaches_the_handler_and_its_answer_comes_back_whole() {
-    let gateway = gateway(OPTIONS, echo);
-    for length in [0, 1, 1023, 1024, 1025, 5000, 300_000] {
-        let body = vec![b'x'; length];
-        let mut request = request("POST", "/topics/a%20b", &body);
-        request.query = Some("c=%2F&d".to_owned());
-        let answer = gateway.exchange(&request, ROOM);
-        assert_eq!(
-            (answer.status, answer.content_type.as_str()),
-            (200, "text/plain")
-        );
-        assert_eq!(note(&answer), "POST /topics/a%20b?c=%2F&d json");
-        assert_eq!(answer.body, body);
-    }
-}
-
-#[test]
-fn a_body_with_zeros_and_line_ends_is_passed_as_it_is() {
-    let gateway = gateway(OPTIONS, echo);
-    let body: Vec<u8> = (0..=255u8).cycle().take(3000).collect();
+fn a_request_reaches_the_handler_and_its_response_comes_back_whole() {
+    let gateway = gateway(OPTIONS, |_| true);
+    let created = exchange(&gateway, "POST", "/topics", br#"{"name":"a"}"#);
     assert_eq!(
-        gateway.exchange(&request("POST", "/", &body), ROOM).body,
-        body
+        (created.status, &*created.content_type),
+        (201, "application/json")
     );
+    for length in [1, 1023, 1024, 1025, 5000, 300_000] {
+        // Line ends and bytes above 127 are passed as they are.
+        let payload = format!("\"é{}\"", "x".repeat(length));
+        let body = format!("{{\r\n\r\n\t\"payload\":\n{payload}}}");
+        let published = exchange(&gateway, "POST", "/topics/%61/messages", body.as_bytes());
+        assert_eq!(published.status, 201);
+        let history = exchange(&gateway, "GET", "/topics/a/messages?last_n=1", b"");
+        assert!(text(&history).contains(&payload), "{length}");
+    }
+    let format = exchange(&gateway, "GET", "/metrics?format=prometheus", b"");
+    assert_eq!(
+        &*format.content_type,
+        "text/plain; version=0.0.4; charset=utf-8"
+    );
+    assert_eq!(format.headers, [("Vary".into(), "Accept".to_owned())]);
 }
 
 #[test]
-fn methods_are_passed_by_a_closed_list() {
-    let gateway = gateway(OPTIONS, echo);
-    for (sent, seen) in [
-        ("DELETE", "DELETE"),
-        ("HEAD", "GET"),
-        ("CONNECT", "OTHER"),
-        ("get", "OTHER"),
-        ("X", "OTHER"),
-    ] {
-        let answer = gateway.exchange(&request(sent, "/p", b""), ROOM);
-        assert_eq!(note(&answer), format!("{seen} /p? json"));
+fn a_body_is_read_exactly_whatever_its_bytes_are() {
+    let gateway = gateway(OPTIONS, |_| true);
+    let mut body: Vec<u8> = (0..=255u8).cycle().take(3000).collect();
+    body.extend(b"\r\n\r\nGET / HTTP/1.1\r\n\r\n");
+    for id in 0..10 {
+        let refused = exchange(&gateway, "POST", "/topics", &body);
+        assert!(text(&refused).contains("body: not valid UTF-8"));
+        assert!(is_for(&close(&gateway, id), id));
+    }
+}
+
+#[test]
+fn a_method_that_tiny_http_does_not_get_is_answered_as_itself() {
+    let gateway = gateway(OPTIONS, |_| true);
+    let head = exchange(&gateway, "HEAD", "/livez", b"");
+    assert_eq!((head.status, text(&head)), (200, r#"{"status":"ok"}"#));
+    for method in ["CONNECT", "get", "X"] {
+        let refused = exchange(&gateway, method, "/livez", b"");
+        assert_eq!(refused.status, 405, "{method}");
+        assert_eq!(refused.headers, [("Allow".into(), "GET, HEAD".to_owned())]);
     }
 }
 
 #[test]
 fn a_panicking_handler_answers_500_and_the_worker_lives_on() {
-    let gateway = gateway(OPTIONS, |request| {
-        assert!(request.path != "/panic", "secret text");
-        echo(request)
+    let gateway = gateway(OPTIONS, |id| {
+        assert!(id != 1, "secret text");
+        true
     });
     for _ in 0..5 {
-        let answer = gateway.exchange(&request("GET", "/panic", b""), ROOM);
-        assert_eq!(answer.status, 500);
-        let body = String::from_utf8(answer.body).unwrap();
+        let response = close(&gateway, 1);
+        assert_eq!(response.status, 500);
+        let body = text(&response);
         assert!(
             body.contains("INTERNAL") && !body.contains("secret"),
             "{body}"
         );
-        assert_eq!(
-            gateway.exchange(&request("GET", "/", b""), ROOM).status,
-            200
-        );
+        assert!(is_for(&close(&gateway, 2), 2));
     }
-}
-
-#[test]
-fn a_header_value_that_is_not_plain_is_left_out() {
-    let gateway = gateway(OPTIONS, |_| {
-        Response::json(200, &1)
-            .with_header("X-Bad", "a\r\nX-Worse: b")
-            .with_header("X-Odd", "é")
-    });
-    let answer = gateway.exchange(&request("GET", "/", b""), ROOM);
-    assert_eq!((answer.status, answer.headers), (200, Vec::new()));
 }
 
 #[test]
 fn as_many_requests_as_workers_are_answered_at_once() {
     let together = Barrier::new(2);
-    let gateway = gateway(OPTIONS, move |request| {
+    let gateway = gateway(OPTIONS, move |_| {
         together.wait();
-        echo(request)
+        true
     });
     thread::scope(|scope| {
         for _ in 0..4 {
-            scope.spawn(|| {
-                assert_eq!(
-                    gateway.exchange(&request("GET", "/", b""), ROOM).status,
-                    200
-                );
-            });
+            scope.spawn(|| assert_eq!(close(&gateway, 1).status, 200));
         }
     });
 }
@@ -150,15 +137,15 @@ fn when_all_workers_are_busy_a_request_is_503_after_the_queue_timeout() {
         queue_timeout: Duration::from_millis(20),
         ..OPTIONS
     };
-    let gateway = gateway(options, move |request| {
+    let gateway = gateway(options, move |_| {
         let _ = entered.send(());
         let _ = held.recv();
-        echo(request)
+        true
     });
     thread::scope(|scope| {
-        let first = scope.spawn(|| gateway.exchange(&request("GET", "/", b""), ROOM));
+        let first = scope.spawn(|| close(&gateway, 1));
         has_entered.recv_timeout(LONG).unwrap();
-        let refused = gateway.exchange(&request("GET", "/", b""), ROOM);
+        let refused = close(&gateway, 1);
         assert_eq!(refused.status, 503);
         assert!(
             refused
@@ -179,48 +166,38 @@ fn an_answer_that_comes_too_late_is_never_given_to_another_request() {
         answer_timeout: Duration::from_millis(100),
         ..OPTIONS
     };
-    let gateway = gateway(options, move |request| {
-        if request.path == "/slow" {
+    const SLOW: u64 = 7;
+    let gateway = gateway(options, move |id| {
+        if id == SLOW {
             let _ = held.recv();
         }
-        echo(request)
+        true
     });
-    assert_eq!(
-        gateway.exchange(&request("GET", "/slow", b""), ROOM).status,
-        503
-    );
+    assert_eq!(close(&gateway, SLOW).status, 503);
     release.send(()).unwrap();
     // The worker may still be at the late answer.
     let deadline = Instant::now() + LONG;
     loop {
-        let answer = gateway.exchange(&request("GET", "/next", b""), ROOM);
-        if answer.status == 200 {
-            assert_eq!(note(&answer), "GET /next? json");
+        let response = close(&gateway, 1);
+        if response.status == 200 {
+            assert!(is_for(&response, 1));
             break;
         }
-        assert!(Instant::now() < deadline, "{answer:?}");
+        assert!(Instant::now() < deadline, "{response:?}");
     }
 }
 
 #[test]
 fn after_shutdown_a_request_is_503_and_workers_are_gone() {
-    let handler: Arc<Handler> = Arc::new(echo);
-    let gateway = Gateway::start(OPTIONS, &handler, &Panics::default()).unwrap();
+    let api = api(|_| true);
+    let gateway = Gateway::start(OPTIONS, &api, &Panics::default()).unwrap();
     gateway.shutdown(LONG);
-    assert_eq!(
-        Arc::strong_count(&handler),
-        1,
-        "a worker still holds the handler"
-    );
+    assert_eq!(Arc::strong_count(&api), 1, "a worker still holds the API");
     gateway.shutdown(LONG);
     for _ in 0..3 {
-        let answer = gateway.exchange(&request("GET", "/", b""), ROOM);
-        assert_eq!(answer.status, 503);
-        assert!(
-            String::from_utf8(answer.body)
-                .unwrap()
-                .contains("SHUTTING_DOWN")
-        );
+        let response = close(&gateway, 1);
+        assert_eq!(response.status, 503);
+        assert!(text(&response).contains("SHUTTING_DOWN"));
     }
 }
 
@@ -228,13 +205,13 @@ fn after_shutdown_a_request_is_503_and_workers_are_gone() {
 fn a_request_under_way_at_shutdown_is_answered() {
     let (release, held) = bounded::<()>(0);
     let (entered, has_entered) = bounded::<()>(1);
-    let gateway = gateway(OPTIONS, move |request| {
+    let gateway = gateway(OPTIONS, move |_| {
         let _ = entered.send(());
         let _ = held.recv();
-        echo(request)
+        true
     });
     thread::scope(|scope| {
-        let first = scope.spawn(|| gateway.exchange(&request("GET", "/", b""), ROOM));
+        let first = scope.spawn(|| close(&gateway, 1));
         has_entered.recv_timeout(LONG).unwrap();
         let end = scope.spawn(|| gateway.shutdown(LONG));
         release.send(()).unwrap();

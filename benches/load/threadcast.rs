@@ -1,0 +1,131 @@
+//! threadcast's protocol over WebSocket, and its REST interface for publishers.
+
+use data_encoding::HEXLOWER;
+use serde_json::Value;
+use threadcast::load::{Connection, Failure, Incoming, append_frame, first_frame, opcode};
+
+use super::protocol::{Message, Protocol, TOPIC, first_answer};
+
+/// The id of a message ends with its number in hex.
+const ID_DIGITS: usize = 12;
+const PUBLISH: &[u8] =
+    br#"{"type":"publish","topic":"bench","message":{"id":"00000000-0000-4000-8000-"#;
+const EVENT: &[u8] =
+    br#"{"type":"event","topic":"bench","message":{"id":"00000000-0000-4000-8000-"#;
+const REST_MESSAGE: &[u8] = br#"{"id":"00000000-0000-4000-8000-"#;
+const BEFORE_PAYLOAD: &[u8] = br#"","payload":""#;
+/// Where the payload of an event begins.
+const PAYLOAD_AT: usize = EVENT.len() + ID_DIGITS + BEFORE_PAYLOAD.len();
+
+/// The protocol over WebSocket.
+#[derive(Debug)]
+pub(crate) struct WebSocket;
+
+impl Protocol for WebSocket {
+    fn subscribe(&self, connection: &mut Connection, client_id: &str) -> Result<(), Failure> {
+        connection.upgrade("/ws", None)?;
+        let request =
+            format!(r#"{{"type":"subscribe","topic":"{TOPIC}","client_id":"{client_id}"}}"#);
+        connection.add_text(request.as_bytes());
+        connection.send()?;
+        match connection.read_text() {
+            Incoming::Text(text) if is_ack(text) => Ok(()),
+            Incoming::Text(text) => Err(unexpected(text)),
+            other => Err(format!("no ack: {other:?}").into()),
+        }
+    }
+
+    fn open_publisher(&self, connection: &mut Connection) -> Result<(), Failure> {
+        connection.upgrade("/ws", None)
+    }
+
+    fn publish(&self, number: u64, payload: &str, out: &mut Vec<u8>) {
+        let digits = id_digits(number);
+        let parts = [
+            PUBLISH,
+            &digits,
+            BEFORE_PAYLOAD,
+            payload.as_bytes(),
+            br#""}}"#,
+        ];
+        append_frame(opcode::TEXT, &parts, out);
+    }
+
+    fn first_message(&self, received: &[u8]) -> Result<Option<(usize, Message)>, Failure> {
+        let Some((opcode, payload)) = first_frame(received) else {
+            return Ok(None);
+        };
+        let (start, end) = (payload.start, payload.end);
+        let text = &received[payload];
+        let message = match opcode {
+            opcode::TEXT if is_event(text) => Message::Event(start + PAYLOAD_AT..end),
+            opcode::TEXT if is_ack(text) => Message::Ack,
+            opcode::TEXT => gap(text)?,
+            opcode::CLOSE => return Err("the server sent a close frame".into()),
+            _ => Message::Other,
+        };
+        Ok(Some((end, message)))
+    }
+}
+
+/// A publisher over REST.
+#[derive(Debug)]
+pub(crate) struct Rest;
+
+impl Protocol for Rest {
+    fn subscribe(&self, _connection: &mut Connection, _client_id: &str) -> Result<(), Failure> {
+        Err("REST has no subscribers".into())
+    }
+
+    fn publish(&self, number: u64, payload: &str, out: &mut Vec<u8>) {
+        let digits = id_digits(number);
+        let message = [
+            REST_MESSAGE,
+            &digits,
+            BEFORE_PAYLOAD,
+            payload.as_bytes(),
+            br#""}"#,
+        ];
+        let message = message.concat();
+        let head = format!(
+            "POST /topics/{TOPIC}/messages HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n",
+            message.len()
+        );
+        out.extend_from_slice(head.as_bytes());
+        out.extend_from_slice(&message);
+    }
+
+    fn first_message(&self, received: &[u8]) -> Result<Option<(usize, Message)>, Failure> {
+        Ok(first_answer(received)?.map(|length| (length, Message::Ack)))
+    }
+}
+
+fn id_digits(number: u64) -> [u8; ID_DIGITS] {
+    let mut digits = [0; ID_DIGITS];
+    let [_, _, bytes @ ..] = number.to_be_bytes();
+    HEXLOWER.encode_mut(&bytes, &mut digits);
+    digits
+}
+
+fn is_event(text: &[u8]) -> bool {
+    let after_id = text.strip_prefix(EVENT).and_then(|id| id.get(ID_DIGITS..));
+    after_id.is_some_and(|rest| rest.starts_with(BEFORE_PAYLOAD))
+}
+
+fn is_ack(text: &[u8]) -> bool {
+    text.starts_with(br#"{"type":"ack""#)
+}
+
+fn gap(text: &[u8]) -> Result<Message, Failure> {
+    let notice: Value = serde_json::from_slice(text)?;
+    let number = |name| notice["gap"][name].as_u64();
+    match (number("from_seq"), number("to_seq"), number("count")) {
+        (Some(from), Some(to), Some(count)) => Ok(Message::Gap { from, to, count }),
+        _ => Err(unexpected(text)),
+    }
+}
+
+fn unexpected(text: &[u8]) -> Failure {
+    format!("unexpected message: {}", String::from_utf8_lossy(text)).into()
+}

@@ -1,0 +1,92 @@
+//! Authorization: who makes a request, and whether their key has the right that the route needs.
+
+use super::connection_info::ConnectionInfo;
+use super::credential;
+use super::http::Problem;
+use super::http::head::Head;
+use super::rest::{Right, Route};
+use crate::access::{Guard, Principal};
+use crate::limited_log::{LimitedLog, limited};
+use crate::metrics::SharedMetrics;
+use crate::protocol::ErrorReply;
+use crate::sync::Arc;
+
+pub(crate) struct Authorization {
+    guard: Arc<Guard>,
+    metrics: SharedMetrics,
+    log: LimitedLog,
+}
+
+impl Authorization {
+    pub(crate) fn new(guard: Arc<Guard>, metrics: SharedMetrics) -> Authorization {
+        Authorization {
+            guard,
+            metrics,
+            log: LimitedLog::new("requests without a valid credential"),
+        }
+    }
+
+    /// Checks a REST request: 401 without a valid key, 403 without the right. Neither tells whether the topic or the path
+    /// exists. Notes the key in the connection.
+    pub(crate) fn check(
+        &self,
+        head: &Head,
+        route: &Route,
+        connection: &ConnectionInfo,
+    ) -> Result<(), Problem> {
+        if self.guard.is_open() {
+            return Ok(());
+        }
+        let right = route.right();
+        if right == Right::Public {
+            return Ok(());
+        }
+        let principal = self
+            .guard
+            .admit(|| credential::of_request(head))
+            .ok_or_else(|| self.unauthorized(connection))?;
+        require(&principal, &right)?;
+        connection.belongs_to(principal);
+        Ok(())
+    }
+
+    /// Checks who opens a WebSocket. Its session checks the right of each message.
+    pub(crate) fn check_handshake(&self, head: &Head) -> Result<Principal, Problem> {
+        self.guard
+            .admit(|| credential::of_handshake(head))
+            .ok_or_else(Problem::unauthorized)
+    }
+
+    /// Whether the key of the last request is still valid.
+    pub(crate) fn is_still_valid(&self, connection: &ConnectionInfo) -> bool {
+        connection.is_admitted_by(&self.guard)
+    }
+
+    fn unauthorized(&self, connection: &ConnectionInfo) -> Problem {
+        self.metrics.auth_failures.count("rest");
+        limited!(
+            self.log,
+            info,
+            "a request without a valid credential was refused",
+            connection = connection.id,
+            peer = %connection.peer
+        );
+        Problem::unauthorized()
+    }
+}
+
+fn require(principal: &Principal, right: &Right) -> Result<(), Problem> {
+    let missing = |fault: &ErrorReply| Err(Problem::forbidden(fault.message.clone()));
+    match right {
+        Right::Publish(topic) if !principal.may_publish(topic.as_str()) => {
+            missing(&ErrorReply::may_not_publish(topic.as_str()))
+        }
+        Right::Subscribe(topic) if !principal.may_subscribe(topic.as_str()) => {
+            missing(&ErrorReply::may_not_subscribe(topic.as_str()))
+        }
+        Right::Admin if !principal.is_admin() => {
+            Err(Problem::forbidden("The key has no right to administer"))
+        }
+        _ => Ok(()),
+    }
+}

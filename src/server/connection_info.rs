@@ -1,0 +1,81 @@
+//! The data of one open connection, HTTP or WebSocket, that `/connections` shows.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::access::{Guard, Principal};
+use crate::sync::{AtomicBool, AtomicU64, Lock, Mutex, Ordering, mutex};
+
+/// Written by the connection's own threads, read by any.
+pub(crate) struct ConnectionInfo {
+    pub(crate) id: u64,
+    pub(crate) peer: SocketAddr,
+    opened: Instant,
+    /// Milliseconds from the opening to the last received bytes.
+    heard_ms: AtomicU64,
+    /// Who made the last authorized request. The lock guards only this, and is held for one copy.
+    principal: Mutex<Option<Principal>>,
+    /// Set when the request under way is the last.
+    closing: AtomicBool,
+}
+
+impl ConnectionInfo {
+    /// For a connection that was opened just now.
+    pub(crate) fn new(id: u64, peer: SocketAddr) -> ConnectionInfo {
+        ConnectionInfo {
+            id,
+            peer,
+            opened: Instant::now(),
+            heard_ms: AtomicU64::new(0),
+            principal: mutex(Lock::ConnectionInfo, None),
+            closing: AtomicBool::new(false),
+        }
+    }
+
+    /// Notes that the peer sent something.
+    pub(crate) fn heard(&self) {
+        self.heard_ms
+            .store(millis(self.opened.elapsed()), Ordering::Relaxed);
+    }
+
+    pub(crate) fn belongs_to(&self, principal: Principal) {
+        *self.principal.lock() = Some(principal);
+    }
+
+    /// The name of the key that was presented last; `None` when the server needs no key.
+    pub(crate) fn key(&self) -> Option<String> {
+        let principal = self.principal.lock();
+        principal
+            .as_ref()
+            .and_then(Principal::name)
+            .map(str::to_owned)
+    }
+
+    /// Whether the key that was presented last is still valid.
+    pub(crate) fn is_admitted_by(&self, guard: &Guard) -> bool {
+        let principal = self.principal.lock().clone();
+        principal.is_none_or(|principal| guard.still_admits(&principal))
+    }
+
+    pub(crate) fn uptime(&self) -> Duration {
+        self.opened.elapsed()
+    }
+
+    /// How long the peer has sent nothing.
+    pub(crate) fn idle(&self) -> Duration {
+        let heard = Duration::from_millis(self.heard_ms.load(Ordering::Relaxed));
+        self.opened.elapsed().saturating_sub(heard)
+    }
+
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::SeqCst)
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,98 @@
+//! The rejecting thread: sends 503 to connections for which the server has no place, many at once.
+//!
+//! Never waits for a peer: the response fits into the empty buffer of a new socket. The socket is closed when the peer
+//! has left, after [`LINGER`], or when [`MAX_KEPT`] others are open.
+
+use std::collections::VecDeque;
+use std::io::ErrorKind;
+use std::net::Shutdown;
+use std::time::{Duration, Instant};
+
+use super::http::Problem;
+use super::http::serve::last_response;
+use super::panics::Panics;
+use super::transport::Transport;
+use crate::metrics::Metrics;
+use crate::sync::channel::{Receiver, RecvTimeoutError};
+
+/// How long a socket is kept after its response: a request that arrives meanwhile is read, or a reset could overtake the response.
+const LINGER: Duration = Duration::from_millis(100);
+const SWEEP_INTERVAL: Duration = Duration::from_millis(10);
+/// Sockets that are kept at once; each uses a descriptor.
+const MAX_KEPT: usize = 256;
+/// How much is read from one socket at a time.
+const MAX_SWEPT_BYTES: usize = 64 << 10;
+
+/// Runs until the acceptor ends.
+pub(super) fn run(rejected: &Receiver<Transport>, panics: &Panics, metrics: &Metrics) {
+    let problem = Problem::unavailable("The server has all the connections it can hold");
+    let mut kept = VecDeque::new();
+    let mut next_sweep = Instant::now();
+    loop {
+        let arrived = if kept.is_empty() {
+            rejected.recv().map_err(RecvTimeoutError::from)
+        } else {
+            rejected.recv_timeout(SWEEP_INTERVAL)
+        };
+        match arrived {
+            Ok(transport) => {
+                if kept.len() == MAX_KEPT {
+                    kept.pop_front();
+                }
+                kept.extend(
+                    panics
+                        .catch(|| Rejected::answer(transport, &problem, metrics))
+                        .flatten(),
+                );
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        let now = Instant::now();
+        if now >= next_sweep {
+            kept.retain_mut(|rejected: &mut Rejected| now < rejected.until && rejected.sweep());
+            next_sweep = now + SWEEP_INTERVAL;
+        }
+    }
+}
+
+/// A connection that has its response, and is not closed yet.
+struct Rejected {
+    transport: Transport,
+    until: Instant,
+}
+
+impl Rejected {
+    /// `None` when the peer has left.
+    fn answer(transport: Transport, problem: &Problem, metrics: &Metrics) -> Option<Rejected> {
+        tracing::debug!("a connection is rejected: the server is full");
+        let response = last_response(problem, false);
+        let written = transport.write_nonblocking(&response).ok()?;
+        metrics.http_sent(written);
+        transport.shutdown(Shutdown::Write);
+        (written == response.len()).then(|| Rejected {
+            transport,
+            until: Instant::now() + LINGER,
+        })
+    }
+
+    /// Discards what has arrived; `false` when the peer has left.
+    fn sweep(&mut self) -> bool {
+        let mut sink = [0; 4 << 10];
+        let mut swept = 0;
+        while swept < MAX_SWEPT_BYTES {
+            match self.transport.read(&mut sink) {
+                Ok(0) => return false,
+                Ok(count) => swept += count,
+                Err(error) => return error.kind() == ErrorKind::WouldBlock,
+            }
+        }
+        true
+    }
+}
+
+impl Drop for Rejected {
+    fn drop(&mut self) {
+        self.sweep();
+    }
+}
