@@ -1,4 +1,4 @@
-"""For deploy/check: reads OpenMetrics strictly, and takes the expressions out of a dashboard."""
+"""For deploy/check: parses OpenMetrics strictly, and extracts the expressions of a dashboard."""
 
 import json
 import sys
@@ -7,7 +7,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 
 def openmetrics(path):
-    """Fails when the text is not what the format allows."""
+    """Fails if the text violates the format."""
     with open(path, encoding="utf-8", newline="") as page:
         families = list(text_string_to_metric_families(page.read()))
     samples = sum(len(family.samples) for family in families)
@@ -17,13 +17,13 @@ def openmetrics(path):
 
 
 def expressions(path):
-    """Prints a file of rules with every expression, its variables filled in, for promtool to check."""
+    """Prints a rules file with every expression, its variables replaced, for promtool to check."""
     with open(path, encoding="utf-8") as dashboard:
         panels = json.load(dashboard)["panels"]
     targets = [target["expr"] for panel in panels for target in panel.get("targets", [])]
     filled = (target.replace("$__rate_interval", "5m").replace("$instance", ".*") for target in targets)
     rules = [{"record": f"dashboard:{n}", "expr": expr} for n, expr in enumerate(filled)]
-    # JSON is YAML.
+    # JSON is valid YAML.
     json.dump({"groups": [{"name": "dashboard", "rules": rules}]}, sys.stdout)
 
 

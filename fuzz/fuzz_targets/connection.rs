@@ -1,7 +1,7 @@
-//! A whole connection to a server in this process: HTTP, or a WebSocket (the `script` of the oracle says how it is written).
+//! A whole connection to a server in this process: HTTP or a WebSocket, written as a script of the oracle.
 //!
-//! The server says nothing but well-formed answers and frames, answers each request once, and stays alive; and when the
-//! connection is over, nothing is left of it: no subscription, no thread.
+//! The server sends only well-formed responses and frames, answers each request once, and stays alive. When the connection
+//! has ended, no subscription and no thread of it is left.
 
 #![no_main]
 
@@ -17,9 +17,9 @@ use socket2::SockRef;
 use threadcast::{Config, Server};
 
 const MAX_MESSAGE_BYTES: usize = 1024;
-/// More answers may not fit into the buffers of a client that does not read while it sends.
+/// More replies may not fit into the buffers of a client that does not read while it sends.
 const MAX_COUNTED_REQUESTS: usize = 150;
-/// Far more than anything takes.
+/// Far longer than any step takes.
 const DEADLINE: Duration = Duration::from_secs(20);
 const TOPICS: [&str; 2] = ["a", "b"];
 const HANDSHAKE: &[u8] =
@@ -33,8 +33,8 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let mut world = WORLD.lock().unwrap();
-    let (said, is_whole) = world.perform(&script);
-    let answered = answers::check(&said, !is_whole, script.sends(b"HEAD"));
+    let (output, is_whole) = world.perform(&script);
+    let answered = answers::check(&output, !is_whole, script.sends(b"HEAD"));
     if let Some(requests) = script
         .requests_only
         .filter(|requests| *requests <= MAX_COUNTED_REQUESTS)
@@ -43,13 +43,13 @@ fuzz_target!(|data: &[u8]| {
             answered,
             requests,
             "answers to requests: {}",
-            said.escape_ascii()
+            output.escape_ascii()
         );
     }
     world.settle();
 });
 
-/// The server, and a connection to look after it.
+/// The server, and a connection to observe it.
 struct World {
     address: SocketAddr,
     control: TcpStream,
@@ -80,7 +80,7 @@ impl World {
         world
     }
 
-    /// What the server has said, and whether that is all of it.
+    /// The bytes the server has sent, and whether they are complete.
     fn perform(&mut self, script: &Script) -> (Vec<u8>, bool) {
         let mut stream = connect(self.address);
         let mut packet = if script.is_websocket {
@@ -113,15 +113,15 @@ impl World {
         }
         let _ = takes_more && stream.write_all(&packet).is_ok();
         let _ = stream.shutdown(Shutdown::Write);
-        let mut said = Vec::new();
-        match stream.read_to_end(&mut said) {
-            Ok(_) => (said, true),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => (said, false),
+        let mut output = Vec::new();
+        match stream.read_to_end(&mut output) {
+            Ok(_) => (output, true),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => (output, false),
             Err(error) => panic!("the connection does not end: {error}"),
         }
     }
 
-    /// Waits until nothing is left of a connection, then puts the topics in order.
+    /// Waits until nothing of a connection is left, then restores the topics.
     fn settle(&mut self) {
         let deadline = Instant::now() + DEADLINE;
         let topics_are_new = loop {
@@ -164,11 +164,11 @@ impl World {
 
     fn create(&mut self, topic: &str) {
         let body = format!("{{\"name\":\"{topic}\"}}");
-        let told = self.ask("POST", "/topics", body.as_bytes());
-        assert!(told.contains("created"), "{told}");
+        let response = self.ask("POST", "/topics", body.as_bytes());
+        assert!(response.contains("created"), "{response}");
     }
 
-    /// The body of an answer.
+    /// The body of a response.
     fn ask(&mut self, method: &str, path: &str, body: &[u8]) -> String {
         let length = body.len();
         let mut request =
@@ -182,7 +182,7 @@ impl World {
         loop {
             let mut piece = [0; 4096];
             let read = match self.control.read(&mut piece) {
-                // libFuzzer's clock is a signal.
+                // libFuzzer's timer is a signal, which interrupts reads.
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 read => read.expect("the server answers"),
             };
@@ -213,7 +213,7 @@ fn whole_body(answer: &[u8]) -> Option<&str> {
     (body.len() == length).then_some(body)
 }
 
-/// Threads of connections, the one of this target's own among them.
+/// Number of connection threads, including the observer's.
 fn connection_threads() -> usize {
     let tasks = std::fs::read_dir("/proc/self/task").expect("threads are listed");
     let names =

@@ -1,7 +1,7 @@
 //! The head of an HTTP request, and a chunked body behind it.
 //!
-//! However the bytes come in, the outcome is the same; what is accepted says what a plain reading of its lines says, is
-//! within the limits, and comes again when it is written out; a chunked body is what a plain decoder makes of it.
+//! The result does not depend on how the bytes are split. An accepted head has the fields that a plain parser finds, is
+//! within the limits, and is read again after it was written out. A chunked body is what a plain decoder makes of it.
 
 #![no_main]
 
@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use oracle::{chunked, chunked::Outcome, names, pieces};
 use threadcast::fuzzing::{self, Body, Chunked, Head, Scanner};
 
-/// Small, so that it is reached.
+/// Small, so that inputs reach it.
 const MAX_BODY_BYTES: usize = 48;
 const STATUSES: [u16; 6] = [400, 414, 417, 431, 501, 505];
 
@@ -128,7 +128,7 @@ fn is_token(text: &str) -> bool {
             .all(|c| c.is_ascii_graphic() && !"\"(),/:;<=>?@[\\]{}".contains(c))
 }
 
-/// What the fields say, and that nothing is said twice.
+/// The fields agree with the head, and none that delimits the body is repeated.
 fn check_meaning(head: &Head) {
     let all = |name: &str| -> Vec<&str> {
         let named = head.fields.iter().filter(|(field, _)| field == name);

@@ -1,7 +1,7 @@
-//! The file of keys.
+//! Key files.
 //!
-//! It is accepted exactly if its TOML says what a file of keys may say; each key is then found by its digest alone and may do what its
-//! patterns say; and whatever is wrong with a file is told in one line without a secret, wherever the secret stands.
+//! A file is accepted exactly if its TOML is a valid key file. Each key is found by its digest alone and has the rights that
+//! its patterns give. An error is one line and contains no secret, wherever the secret is in the file.
 
 #![no_main]
 
@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use oracle::{keys, names};
 use threadcast::fuzzing::Keys;
 
-/// Stands for a digest, or for a secret in its place: no line that tells an error may hold them.
+/// Characters of the input that stand for a digest and for a secret; no error message may contain either.
 const MARKS: [(char, &str); 2] = [
     (
         '§',
@@ -29,9 +29,9 @@ fuzz_target!(|data: &[u8]| {
             assert_eq!(found.count(), expected.len());
             expected.iter().for_each(|key| check_key(&found, key));
         }
-        (Err(told), None) => check_told(&told, &text),
-        (Ok(_), None) => panic!("taken for a file of keys"),
-        (Err(told), Some(_)) => panic!("refused: {told}"),
+        (Err(error), None) => check_error(&error, &text),
+        (Ok(_), None) => panic!("accepted as a key file"),
+        (Err(error), Some(_)) => panic!("refused: {error}"),
     }
 });
 
@@ -77,14 +77,14 @@ fn check_key(keys: &Keys, key: &keys::Key) {
     );
 }
 
-fn check_told(told: &str, text: &str) {
+fn check_error(error: &str, text: &str) {
     assert!(
-        !told.is_empty() && !told.contains(char::is_control),
-        "{told:?} is not one line"
+        !error.is_empty() && !error.contains(char::is_control),
+        "{error:?} is not one line"
     );
     for (_, secret) in MARKS {
-        // What a key or a field is called is told; who puts a secret there has published it himself.
-        let is_told = told.contains(secret) && !keys::is_called(text, secret);
-        assert!(!is_told, "a secret is told: {told:?}");
+        // Errors contain the names of keys and fields; a secret used as a name is not protected.
+        let is_exposed = error.contains(secret) && !keys::is_called(text, secret);
+        assert!(!is_exposed, "an error contains a secret: {error:?}");
     }
 }

@@ -1,7 +1,7 @@
 //! Names, patterns of names, and percent-encoding.
 //!
-//! A name or a pattern is one exactly if the grammar says so; a path and a query are decoded as plain code decodes them,
-//! and whatever was encoded comes back.
+//! A name or a pattern is accepted exactly if the grammar allows it. Paths and queries are decoded as plain code decodes
+//! them, and encoding followed by decoding changes nothing.
 
 #![no_main]
 
@@ -35,7 +35,7 @@ fn check_names(text: &str) {
     assert_eq!(fuzzing::is_request_id(text), chars <= 128);
 }
 
-/// A pattern and a topic, a line each.
+/// A pattern and a topic, one per line.
 fn check_pattern(text: &str) {
     let (pattern, topic) = text.split_once('\n').unwrap_or((text, "orders"));
     for topic in [topic, pattern.trim_end_matches('*'), "orders.eu"] {
@@ -48,7 +48,7 @@ fn check_pattern(text: &str) {
     }
 }
 
-/// Percent-encodes all that must be, and some that need not.
+/// Percent-encodes everything that must be, and some bytes that need not.
 fn encode(text: &str, random: &mut Random) -> String {
     const DIGITS: [&[u8; 16]; 2] = [b"0123456789abcdef", b"0123456789ABCDEF"];
     let mut encoded = String::with_capacity(3 * text.len());

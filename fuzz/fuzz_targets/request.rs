@@ -1,7 +1,7 @@
 //! A request over the WebSocket.
 //!
-//! It is accepted, and understood, exactly as the protocol says; the short way of reading agrees with the long one; an
-//! event carries the payload as it came, and is JSON in one whole frame.
+//! A request is accepted and understood exactly as the protocol says. The fast parser agrees with the full one. An event
+//! carries its payload unchanged, and is JSON in one whole frame.
 
 #![no_main]
 

@@ -1,23 +1,23 @@
-//! What a server may say over one connection: HTTP answers (RFC 9112) with bodies of JSON, then perhaps frames.
+//! What a server may send on one connection: HTTP responses (RFC 9112) with JSON bodies, then perhaps frames.
 
 use crate::frames::{self, Frame, Wrong};
 use crate::json::{self, Node, Value};
 
-/// Checks everything a server has said; how many of its frames answer a request.
+/// Checks everything a server has sent; returns how many frames answer a request.
 ///
-/// Panics with what is wrong. `may_be_cut` if the end may have got lost; `heads` if a `HEAD` may have been asked.
-pub fn check(mut said: &[u8], may_be_cut: bool, heads: bool) -> usize {
-    while !said.is_empty() {
-        let Some((answer, rest)) = head(said) else {
-            assert!(may_be_cut, "half a head: {}", said.escape_ascii());
+/// Panics with the error. `may_be_cut` if the end may be missing; `heads` if a `HEAD` may have been requested.
+pub fn check(mut output: &[u8], may_be_cut: bool, heads: bool) -> usize {
+    while !output.is_empty() {
+        let Some((answer, rest)) = head(output) else {
+            assert!(may_be_cut, "half a head: {}", output.escape_ascii());
             return 0;
         };
-        said = rest;
+        output = rest;
         match answer.status {
             100 => {}
-            101 => return check_frames(said, may_be_cut),
+            101 => return check_frames(output, may_be_cut),
             500 => panic!("an internal error is answered"),
-            _ => said = check_body(&answer, rest, may_be_cut, heads),
+            _ => output = check_body(&answer, rest, may_be_cut, heads),
         }
     }
     0
@@ -29,9 +29,9 @@ struct Answer {
     content_type: String,
 }
 
-fn head(said: &[u8]) -> Option<(Answer, &[u8])> {
-    let end = said.windows(4).position(|window| window == b"\r\n\r\n")?;
-    let text = std::str::from_utf8(&said[..end]).expect("a head is ASCII");
+fn head(output: &[u8]) -> Option<(Answer, &[u8])> {
+    let end = output.windows(4).position(|window| window == b"\r\n\r\n")?;
+    let text = std::str::from_utf8(&output[..end]).expect("a head is ASCII");
     let mut lines = text.split("\r\n");
     let line = lines.next().unwrap_or_default();
     let status = line
@@ -71,10 +71,10 @@ fn head(said: &[u8]) -> Option<(Answer, &[u8])> {
             _ => {}
         }
     }
-    Some((answer, &said[end + 4..]))
+    Some((answer, &output[end + 4..]))
 }
 
-/// Checks the body that begins here; what stands behind it.
+/// Checks the body that begins here; returns the bytes behind it.
 fn check_body<'a>(answer: &Answer, rest: &'a [u8], may_be_cut: bool, heads: bool) -> &'a [u8] {
     let length = answer.length.expect("every answer has a length");
     if heads && (rest.is_empty() || rest.starts_with(b"HTTP/1.1 ")) {
@@ -99,11 +99,11 @@ fn check_body<'a>(answer: &Answer, rest: &'a [u8], may_be_cut: bool, heads: bool
     rest
 }
 
-fn check_frames(said: &[u8], may_be_cut: bool) -> usize {
-    let frames = match frames::read(said) {
+fn check_frames(output: &[u8], may_be_cut: bool) -> usize {
+    let frames = match frames::read(output) {
         Ok(frames) => frames,
         Err(Wrong::Cut) if may_be_cut => return 0,
-        Err(wrong) => panic!("{wrong:?} in {}", said.escape_ascii()),
+        Err(wrong) => panic!("{wrong:?} in {}", output.escape_ascii()),
     };
     let mut answers = 0;
     for frame in frames {
@@ -116,7 +116,7 @@ fn check_frames(said: &[u8], may_be_cut: bool) -> usize {
     answers
 }
 
-/// Whether a message answers a request, and does not tell what happened by itself.
+/// Whether a message answers a request; otherwise it is a notification.
 fn is_answer(text: &str) -> bool {
     let message = json::parse(text).unwrap_or_else(|| panic!("no JSON: {text}"));
     assert!(
@@ -136,7 +136,7 @@ fn is_answer(text: &str) -> bool {
     }
 }
 
-/// Everything but an internal error, and what no frame may hold (RFC 6455 §7.4).
+/// Whether a frame may have this code (RFC 6455 §7.4) and it is no internal error.
 fn may_be_sent(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1010 | 1012..=1014 | 3000..=4999)
 }

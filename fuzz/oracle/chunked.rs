@@ -1,20 +1,20 @@
-//! A chunked body, read by the grammar of RFC 9112 §7.1 with all its bytes at hand.
+//! A chunked body, parsed by the grammar of RFC 9112 §7.1 from complete input.
 
 use crate::reader::Reader;
 
 const MAX_FRAMING_BYTES: usize = 4 * 1024;
 
-/// What the bytes are.
+/// The result of parsing.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// A whole body, out of this many bytes.
+    /// A whole body of this many input bytes.
     Done(Vec<u8>, usize),
-    /// The beginning of one.
+    /// The beginning of a body.
     More(Vec<u8>),
     Refused(u16),
 }
 
-/// Why reading stopped early.
+/// Why parsing stopped.
 enum Stop {
     More,
     Refused(u16),
@@ -58,7 +58,7 @@ fn chunks(reader: &mut Reader, body: &mut Vec<u8>, max: usize) -> Result<(), Sto
     line_end(reader)
 }
 
-/// Skips the name of a trailer and its colon; whether there was one.
+/// Skips a trailer's name and colon; returns whether there was one.
 fn field_name(reader: &mut Reader, total: &mut usize) -> Result<bool, Stop> {
     let is_token = |byte: u8| byte.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]{}".contains(&byte);
     let name = reader.take_while(is_token);
@@ -86,7 +86,7 @@ fn size(reader: &mut Reader) -> Result<u64, Stop> {
     Ok(u64::from_str_radix(digits, 16).unwrap())
 }
 
-/// Skips and counts what may stand in a line.
+/// Skips and counts the bytes that are allowed in a line.
 fn text(reader: &mut Reader, total: &mut usize) -> Result<(), Stop> {
     let text = reader.take_while(|byte| matches!(byte, b'\t' | b' '..=b'~' | 0x80..));
     count(total, text)

@@ -1,4 +1,4 @@
-//! WebSocket frames as a server must send them (RFC 6455 §5): whole, unmasked, nothing reserved.
+//! WebSocket frames as a server must send them (RFC 6455 §5): complete, unmasked, without reserved bits.
 
 use crate::reader::Reader;
 
@@ -7,14 +7,14 @@ pub enum Frame<'a> {
     Text(&'a str),
     Ping,
     Pong,
-    /// With its code, if it has one.
+    /// A close frame with its code, if it has one.
     Close(Option<u16>),
 }
 
-/// What is wrong with frames.
+/// An error in the frames.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Wrong {
-    /// The last one is not whole.
+    /// The last frame is incomplete.
     Cut,
     Malformed(&'static str),
 }
@@ -57,7 +57,7 @@ fn frame<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>, Wrong> {
     }
 }
 
-/// In the shortest form that holds it.
+/// The length, in its shortest encoding.
 fn length(reader: &mut Reader) -> Result<usize, Wrong> {
     let mut number = |bytes: usize| {
         let bytes = reader.take(bytes).ok_or(Wrong::Cut)?;

@@ -3,10 +3,10 @@
 use crate::reader::Reader;
 
 pub struct Node<'a> {
-    /// As it stands, without blanks around it.
+    /// The text of the value, without surrounding whitespace.
     pub text: &'a str,
     pub value: Value<'a>,
-    /// How many brackets enclose its innermost value.
+    /// The number of brackets around the innermost value.
     pub depth: usize,
 }
 
@@ -14,15 +14,15 @@ pub enum Value<'a> {
     Null,
     Bool,
     Number,
-    /// `None` if an escape stands for half a surrogate pair, which is no text.
+    /// `None` if an escape is half a surrogate pair, which is not text.
     String(Option<String>),
     Array(Vec<Node<'a>>),
-    /// In order, with repeated keys.
+    /// In order, including repeated keys.
     Object(Vec<(Option<String>, Node<'a>)>),
 }
 
 impl<'a> Node<'a> {
-    /// The text a value is, if it is a string of text.
+    /// The text of a string value.
     pub fn string(&self) -> Option<&str> {
         match &self.value {
             Value::String(text) => text.as_deref(),
@@ -30,7 +30,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// The value of a key that stands there once.
+    /// The value of a key that occurs once.
     pub fn get(&self, name: &str) -> Option<&Node<'a>> {
         match &self.value {
             Value::Object(members) => {
@@ -44,7 +44,7 @@ impl<'a> Node<'a> {
     }
 }
 
-/// Reads a whole text.
+/// Parses a whole text.
 pub fn parse(text: &str) -> Option<Node<'_>> {
     let mut reader = Reader::new(text.as_bytes());
     let node = padded(text, &mut reader)?;
@@ -140,7 +140,7 @@ fn object<'a>(text: &'a str, reader: &mut Reader<'a>) -> Option<(Value<'a>, usiz
     }
 }
 
-/// A string's text, in UTF-16 first, as its escapes are meant.
+/// The text of a string, with its escapes decoded through UTF-16.
 fn string(text: &str, reader: &mut Reader) -> Option<Option<String>> {
     if !reader.skip(b'"') {
         return None;

@@ -1,4 +1,4 @@
-//! A file of keys, judged by its TOML as a tree.
+//! Key files, checked as a TOML tree.
 
 use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
@@ -64,7 +64,7 @@ fn patterns(value: Option<&Value>) -> Option<Vec<String>> {
     value.as_array()?.iter().map(pattern).collect()
 }
 
-/// Whether a key's name or a field's holds this.
+/// Whether the name of a key or a field contains this.
 pub fn is_called(text: &str, what: &str) -> bool {
     DeTable::parse(text).is_ok_and(|file| in_table(file.get_ref(), what))
 }

@@ -1,6 +1,6 @@
-//! What the targets compare threadcast with: the same things read once more, as plainly as can be, by other code.
+//! What the targets compare threadcast with: the same grammars, implemented again in the plainest way.
 //!
-//! Nothing here is fast or clever, and nothing here calls threadcast.
+//! Nothing here is optimised, and nothing here calls threadcast.
 
 pub mod answers;
 pub mod chunked;

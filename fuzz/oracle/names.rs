@@ -1,4 +1,4 @@
-//! Names, patterns and percent-encoding, as the contract words them.
+//! Names, patterns and percent-encoding, by the words of the contract.
 
 /// 1–128 characters out of `A–Z a–z 0–9 . _ : -`, beginning with a letter, a digit or `_`.
 pub fn is_topic_name(text: &str) -> bool {
@@ -9,7 +9,7 @@ pub fn is_topic_name(text: &str) -> bool {
         && chars.all(|c| plain(c) || matches!(c, '.' | ':' | '-'))
 }
 
-/// Whether a pattern is for a topic; `None` if it is no pattern.
+/// Whether a pattern matches a topic; `None` if it is not a pattern.
 pub fn pattern_matches(pattern: &str, topic: &str) -> Option<bool> {
     match pattern.split_once('*') {
         None => is_topic_name(pattern).then(|| pattern == topic),
@@ -20,7 +20,7 @@ pub fn pattern_matches(pattern: &str, topic: &str) -> Option<bool> {
     }
 }
 
-/// Text without its percent-encoding; `None` if that is broken, or what it stands for is not UTF-8.
+/// Text without its percent-encoding; `None` if the encoding is broken or the result is not UTF-8.
 pub fn decode(text: &str) -> Option<String> {
     let mut parts = text.split('%');
     let mut bytes = parts.next()?.as_bytes().to_vec();

@@ -1,6 +1,6 @@
-//! Cuts bytes into pieces, in a way that depends on them alone, so that a crash comes again.
+//! Splits bytes into pieces in a way that depends on them alone, so that a crash can be reproduced.
 
-/// Where the pieces end; the last one ends with the bytes.
+/// The ends of the pieces; the last is the end of the bytes.
 pub fn ends(data: &[u8]) -> Vec<usize> {
     let mut random = Random::of(data);
     let (mut at, mut ends) = (0, Vec::new());
@@ -22,7 +22,7 @@ pub fn of(data: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Xorshift, out of a few of the bytes.
+/// Xorshift, seeded with a few of the bytes.
 pub struct Random(u64);
 
 impl Random {

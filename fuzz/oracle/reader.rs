@@ -1,4 +1,4 @@
-//! A place in some bytes.
+//! A position in a byte slice.
 
 pub struct Reader<'a> {
     bytes: &'a [u8],
@@ -25,7 +25,7 @@ impl<'a> Reader<'a> {
         Some(byte)
     }
 
-    /// Steps over this byte, if it is the next one.
+    /// Skips this byte if it is the next one.
     pub fn skip(&mut self, byte: u8) -> bool {
         let is_next = self.peek() == Some(byte);
         self.at += usize::from(is_next);

@@ -1,4 +1,4 @@
-//! A WebSocket request, judged by section 1 of the protocol.
+//! WebSocket requests, by section 1 of the protocol.
 
 use std::collections::HashSet;
 
@@ -7,7 +7,7 @@ use crate::names::is_topic_name;
 
 const MAX_PAYLOAD_DEPTH: usize = 128;
 
-/// What is asked, if it may be asked like that.
+/// A valid request.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Request {
     pub request_id: Option<String>,
@@ -130,8 +130,8 @@ fn start(last_n: Option<&Node>, after_seq: Option<&Node>, epoch: Option<&Node>) 
     }
 }
 
-/// The whole number ≥ 0 that a JSON number is, however it is written; one beyond 64 bits is the largest. By moving the
-/// point: the digits before it are the number, those behind it must be zeros.
+/// The non-negative integer that a JSON number is, in whatever notation; 64-bit overflow saturates. Moves the point: the
+/// digits before it are the number, those behind it must be zeros.
 fn whole_number(node: &Node) -> Option<u64> {
     if !matches!(node.value, Value::Number) {
         return None;
@@ -147,7 +147,7 @@ fn whole_number(node: &Node) -> Option<u64> {
     if is_negative {
         return None;
     }
-    // No input is so long that an exponent beyond this would make a difference.
+    // No input is long enough for a larger exponent to make a difference.
     let far = 1_000_000;
     let shift = exponent.parse::<i64>().map_or_else(
         |_| if exponent.starts_with('-') { -far } else { far },
@@ -168,7 +168,7 @@ fn whole_number(node: &Node) -> Option<u64> {
     Some(number.unwrap_or(u64::MAX))
 }
 
-/// The number with one more digit; `None` once it is too large.
+/// The number with one more digit; `None` on overflow.
 fn append(number: Option<u64>, digit: u8) -> Option<u64> {
     number?.checked_mul(10)?.checked_add(digit.into())
 }

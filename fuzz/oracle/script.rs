@@ -1,17 +1,17 @@
-//! What a client does over one connection, written so that both a person and a mutation can change it.
+//! What a client does on one connection, in a form that both people and mutations can change.
 //!
-//! The first byte is `H` for bytes as they are, a NUL between packets. After a `W` the connection is a WebSocket, and each line
-//! is a step, by its first byte:
+//! The first byte is `H` for raw bytes, with a NUL between packets. After a `W` the connection is a WebSocket, and each
+//! line is a step, by its first byte:
 //!
 //! | | |
 //! |---|---|
 //! | `F` | a masked frame: its first byte, then its payload |
 //! | `U` | the same, unmasked |
-//! | `L` | the same, that announces 70,000 bytes more than it has |
-//! | `R` | bytes as they are |
-//! | `P` | what was said so far goes out as a packet of its own |
-//! | `C` | somebody else posts this to `/topics` |
-//! | `D` | somebody else deletes this topic |
+//! | `L` | the same, with an announced length of 70,000 bytes more than it has |
+//! | `R` | raw bytes |
+//! | `P` | sends everything so far as a packet of its own |
+//! | `C` | another client posts this to `/topics` |
+//! | `D` | another client deletes this topic |
 //! | `X` | the connection is reset |
 //! | any other | the whole line is a text message |
 
@@ -31,7 +31,7 @@ pub struct Script<'a> {
 }
 
 impl Script<'_> {
-    /// Whether these bytes go out somewhere, if need be over the border of two packets.
+    /// Whether these bytes are sent, also across two packets.
     pub fn sends(&self, wanted: &[u8]) -> bool {
         let sent = self.steps.iter().filter_map(|step| match step {
             Step::Send(bytes) => Some(&**bytes),

@@ -1,6 +1,6 @@
-"""The files of deploy/, tried: proxies in front of a real server, units and manifests through what there is for them.
+"""Tests the files of deploy/: proxies in front of a real server, units and manifests with the tools for them.
 
-Only what cannot be had here is replaced in them: names, ports, paths, times. Run by `tests/deploy/run`."""
+Only names, ports, paths and times are replaced in them. Run by `tests/deploy/run`."""
 
 import asyncio
 import shutil
@@ -12,14 +12,14 @@ from pathlib import Path
 
 import yaml
 
-from proxy import Proxy, certificate, holds_no_key, plays
+from proxy import Proxy, certificate, assert_no_key, check_proxy
 from stage import ROOT, Server
 
 DEPLOY = ROOT / "deploy"
 # The server's defaults.
 DRAIN_SECS = 5
 HEARTBEAT_SECS = 30
-# The times of the proxies are cut down together with this one, so that no check takes minutes.
+# The proxies' timeouts are shortened in proportion to this one, so that no check takes minutes.
 SHORT_HEARTBEAT_SECS = 0.4
 
 
@@ -37,7 +37,7 @@ def replaced(text: str, *pairs: tuple[str, object]) -> str:
 
 
 def value(text: str, name: str) -> int:
-    """The seconds behind a name, as in `proxy_read_timeout 120s` or `TimeoutStopSec=15`."""
+    """The seconds after a name, as in `proxy_read_timeout 120s` or `TimeoutStopSec=15`."""
     return int(text.split(name)[1].split("\n")[0].strip(" =;s"))
 
 
@@ -72,10 +72,10 @@ async def nginx(folder: Path) -> None:
     subprocess.run([*command, "-t", "-q"], check=True)
     proxy = Proxy(port, public)
     async with proxy.running([*command, "-g", "daemon off;"]):
-        await plays(proxy, server, heartbeat_secs=SHORT_HEARTBEAT_SECS, silent_secs=1)
+        await check_proxy(proxy, server, heartbeat_secs=SHORT_HEARTBEAT_SECS, silent_secs=1)
     log = (folder / "access.log").read_text()
     assert '"GET /ws" 502' in log, log
-    holds_no_key(log + (folder / "error.log").read_text())
+    assert_no_key(log + (folder / "error.log").read_text())
 
 
 async def caddy(folder: Path) -> None:
@@ -94,9 +94,9 @@ async def caddy(folder: Path) -> None:
     command = ["env", f"HOME={folder}", "caddy", "run", "--adapter", "caddyfile", "--config", str(folder / "Caddyfile")]
     proxy = Proxy(port, public)
     async with proxy.running(command):
-        await plays(proxy, server, heartbeat_secs=SHORT_HEARTBEAT_SECS, silent_secs=1)
+        await check_proxy(proxy, server, heartbeat_secs=SHORT_HEARTBEAT_SECS, silent_secs=1)
     assert "connection refused" in log.read_text()
-    holds_no_key(log.read_text())
+    assert_no_key(log.read_text())
 
 
 async def systemd(folder: Path) -> None:
@@ -138,13 +138,13 @@ async def main() -> None:
     try:
         for check, tool in CHECKS.items():
             if tool and not shutil.which(tool):
-                print(f"{check.__name__}: left out, there is no {tool}", file=sys.stderr)
+                print(f"{check.__name__}: skipped, {tool} is not installed", file=sys.stderr)
                 continue
             with tempfile.TemporaryDirectory() as folder:
-                # A server that gives up its rights writes here too.
+                # The server writes here too, after it has dropped its rights.
                 Path(folder).chmod(0o777)
                 await check(Path(folder))
-            print(f"{check.__name__}: holds", flush=True)
+            print(f"{check.__name__}: passed", flush=True)
     finally:
         await Server.kill_all()
 

@@ -1,4 +1,4 @@
-"""A proxy with TLS that is really run, and what a client must be able to do through it."""
+"""A running proxy with TLS, and what a client must be able to do through it."""
 
 import asyncio
 import base64
@@ -25,7 +25,7 @@ def certificate(folder: Path) -> tuple[Path, Path]:
 
 
 KEY = "s3cret"
-# Each way to present a key.
+# Every way to present a key.
 CREDENTIALS = {
     "?token=" + KEY: {},
     "?": {"X-API-Key": KEY},
@@ -34,13 +34,13 @@ CREDENTIALS = {
 }
 
 
-def holds_no_key(log: str) -> None:
+def assert_no_key(log: str) -> None:
     for secret in (KEY, base64.b64encode(KEY.encode()).decode().rstrip("=")):
         assert secret not in log, log
 
 
 class Proxy:
-    """A proxy that serves `HOST` on a port of its own."""
+    """A proxy that serves `HOST` on its own port."""
 
     def __init__(self, port: int, public: Path) -> None:
         self.port = port
@@ -85,17 +85,17 @@ class Proxy:
         return True
 
 
-async def plays(proxy: Proxy, server: Server, *, heartbeat_secs: float, silent_secs: float) -> None:
-    await carries_everything(proxy)
+async def check_proxy(proxy: Proxy, server: Server, *, heartbeat_secs: float, silent_secs: float) -> None:
+    await forwards_everything(proxy)
     await keeps_a_silent_client(proxy, heartbeat_secs, silent_secs)
-    await passes_on_that_the_server_stops(proxy, server)
-    await says_that_the_server_is_gone(proxy)
+    await forwards_the_shutdown(proxy, server)
+    await reports_that_the_server_is_down(proxy)
 
 
-async def carries_everything(proxy: Proxy) -> None:
+async def forwards_everything(proxy: Proxy) -> None:
     created = await proxy.rest("POST", "/topics", {"name": "orders"})
     assert created.startswith("HTTP/1.1 201"), created
-    # The page's own origin passes, because Host comes through as the browser sent it; a foreign one does not.
+    # The page's own origin is accepted, because the proxy forwards Host unchanged; a foreign one is not.
     try:
         async with proxy.connect(origin="https://evil.example"):
             raise AssertionError("a foreign origin was let in")
@@ -114,7 +114,7 @@ async def carries_everything(proxy: Proxy) -> None:
 
 
 async def keeps_a_silent_client(proxy: Proxy, heartbeat_secs: float, silent_secs: float) -> None:
-    """The server's heartbeat keeps a client that says nothing, for longer than the proxy bears silence."""
+    """The server's heartbeat keeps a silent client connected for longer than the proxy's timeout."""
     async with proxy.connect(ping_interval=None) as client:
         pings = 0
         while pings * heartbeat_secs < 2 * silent_secs:
@@ -122,17 +122,17 @@ async def keeps_a_silent_client(proxy: Proxy, heartbeat_secs: float, silent_secs
             pings += 1
 
 
-async def says_that_the_server_is_gone(proxy: Proxy) -> None:
-    """A request that fails is what proxies log most about."""
+async def reports_that_the_server_is_down(proxy: Proxy) -> None:
+    """Proxies log most about a failed request; no log may contain a key."""
     for query, headers in CREDENTIALS.items():
         try:
             async with proxy.connect(query, additional_headers=headers):
-                raise AssertionError("somebody answered")
+                raise AssertionError("the proxy accepted the connection")
         except InvalidStatus as refused:
             assert refused.response.status_code == 502, refused
 
 
-async def passes_on_that_the_server_stops(proxy: Proxy, server: Server) -> None:
+async def forwards_the_shutdown(proxy: Proxy, server: Server) -> None:
     async with proxy.connect() as client:
         await server.stop()
         while json.loads(await soon(client.recv()))["msg"] != "server_shutdown":

@@ -1,4 +1,4 @@
-"""Compares how threadcast and h11 (https://h11.readthedocs.io) understand requests: whether they are taken at all, and if so
+"""Compares how threadcast and h11 (https://h11.readthedocs.io) understand requests: whether they are accepted, and if so
 their methods, targets, fields and where their bodies end. Where threadcast is stricter, differences.py says on what.
 
 Exit code 1 when they differ in anything else; then what was sent is printed, and the seed that sends it again.
@@ -14,7 +14,7 @@ import generate
 import oracle
 import target
 
-#: What a request is refused with before anybody looks at what it asks for.
+#: Statuses of requests that are refused before their target is looked at.
 EDGE = {400, 413, 414, 417, 431, 501, 505}
 PROBE = b"GET /topics/probe HTTP/1.1\r\nHost: x\r\nX-API-Key: " + generate.SECRET + b"\r\nConnection: close\r\n\r\n"
 
@@ -46,20 +46,20 @@ def parse_arguments():
 
 
 def case(seed, n):
-    """A few requests on one connection; the last one shows where the others ended."""
+    """A few requests on one connection; the last shows where the others ended."""
     rng = random.Random(f"{seed}/{n}")
     requests = [generate.request(rng, b"t%d-%d" % (n, part)) for part in range(rng.choice([1, 1, 2]))]
     return b"".join(requests) + PROBE
 
 
 def compare(server, data):
-    """What kinds of requests these were, and what is wrong with their answers, if anything."""
+    """The kinds of these requests, and the errors in their responses."""
     expected = oracle.judge(data)
     stream = server.ask(data)
     try:
         found = target.answers(stream, [one.to_head for one in expected])
     except ValueError as error:
-        return [], f"the answers are not those to {expected} ({error}): {stream!r}"
+        return [], f"the responses do not match {expected} ({error}): {stream!r}"
     kinds = []
     for n, one in enumerate(expected):
         refused = one.answer == oracle.REFUSED
@@ -67,13 +67,13 @@ def compare(server, data):
             "refused by both" if refused else "understood by both"
         ]
         if n >= len(found):
-            return kinds, f"no answer {n + 1} where {one} is expected; found {found}"
+            return kinds, f"no response {n + 1}: expected {one}, found {found}"
         if not agrees(one, *found[n]):
-            return kinds, f"answer {n + 1} is {found[n]} where {one} is expected"
+            return kinds, f"response {n + 1}: expected {one}, found {found[n]}"
     extra = found[len(expected) :]
-    # What has not come as a whole is not answered, unless it is wrong already.
+    # An incomplete request is not answered, unless it is wrong already.
     if extra and not (len(extra) == 1 and extra[0][0] in EDGE and not (expected and expected[-1].closes)):
-        return kinds, f"{extra} is answered to what is no whole request"
+        return kinds, f"{extra} in response to an incomplete request"
     return kinds, None
 
 
@@ -83,7 +83,7 @@ def agrees(expected, status, detail, closes):
     if closes != expected.closes:
         return False
     if expected.answer == oracle.UNDERSTOOD:
-        # A broken percent-encoding is found by whoever looks at the path.
+        # A broken percent-encoding is found when the path is decoded.
         return status not in EDGE or (status == 400 and not closes) or detail.startswith("The target")
     wanted_status, wanted_detail = expected.answer
     return status == wanted_status and wanted_detail in (None, detail)

@@ -1,4 +1,4 @@
-"""Where threadcast is stricter than h11 on purpose. Each rule names what is refused; what it names has to be refused."""
+"""The rules by which threadcast is stricter than h11. A request that breaks one must be refused."""
 
 import re
 
@@ -13,7 +13,7 @@ ABSOLUTE = re.compile(rb"(https?)://([^/?]*)(.*)", re.IGNORECASE)
 
 
 def in_head(head, request):
-    """The rules that the head of a request, which h11 takes, breaks. `head` is its bytes."""
+    """The rules broken by the head of a request that h11 accepts. `head` is its bytes."""
     line, _, fields = head.partition(b"\n")
     values = lambda name: [value for field, value in request.headers if field == name]  # noqa: E731
     raw_fields = [field for field in fields.split(b"\n") if field.strip(b"\r")]
@@ -21,7 +21,7 @@ def in_head(head, request):
     lengths, codings, hosts = raw(b"content-length"), values(b"transfer-encoding"), values(b"host")
     rules = {
         "a line ends with CR LF": re.search(rb"(?<!\r)\n|\r(?!\n)", head),
-        "a field is one line": re.search(rb"\n[ \t]", head),
+        "no folded field": re.search(rb"\n[ \t]", head),
         "no control byte in a head": re.search(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", head),
         "only HTTP/1.0 and HTTP/1.1": request.http_version not in (b"1.0", b"1.1"),
         "one Content-Length, of digits": len(lengths) > 1
@@ -31,7 +31,7 @@ def in_head(head, request):
         "Host is a host with a port": any(_authority(host) is None for host in hosts),
         "a target is a path or an http URL": not _is_target(request.target),
         "a URL names the same host as Host": _names_another_host(request.target, hosts),
-        "nothing is expected but 100-continue": request.http_version == b"1.1"
+        "no expectation but 100-continue": request.http_version == b"1.1"
         and any(value.lower() != b"100-continue" for value in values(b"expect")),
         "a head of at most 16 KiB": len(head) > MAX_HEAD_BYTES,
         "at most 64 fields": len(raw_fields) > MAX_FIELDS,
@@ -42,7 +42,7 @@ def in_head(head, request):
 
 
 def in_chunks(body):
-    """The rules that a chunked body, which h11 takes as far as it goes, breaks."""
+    """The rules broken by a chunked body that h11 accepts so far."""
     rest = body
     while rest:
         line, end, rest = rest.partition(b"\r\n")
@@ -52,7 +52,7 @@ def in_chunks(body):
         if len(size[0]) > 16:
             return ["a chunk size of at most 16 digits"]
         if not re.fullmatch(rb"[0-9A-Fa-f]+(;[\t\x20-\x7e\x80-\xff]*)?", line):
-            return ["no blank or control byte around a chunk size"]
+            return ["no whitespace or control byte around a chunk size"]
         if int(size[0], 16) > MAX_BODY_BYTES:
             return [BODY_LIMIT]
         if int(size[0], 16) == 0:
@@ -68,14 +68,14 @@ def _in_trailers(trailers):
     trailers = trailers[: end.end()] if end else trailers
     rules = {
         "a trailer ends with CR LF": re.search(rb"(?<!\r)\n|\r(?!\n)", trailers),
-        "a trailer is one line": re.search(rb"\n[ \t]", trailers),
+        "no folded trailer": re.search(rb"\n[ \t]", trailers),
         "no control byte in a trailer": re.search(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", trailers),
     }
     return [rule for rule, broken in rules.items() if broken]
 
 
 def _authority(text):
-    """Host in lower case and port, or nothing."""
+    """The host in lower case and the port, or None."""
     match = HOST.fullmatch(text)
     if not match or (match[3] and int(match[3]) > 65535):
         return None

@@ -1,8 +1,8 @@
-"""Requests to judge: mostly well formed, some with a twist, some with bytes changed at random. The same for one seed."""
+"""Generated requests: mostly well formed, some with an unusual part, some with random bytes changed. A seed fixes them."""
 
 SECRET = b"differential"
 
-#: Of each part of a request: what is usual, and what is odd or wrong.
+#: For each part of a request, usual values, and unusual or invalid ones.
 METHODS = [b"GET"] * 3 + [b"DELETE", b"PUT"], [b"HEAD", b"OPTIONS", b"POST", b"get", b"M-SEARCH", b"G!#$%&'*+.^_`|~1", b"G@T", b""]
 VERSIONS = [b"HTTP/1.1"], [
     b"HTTP/1.0", b"HTTP/1.0", b"HTTP/2.0", b"HTTP/1.2", b"HTTP/0.9", b"HTTP/1.10", b"http/1.1", b"HTTP/1", b"HTTP/01.1", b"",
@@ -51,7 +51,7 @@ DICTIONARY = [
 
 
 def request(rng, name):
-    """One request for a topic of this name, with whatever body it announces."""
+    """One request for a topic of this name, with the body it announces."""
     target = _pick(rng, TARGETS).replace(b"%s", name)
     line = b" ".join([_pick(rng, METHODS), target, _pick(rng, VERSIONS)])
     fields = [*_pick(rng, HOSTS), *_pick(rng, KEYS)]

@@ -1,4 +1,4 @@
-"""What h11 makes of some bytes, and what threadcast has to answer if it understands them the same way."""
+"""How h11 parses some bytes, and the responses of threadcast if it parses them the same way."""
 
 import re
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from generate import SECRET
 NAME = re.compile(rb"[A-Za-z0-9_][A-Za-z0-9._:-]{0,127}")
 PATH = re.compile(rb"(?:https?://[^/]*)?/topics/([^/?%]+)", re.IGNORECASE)
 
-#: Nothing can be said but that the request is answered as one that was understood.
+#: The response is not predicted, except that the request was understood.
 UNDERSTOOD = "understood"
 REFUSED = "refused"
 #: Without the key.
@@ -20,7 +20,7 @@ STRANGER = (401, None)
 
 @dataclass
 class Expected:
-    """What the answer to one request has to be: a status with a detail, UNDERSTOOD or REFUSED."""
+    """The expected response to one request: a status with a detail, UNDERSTOOD or REFUSED."""
 
     answer: object
     closes: bool = False
@@ -29,7 +29,7 @@ class Expected:
 
 
 def judge(data):
-    """The answers to expect, in order; after the last of them the connection ends."""
+    """The expected responses, in order; after the last the connection ends."""
     answers = []
     while data:
         # One empty line before a request is skipped (RFC 9112, section 2.2); h11 does not know that.
@@ -55,7 +55,7 @@ def _judge_one(data):
     head = data[: len(data) - left]
     broken = differences.in_head(head, request)
     answer = _answer(request)
-    # A stranger's body is not read, however long.
+    # The body of an unauthorised request is not read, however long it is.
     if broken and (answer != STRANGER or broken != [differences.BODY_LIMIT]):
         return Expected(REFUSED, closes=True, why=broken), b""
     is_chunked = any(name == b"transfer-encoding" for name, _ in request.headers)

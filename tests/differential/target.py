@@ -1,4 +1,4 @@
-"""The server under test: started on a free port, and asked over a socket."""
+"""The server under test, on a free port, and a client for it."""
 
 import json
 import os
@@ -9,7 +9,7 @@ TIMEOUT_SECS = 20
 
 
 class Server:
-    """A running threadcast; ended when the block it is used in is left."""
+    """A running threadcast, stopped at the end of its `with` block."""
 
     def __init__(self, path, secret):
         self._path, self._secret = path, secret
@@ -28,7 +28,7 @@ class Server:
         self._process.wait(TIMEOUT_SECS)
 
     def ask(self, data):
-        """Everything that is answered to these bytes, up to the end of the connection."""
+        """Everything the server sends in response to these bytes until it closes."""
         with socket.create_connection(self._address, TIMEOUT_SECS) as connection:
             try:
                 connection.sendall(data)
@@ -49,7 +49,7 @@ def _receive(connection):
 
 
 def answers(stream, to_head):
-    """The responses in a stream: status, detail if there is one, and whether the connection closes. `to_head` says of each
+    """The responses in a stream: status, detail if there is one, and whether the connection closes. `to_head` tells for each
     whether it has no body."""
     found = []
     while stream:

@@ -1,15 +1,15 @@
-//! Requests that are wrong: the text for each kind, and the order of the checks.
+//! Invalid requests: the text of each error, and the order of the checks.
 
 use serde_json::{Value, json};
 
 use crate::harness::{Frame, Opcode, TestServer, WsClient, code_of, text_of, uuid_of};
 
-/// Asserts that `request` is a bad one, and returns the text of the error.
+/// Asserts that `request` is answered `BAD_REQUEST`, and returns the error's text.
 fn refused(client: &mut WsClient, request: &Value) -> String {
     text_of(&client.ask_refused(request.clone(), "BAD_REQUEST")).to_owned()
 }
 
-/// Asserts that this text, which may be no request at all, is answered `BAD_REQUEST`.
+/// Asserts that this text, which need not be a request, is answered `BAD_REQUEST`.
 fn text_refused(client: &mut WsClient, text: &str) {
     client.send_text(text);
     let reply = client.next_json();
@@ -22,7 +22,7 @@ fn text_refused(client: &mut WsClient, text: &str) {
 }
 
 #[test]
-fn a_missing_topic_is_named_and_null_and_empty_count_as_missing() {
+fn missing_null_or_empty_topic_is_reported() {
     let server = TestServer::start();
     let mut client = server.ws();
     for kind in ["subscribe", "unsubscribe", "publish"] {
@@ -41,7 +41,7 @@ fn a_missing_topic_is_named_and_null_and_empty_count_as_missing() {
 }
 
 #[test]
-fn a_missing_client_id_is_named() {
+fn missing_client_id_is_reported() {
     let server = TestServer::with_topic("orders");
     let mut client = server.ws();
     for kind in ["subscribe", "unsubscribe"] {
@@ -53,7 +53,7 @@ fn a_missing_client_id_is_named() {
 }
 
 #[test]
-fn a_missing_message_is_named() {
+fn missing_message_is_reported() {
     let server = TestServer::with_topic("orders");
     let mut client = server.ws();
     let request = json!({"type": "publish", "topic": "orders"});
@@ -63,7 +63,7 @@ fn a_missing_message_is_named() {
 }
 
 #[test]
-fn a_bad_message_id_is_named() {
+fn invalid_message_id_is_reported() {
     let server = TestServer::with_topic("orders");
     let mut client = server.ws();
     for id in [
@@ -83,7 +83,7 @@ fn a_bad_message_id_is_named() {
 }
 
 #[test]
-fn a_message_without_payload_or_id_or_shape_is_refused() {
+fn malformed_message_is_refused() {
     let server = TestServer::with_topic("orders");
     let mut client = server.ws();
     for message in [
@@ -105,7 +105,7 @@ fn a_message_without_payload_or_id_or_shape_is_refused() {
 }
 
 #[test]
-fn checks_go_from_topic_to_message_or_client_to_validity_to_existence() {
+fn checks_run_in_order_topic_message_or_client_validity_existence() {
     let server = TestServer::start();
     let mut client = server.ws();
     for (request, text) in [
@@ -149,7 +149,7 @@ fn checks_go_from_topic_to_message_or_client_to_validity_to_existence() {
 }
 
 #[test]
-fn what_is_no_json_object_is_refused() {
+fn text_that_is_not_a_json_object_is_refused() {
     let server = TestServer::start();
     let mut client = server.ws();
     for text in [
@@ -177,7 +177,7 @@ fn what_is_no_json_object_is_refused() {
 }
 
 #[test]
-fn an_unknown_or_missing_type_is_refused() {
+fn unknown_or_missing_type_is_refused() {
     let server = TestServer::start();
     let mut client = server.ws();
     for text in [
@@ -192,7 +192,7 @@ fn an_unknown_or_missing_type_is_refused() {
 }
 
 #[test]
-fn a_field_that_stands_twice_is_refused() {
+fn repeated_field_is_refused() {
     let server = TestServer::with_topic("orders");
     let mut client = server.ws();
     let id = uuid_of(1);
@@ -217,7 +217,7 @@ fn a_field_that_stands_twice_is_refused() {
 }
 
 #[test]
-fn a_binary_frame_is_refused_and_the_connection_stays() {
+fn binary_frame_is_refused_and_keeps_the_connection() {
     let server = TestServer::start();
     let mut client = server.ws();
     client.send_frame(&Frame::new(Opcode::Binary, br#"{"type":"ping"}"#));

@@ -1,4 +1,4 @@
-//! The binary: its exit codes, its complaints about settings, and its signals.
+//! The binary: exit codes, error messages about settings, and signals.
 
 use std::net::TcpListener;
 use std::process::{Output, Stdio};
@@ -8,20 +8,20 @@ use serde_json::json;
 
 use crate::harness::{ChildServer, Dial, HttpClient, WsClient, in_time};
 
-/// Runs the binary, which has to end by itself.
+/// Runs the binary until it exits by itself.
 fn run(variables: &[(&str, &str)], arguments: &[&str]) -> Output {
     let mut command = ChildServer::command(variables);
     command.args(arguments).stdin(Stdio::null());
-    in_time("a start that fails", || command.output().unwrap())
+    in_time("a failed start", || command.output().unwrap())
 }
 
-/// Asserts that a start ends with this exit code and one line that says each of `words`.
-fn expect_complaint(output: &Output, exit_code: i32, words: &[&str]) {
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(exit_code), "{complaint}");
-    assert_eq!(complaint.lines().count(), 1, "{complaint}");
+/// Asserts this exit code and an error message of one line that contains each of `words`.
+fn expect_error(output: &Output, exit_code: i32, words: &[&str]) {
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(exit_code), "{message}");
+    assert_eq!(message.lines().count(), 1, "{message}");
     for word in words {
-        assert!(complaint.contains(word), "no {word} in {complaint}");
+        assert!(message.contains(word), "no {word} in {message}");
     }
 }
 
@@ -38,7 +38,7 @@ fn subscribers(server: &ChildServer, count: usize) -> Vec<WsClient> {
 }
 
 #[test]
-fn a_wrong_value_is_one_line_and_exit_code_2() {
+fn invalid_value_prints_one_line_and_exits_with_2() {
     for (variable, value) in [
         ("PUBSUB_PORT", "70000"),
         ("PUBSUB_MAX_QUEUE_SIZE", "0"),
@@ -53,26 +53,26 @@ fn a_wrong_value_is_one_line_and_exit_code_2() {
         ("PUBSUB_MAX_CONNECTIONS", "0"),
     ] {
         let output = run(&[("PUBSUB_PORT", "0"), (variable, value)], &[]);
-        expect_complaint(&output, 2, &[variable, value]);
+        expect_error(&output, 2, &[variable, value]);
     }
 }
 
 #[test]
-fn a_wrong_flag_is_one_line_and_exit_code_2() {
+fn invalid_flag_prints_one_line_and_exits_with_2() {
     let output = run(&[("PUBSUB_PORT", "0")], &["--max-queue-size", "none"]);
-    expect_complaint(&output, 2, &["none"]);
+    expect_error(&output, 2, &["none"]);
 }
 
 #[test]
-fn a_port_in_use_is_one_line_and_exit_code_1() {
+fn port_in_use_prints_one_line_and_exits_with_1() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let output = run(&[("PUBSUB_PORT", &port)], &[]);
-    expect_complaint(&output, 1, &[&port]);
+    expect_error(&output, 1, &[&port]);
 }
 
 #[test]
-fn a_variable_sets_what_it_names_and_a_flag_wins() {
+fn flag_takes_precedence_over_environment_variable() {
     let server = ChildServer::start(&[("PUBSUB_HISTORY_SIZE", "7"), ("PUBSUB_OVERFLOW", "block")]);
     let mut http = HttpClient::connect(server.addr());
     http.post("/topics", &json!({"name": "orders"})).expect(201);
@@ -83,15 +83,11 @@ fn a_variable_sets_what_it_names_and_a_flag_wins() {
         &[("PUBSUB_PORT", "0"), ("PUBSUB_HISTORY_SIZE", "7")],
         &["--history-size", "x"],
     );
-    assert_eq!(
-        output.status.code(),
-        Some(2),
-        "the flag is the one that counts"
-    );
+    assert_eq!(output.status.code(), Some(2), "the flag takes precedence");
 }
 
 #[test]
-fn sigterm_and_sigint_shut_down_gracefully_with_exit_code_0() {
+fn sigterm_and_sigint_shut_down_gracefully_and_exit_with_0() {
     for signal in ["TERM", "INT"] {
         let mut server = ChildServer::start(&[]);
         let mut clients = subscribers(&server, 3);
@@ -105,7 +101,7 @@ fn sigterm_and_sigint_shut_down_gracefully_with_exit_code_0() {
 }
 
 #[test]
-fn hundreds_of_clients_that_do_not_read_do_not_hold_a_shutdown_up() {
+fn clients_that_do_not_read_do_not_delay_shutdown() {
     let mut server = ChildServer::start(&[
         ("PUBSUB_DRAIN_TIMEOUT_SECS", "1"),
         ("PUBSUB_SEND_BUFFER_BYTES", "8192"),
@@ -118,15 +114,15 @@ fn hundreds_of_clients_that_do_not_read_do_not_hold_a_shutdown_up() {
 }
 
 #[test]
-fn a_second_signal_exits_at_once_with_code_130() {
+fn second_signal_exits_at_once_with_130() {
     let mut server = ChildServer::start(&[
         ("PUBSUB_DRAIN_TIMEOUT_SECS", "60"),
         ("PUBSUB_WRITE_TIMEOUT_SECS", "60"),
         ("PUBSUB_SEND_BUFFER_BYTES", "8192"),
         ("PUBSUB_MAX_QUEUE_SIZE", "1000"),
     ]);
-    let mut stuck = subscribers(&server, 2);
-    stuck[0].publish_padded("orders", 1, 200, 4 << 10);
+    let mut stalled = subscribers(&server, 2);
+    stalled[0].publish_padded("orders", 1, 200, 4 << 10);
     let mut open = HttpClient::connect(server.addr());
     assert_eq!(open.get("/readyz").status, 200);
     server.signal("TERM");

@@ -1,4 +1,4 @@
-//! Publishers that wait under the `block` policy: for whom, how long, and what ends the wait.
+//! Publishers that wait under the `block` policy: how long, in which order, and what ends the wait.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -6,20 +6,20 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Account, Config, Dial, Frame, HttpClient, Incoming, KeysFile, OverflowPolicy, TestServer,
-    WsClient, code_of, entry, eventually, seq_of, settled, uuid_of,
+    Config, Dial, Frame, HttpClient, Incoming, KeysFile, OverflowPolicy, SequenceChecker,
+    TestServer, WsClient, await_stable, code_of, entry, eventually, seq_of, uuid_of,
 };
 
 const PAD_BYTES: usize = 4 << 10;
-/// A block timeout that no wait may reach, and a time in which a wait that is called off has ended.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than any wait may take, so that no wait ends by it; and the time in which a cancelled wait must end.
+const BLOCK_TIMEOUT: Duration = Duration::from_secs(60);
 const AT_ONCE: Duration = Duration::from_secs(2);
 
 fn blocking(change: impl FnOnce(&mut Config)) -> TestServer {
     TestServer::with(|config| {
         config.overflow = OverflowPolicy::Block;
         config.max_queue_size = 1;
-        config.block_timeout = PATIENCE;
+        config.block_timeout = BLOCK_TIMEOUT;
         config.send_buffer_bytes = 4 << 10;
         change(config);
     })
@@ -30,17 +30,17 @@ fn publish_text(payload: &str) -> String {
     json!({"type": "publish", "topic": "orders", "message": message}).to_string()
 }
 
-/// Publishes until a message waits, behind a subscriber that does not read; returns how many were published.
-fn stuck(server: &TestServer, publisher: &mut WsClient) -> u64 {
+/// Publishes behind a subscriber that does not read until a message waits; returns how many were published.
+fn publish_until_waiting(server: &TestServer, publisher: &mut WsClient) -> u64 {
     let text = publish_text(&"x".repeat(PAD_BYTES));
     let texts = vec![text; 100];
     publisher.send_texts(&texts);
     published(server)
 }
 
-/// How many messages the topic has when nothing more comes.
+/// The topic's sequence once it no longer changes.
 fn published(server: &TestServer) -> u64 {
-    settled(Duration::from_millis(300), || {
+    await_stable(Duration::from_millis(300), || {
         seq_of(&server.topic("orders"))
     })
 }
@@ -57,7 +57,7 @@ fn connection_of(server: &TestServer, topic: &str) -> u64 {
         .unwrap()
 }
 
-/// Reads to the close frame: what was published before is acknowledged, and nothing else.
+/// Reads to the close frame and asserts that exactly `published` messages were acked.
 fn expect_close(client: &mut WsClient, code: u16, published: u64) {
     let mut acked = 0;
     loop {
@@ -70,14 +70,18 @@ fn expect_close(client: &mut WsClient, code: u16, published: u64) {
     assert_eq!(acked, published, "acks");
 }
 
-/// Makes room, and sees that nothing is published though.
-fn nothing_follows(server: &TestServer, slow: &mut WsClient, before: u64) {
-    let mut account = Account::starting_after("orders", 0);
-    account.read_until(slow, before);
-    assert_eq!(published(server), before, "published after its end");
+/// Reads everything, so that waiting publishers could go on, and asserts that nothing more is published.
+fn expect_nothing_more(server: &TestServer, slow: &mut WsClient, before: u64) {
+    let mut checker = SequenceChecker::starting_after("orders", 0);
+    checker.read_until(slow, before);
+    assert_eq!(
+        published(server),
+        before,
+        "published after the publisher ended"
+    );
 }
 
-fn in_no_time(what: &str, condition: impl FnMut() -> bool) {
+fn promptly(what: &str, condition: impl FnMut() -> bool) {
     let began = Instant::now();
     eventually(what, condition);
     assert!(
@@ -87,53 +91,53 @@ fn in_no_time(what: &str, condition: impl FnMut() -> bool) {
     );
 }
 
-/// A server with a subscriber that does not read, and a publisher that is also subscribed to `own` and waits.
+/// A server, a subscriber that does not read, and a waiting publisher that is also subscribed to `own`.
 fn with_a_waiting_publisher() -> (TestServer, WsClient, WsClient, u64) {
     let server = blocking(|_| {});
     server.create_topic("orders");
     server.create_topic("own");
-    let slow = server.narrow_subscriber("orders", "slow");
+    let slow = server.small_buffer_subscriber("orders", "slow");
     let mut publisher = server.ws();
     publisher.subscribe("own", "p");
-    let before = stuck(&server, &mut publisher);
-    assert!(before < 100, "the publisher has to wait");
+    let before = publish_until_waiting(&server, &mut publisher);
+    assert!(before < 100, "the publisher waits");
     (server, slow, publisher, before)
 }
 
 #[test]
-fn a_publisher_that_was_closed_by_an_administrator_publishes_no_more() {
+fn waiting_publisher_closed_by_an_administrator_publishes_nothing_more() {
     let (server, mut slow, mut publisher, before) = with_a_waiting_publisher();
     let id = connection_of(&server, "own");
     let path = format!("/connections/{id}");
     assert_eq!(server.http().delete(&path).status, 200);
-    in_no_time("its subscription is gone", || {
+    promptly("its subscription has ended", || {
         server.topic("own")["subscribers"] == 0
     });
     expect_close(&mut publisher, 4101, before);
     drop(publisher);
-    in_no_time("the publisher is gone", || {
+    promptly("the publisher's connection has ended", || {
         server.health()["connections"] == 2
     });
-    nothing_follows(&server, &mut slow, before);
+    expect_nothing_more(&server, &mut slow, before);
 }
 
-/// The room comes while the publisher has not looked yet whether its connection is still there.
+/// The queue has room again before the publisher checks whether its connection is still open.
 #[test]
-fn a_publisher_that_was_closed_publishes_no_more_though_there_is_room_at_that_moment() {
+fn closed_waiting_publisher_publishes_nothing_when_the_queue_empties() {
     for _ in 0..5 {
         let (server, mut slow, mut publisher, before) = with_a_waiting_publisher();
         let path = format!("/connections/{}", connection_of(&server, "own"));
         let mut http = server.http();
         assert_eq!(http.delete(&path).status, 200);
-        nothing_follows(&server, &mut slow, before);
+        expect_nothing_more(&server, &mut slow, before);
         expect_close(&mut publisher, 4101, before);
     }
 }
 
 #[test]
-fn a_rest_publisher_that_was_closed_publishes_no_more_though_there_is_room_at_that_moment() {
+fn closed_waiting_rest_publisher_publishes_nothing_when_the_queue_empties() {
     for _ in 0..5 {
-        // The first one waits before it, and is closed as well.
+        // The first publisher waits ahead of the REST publisher, and is closed as well.
         let (server, mut slow, first, before) = with_a_waiting_publisher();
         let body = r#"{"payload":1}"#;
         let mut publisher = server.http();
@@ -149,53 +153,53 @@ fn a_rest_publisher_that_was_closed_publishes_no_more_though_there_is_room_at_th
         let mut http = server.http();
         let list = http.get("/connections").expect(200);
         let ids = list["connections"].as_array().unwrap().iter();
-        // The subscriber is the first connection, and the one that asks the last.
+        // The subscriber has the lowest connection id, the asking connection the highest.
         let mut ids: Vec<u64> = ids.map(|one| one["id"].as_u64().unwrap()).collect();
         ids.sort_unstable();
         for id in &ids[1..ids.len() - 1] {
             http.delete(&format!("/connections/{id}"));
         }
-        nothing_follows(&server, &mut slow, before);
+        expect_nothing_more(&server, &mut slow, before);
         assert_eq!(publisher.read_reply().status, 503);
         drop(first);
     }
 }
 
 #[test]
-fn a_publisher_whose_client_has_gone_leaves_every_count_at_once() {
+fn waiting_publisher_whose_client_disconnects_is_uncounted_at_once() {
     let (server, mut slow, publisher, before) = with_a_waiting_publisher();
     drop(publisher);
-    in_no_time("its subscription is gone", || {
+    promptly("its subscription has ended", || {
         server.topic("own")["subscribers"] == 0
     });
-    in_no_time("the publisher is gone", || {
+    promptly("the publisher's connection has ended", || {
         server.health()["connections"] == 2
     });
-    nothing_follows(&server, &mut slow, before);
+    expect_nothing_more(&server, &mut slow, before);
 }
 
-/// The close frame stands behind messages that have arrived, and that the server has not read yet.
+/// The close frame is behind messages that have arrived but are not yet read by the server.
 #[test]
-fn a_publisher_whose_client_says_goodbye_leaves_every_count_at_once() {
+fn waiting_publisher_whose_client_sends_close_is_uncounted_at_once() {
     let server = blocking(|_| {});
     server.create_topic("orders");
     server.create_topic("own");
-    let mut slow = server.narrow_subscriber("orders", "slow");
+    let mut slow = server.small_buffer_subscriber("orders", "slow");
     let mut publisher = server.ws();
     publisher.subscribe("own", "p");
     publisher.send_texts(&vec![publish_text(&"x".repeat(700)); 130]);
     let before = published(&server);
-    assert!(before < 130, "the publisher has to wait");
+    assert!(before < 130, "the publisher waits");
     publisher.send_frame(&Frame::close(1000));
-    in_no_time("its subscription is gone", || {
+    promptly("its subscription has ended", || {
         server.topic("own")["subscribers"] == 0
     });
     expect_close(&mut publisher, 1000, before);
-    nothing_follows(&server, &mut slow, before);
+    expect_nothing_more(&server, &mut slow, before);
 }
 
 #[test]
-fn a_publisher_that_waits_is_called_off_when_the_server_drains() {
+fn waiting_publisher_is_cancelled_when_the_server_drains() {
     let (server, slow, mut publisher, before) = with_a_waiting_publisher();
     let began = Instant::now();
     let stopping = thread::spawn(move || server.shutdown());
@@ -206,7 +210,7 @@ fn a_publisher_that_waits_is_called_off_when_the_server_drains() {
 }
 
 #[test]
-fn a_publisher_whose_key_is_withdrawn_publishes_no_more() {
+fn waiting_publisher_whose_key_is_revoked_publishes_nothing_more() {
     let publisher_entry = entry("publisher", "p", r#"publish = ["*"]"#);
     let others = entry(
         "admin",
@@ -235,9 +239,9 @@ admin = true"#,
     let mut publisher = with("p").connect();
     let text = publish_text(&"x".repeat(PAD_BYTES));
     publisher.send_texts(&vec![text; 100]);
-    let settle = |http: &mut HttpClient| settled(Duration::from_millis(300), || topic(http));
-    assert!(settle(&mut http) < 100, "the publisher has to wait");
-    // Two more wait over REST.
+    let settle = |http: &mut HttpClient| await_stable(Duration::from_millis(300), || topic(http));
+    assert!(settle(&mut http) < 100, "the publisher waits");
+    // Two more publishers wait over REST.
     let body = r#"{"payload":1}"#;
     thread::scope(|scope| {
         let waiting: Vec<_> = (0..2)
@@ -250,7 +254,7 @@ admin = true"#,
                 })
             })
             .collect();
-        in_no_time("they wait", || {
+        promptly("both REST publishers are connected", || {
             let fields = [("X-API-Key", "a")];
             let health = http.request("GET", "/health", &fields, "").expect(200);
             health["connections"] == 5
@@ -264,20 +268,24 @@ admin = true"#,
             assert_eq!(publisher.join().unwrap(), 401);
         }
         assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
-        let mut account = Account::starting_after("orders", 0);
-        account.read_until(&mut slow, before);
-        assert_eq!(settle(&mut http), before, "published after its end");
+        let mut checker = SequenceChecker::starting_after("orders", 0);
+        checker.read_until(&mut slow, before);
+        assert_eq!(
+            settle(&mut http),
+            before,
+            "published after the publisher ended"
+        );
     });
 }
 
-/// One that reads a little all the time is never ended, however many publishers wait for it; none waits longer than the
-/// timeout in all, and what was not published is reported as such.
+/// A subscriber that reads a little all the time is never ended, however many publishers wait for it. No publish waits
+/// longer than the timeout, and one that was not published is reported as refused.
 #[test]
-fn a_subscriber_that_reads_on_is_kept_and_no_publish_waits_longer_than_the_timeout() {
+fn slow_subscriber_is_kept_and_no_publish_waits_longer_than_block_timeout() {
     let timeout = Duration::from_millis(500);
     let server = blocking(|config| config.block_timeout = timeout);
     server.create_topic("orders");
-    let mut slow = server.narrow_subscriber("orders", "slow");
+    let mut slow = server.small_buffer_subscriber("orders", "slow");
     let publishers = 16;
     let (acked, refused) = thread::scope(|scope| {
         let publishers: Vec<_> = (0..publishers)
@@ -304,11 +312,11 @@ fn a_subscriber_that_reads_on_is_kept_and_no_publish_waits_longer_than_the_timeo
                 })
             })
             .collect();
-        let mut account = Account::starting_after("orders", 0);
-        // As slowly as it may without being without progress.
+        let mut checker = SequenceChecker::starting_after("orders", 0);
+        // Reads as slowly as possible while still making progress.
         while !publishers.iter().all(|publisher| publisher.is_finished()) {
             match slow.receive_within(timeout / 10) {
-                Some(Incoming::Text(text)) => account.take(&serde_json::from_str(&text).unwrap()),
+                Some(Incoming::Text(text)) => checker.take(&serde_json::from_str(&text).unwrap()),
                 Some(other) => panic!("ended: {other:?}"),
                 None => {}
             }
@@ -321,8 +329,8 @@ fn a_subscriber_that_reads_on_is_kept_and_no_publish_waits_longer_than_the_timeo
             .into_iter()
             .map(|publisher| publisher.join().unwrap());
         let (acked, refused) = counts.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-        account.read_until(&mut slow, acked);
-        assert_eq!(account.told, 0, "{account:?}");
+        checker.read_until(&mut slow, acked);
+        assert_eq!(checker.skipped, 0, "{checker:?}");
         (acked, refused)
     });
     assert_eq!(acked + refused, publishers * 15);
@@ -330,37 +338,40 @@ fn a_subscriber_that_reads_on_is_kept_and_no_publish_waits_longer_than_the_timeo
     assert_eq!(seq_of(&server.topic("orders")), acked);
 }
 
-/// Everybody gets a turn, in order: nobody waits for ever because others are quicker.
+/// The order of arrival holds, so faster publishers cannot starve others.
 #[test]
-fn publishers_that_wait_are_let_in_first_come_first_served() {
+fn waiting_publishers_proceed_in_order_of_arrival() {
     let server = blocking(|_| {});
     server.create_topic("orders");
-    let mut slow = server.narrow_subscriber("orders", "slow");
+    let mut slow = server.small_buffer_subscriber("orders", "slow");
     let mut first = server.ws();
-    assert!(stuck(&server, &mut first) < 100);
+    assert!(publish_until_waiting(&server, &mut first) < 100);
     let texts: Vec<String> = (0..5).map(|n| publish_text(&format!("late{n}"))).collect();
     let mut late: Vec<_> = texts
         .iter()
         .map(|text| {
             let mut client = server.ws();
             client.send_text(text);
-            // Its bytes are there once a later request of another connection was answered behind them.
+            // A request on another connection was answered since, so the bytes of this one have arrived.
             published(&server);
             client
         })
         .collect();
     let mut order = Vec::new();
-    let mut account = Account::starting_after("orders", 0);
+    let mut checker = SequenceChecker::starting_after("orders", 0);
     while order.len() < late.len() {
         let message = slow.next_json();
         let payload = message["message"]["payload"].as_str().unwrap().to_owned();
-        account.take(&message);
+        checker.take(&message);
         if payload.starts_with("late") {
             order.push(payload);
         }
     }
     assert_eq!(order, ["late0", "late1", "late2", "late3", "late4"]);
-    assert!(account.last() < 100, "the first one let nobody in");
+    assert!(
+        checker.last() < 100,
+        "the first publisher starved the others"
+    );
     for client in &mut late {
         assert_eq!(client.next_json()["type"], "ack");
     }

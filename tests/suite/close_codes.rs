@@ -1,10 +1,10 @@
-//! The close codes: each violation gets its own, in a close frame that the client can read.
+//! Close codes: each violation has its own, in a close frame that the client can read.
 
 use std::time::{Duration, Instant};
 
 use crate::harness::{Frame, Incoming, Opcode, TestServer, WsClient, eventually, publish_text};
 
-/// Sends `bytes` on a new connection and returns the code with which it is closed.
+/// Sends `bytes` on a new connection and returns the server's close code.
 fn closed_with(server: &TestServer, bytes: &[u8]) -> Option<u16> {
     let mut client = server.ws();
     client.send_bytes(bytes);
@@ -18,13 +18,13 @@ fn masked(first_byte: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_normal_close_is_answered_with_1000() {
+fn normal_close_is_answered_with_1000() {
     let server = TestServer::start();
     server.ws().close();
 }
 
 #[test]
-fn a_close_of_the_application_is_answered_and_the_stream_ends() {
+fn application_close_code_is_echoed_and_the_stream_ends() {
     let server = TestServer::start();
     assert_eq!(
         closed_with(&server, &Frame::close(3000).masked()),
@@ -37,14 +37,14 @@ fn a_close_of_the_application_is_answered_and_the_stream_ends() {
 }
 
 #[test]
-fn a_close_without_a_code_is_answered() {
+fn close_without_a_code_is_answered() {
     let server = TestServer::start();
     let code = closed_with(&server, &Frame::new(Opcode::Close, b"").masked());
     assert!(matches!(code, None | Some(1000)), "{code:?}");
 }
 
 #[test]
-fn what_came_before_a_close_is_answered_before_it() {
+fn requests_before_a_close_are_answered_before_it() {
     let server = TestServer::start();
     let mut client = server.ws();
     let mut bytes = Frame::text(r#"{"type":"ping"}"#).masked().repeat(3);
@@ -104,7 +104,7 @@ fn invalid_utf8_is_closed_with_1007() {
 }
 
 #[test]
-fn a_message_of_1024_fragments_is_taken_and_of_more_closed_with_1008() {
+fn message_of_1024_fragments_is_accepted_and_of_more_closed_with_1008() {
     let server = TestServer::start();
     let mut client = server.ws();
     client.send_bytes(&ping_in_fragments(1024));
@@ -123,7 +123,7 @@ fn ping_in_fragments(count: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_short_burst_of_control_frames_is_allowed() {
+fn short_burst_of_control_frames_is_accepted() {
     let server = TestServer::start();
     let mut client = server.ws();
     client.send_bytes(&Frame::new(Opcode::Ping, b"x").masked().repeat(300));
@@ -134,24 +134,20 @@ fn a_short_burst_of_control_frames_is_allowed() {
 }
 
 #[test]
-fn control_frames_without_end_are_closed_with_1008() {
+fn endless_control_frames_are_closed_with_1008() {
     let server = TestServer::start();
     let mut client = server.ws();
     let start = Instant::now();
     let burst = Frame::new(Opcode::Pong, b"").masked().repeat(20);
     let mut code = None;
-    eventually(
-        "over 100 control frames a second are not put up with",
-        || {
-            client.try_send_bytes(&burst);
-            if let Some(Incoming::Close(closed_with)) =
-                client.receive_within(Duration::from_millis(20))
-            {
-                code = closed_with;
-            }
-            code.is_some()
-        },
-    );
+    eventually("over 100 control frames a second are closed", || {
+        client.try_send_bytes(&burst);
+        if let Some(Incoming::Close(closed_with)) = client.receive_within(Duration::from_millis(20))
+        {
+            code = closed_with;
+        }
+        code.is_some()
+    });
     assert_eq!(code, Some(1008));
     assert!(
         start.elapsed() >= Duration::from_secs(4),
@@ -160,7 +156,7 @@ fn control_frames_without_end_are_closed_with_1008() {
 }
 
 #[test]
-fn a_violation_does_not_lose_the_close_frame_behind_unread_bytes() {
+fn violation_with_unread_input_still_delivers_the_close_frame() {
     let server = TestServer::with(|config| config.max_message_bytes = 2000);
     let mut client = server.ws();
     let large = Frame::text(&"x".repeat(200_000)).masked();
@@ -170,7 +166,7 @@ fn a_violation_does_not_lose_the_close_frame_behind_unread_bytes() {
 }
 
 #[test]
-fn a_violation_ends_the_subscriptions_and_nobody_elses_connection() {
+fn violation_ends_only_the_subscriptions_of_its_own_connection() {
     let server = TestServer::with_topic("orders");
     let (mut bad, mut good) = (subscribed(&server, "bad"), subscribed(&server, "good"));
     bad.send_bytes(&masked(0xff, b"bad"));

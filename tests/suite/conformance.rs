@@ -1,37 +1,37 @@
-//! RFC 6455 case by case: the groups of the Autobahn test suite that make sense for a server that does not echo. That a
-//! message arrived intact shows in the answer to it.
+//! RFC 6455 case by case: the groups of the Autobahn test suite that apply to a server that does not echo. The reply to a
+//! message shows that it arrived intact.
 //!
-//! Each case is sent in one piece and octet by octet; both have to come to the same.
+//! Each case is sent in one piece and byte by byte, with the same result.
 
-mod any_cut;
 mod closing;
 mod control;
 mod fragments;
 mod framing;
 mod limits;
 mod opcodes;
+mod segmentation;
 mod utf8;
 
 use std::fmt::Debug;
 
 use crate::harness::{Frame, Incoming, Opcode, TestServer, WsClient, code_of};
 
-/// What has to come back, in order.
+/// An expected answer.
 #[derive(Debug, Clone)]
-enum Back {
-    /// The answer to [`ping`] of this name.
+enum Answer {
+    /// The reply to [`ping`] with this name.
     Reply(&'static str),
-    /// A `BAD_REQUEST`: the message arrived, and is none.
+    /// `BAD_REQUEST`: the message arrived but is not a valid request.
     Refused,
     /// A pong frame.
     Pong(Vec<u8>),
-    /// A close frame, and the end. Nothing can follow.
+    /// A close frame and the end of the stream.
     Closed(u16),
 }
 
-use Back::{Closed, Pong, Refused, Reply};
+use Answer::{Closed, Pong, Refused, Reply};
 
-/// The text of a request to which only [`Reply`] of the same name is the answer.
+/// The text of a ping request that only [`Reply`] of the same name answers.
 fn ping(name: &str) -> String {
     format!(r#"{{"type":"ping","request_id":"{name}"}}"#)
 }
@@ -52,32 +52,32 @@ fn raw(first_byte: u8, payload: &[u8]) -> Vec<u8> {
     Frame::with_first_byte(first_byte, payload).masked()
 }
 
-/// Sends the frames on connections of their own, whole and in octets, and checks what comes back.
-fn check(server: &TestServer, case: impl Debug, frames: &[Vec<u8>], expected: &[Back]) {
+/// Sends the frames on two connections, in one piece and byte by byte, and checks the answers.
+fn check(server: &TestServer, case: impl Debug, frames: &[Vec<u8>], expected: &[Answer]) {
     let bytes = frames.concat();
-    for chop in [bytes.len().max(1), 1] {
-        let case = format!("{case:?} in pieces of {chop}");
+    for piece_bytes in [bytes.len().max(1), 1] {
+        let case = format!("{case:?} in pieces of {piece_bytes}");
         let mut client = server.ws();
-        for piece in bytes.chunks(chop) {
+        for piece in bytes.chunks(piece_bytes) {
             if !client.try_send_bytes(piece) {
                 break;
             }
         }
         expected
             .iter()
-            .for_each(|back| expect(&mut client, back, &case));
+            .for_each(|answer| expect(&mut client, answer, &case));
         if !matches!(expected.last(), Some(Closed(_))) {
             let rest = client.fence();
-            assert!(rest.is_empty(), "{case}: also came {rest:?}");
+            assert!(rest.is_empty(), "{case}: unexpected {rest:?}");
         }
     }
 }
 
-fn expect(client: &mut WsClient, back: &Back, case: &str) {
-    match (back, client.receive(case)) {
-        (Pong(payload), Incoming::Pong(came)) => assert_eq!(*payload, came, "{case}"),
-        (Closed(code), Incoming::Close(came)) => {
-            assert_eq!(Some(*code), came, "{case}");
+fn expect(client: &mut WsClient, answer: &Answer, case: &str) {
+    match (answer, client.receive(case)) {
+        (Pong(payload), Incoming::Pong(received)) => assert_eq!(*payload, received, "{case}"),
+        (Closed(code), Incoming::Close(received)) => {
+            assert_eq!(Some(*code), received, "{case}");
             client.expect_orderly_end();
         }
         (Reply(name), Incoming::Text(text)) => {
@@ -89,11 +89,11 @@ fn expect(client: &mut WsClient, back: &Back, case: &str) {
             let message = serde_json::from_str(&text).unwrap();
             assert_eq!(code_of(&message), "BAD_REQUEST", "{case}: {message}");
         }
-        (back, came) => panic!("{case}: awaited {back:?}, got {came:?}"),
+        (answer, received) => panic!("{case}: expected {answer:?}, got {received:?}"),
     }
 }
 
-/// Publishes this payload (JSON text) by `send`, and asserts that the subscriber gets it byte for byte.
+/// Publishes this payload (JSON text) through `send` and asserts that the subscriber gets it byte for byte.
 fn assert_arrives(client: &mut WsClient, payload: &str, send: impl FnOnce(&mut WsClient, &str)) {
     let request = crate::harness::publish_text("t", payload, "p");
     send(client, &request);

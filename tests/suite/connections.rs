@@ -1,4 +1,4 @@
-//! Connections that come, misbehave and go: nothing of them stays, and nobody else feels it.
+//! Connections that end normally, by an error or by a reset: nothing of them stays, and other clients are not affected.
 
 use std::net::TcpStream;
 use std::thread;
@@ -8,11 +8,11 @@ use serde_json::json;
 use tungstenite::Message;
 
 use crate::harness::{
-    Account, ChildServer, DEADLINE, Dial, Frame, HttpClient, Incoming, Opcode, TestServer,
-    WsClient, event_seqs, eventually, settled,
+    ChildServer, DEADLINE, Dial, Frame, HttpClient, Incoming, Opcode, SequenceChecker, TestServer,
+    WsClient, await_stable, event_seqs, eventually,
 };
 
-/// How long a count has to stay the same to be a baseline.
+/// How long a count must stay the same to be a baseline.
 const QUIET: Duration = Duration::from_millis(300);
 
 fn subscribed(server: &TestServer, topic: &str, count: usize) -> Vec<WsClient> {
@@ -24,7 +24,7 @@ fn subscribed(server: &TestServer, topic: &str, count: usize) -> Vec<WsClient> {
 }
 
 #[test]
-fn disconnects_in_the_middle_of_fan_out_disturb_nobody() {
+fn disconnects_during_fan_out_do_not_affect_other_subscribers() {
     let server = TestServer::with(|config| config.max_queue_size = 1000);
     server.create_topic("orders");
     let mut staying = subscribed(&server, "orders", 5);
@@ -44,15 +44,15 @@ fn disconnects_in_the_middle_of_fan_out_disturb_nobody() {
         }
     });
     for client in &mut staying {
-        let mut account = Account::starting_after("orders", 0);
-        account.read_until(client, 300);
-        assert_eq!(account.told, 0);
+        let mut checker = SequenceChecker::starting_after("orders", 0);
+        checker.read_until(client, 300);
+        assert_eq!(checker.skipped, 0);
     }
     server.await_subscribers("orders", 5);
 }
 
 #[test]
-fn a_connection_that_ends_in_the_middle_of_a_frame_ends_its_subscriptions() {
+fn connection_lost_within_a_frame_ends_its_subscriptions() {
     let server = TestServer::with_topic("orders");
     let mut client = server.ws();
     client.subscribe("orders", "c");
@@ -65,14 +65,14 @@ fn a_connection_that_ends_in_the_middle_of_a_frame_ends_its_subscriptions() {
 }
 
 #[test]
-fn threads_and_descriptors_of_a_server_are_back_after_its_clients() {
+fn threads_and_descriptors_return_to_baseline_after_clients_leave() {
     let server = ChildServer::start(&[]);
     let mut http = HttpClient::connect(server.addr());
     http.post("/topics", &json!({"name": "orders"})).expect(201);
     visit(&server);
     await_idle(&server);
-    let threads = settled(QUIET, || server.threads());
-    let descriptors = settled(QUIET, || server.descriptors());
+    let threads = await_stable(QUIET, || server.threads());
+    let descriptors = await_stable(QUIET, || server.descriptors());
     for _ in 0..3 {
         visit(&server);
     }
@@ -83,7 +83,7 @@ fn threads_and_descriptors_of_a_server_are_back_after_its_clients() {
     await_idle(&server);
 }
 
-/// Connects many clients of all kinds, and lets each go in its own way.
+/// Connects clients of all kinds and ends each in a different way.
 fn visit(server: &ChildServer) {
     let mut clients: Vec<_> = (0..24).map(|_| Dial::to(server.addr()).connect()).collect();
     for (n, client) in clients.iter_mut().enumerate() {
@@ -113,7 +113,7 @@ fn await_idle(server: &ChildServer) {
 }
 
 #[test]
-fn two_servers_in_one_process_know_nothing_of_each_other() {
+fn two_servers_in_one_process_are_independent() {
     let (first, second) = (
         TestServer::with_topic("orders"),
         TestServer::with_topic("orders"),
@@ -131,7 +131,7 @@ fn two_servers_in_one_process_know_nothing_of_each_other() {
 }
 
 #[test]
-fn a_fragmented_message_is_one_message_with_control_frames_between() {
+fn fragmented_message_with_control_frames_between_is_one_message() {
     let server = TestServer::with_topic("orders");
     let mut client = server.ws();
     let text =
@@ -150,7 +150,7 @@ fn a_fragmented_message_is_one_message_with_control_frames_between() {
 }
 
 #[test]
-fn frames_that_come_byte_by_byte_or_all_at_once_are_the_same() {
+fn frames_are_parsed_byte_by_byte_and_all_at_once() {
     let server = TestServer::with_topic("orders");
     let mut client = server.ws();
     let ping = Frame::text(r#"{"type":"ping","request_id":"r"}"#).masked();
@@ -165,7 +165,7 @@ fn frames_that_come_byte_by_byte_or_all_at_once_are_the_same() {
 }
 
 #[test]
-fn a_stock_websocket_client_works() {
+fn third_party_websocket_client_works() {
     let server = TestServer::with_topic("orders");
     let stream = TcpStream::connect(server.addr()).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();

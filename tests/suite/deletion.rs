@@ -1,4 +1,4 @@
-//! Deleting a topic: who is told, what comes before it, and what is left.
+//! Deleting a topic: who is notified, what comes before the notice, and what stays.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -6,10 +6,10 @@ use std::thread;
 use serde_json::json;
 
 use crate::harness::{
-    Account, TestServer, WsClient, code_of, event_seqs, eventually, publish_text, text_of,
+    SequenceChecker, TestServer, WsClient, code_of, event_seqs, eventually, publish_text, text_of,
 };
 
-fn roomy_server() -> TestServer {
+fn server_with_large_queues() -> TestServer {
     let server = TestServer::with(|config| {
         config.max_queue_size = 100_000;
         config.history_size = 10;
@@ -18,22 +18,22 @@ fn roomy_server() -> TestServer {
     server
 }
 
-/// Reads events up to `topic_deleted` and returns the last of them.
+/// Reads events up to `topic_deleted` and returns the sequence of the last one.
 fn read_to_deleted(client: &mut WsClient) -> u64 {
-    let mut account = Account::starting_after("orders", 0);
+    let mut checker = SequenceChecker::starting_after("orders", 0);
     loop {
         let message = client.next_json();
         if message["msg"] == "topic_deleted" {
             assert_eq!(message["type"], "info", "{message}");
             assert_eq!(message["topic"], "orders", "{message}");
-            assert_eq!(account.told, 0, "{account:?}");
-            return account.last();
+            assert_eq!(checker.skipped, 0, "{checker:?}");
+            return checker.last();
         }
-        account.take(&message);
+        checker.take(&message);
     }
 }
 
-/// Publishes until the topic is gone; returns the last sequence that was acked.
+/// Publishes until the topic is deleted; returns the last sequence that was acked.
 fn publish_until_refused(server: &TestServer, acked: &AtomicU64) -> u64 {
     let mut client = server.ws();
     let mut last = 0;
@@ -51,8 +51,8 @@ fn publish_until_refused(server: &TestServer, acked: &AtomicU64) -> u64 {
 }
 
 #[test]
-fn events_acked_before_the_deletion_come_before_its_notice() {
-    let server = roomy_server();
+fn events_acked_before_deletion_precede_its_notice() {
+    let server = server_with_large_queues();
     let mut subscribers: Vec<_> = (0..5).map(|_| server.ws()).collect();
     for (n, subscriber) in subscribers.iter_mut().enumerate() {
         subscriber.subscribe("orders", &format!("c{n}"));
@@ -83,8 +83,8 @@ fn events_acked_before_the_deletion_come_before_its_notice() {
 }
 
 #[test]
-fn a_deletion_ends_subscriptions_and_keeps_connections() {
-    let server = roomy_server();
+fn deletion_ends_subscriptions_and_keeps_connections() {
+    let server = server_with_large_queues();
     server.create_topic("returns");
     let mut client = server.ws();
     client.subscribe("orders", "c");
@@ -99,8 +99,8 @@ fn a_deletion_ends_subscriptions_and_keeps_connections() {
 }
 
 #[test]
-fn each_subscription_is_told_of_the_deletion_once() {
-    let server = roomy_server();
+fn each_subscription_gets_one_deletion_notice() {
+    let server = server_with_large_queues();
     let mut client = server.ws();
     client.subscribe("orders", "a");
     client.subscribe("orders", "b");
@@ -111,8 +111,8 @@ fn each_subscription_is_told_of_the_deletion_once() {
 }
 
 #[test]
-fn a_deleted_topic_is_unknown_to_every_request() {
-    let server = roomy_server();
+fn deleted_topic_is_unknown_to_every_request() {
+    let server = server_with_large_queues();
     let mut client = server.ws();
     client.subscribe("orders", "c");
     server.delete_topic("orders");
@@ -131,8 +131,8 @@ fn a_deleted_topic_is_unknown_to_every_request() {
 }
 
 #[test]
-fn a_recreated_topic_starts_over_for_everybody() {
-    let server = roomy_server();
+fn recreated_topic_starts_at_sequence_1_with_a_new_epoch() {
+    let server = server_with_large_queues();
     let mut client = server.ws();
     let first = client.subscribe("orders", "c");
     client.publish_many("orders", 1, 3);
@@ -147,28 +147,28 @@ fn a_recreated_topic_starts_over_for_everybody() {
 }
 
 #[test]
-fn a_stalled_subscriber_is_told_its_gaps_before_the_deletion() {
+fn stalled_subscriber_gets_its_gaps_before_the_deletion_notice() {
     let server = TestServer::with(|config| {
         config.max_queue_size = 10;
         config.send_buffer_bytes = 4 << 10;
     });
     server.create_topic("orders");
-    let mut client = server.narrow_ws();
+    let mut client = server.small_buffer_ws();
     client.subscribe("orders", "slow");
     server.ws().publish_padded("orders", 1, 200, 4 << 10);
     server.delete_topic("orders");
-    let mut account = Account::starting_after("orders", 0);
+    let mut checker = SequenceChecker::starting_after("orders", 0);
     let mut message = client.next_json();
     while message["msg"] != "topic_deleted" {
-        account.take(&message);
+        checker.take(&message);
         message = client.next_json();
     }
-    account.assert_settled(200);
-    assert!(account.told > 0);
+    checker.assert_complete(200);
+    assert!(checker.skipped > 0);
 }
 
 #[test]
-fn topics_created_and_deleted_from_all_sides_leave_nothing() {
+fn topics_created_and_deleted_concurrently_leave_nothing_behind() {
     let server = TestServer::start();
     thread::scope(|scope| {
         for n in 0..3 {

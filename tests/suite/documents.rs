@@ -1,4 +1,4 @@
-//! The contract for machines: served as it was written, its examples right, and everything that it names there.
+//! The OpenAPI and AsyncAPI documents: served unchanged, with valid examples, and naming only things that exist.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::harness::{ChildServer, Document, TestServer, asyncapi, openapi, pointer};
 
 #[test]
-fn the_documents_are_served_as_they_were_written() {
+fn documents_are_served_byte_for_byte() {
     let server = TestServer::start();
     for (path, document) in [("/openapi.json", openapi()), ("/asyncapi.json", asyncapi())] {
         let reply = server.http().get(path);
@@ -18,7 +18,7 @@ fn the_documents_are_served_as_they_were_written() {
     }
 }
 
-/// Calls `look` with each value in the document and where it stands.
+/// Calls `look` with each value in the document and its path.
 fn walk(value: &Value, place: &mut Vec<String>, look: &mut impl FnMut(&[String], &Value)) {
     look(place, value);
     let children: Vec<(String, &Value)> = match value {
@@ -45,7 +45,7 @@ fn place_of(keys: &[String]) -> String {
 }
 
 #[test]
-fn every_reference_leads_somewhere_and_every_component_is_used() {
+fn every_reference_resolves_and_every_component_is_used() {
     for document in [openapi(), asyncapi()] {
         let mut targets = BTreeSet::new();
         walk(&document.root, &mut Vec::new(), &mut |_, value| {
@@ -55,7 +55,7 @@ fn every_reference_leads_somewhere_and_every_component_is_used() {
                 targets.insert(target.to_owned());
             }
         });
-        // The answers to what is no operation.
+        // Responses to requests outside of the documented operations.
         let elsewhere = ["PathNotFound", "MethodNotAllowed"];
         for kind in ["schemas", "messages", "responses", "parameters", "headers"] {
             if document.root["components"].get(kind).is_none() {
@@ -73,7 +73,7 @@ fn every_reference_leads_somewhere_and_every_component_is_used() {
 }
 
 #[test]
-fn every_body_and_every_frame_has_an_example_and_every_example_is_right() {
+fn every_body_and_frame_has_an_example_and_every_example_is_valid() {
     let document = openapi();
     let mut bodies = 0;
     walk(&document.root, &mut Vec::new(), &mut |place, value| {
@@ -84,7 +84,7 @@ fn every_body_and_every_frame_has_an_example_and_every_example_is_right() {
         let mut examples: Vec<_> = value.get("example").into_iter().collect();
         let named = value["examples"].as_object().into_iter().flatten();
         examples.extend(named.map(|(_, example)| &example["value"]));
-        // A document is its own example.
+        // The two documents themselves need no example.
         let is_document = place
             .iter()
             .any(|key| key == "/openapi.json" || key == "/asyncapi.json");
@@ -93,7 +93,7 @@ fn every_body_and_every_frame_has_an_example_and_every_example_is_right() {
             "no example at {place:?}"
         );
         for example in examples {
-            expect_right(document, &(place_of(place) + "/schema"), example);
+            expect_valid(document, &(place_of(place) + "/schema"), example);
             bodies += 1;
         }
     });
@@ -106,7 +106,7 @@ fn every_body_and_every_frame_has_an_example_and_every_example_is_right() {
         let examples = examples.as_array().expect("a list of examples");
         assert!(!examples.is_empty(), "no example of {name}");
         for example in examples {
-            expect_right(
+            expect_valid(
                 document,
                 &(message.clone() + "/payload"),
                 &example["payload"],
@@ -115,13 +115,13 @@ fn every_body_and_every_frame_has_an_example_and_every_example_is_right() {
     }
 }
 
-fn expect_right(document: &Document, schema: &str, example: &Value) {
-    let faults = document.faults(schema, example);
-    assert!(faults.is_empty(), "{schema}: {example} {faults:#?}");
+fn expect_valid(document: &Document, schema: &str, example: &Value) {
+    let errors = document.errors(schema, example);
+    assert!(errors.is_empty(), "{schema}: {example} {errors:#?}");
 }
 
 #[test]
-fn what_the_server_sends_is_described_whole() {
+fn schemas_of_responses_and_frames_list_every_field() {
     for (document, requests) in [
         (
             openapi(),
@@ -154,7 +154,7 @@ fn what_the_server_sends_is_described_whole() {
 }
 
 #[test]
-fn every_setting_that_is_named_is_one() {
+fn every_setting_named_in_a_document_exists() {
     let help = ChildServer::command(&[])
         .arg("--help")
         .output()
@@ -174,7 +174,7 @@ fn every_setting_that_is_named_is_one() {
 }
 
 #[test]
-fn every_code_of_a_problem_is_one_that_the_server_has() {
+fn every_documented_problem_code_exists_in_the_server() {
     let mut source = String::new();
     read_all(
         Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src/server")),

@@ -1,4 +1,4 @@
-//! What the program that embeds the server does without a socket, and what its clients see of it.
+//! The API for the program that embeds the server, and what its clients see of it.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -12,12 +12,13 @@ use threadcast::{
 };
 
 use crate::harness::{
-    Account, DEADLINE, Incoming, TestServer, assert_timestamp, eventually, seq_of, settled,
+    DEADLINE, Incoming, SequenceChecker, TestServer, assert_timestamp, await_stable, eventually,
+    seq_of,
 };
 
 const PAD_BYTES: usize = 4 << 10;
-/// A block timeout that no wait may reach.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than any wait may take, so that no wait ends by it.
+const BLOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
 fn create(server: &Server, topic: &str) {
     let created = server.create_topic(topic, &TopicOptions::default());
@@ -38,7 +39,7 @@ fn blocking(block_timeout: Duration) -> TestServer {
 }
 
 #[test]
-fn a_subscriber_receives_exactly_what_the_program_publishes() {
+fn subscriber_receives_exactly_what_the_program_publishes() {
     let server = TestServer::start();
     create(server.embedded(), "orders");
     let mut client = server.ws();
@@ -66,7 +67,7 @@ fn a_subscriber_receives_exactly_what_the_program_publishes() {
 }
 
 #[test]
-fn the_figures_are_those_of_rest_and_return_to_the_baseline() {
+fn figures_equal_those_of_rest_and_return_to_the_baseline() {
     let server = TestServer::start();
     let embedded = server.embedded();
     let options = TopicOptions {
@@ -109,7 +110,7 @@ fn the_figures_are_those_of_rest_and_return_to_the_baseline() {
 
     let stats = embedded.stats();
     assert_eq!((stats.topics, stats.subscribers), (2, 1));
-    // The third event is in the log for the queue, not for the history.
+    // The log keeps the third event for the queue; it is no longer in the history.
     assert!(stats.retained_bytes > b.history_bytes, "{stats:?}");
     assert!(stats.memory_bytes >= stats.retained_bytes, "{stats:?}");
     let health = server.health();
@@ -120,7 +121,7 @@ fn the_figures_are_those_of_rest_and_return_to_the_baseline() {
     client.next_info("topic_deleted");
     client.close();
     embedded.delete_topic("a").expect("a topic");
-    eventually("nothing is left", || {
+    eventually("all figures are zero", || {
         let stats = embedded.stats();
         let left = [stats.topics, stats.subscribers, stats.connections];
         left == [0; 3] && stats.retained_bytes == 0 && stats.memory_bytes == 0
@@ -129,7 +130,7 @@ fn the_figures_are_those_of_rest_and_return_to_the_baseline() {
 }
 
 #[test]
-fn misuse_is_an_error_that_says_what_is_wrong() {
+fn misuse_is_an_error_that_names_the_cause() {
     let server = TestServer::with(|config| {
         config.max_topics = 1;
         config.max_message_bytes = 1000;
@@ -199,7 +200,7 @@ fn misuse_is_an_error_that_says_what_is_wrong() {
 }
 
 #[test]
-fn what_many_threads_publish_arrives_once_and_in_order() {
+fn events_published_by_many_threads_arrive_once_and_in_order() {
     let (threads, each) = (8, 500);
     let server = TestServer::with(|config| config.max_queue_size = 10_000);
     create(server.embedded(), "orders");
@@ -216,27 +217,27 @@ fn what_many_threads_publish_arrives_once_and_in_order() {
             })
         })
         .collect();
-    let mut account = Account::starting_after("orders", 0);
-    account.read_until(&mut client, threads * each);
+    let mut checker = SequenceChecker::starting_after("orders", 0);
+    checker.read_until(&mut client, threads * each);
     let receipts = publishers
         .into_iter()
         .flat_map(|publisher| publisher.join().unwrap());
     let ids: BTreeMap<u64, String> = receipts.collect();
-    assert_eq!(account.ids(), ids.into_values().collect::<Vec<_>>());
-    assert_eq!(account.told, 0, "{account:?}");
+    assert_eq!(checker.ids(), ids.into_values().collect::<Vec<_>>());
+    assert_eq!(checker.skipped, 0, "{checker:?}");
 }
 
 #[test]
-fn a_subscriber_that_takes_nothing_holds_a_publish_for_the_block_timeout_only() {
+fn stalled_subscriber_blocks_a_publish_only_until_block_timeout() {
     let timeout = Duration::from_millis(300);
     let server = blocking(timeout);
-    let mut slow = server.narrow_subscriber("orders", "slow");
+    let mut slow = server.small_buffer_subscriber("orders", "slow");
     let payload = "x".repeat(PAD_BYTES);
     let mut longest = Duration::ZERO;
     eventually("the subscriber has ended", || {
         let began = Instant::now();
         match server.embedded().publish("orders", &payload) {
-            // Its socket may still have taken something while the first publish waited.
+            // The socket may still accept bytes during the first publishes.
             Ok(_) | Err(PublishError::NoRoom { .. }) => {}
             Err(other) => panic!("{other}"),
         }
@@ -251,12 +252,12 @@ fn a_subscriber_that_takes_nothing_holds_a_publish_for_the_block_timeout_only() 
     assert_eq!(slow.last_error_before_close(4100), "SLOW_CONSUMER");
 }
 
-/// As over WebSocket: `blocking::a_subscriber_that_reads_on_is_kept_and_no_publish_waits_longer_than_the_timeout`.
+/// The WebSocket counterpart is `blocking::slow_subscriber_is_kept_and_no_publish_waits_longer_than_block_timeout`.
 #[test]
-fn a_subscriber_that_reads_on_is_kept_and_a_publish_without_room_is_refused() {
+fn slow_subscriber_is_kept_and_publish_is_refused_after_block_timeout() {
     let timeout = Duration::from_millis(500);
     let server = blocking(timeout);
-    let mut slow = server.narrow_subscriber("orders", "slow");
+    let mut slow = server.small_buffer_subscriber("orders", "slow");
     let (publishers, each) = (16, 10);
     let publishers: Vec<_> = (0..publishers)
         .map(|_| {
@@ -275,10 +276,10 @@ fn a_subscriber_that_reads_on_is_kept_and_a_publish_without_room_is_refused() {
             })
         })
         .collect();
-    let mut account = Account::starting_after("orders", 0);
+    let mut checker = SequenceChecker::starting_after("orders", 0);
     while !publishers.iter().all(|publisher| publisher.is_finished()) {
         match slow.receive_within(timeout / 10) {
-            Some(Incoming::Text(text)) => account.take(&serde_json::from_str(&text).unwrap()),
+            Some(Incoming::Text(text)) => checker.take(&serde_json::from_str(&text).unwrap()),
             Some(other) => panic!("ended: {other:?}"),
             None => {}
         }
@@ -290,15 +291,15 @@ fn a_subscriber_that_reads_on_is_kept_and_a_publish_without_room_is_refused() {
     let all = publishers.len() as u64 * each;
     let refused: u64 = publishers.into_iter().map(|p| p.join().unwrap()).sum();
     assert!(refused > 0 && refused < all, "{refused} refused");
-    account.read_until(&mut slow, all - refused);
-    assert_eq!(account.told, 0, "{account:?}");
+    checker.read_until(&mut slow, all - refused);
+    assert_eq!(checker.skipped, 0, "{checker:?}");
     assert_eq!(seq_of(&server.topic("orders")), all - refused);
 }
 
 #[test]
-fn a_publish_that_waits_is_refused_when_the_server_shuts_down_and_so_is_every_change() {
-    let server = blocking(PATIENCE);
-    let slow = server.narrow_subscriber("orders", "slow");
+fn waiting_publish_and_every_change_are_refused_at_shutdown() {
+    let server = blocking(BLOCK_TIMEOUT);
+    let slow = server.small_buffer_subscriber("orders", "slow");
     let handle = server.embedded().handle();
     let publisher = thread::spawn(move || {
         let payload = "x".repeat(PAD_BYTES);
@@ -309,19 +310,19 @@ fn a_publish_that_waits_is_refused_when_the_server_shuts_down_and_so_is_every_ch
         }
     });
     let seq = || server.embedded().topic("orders").map(|topic| topic.seq);
-    let before = settled(Duration::from_millis(300), seq);
+    let before = await_stable(Duration::from_millis(300), seq);
     let last = server.embedded().handle();
     let began = Instant::now();
     server.shutdown();
     let (handle, error) = publisher.join().unwrap();
     assert!(matches!(error, PublishError::ShuttingDown), "{error}");
-    assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());
+    assert!(began.elapsed() < BLOCK_TIMEOUT / 2, "{:?}", began.elapsed());
     assert_eq!(last.topic("orders").map(|topic| topic.seq), before);
     drop(slow);
-    changes_nothing(&handle);
+    expect_every_change_refused(&handle);
 }
 
-fn changes_nothing(handle: &ServerHandle) {
+fn expect_every_change_refused(handle: &ServerHandle) {
     let created = handle.create_topic("late", &TopicOptions::default());
     assert_eq!(created, Err(CreateTopicError::ShuttingDown));
     let deleted = handle.delete_topic("orders");
@@ -332,7 +333,7 @@ fn changes_nothing(handle: &ServerHandle) {
 }
 
 #[test]
-fn rates_and_rights_of_clients_do_not_bind_the_program() {
+fn program_is_exempt_from_rate_limits_and_keys() {
     let server = Server::bind(Config {
         port: 0,
         max_publish_rate: 1,

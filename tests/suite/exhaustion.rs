@@ -1,4 +1,4 @@
-//! When the system runs short: those who are there are served, new ones are told, and it passes.
+//! Exhausted system resources: connected clients are served, new ones are refused, and the server recovers.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -10,15 +10,16 @@ use serde_json::json;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::harness::{
-    Account, DEADLINE, Dial, HttpClient, TestServer, WsClient, alone, eventually, own_cpu_time,
+    DEADLINE, Dial, HttpClient, SequenceChecker, TestServer, WsClient, alone, eventually,
+    own_cpu_time,
 };
 
 const FEW_DESCRIPTORS: u64 = 100;
-/// Room for small buffers, and for the stack of no thread.
+/// Memory for small buffers, but not for a thread's stack.
 const LITTLE_MEMORY_BYTES: u64 = 40 << 10;
-/// How long the server stays short of something while its use of the processor is watched.
-const DROUGHT: Duration = Duration::from_secs(1);
-/// How soon after it new clients are served.
+/// How long the resource stays exhausted while CPU use is measured.
+const EXHAUSTION: Duration = Duration::from_secs(1);
+/// New clients must be served within this time afterwards.
 const RECOVERY: Duration = Duration::from_secs(2);
 
 fn connect(client: &TcpStream, server: &TestServer) {
@@ -36,7 +37,7 @@ fn ask(mut client: &TcpStream) -> String {
     answer
 }
 
-/// A server and a client that subscribed while everything was well.
+/// A server and a client that subscribed before resources ran out.
 fn server_and_subscriber() -> (TestServer, WsClient) {
     let server = TestServer::with_topic("orders");
     let mut old = server.ws();
@@ -44,14 +45,14 @@ fn server_and_subscriber() -> (TestServer, WsClient) {
     (server, old)
 }
 
-/// For a while the client that was there is served, and the process does hardly anything else.
+/// Asserts for a while that the connected client is served and that the process uses little CPU.
 fn assert_served_and_quiet(old: &mut WsClient) {
-    let mut account = Account::starting_after("orders", 0);
+    let mut checker = SequenceChecker::starting_after("orders", 0);
     let (start, before) = (Instant::now(), own_cpu_time());
-    eventually("the drought has lasted", || {
+    eventually("the resource stays exhausted for a while", || {
         let seq = old.publish("orders", &json!(1));
-        account.read_until(old, seq);
-        start.elapsed() >= DROUGHT
+        checker.read_until(old, seq);
+        start.elapsed() >= EXHAUSTION
     });
     let (used, took) = (own_cpu_time() - before, start.elapsed());
     println!("{used:?} of processor time in {took:?}");
@@ -72,13 +73,13 @@ fn assert_recovered(server: &TestServer) {
 }
 
 #[test]
-fn without_descriptors_new_clients_get_503_and_old_ones_are_served() {
+fn without_descriptors_new_clients_get_503_and_connected_ones_are_served() {
     alone(
-        "exhaustion::without_descriptors_new_clients_get_503_and_old_ones_are_served",
+        "exhaustion::without_descriptors_new_clients_get_503_and_connected_ones_are_served",
         || {
             let (server, mut old) = server_and_subscriber();
             let mut kept = server.http();
-            eventually("nobody will give a descriptor back", || {
+            eventually("all other connections have ended", || {
                 kept.get("/health").expect(200)["connections"] == 2
             });
             let socket = || Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
@@ -86,7 +87,7 @@ fn without_descriptors_new_clients_get_503_and_old_ones_are_served() {
             let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
             setrlimit(Resource::RLIMIT_NOFILE, FEW_DESCRIPTORS, hard).unwrap();
             let taken: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
-            // The acceptor waits for the first of them with a reserved descriptor.
+            // The acceptor, blocked in accept, has already reserved a descriptor for the first of them.
             connect(&waiting[0], &server);
             for client in &waiting[1..4] {
                 connect(client, &server);
@@ -94,7 +95,7 @@ fn without_descriptors_new_clients_get_503_and_old_ones_are_served() {
                 assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
                 assert!(answer.contains("Retry-After: "), "{answer}");
             }
-            // These stay, and say nothing.
+            // These stay connected and send nothing.
             waiting[4..].iter().for_each(|one| connect(one, &server));
             assert_served_and_quiet(&mut old);
             drop(taken);
@@ -106,9 +107,9 @@ fn without_descriptors_new_clients_get_503_and_old_ones_are_served() {
 }
 
 #[test]
-fn a_door_that_cannot_even_refuse_waits_without_spinning() {
+fn acceptor_without_any_descriptor_waits_without_spinning() {
     alone(
-        "exhaustion::a_door_that_cannot_even_refuse_waits_without_spinning",
+        "exhaustion::acceptor_without_any_descriptor_waits_without_spinning",
         || {
             let (server, mut old) = server_and_subscriber();
             let waiting: Vec<TcpStream> = (0..10)
@@ -119,7 +120,7 @@ fn a_door_that_cannot_even_refuse_waits_without_spinning() {
                 })
                 .collect();
             let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-            // Below what is open already: nothing the server closes can be opened again.
+            // Below the descriptors already open, so that a closed one cannot be reused.
             setrlimit(Resource::RLIMIT_NOFILE, 3, hard).unwrap();
             waiting.iter().for_each(|one| connect(one, &server));
             assert_served_and_quiet(&mut old);
@@ -129,7 +130,7 @@ fn a_door_that_cannot_even_refuse_waits_without_spinning() {
     );
 }
 
-/// What the process has mapped, as RLIMIT_AS counts it.
+/// Mapped bytes of the process, as counted by RLIMIT_AS.
 fn mapped_bytes() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
@@ -137,21 +138,21 @@ fn mapped_bytes() -> u64 {
     size.unwrap().parse::<u64>().unwrap() << 10
 }
 
-/// A thread needs a stack: with no room for one more, none can be started.
+/// Without memory for another stack no thread can be started.
 #[test]
-fn without_threads_new_clients_get_503_and_old_ones_are_served() {
+fn without_threads_new_clients_get_503_and_connected_ones_are_served() {
     alone(
-        "exhaustion::without_threads_new_clients_get_503_and_old_ones_are_served",
+        "exhaustion::without_threads_new_clients_get_503_and_connected_ones_are_served",
         || {
             let (server, mut old) = server_and_subscriber();
             let mut kept = server.http();
             kept.get("/livez").expect(200);
             let mut waiting = server.http();
             waiting.get("/livez").expect(200);
-            eventually("whoever else was there has left", || {
+            eventually("all other connections have ended", || {
                 kept.get("/health").expect(200)["connections"] == 3
             });
-            // The stacks of ended threads are kept for new ones: these take them all.
+            // The C library reuses the stacks of ended threads; these connections take all of them.
             let mut held: Vec<_> = (0..10).map(|_| server.http()).collect();
             for http in &mut held {
                 http.get("/livez").expect(200);
@@ -167,13 +168,13 @@ fn without_threads_new_clients_get_503_and_old_ones_are_served() {
                 assert!(reply.header("Retry-After").is_some(), "{reply}");
                 refused.expect_end();
             }
-            // A connection that has one thread and cannot have the second that a WebSocket needs.
+            // A WebSocket needs a second thread, which this connection cannot get.
             let handshake = Dial::request_fields(server.addr()) + "\r\n";
             waiting.send_raw(handshake.as_bytes());
             waiting.read_reply().expect_problem(503, "UNAVAILABLE");
             waiting.expect_end();
             assert_served_and_quiet(&mut old);
-            eventually("the refused are not counted", || {
+            eventually("refused connections are not counted", || {
                 kept.get("/health").expect(200)["connections"] == held.len() + 2
             });
             setrlimit(Resource::RLIMIT_AS, soft, hard).unwrap();

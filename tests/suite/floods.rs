@@ -1,6 +1,6 @@
-//! Floods: what each costs the server at most, that others are served meanwhile, and that nothing is left of it.
+//! Floods: the most that each costs the server; other clients are served meanwhile, and nothing stays behind.
 //!
-//! The server is a process of its own, so that its memory can be seen from outside.
+//! The server is a process of its own, so that its memory can be measured from outside.
 
 mod attacks;
 
@@ -9,23 +9,25 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::{Account, ChildServer, Dial, HttpClient, WsClient, eventually, settled};
+use crate::harness::{
+    ChildServer, Dial, HttpClient, SequenceChecker, WsClient, await_stable, eventually,
+};
 
-/// Hostile connections at once.
+/// Number of hostile connections.
 const ATTACKERS: usize = 8;
-/// What the server may grow by for each of them: its buffers, not what was sent.
+/// Allowed growth of the server for each of them: its buffers, not what was sent.
 const BYTES_PER_ATTACKER: u64 = 512 << 10;
-/// What it may grow by for whatever else.
+/// Allowed growth for everything else.
 const SLACK_BYTES: u64 = 4 << 20;
-/// How long publish, fan-out and delivery to another client may take half of the time, on a machine that is busy.
+/// Median time for publish, fan-out and delivery to another client, on a busy machine.
 const MEDIAN_LATENCY: Duration = Duration::from_millis(250);
 const QUIET: Duration = Duration::from_millis(100);
 
-/// What one hostile connection does until the server ends it.
+/// The actions of one hostile connection until the server ends it.
 type Attack = fn(WsClient);
 
-/// Lets many make the attack at once, and checks that it stays theirs.
-fn endure(attack: Attack, message_bytes: u64) {
+/// Runs the attack on many connections at once, and checks that other clients are not affected.
+fn run_attack(attack: Attack, message_bytes: u64) {
     let child = ChildServer::start(&[
         ("PUBSUB_WRITE_TIMEOUT_SECS", "2"),
         ("PUBSUB_REQUEST_TIMEOUT_SECS", "2"),
@@ -39,11 +41,11 @@ fn endure(attack: Attack, message_bytes: u64) {
     subscriber.subscribe("orders", "c");
     drop((0..ATTACKERS).map(|_| connect()).collect::<Vec<_>>());
     await_connections(&child, 2);
-    let threads = settled(QUIET, || child.threads());
-    let descriptors = settled(QUIET, || child.descriptors());
+    let threads = await_stable(QUIET, || child.threads());
+    let descriptors = await_stable(QUIET, || child.descriptors());
     let before = child.peak_resident_bytes();
 
-    let mut account = Account::starting_after("orders", 0);
+    let mut checker = SequenceChecker::starting_after("orders", 0);
     let mut latencies = Vec::new();
     thread::scope(|scope| {
         let attackers: Vec<_> = (0..ATTACKERS)
@@ -53,12 +55,12 @@ fn endure(attack: Attack, message_bytes: u64) {
         while attackers.iter().any(|attacker| !attacker.is_finished()) || latencies.len() < 20 {
             let start = Instant::now();
             let seq = publisher.publish("orders", &json!(1));
-            account.read_until(&mut subscriber, seq);
+            checker.read_until(&mut subscriber, seq);
             latencies.push(start.elapsed());
             thread::park_timeout(Duration::from_millis(1));
         }
     });
-    assert_eq!(account.told, 0, "an event of another topic was dropped");
+    assert_eq!(checker.skipped, 0, "an event of another topic was dropped");
     latencies.sort();
     let median = latencies[latencies.len() / 2];
     assert!(median < MEDIAN_LATENCY, "median {median:?}");
@@ -78,9 +80,9 @@ fn endure(attack: Attack, message_bytes: u64) {
     });
 }
 
-/// Waits until the server has this many connections, the one that asks not counted.
+/// Waits until the server has this many connections besides the asking one.
 fn await_connections(child: &ChildServer, connections: u64) {
-    eventually("the connections are those of before", || {
+    eventually("{connections} other connections", || {
         let mut http = HttpClient::connect(child.addr());
         http.get("/health").expect(200)["connections"] == connections + 1
     });

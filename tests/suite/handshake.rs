@@ -1,4 +1,4 @@
-//! The WebSocket handshake: what is let in, and with which answer everything else stays outside.
+//! The WebSocket handshake: which requests are upgraded, and the response to every other one.
 
 use serde_json::json;
 
@@ -6,14 +6,14 @@ use crate::harness::{Dial, Frame, HttpClient, Reply, TestServer};
 
 const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-/// A proper handshake with `part` replaced.
+/// A valid handshake with `part` replaced.
 fn changed(server: &TestServer, part: &str, replacement: &str) -> String {
     let request = Dial::request_fields(server.addr());
     assert!(request.contains(part), "{part:?} is no part of {request:?}");
     request.replace(part, replacement) + "\r\n"
 }
 
-/// A proper handshake with one more field.
+/// A valid handshake with one more field.
 fn with_field(server: &TestServer, field: &str) -> String {
     Dial::request_fields(server.addr()) + field + "\r\n\r\n"
 }
@@ -31,7 +31,7 @@ fn expect_switch(server: &TestServer, request: &str) -> Reply {
 }
 
 #[test]
-fn a_proper_upgrade_switches_protocols() {
+fn valid_upgrade_switches_protocols() {
     let server = TestServer::start();
     let reply = expect_switch(&server, &with_field(&server, "X-Other: yes"));
     assert!(
@@ -54,7 +54,7 @@ fn a_proper_upgrade_switches_protocols() {
 }
 
 #[test]
-fn field_values_are_taken_in_any_case_and_in_lists() {
+fn field_values_are_accepted_in_any_case_and_in_lists() {
     let server = TestServer::start();
     expect_switch(
         &server,
@@ -79,7 +79,7 @@ fn field_values_are_taken_in_any_case_and_in_lists() {
 }
 
 #[test]
-fn a_handshake_in_pieces_is_taken() {
+fn handshake_sent_byte_by_byte_is_accepted() {
     let server = TestServer::start();
     let mut http = server.http();
     for byte in with_field(&server, "X-Other: yes").bytes() {
@@ -89,7 +89,7 @@ fn a_handshake_in_pieces_is_taken() {
 }
 
 #[test]
-fn frames_in_the_packet_of_the_handshake_are_not_lost() {
+fn frames_sent_with_the_handshake_are_not_lost() {
     let server = TestServer::with_topic("orders");
     let subscribe =
         json!({"type": "subscribe", "topic": "orders", "client_id": "c", "request_id": "early"});
@@ -102,7 +102,7 @@ fn frames_in_the_packet_of_the_handshake_are_not_lost() {
 }
 
 #[test]
-fn without_an_upgrade_the_answer_is_426() {
+fn request_without_upgrade_is_answered_426() {
     let server = TestServer::start();
     let reply = server.http().get("/ws");
     reply.expect_problem(426, "UPGRADE_REQUIRED");
@@ -122,7 +122,7 @@ fn without_an_upgrade_the_answer_is_426() {
 }
 
 #[test]
-fn a_wrong_version_is_answered_426_with_the_right_one() {
+fn unsupported_version_is_answered_426_with_the_supported_one() {
     let server = TestServer::start();
     for version in ["8", "12", "14", "130", "x"] {
         let request = changed(&server, "Version: 13", &format!("Version: {version}"));
@@ -133,7 +133,7 @@ fn a_wrong_version_is_answered_426_with_the_right_one() {
 }
 
 #[test]
-fn a_bad_or_missing_key_is_answered_400() {
+fn invalid_or_missing_key_is_answered_400() {
     let server = TestServer::start();
     for key in [
         "",
@@ -149,7 +149,7 @@ fn a_bad_or_missing_key_is_answered_400() {
 }
 
 #[test]
-fn a_wrong_method_is_answered_405() {
+fn wrong_method_is_answered_405() {
     let server = TestServer::start();
     for method in ["POST", "PUT", "DELETE"] {
         let reply = answer(&server, &changed(&server, "GET ", &format!("{method} ")));
@@ -166,7 +166,7 @@ fn http_1_0_is_answered_400() {
 }
 
 #[test]
-fn the_origin_of_the_same_host_is_let_in() {
+fn same_host_origin_is_accepted() {
     let server = TestServer::start();
     let origin = format!("Origin: http://{}", server.addr());
     expect_switch(&server, &with_field(&server, &origin));
@@ -179,7 +179,7 @@ fn the_origin_of_the_same_host_is_let_in() {
 }
 
 #[test]
-fn a_foreign_origin_is_answered_403() {
+fn foreign_origin_is_answered_403() {
     let server = TestServer::start();
     for origin in [
         "http://evil.example",
@@ -195,7 +195,7 @@ fn a_foreign_origin_is_answered_403() {
 }
 
 #[test]
-fn a_listed_origin_is_let_in_and_no_other() {
+fn only_listed_foreign_origins_are_accepted() {
     let server =
         TestServer::with(|config| config.allowed_origins = vec!["https://shop.example".to_owned()]);
     expect_switch(
@@ -213,13 +213,13 @@ fn a_listed_origin_is_let_in_and_no_other() {
 }
 
 #[test]
-fn a_star_lets_every_origin_in() {
+fn star_accepts_every_origin() {
     let server = TestServer::with(|config| config.allowed_origins = vec!["*".to_owned()]);
     expect_switch(&server, &with_field(&server, "Origin: https://any.example"));
 }
 
 #[test]
-fn a_full_server_answers_503_with_retry_after() {
+fn handshake_beyond_max_connections_is_answered_503_with_retry_after() {
     let server = TestServer::with(|config| config.max_connections = Some(1));
     let mut held = server.ws();
     let mut refused = server.http();
@@ -240,7 +240,7 @@ fn compression_is_not_negotiated() {
 }
 
 #[test]
-fn a_refused_handshake_harms_nobody() {
+fn refused_handshakes_do_not_affect_other_clients() {
     let server = TestServer::with_topic("orders");
     let mut client = server.ws();
     client.subscribe("orders", "c");

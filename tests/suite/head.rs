@@ -1,4 +1,4 @@
-//! A response to HEAD has no body (RFC 9110, section 9.3.2), whatever it says and wherever in the server it is made.
+//! A response to HEAD has no body (RFC 9110, section 9.3.2), whatever its status and whichever part of the server makes it.
 
 use std::time::Duration;
 
@@ -8,26 +8,28 @@ use crate::harness::TestServer;
 
 const KEY: &str = "X-API-Key: the-key\r\n";
 
-/// All the server says to one request until it closes.
+/// Everything the server sends in response until it closes.
 fn answer(server: &TestServer, request: &str) -> String {
     let mut http = server.http();
     http.try_send_raw(request.as_bytes());
     http.read_to_end()
 }
 
-fn assert_only_a_head(request: &str, status: u16, said: &str) {
+fn assert_only_a_head(request: &str, status: u16, response: &str) {
     assert!(
-        said.starts_with(&format!("HTTP/1.1 {status} ")),
-        "{request:?}: {said:?}"
+        response.starts_with(&format!("HTTP/1.1 {status} ")),
+        "{request:?}: {response:?}"
     );
-    let length = said.to_ascii_lowercase().contains("\r\ncontent-length: ");
-    assert!(length, "{request:?}: {said:?}");
-    let head = said.find("\r\n\r\n").map(|end| end + 4);
-    assert_eq!(head, Some(said.len()), "{request:?}: {said:?}");
+    let length = response
+        .to_ascii_lowercase()
+        .contains("\r\ncontent-length: ");
+    assert!(length, "{request:?}: {response:?}");
+    let head = response.find("\r\n\r\n").map(|end| end + 4);
+    assert_eq!(head, Some(response.len()), "{request:?}: {response:?}");
 }
 
 #[test]
-fn no_answer_to_head_has_a_body() {
+fn response_to_head_never_has_a_body() {
     let server = TestServer::with(|config| {
         config.api_key = Some(ApiKey::new("the-key").unwrap());
         config.request_timeout = Duration::from_millis(300);
@@ -63,21 +65,21 @@ fn no_answer_to_head_has_a_body() {
 }
 
 #[test]
-fn an_answer_to_head_is_followed_by_the_next_answer_at_once() {
+fn response_to_head_is_followed_directly_by_the_next_response() {
     let server = TestServer::start();
     let head = "HEAD /nowhere HTTP/1.1\r\nHost: x\r\n\r\n";
     let get = "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-    let said = answer(&server, &format!("{head}{head}{get}"));
-    let answers: Vec<&str> = said.split("\r\n\r\n").collect();
-    assert_eq!(answers.len(), 4, "{said:?}");
-    assert!(answers[0].starts_with("HTTP/1.1 404 "), "{said:?}");
-    assert!(answers[1].starts_with("HTTP/1.1 404 "), "{said:?}");
-    assert!(answers[2].starts_with("HTTP/1.1 200 "), "{said:?}");
+    let response = answer(&server, &format!("{head}{head}{get}"));
+    let answers: Vec<&str> = response.split("\r\n\r\n").collect();
+    assert_eq!(answers.len(), 4, "{response:?}");
+    assert!(answers[0].starts_with("HTTP/1.1 404 "), "{response:?}");
+    assert!(answers[1].starts_with("HTTP/1.1 404 "), "{response:?}");
+    assert!(answers[2].starts_with("HTTP/1.1 200 "), "{response:?}");
     assert_eq!(answers[3], r#"{"status":"ok"}"#);
 }
 
 #[test]
-fn another_method_in_lower_case_or_longer_is_no_head() {
+fn methods_that_resemble_head_are_answered_405() {
     let server = TestServer::start();
     for method in ["head", "HEADER"] {
         let mut http = server.http();

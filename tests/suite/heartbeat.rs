@@ -1,4 +1,4 @@
-//! Heartbeats: when a silent connection is pinged, kept, and given up.
+//! Heartbeats: when a silent connection is pinged, kept, and closed.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use crate::harness::{Frame, Incoming, Opcode, TestServer, WsClient};
 
 const HEARTBEAT: Duration = Duration::from_millis(200);
 
-fn pulsing_server(json: bool) -> TestServer {
+fn heartbeat_server(json: bool) -> TestServer {
     let server = TestServer::with(|config| {
         config.heartbeat = HEARTBEAT;
         config.heartbeat_json = json;
@@ -17,16 +17,16 @@ fn pulsing_server(json: bool) -> TestServer {
     server
 }
 
-/// The payload of the next frame, which has to be a ping.
+/// The payload of the next frame, which must be a ping.
 fn next_ping(client: &mut WsClient) -> Vec<u8> {
     match client.receive("a ping") {
         Incoming::Ping(payload) => payload,
-        other => panic!("awaited a ping, got {other:?}"),
+        other => panic!("expected a ping, got {other:?}"),
     }
 }
 
 #[test]
-fn a_ping_frame_is_answered_with_its_payload() {
+fn ping_frame_is_answered_with_its_payload() {
     let server = TestServer::start();
     let mut client = server.ws();
     for payload in [&b""[..], b"hello", &[7; 125]] {
@@ -36,7 +36,7 @@ fn a_ping_frame_is_answered_with_its_payload() {
 }
 
 #[test]
-fn a_pong_nobody_asked_for_is_ignored() {
+fn unsolicited_pong_is_ignored() {
     let server = TestServer::start();
     let mut client = server.ws();
     client.send_frame(&Frame::new(Opcode::Pong, b"unasked"));
@@ -44,8 +44,8 @@ fn a_pong_nobody_asked_for_is_ignored() {
 }
 
 #[test]
-fn a_silent_connection_is_pinged_and_stays_while_it_answers() {
-    let server = pulsing_server(false);
+fn silent_connection_is_pinged_and_kept_while_it_answers() {
+    let server = heartbeat_server(false);
     let mut client = server.ws();
     client.subscribe("orders", "c");
     for _ in 0..4 {
@@ -57,8 +57,8 @@ fn a_silent_connection_is_pinged_and_stays_while_it_answers() {
 }
 
 #[test]
-fn any_frame_counts_as_a_sign_of_life() {
-    let server = pulsing_server(false);
+fn any_frame_counts_as_activity() {
+    let server = heartbeat_server(false);
     let mut client = server.ws();
     for _ in 0..4 {
         next_ping(&mut client);
@@ -67,8 +67,8 @@ fn any_frame_counts_as_a_sign_of_life() {
 }
 
 #[test]
-fn a_connection_that_answers_no_ping_is_closed_with_4102() {
-    let server = pulsing_server(false);
+fn connection_that_answers_no_ping_is_closed_with_4102() {
+    let server = heartbeat_server(false);
     let mut client = server.ws();
     let start = Instant::now();
     client.subscribe("orders", "c");
@@ -80,8 +80,8 @@ fn a_connection_that_answers_no_ping_is_closed_with_4102() {
 }
 
 #[test]
-fn receiving_events_is_no_sign_of_life() {
-    let server = pulsing_server(false);
+fn receiving_events_does_not_count_as_activity() {
+    let server = heartbeat_server(false);
     let (mut client, mut publisher) = (server.ws(), server.ws());
     client.subscribe("orders", "c");
     loop {
@@ -95,8 +95,8 @@ fn receiving_events_is_no_sign_of_life() {
 }
 
 #[test]
-fn a_half_sent_message_does_not_hold_a_connection_for_ever() {
-    let server = pulsing_server(false);
+fn partial_message_does_not_keep_a_connection_open() {
+    let server = heartbeat_server(false);
     let mut client = server.ws();
     let whole = Frame::text(r#"{"type":"ping"}"#).masked();
     client.send_bytes(&whole[..4]);
@@ -104,8 +104,8 @@ fn a_half_sent_message_does_not_hold_a_connection_for_ever() {
 }
 
 #[test]
-fn a_json_ping_goes_with_each_ping_when_switched_on() {
-    let server = pulsing_server(true);
+fn json_ping_accompanies_each_ping_when_enabled() {
+    let server = heartbeat_server(true);
     let mut client = server.ws();
     let mut pings = 0;
     let mut notices = 0;
@@ -122,14 +122,14 @@ fn a_json_ping_goes_with_each_ping_when_switched_on() {
                     "{text}"
                 );
             }
-            other => panic!("awaited a ping, got {other:?}"),
+            other => panic!("expected a ping, got {other:?}"),
         }
     }
 }
 
 #[test]
-fn without_the_switch_no_json_ping_comes() {
-    let server = pulsing_server(false);
+fn json_ping_is_off_by_default() {
+    let server = heartbeat_server(false);
     let mut client = server.ws();
     let payload = next_ping(&mut client);
     client.send_frame(&Frame::new(Opcode::Pong, &payload));

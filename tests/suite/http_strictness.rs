@@ -1,4 +1,4 @@
-//! HTTP itself: kept connections, pipelining, limits of size and time, and requests that are none.
+//! HTTP itself: kept connections, pipelining, limits of size and time, and invalid requests.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ fn answer(server: &TestServer, request: &str) -> Reply {
 }
 
 #[test]
-fn a_connection_is_kept_for_many_requests() {
+fn connection_is_kept_for_many_requests() {
     let server = TestServer::start();
     let mut http = server.http();
     for n in 0..50 {
@@ -24,7 +24,7 @@ fn a_connection_is_kept_for_many_requests() {
 }
 
 #[test]
-fn a_connection_is_closed_when_the_client_asks_for_it() {
+fn connection_close_is_honoured() {
     let server = TestServer::start();
     let mut http = server.http();
     http.request("GET", "/health", &[("Connection", "close")], "")
@@ -57,7 +57,7 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
-fn a_chunked_body_is_taken() {
+fn chunked_body_is_accepted() {
     let server = TestServer::start();
     let mut http = server.http();
     let head = "POST /topics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -67,7 +67,7 @@ fn a_chunked_body_is_taken() {
 }
 
 #[test]
-fn a_body_too_large_is_answered_413_however_it_is_sent() {
+fn body_over_the_limit_is_answered_413_with_length_or_chunks() {
     let server = TestServer::with(|config| config.max_message_bytes = 2000);
     let announced = "POST /topics HTTP/1.1\r\nHost: x\r\nContent-Length: 2001\r\n\r\n";
     answer(&server, announced).expect_problem(413, "PAYLOAD_TOO_LARGE");
@@ -81,7 +81,7 @@ fn a_body_too_large_is_answered_413_however_it_is_sent() {
 }
 
 #[test]
-fn a_large_body_does_not_lose_the_answer_that_refuses_it() {
+fn response_413_is_not_lost_behind_a_large_body() {
     let server = TestServer::with(|config| config.max_message_bytes = 2000);
     let head = "POST /topics HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n";
     let request = format!("{head}{}", "x".repeat(300_000));
@@ -89,7 +89,7 @@ fn a_large_body_does_not_lose_the_answer_that_refuses_it() {
 }
 
 #[test]
-fn a_target_over_4_kib_is_answered_414() {
+fn target_over_4_kib_is_answered_414() {
     let server = TestServer::start();
     let request = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(4096));
     answer(&server, &request).expect_problem(414, "URI_TOO_LONG");
@@ -98,7 +98,7 @@ fn a_target_over_4_kib_is_answered_414() {
 }
 
 #[test]
-fn a_head_too_large_is_answered_431() {
+fn head_over_the_limits_is_answered_431() {
     let server = TestServer::start();
     let large = format!(
         "GET /health HTTP/1.1\r\nHost: x\r\nX-Large: {}\r\n\r\n",
@@ -114,7 +114,7 @@ fn a_head_too_large_is_answered_431() {
 }
 
 #[test]
-fn a_request_too_slow_is_answered_408() {
+fn incomplete_request_is_answered_408() {
     let server = TestServer::with(|config| config.request_timeout = Duration::from_millis(200));
     for half in [
         "GET /hea",
@@ -129,12 +129,12 @@ fn a_request_too_slow_is_answered_408() {
 }
 
 #[test]
-fn a_request_that_trickles_in_is_too_slow_as_well() {
+fn request_deadline_is_absolute() {
     let server = TestServer::with(|config| config.request_timeout = Duration::from_millis(300));
     let mut http = server.http();
     http.send_raw(b"GET /health HTTP/1.1\r\nHost: x\r\nX-Slow: ");
     let mut answered = false;
-    eventually("the deadline is absolute", || {
+    eventually("the request times out", || {
         http.try_send_raw(b"y");
         answered = answered || http.has_input();
         answered
@@ -143,7 +143,7 @@ fn a_request_that_trickles_in_is_too_slow_as_well() {
 }
 
 #[test]
-fn what_is_no_strict_http_1_1_is_answered_400() {
+fn requests_that_are_not_strict_http_1_1_are_answered_400() {
     let server = TestServer::start();
     for request in [
         "nonsense\r\n\r\n",
@@ -165,7 +165,7 @@ fn what_is_no_strict_http_1_1_is_answered_400() {
 }
 
 #[test]
-fn an_unknown_transfer_encoding_or_version_is_refused() {
+fn unknown_transfer_encoding_or_version_is_refused() {
     let server = TestServer::start();
     let request = "POST /topics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: foo\r\n\r\n";
     let reply = answer(&server, request);
@@ -176,7 +176,7 @@ fn an_unknown_transfer_encoding_or_version_is_refused() {
 }
 
 #[test]
-fn a_client_that_waits_for_100_is_told_to_go_on() {
+fn expect_100_continue_is_answered_100() {
     let server = TestServer::start();
     let mut http = server.http();
     http.send_raw(
@@ -188,7 +188,7 @@ fn a_client_that_waits_for_100_is_told_to_go_on() {
 }
 
 #[test]
-fn hostile_requests_leave_the_server_answering() {
+fn server_still_answers_after_malformed_requests() {
     let server = TestServer::start();
     let opened: Vec<_> = (0..30)
         .map(|_| HttpClient::connect(server.addr()))

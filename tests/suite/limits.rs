@@ -1,12 +1,12 @@
-//! The configured limits: what happens at each of them, and that they hold nothing else up.
+//! The configured limits: what happens at each, and that other clients are not affected.
 
 use std::time::Instant;
 
 use serde_json::json;
 
 use crate::harness::{
-    Account, Dial, Frame, HttpClient, Opcode, Reply, TestServer, code_of, event_seqs, eventually,
-    publish_text,
+    Dial, Frame, HttpClient, Opcode, Reply, SequenceChecker, TestServer, code_of, event_seqs,
+    eventually, publish_text,
 };
 
 #[test]
@@ -38,7 +38,7 @@ fn subscriptions_beyond_max_subscriptions_are_refused_per_connection() {
 }
 
 #[test]
-fn a_message_too_big_is_closed_with_1009() {
+fn message_over_the_limit_is_closed_with_1009() {
     let server = TestServer::with(|config| config.max_message_bytes = 2000);
     server.create_topic("orders");
     let mut client = server.ws();
@@ -54,7 +54,7 @@ fn a_message_too_big_is_closed_with_1009() {
 }
 
 #[test]
-fn a_message_too_big_in_pieces_is_closed_with_1009() {
+fn fragmented_message_over_the_limit_is_closed_with_1009() {
     let server = TestServer::with(|config| config.max_message_bytes = 2000);
     let mut client = server.ws();
     client.send_frame(&Frame::unfinished(Opcode::Text, &[b' '; 1500]));
@@ -63,7 +63,7 @@ fn a_message_too_big_in_pieces_is_closed_with_1009() {
 }
 
 #[test]
-fn a_length_no_machine_has_is_closed_with_1009_before_its_bytes_come() {
+fn absurd_frame_length_is_closed_with_1009_before_its_payload_arrives() {
     let server = TestServer::start();
     let mut client = server.ws();
     let mut header = vec![0x81, 0x80 | 127];
@@ -74,7 +74,7 @@ fn a_length_no_machine_has_is_closed_with_1009_before_its_bytes_come() {
 }
 
 #[test]
-fn a_request_body_too_big_is_refused_with_413() {
+fn request_body_over_the_limit_is_answered_413() {
     let server = TestServer::with(|config| config.max_message_bytes = 2000);
     server.create_topic("orders");
     let body = json!({"payload": "x".repeat(2001)});
@@ -83,7 +83,7 @@ fn a_request_body_too_big_is_refused_with_413() {
 }
 
 #[test]
-fn publishes_over_the_rate_are_refused_and_take_no_sequence() {
+fn publishes_over_the_rate_are_refused_and_use_no_sequence() {
     let server = TestServer::with(|config| config.max_publish_rate = 10);
     server.create_topic("orders");
     let (mut client, mut other) = (server.ws(), server.ws());
@@ -146,12 +146,12 @@ fn rest_publishes_over_the_rate_get_429_per_connection() {
 
 fn expect_rate_limited(reply: &Reply) {
     reply.expect_problem(429, "RATE_LIMITED");
-    let seconds = reply.header("Retry-After").expect("when to come back");
+    let seconds = reply.header("Retry-After").expect("Retry-After");
     assert!(seconds.parse::<u64>().is_ok_and(|seconds| seconds >= 1));
 }
 
 #[test]
-fn what_is_refused_for_another_reason_uses_no_rate_up() {
+fn requests_refused_for_other_reasons_use_no_rate() {
     let server = TestServer::with(|config| {
         config.max_publish_rate = 2;
         config.api_key = Some(threadcast::ApiKey::new("s3cret").expect("a key"));
@@ -174,7 +174,7 @@ fn what_is_refused_for_another_reason_uses_no_rate_up() {
 }
 
 #[test]
-fn connections_beyond_the_limit_get_503_and_when_to_retry() {
+fn connections_beyond_the_limit_get_503_with_retry_after() {
     let server = TestServer::with(|config| config.max_connections = Some(3));
     let held: Vec<_> = (0..2).map(|_| server.ws()).collect();
     let mut kept = server.http();
@@ -192,11 +192,13 @@ fn connections_beyond_the_limit_get_503_and_when_to_retry() {
     }
     kept.get("/health").expect(200);
     drop(held);
-    eventually("the places are free again", || answers(&server));
+    eventually("new connections are served again", || {
+        serves_new_connection(&server)
+    });
 }
 
-/// Whether a new connection gets an answer other than 503.
-fn answers(server: &TestServer) -> bool {
+/// Whether a new connection is served.
+fn serves_new_connection(server: &TestServer) -> bool {
     let mut http = HttpClient::connect(server.addr());
     http.try_send_raw(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n");
     http.try_read_reply()
@@ -204,7 +206,7 @@ fn answers(server: &TestServer) -> bool {
 }
 
 #[test]
-fn a_topic_keeps_no_more_bytes_than_its_history_may_have() {
+fn topic_keeps_at_most_history_bytes() {
     let server = TestServer::with(|config| {
         config.history_bytes = 10_000;
         config.history_size = 1000;
@@ -225,18 +227,18 @@ fn a_topic_keeps_no_more_bytes_than_its_history_may_have() {
 }
 
 #[test]
-fn an_event_larger_than_the_history_is_delivered_or_told() {
+fn event_larger_than_the_history_is_delivered_or_reported_as_a_gap() {
     let server = TestServer::with(|config| config.history_bytes = 1000);
     server.create_topic("orders");
     let mut client = server.ws();
     client.subscribe("orders", "c");
     client.publish_padded("orders", 1, 2, 5000);
     client.publish_padded("orders", 3, 3, 0);
-    Account::starting_after("orders", 0).read_until(&mut client, 3);
+    SequenceChecker::starting_after("orders", 0).read_until(&mut client, 3);
 }
 
 #[test]
-fn all_topics_together_keep_no_more_bytes_than_allowed() {
+fn all_topics_together_keep_at_most_max_memory_bytes() {
     let server = TestServer::with(|config| config.max_memory_bytes = 1 << 20);
     let mut client = server.ws();
     for topic in ["small", "large"] {
@@ -250,7 +252,7 @@ fn all_topics_together_keep_no_more_bytes_than_allowed() {
     assert_eq!(
         server.topic("small")["history"]["count"],
         10,
-        "the largest topic gives way"
+        "the largest topic is evicted from"
     );
     assert_eq!(server.topic("large")["seq"], 90);
 }

@@ -1,4 +1,4 @@
-//! Black-box tests: a real server on a free port, plain clients on plain threads, the wire contract as the judge.
+//! Black-box tests: a real server on a free port, plain clients on plain threads, and the wire contract as the reference.
 //!
 //! Nothing here sleeps to wait for something: a read has a deadline, a condition is polled by
 //! [`harness::eventually`]. No test looks inside the server.

@@ -1,16 +1,16 @@
-//! The order of what comes on one connection: the five rules of the protocol.
+//! The order of messages on one connection: the five rules of the protocol.
 
 use std::thread;
 
 use serde_json::json;
 
-use crate::harness::{Account, TestServer, WsClient, event_seqs, seq_of, uuid_of};
+use crate::harness::{SequenceChecker, TestServer, WsClient, event_seqs, seq_of, uuid_of};
 
 const PUBLISHERS: u64 = 3;
 const EACH: u64 = 60;
 
-/// Publishes from several connections at once, each its own numbers.
-fn publish_from_all_sides(server: &TestServer, topic: &str) {
+/// Publishes from several connections at once, with distinct message numbers.
+fn publish_concurrently(server: &TestServer, topic: &str) {
     thread::scope(|scope| {
         for publisher in 0..PUBLISHERS {
             scope.spawn(move || {
@@ -21,7 +21,7 @@ fn publish_from_all_sides(server: &TestServer, topic: &str) {
     });
 }
 
-fn roomy_server() -> TestServer {
+fn server_with_large_queues() -> TestServer {
     let server = TestServer::with(|config| {
         config.max_queue_size = 1000;
         config.history_size = 1000;
@@ -30,30 +30,30 @@ fn roomy_server() -> TestServer {
     server
 }
 
-fn next_kind(client: &mut WsClient) -> String {
+fn next_type(client: &mut WsClient) -> String {
     let message = client.next_json();
     message["type"].as_str().unwrap().to_owned()
 }
 
 #[test]
-fn subscribing_gives_the_ack_then_the_replay_then_live_events() {
+fn ack_precedes_replay_and_replay_precedes_live_events() {
     let server = TestServer::with_topic("orders");
     let (mut publisher, mut client) = (server.ws(), server.ws());
     publisher.publish_many("orders", 1, 5);
     client.send(&json!({"type": "subscribe", "topic": "orders", "client_id": "c", "last_n": 3}));
-    assert_eq!(next_kind(&mut client), "ack");
+    assert_eq!(next_type(&mut client), "ack");
     publisher.publish_many("orders", 6, 7);
-    Account::starting_after("orders", 2).read_until(&mut client, 7);
+    SequenceChecker::starting_after("orders", 2).read_until(&mut client, 7);
 }
 
 #[test]
-fn a_gap_notice_stands_between_the_ack_and_the_replay() {
+fn gap_notice_comes_between_ack_and_replay() {
     let server = TestServer::with(|config| config.history_size = 2);
     server.create_topic("orders");
     let mut client = server.ws();
     client.publish_many("orders", 1, 5);
     client.send(&json!({"type": "subscribe", "topic": "orders", "client_id": "c", "after_seq": 1}));
-    assert_eq!(next_kind(&mut client), "ack");
+    assert_eq!(next_type(&mut client), "ack");
     let gap = client.next_info("gap");
     assert_eq!(
         gap["gap"],
@@ -64,44 +64,40 @@ fn a_gap_notice_stands_between_the_ack_and_the_replay() {
 
 #[test]
 fn all_subscribers_see_the_same_order() {
-    let server = roomy_server();
+    let server = server_with_large_queues();
     let mut subscribers: Vec<_> = (0..5).map(|_| server.ws()).collect();
     for (n, subscriber) in subscribers.iter_mut().enumerate() {
         subscriber.subscribe("orders", &format!("c{n}"));
     }
-    publish_from_all_sides(&server, "orders");
+    publish_concurrently(&server, "orders");
     let orders: Vec<_> = subscribers
         .iter_mut()
         .map(|subscriber| {
-            let mut account = Account::starting_after("orders", 0);
-            account.read_until(subscriber, PUBLISHERS * EACH);
-            account.ids().to_vec()
+            let mut checker = SequenceChecker::starting_after("orders", 0);
+            checker.read_until(subscriber, PUBLISHERS * EACH);
+            checker.ids().to_vec()
         })
         .collect();
     assert!(orders.iter().all(|order| *order == orders[0]));
     let mut ids = orders[0].clone();
     ids.sort();
     ids.dedup();
-    assert_eq!(
-        ids.len() as u64,
-        PUBLISHERS * EACH,
-        "no message stands for another"
-    );
+    assert_eq!(ids.len() as u64, PUBLISHERS * EACH, "every id occurs once");
 }
 
 #[test]
-fn the_messages_of_one_publisher_keep_their_order() {
-    let server = roomy_server();
+fn messages_of_one_publisher_keep_their_order() {
+    let server = server_with_large_queues();
     let mut subscriber = server.ws();
     subscriber.subscribe("orders", "c");
-    publish_from_all_sides(&server, "orders");
-    let mut account = Account::starting_after("orders", 0);
-    account.read_until(&mut subscriber, PUBLISHERS * EACH);
+    publish_concurrently(&server, "orders");
+    let mut checker = SequenceChecker::starting_after("orders", 0);
+    checker.read_until(&mut subscriber, PUBLISHERS * EACH);
     for publisher in 0..PUBLISHERS {
         let own: Vec<_> = (publisher * EACH + 1..=publisher * EACH + EACH)
             .map(uuid_of)
             .collect();
-        let seen: Vec<_> = account
+        let seen: Vec<_> = checker
             .ids()
             .iter()
             .filter(|id| own.contains(id))
@@ -112,8 +108,8 @@ fn the_messages_of_one_publisher_keep_their_order() {
 }
 
 #[test]
-fn publish_acks_number_the_messages_without_a_hole() {
-    let server = roomy_server();
+fn publish_acks_have_consecutive_sequences() {
+    let server = server_with_large_queues();
     let seqs = thread::scope(|scope| {
         let threads: Vec<_> = (0..PUBLISHERS)
             .map(|_| scope.spawn(|| server.ws().publish_many("orders", 1, EACH)))
@@ -128,32 +124,32 @@ fn publish_acks_number_the_messages_without_a_hole() {
 }
 
 #[test]
-fn no_event_follows_the_ack_of_an_unsubscribe() {
-    let server = roomy_server();
+fn no_event_follows_an_unsubscribe_ack() {
+    let server = server_with_large_queues();
     thread::scope(|scope| {
-        scope.spawn(|| publish_from_all_sides(&server, "orders"));
+        scope.spawn(|| publish_concurrently(&server, "orders"));
         for n in 0..4 {
             let server = &server;
-            scope.spawn(move || leave_and_listen(server, &format!("c{n}")));
+            scope.spawn(move || unsubscribe_while_publishing(server, &format!("c{n}")));
         }
     });
 }
 
-/// Subscribes and unsubscribes while others publish; the books close at the seq of the unsubscribe ack.
-fn leave_and_listen(server: &TestServer, client_id: &str) {
+/// Subscribes and unsubscribes while others publish; every event up to the seq of the unsubscribe ack must arrive.
+fn unsubscribe_while_publishing(server: &TestServer, client_id: &str) {
     let mut client = server.ws();
     for _ in 0..10 {
         let start = seq_of(&client.subscribe("orders", client_id));
         let end = seq_of(&client.unsubscribe("orders", client_id));
-        let mut account = Account::starting_after("orders", start);
-        account.read_until(&mut client, end);
-        assert_eq!(client.fence().len(), 0, "something came after the ack");
+        let mut checker = SequenceChecker::starting_after("orders", start);
+        checker.read_until(&mut client, end);
+        assert_eq!(client.fence().len(), 0, "messages after the ack");
     }
 }
 
 #[test]
 fn no_event_follows_topic_deleted() {
-    let server = roomy_server();
+    let server = server_with_large_queues();
     let mut client = server.ws();
     client.subscribe("orders", "c");
     client.publish_many("orders", 1, 3);
@@ -167,21 +163,21 @@ fn no_event_follows_topic_deleted() {
 }
 
 #[test]
-fn a_publisher_that_subscribes_gets_its_ack_and_its_event_once() {
-    let server = roomy_server();
+fn subscribed_publisher_gets_its_ack_and_its_event_once() {
+    let server = server_with_large_queues();
     let mut client = server.ws();
     client.subscribe("orders", "c");
     assert_eq!(
         client.publish_many("orders", 1, 50),
         (1..=50).collect::<Vec<_>>()
     );
-    Account::starting_after("orders", 0).read_until(&mut client, 50);
+    SequenceChecker::starting_after("orders", 0).read_until(&mut client, 50);
     assert_eq!(client.fence().len(), 0);
 }
 
 #[test]
-fn subscribing_again_starts_the_subscription_anew_without_a_notice() {
-    let server = roomy_server();
+fn subscribing_again_restarts_the_subscription_without_a_notice() {
+    let server = server_with_large_queues();
     let mut client = server.ws();
     client.subscribe("orders", "c");
     client.publish_many("orders", 1, 5);
@@ -199,7 +195,7 @@ fn subscribing_again_starts_the_subscription_anew_without_a_notice() {
 
 #[test]
 fn two_client_ids_on_one_connection_are_two_subscriptions() {
-    let server = roomy_server();
+    let server = server_with_large_queues();
     let mut client = server.ws();
     client.subscribe("orders", "a");
     client.subscribe("orders", "b");

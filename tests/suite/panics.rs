@@ -1,25 +1,25 @@
-//! A panic in any thread of the server: it ends one connection or one request, is counted and logged, and leaves nothing
-//! behind. Each test is alone in its process, because it takes the log over to make a thread panic.
+//! A panic in any thread of the server ends one connection or one request, is counted and logged, and leaves nothing
+//! behind. Each test runs in its own process, because it replaces the process's log to make a thread panic.
 
-mod house_keeping;
 mod rest;
+mod shared_threads;
 mod websocket;
 
-use crate::harness::{Sabotage, TestServer, eventually};
+use crate::harness::{LogHook, TestServer, eventually};
 
-/// Asserts that there was one panic, that the log tells it, and that the trap was what it came from.
-fn assert_one_panic(server: &TestServer, sabotage: &Sabotage) {
-    assert!(sabotage.has_snapped());
+/// Asserts that exactly one panic was counted and logged, and that the injected one has happened.
+fn assert_one_panic(server: &TestServer, hook: &LogHook) {
+    assert!(hook.has_panicked());
     eventually("the panic is counted", || server.panics() == 1);
-    let told = |line: &String| line.contains("a panic was caught");
+    let is_caught = |line: &String| line.contains("a panic was caught");
     eventually("the panic is logged", || {
-        sabotage.errors().iter().filter(|line| told(line)).count() == 1
+        hook.errors().iter().filter(|line| is_caught(line)).count() == 1
     });
 }
 
-/// Asserts that a server that had `connections` has them again, the one that asks included.
+/// Waits until the server has this many connections besides the asking one.
 fn await_connections(server: &TestServer, connections: u64) {
-    eventually("the connections are those of before", || {
+    eventually("{connections} other connections", || {
         server.health()["connections"] == connections + 1
     });
 }

@@ -1,11 +1,11 @@
-//! Payloads pass byte for byte, ids verbatim, and both only when they are valid.
+//! Payloads and ids are delivered byte for byte, and only if they are valid.
 
 use serde_json::json;
 
 use crate::harness::{TestServer, WsClient, publish_text, seq_of, uuid_of};
 
 /// Publishes the JSON text `payload` and returns the text of its event.
-fn passed(client: &mut WsClient, payload: &str) -> String {
+fn deliver(client: &mut WsClient, payload: &str) -> String {
     client.send_text(&publish_text("orders", payload, "p"));
     let (first, second) = (client.next_text(), client.next_text());
     if first.contains(r#""type":"event""#) {
@@ -26,7 +26,7 @@ fn nested(open: &str, close: &str, levels: usize) -> String {
 }
 
 #[test]
-fn a_payload_is_delivered_byte_for_byte() {
+fn payload_is_delivered_byte_for_byte() {
     let server = TestServer::with_topic("orders");
     let mut client = subscribed(&server);
     for payload in [
@@ -50,29 +50,29 @@ fn a_payload_is_delivered_byte_for_byte() {
         r#"{"z":1,"a":2,"":3}"#,
         r#"{"type":"ack","seq":99,"payload":"]}"}"#,
     ] {
-        let event = passed(&mut client, payload);
+        let event = deliver(&mut client, payload);
         let verbatim = format!("\"payload\":{payload}");
         assert!(event.contains(&verbatim), "{payload} became {event}");
     }
 }
 
 #[test]
-fn a_payload_of_the_largest_allowed_message_is_delivered() {
+fn payload_of_the_largest_allowed_message_is_delivered() {
     let server = TestServer::with_topic("orders");
     let mut client = subscribed(&server);
     let envelope = publish_text("orders", "\"\"", "p").len();
     let payload = format!("\"{}\"", "y".repeat((1 << 20) - envelope));
-    let event = passed(&mut client, &payload);
+    let event = deliver(&mut client, &payload);
     assert!(event.contains(&payload), "cut to {} bytes", event.len());
 }
 
 #[test]
-fn a_payload_may_nest_128_levels_deep_and_no_deeper() {
+fn payload_may_be_nested_128_levels_but_no_deeper() {
     let server = TestServer::with_topic("orders");
     let mut client = subscribed(&server);
     for (open, close) in [("[", "]"), ("{\"k\":", "}")] {
         let fitting = nested(open, close, 128).replace(":}", ":1}");
-        assert!(passed(&mut client, &fitting).contains(&fitting));
+        assert!(deliver(&mut client, &fitting).contains(&fitting));
         let deeper = nested(open, close, 129).replace(":}", ":1}");
         client.send_text(&publish_text("orders", &deeper, "deep"));
         let reply = client.next_json();
@@ -82,37 +82,39 @@ fn a_payload_may_nest_128_levels_deep_and_no_deeper() {
 }
 
 #[test]
-fn brackets_in_strings_and_side_by_side_are_no_depth() {
+fn brackets_in_strings_and_siblings_do_not_count_as_nesting() {
     let server = TestServer::with_topic("orders");
     let mut client = subscribed(&server);
     let in_a_string = format!("\"\\\"{}\\\\\"", "[{".repeat(300));
-    assert!(passed(&mut client, &in_a_string).contains(&in_a_string));
+    assert!(deliver(&mut client, &in_a_string).contains(&in_a_string));
     let side_by_side = format!("[{}[]]", "[],".repeat(300));
-    assert!(passed(&mut client, &side_by_side).contains(&side_by_side));
+    assert!(deliver(&mut client, &side_by_side).contains(&side_by_side));
 }
 
 #[test]
-fn nesting_without_end_is_answered_and_harms_nobody() {
+fn endless_nesting_is_refused_and_keeps_the_connection() {
     let server = TestServer::with_topic("orders");
     let mut client = server.ws();
-    let abyss = "[".repeat(200_000);
-    client.send_text(&abyss);
-    let told = client.fence();
+    let unclosed = "[".repeat(200_000);
+    client.send_text(&unclosed);
+    let replies = client.fence();
     assert!(
-        told.iter()
-            .any(|said| said["error"]["code"] == "BAD_REQUEST")
+        replies
+            .iter()
+            .any(|reply| reply["error"]["code"] == "BAD_REQUEST")
     );
     client.send_text(&publish_text("orders", &nested("[", "]", 200_000), "p"));
-    let told = client.fence();
+    let replies = client.fence();
     assert!(
-        told.iter()
-            .any(|said| said["error"]["code"] == "BAD_REQUEST")
+        replies
+            .iter()
+            .any(|reply| reply["error"]["code"] == "BAD_REQUEST")
     );
     client.fence();
 }
 
 #[test]
-fn an_id_comes_back_in_the_form_it_was_given() {
+fn message_id_is_delivered_in_its_original_form() {
     let server = TestServer::with_topic("orders");
     let mut client = subscribed(&server);
     for id in [
@@ -130,7 +132,7 @@ fn an_id_comes_back_in_the_form_it_was_given() {
 }
 
 #[test]
-fn the_same_id_may_be_published_again() {
+fn same_message_id_may_be_published_again() {
     let server = TestServer::with_topic("orders");
     let mut client = subscribed(&server);
     for seq in 1..=3 {
@@ -152,15 +154,16 @@ fn other_keys_of_a_message_are_dropped() {
 }
 
 #[test]
-fn a_refused_message_takes_no_sequence() {
+fn refused_message_uses_no_sequence() {
     let server = TestServer::with_topic("orders");
     let mut client = subscribed(&server);
     assert_eq!(client.publish("orders", &json!(1)), 1);
     client.send_text(&publish_text("orders", "01", "bad"));
-    let told = client.fence();
+    let replies = client.fence();
     assert!(
-        told.iter()
-            .any(|said| said["error"]["code"] == "BAD_REQUEST")
+        replies
+            .iter()
+            .any(|reply| reply["error"]["code"] == "BAD_REQUEST")
     );
     assert_eq!(client.publish("orders", &json!(2)), 2);
 }

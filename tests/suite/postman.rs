@@ -1,4 +1,4 @@
-//! The Postman collection, as far as `tests/postman/run` cannot tell: its folders, and the frames in its descriptions.
+//! The parts of the Postman collection that `tests/postman/run` does not check: its folders, and the frames in its texts.
 
 use serde_json::Value;
 
@@ -16,7 +16,7 @@ fn requests(folder: &Value) -> &[Value] {
 }
 
 #[test]
-fn six_folders_of_requests_each_with_a_test() {
+fn collection_has_six_folders_and_every_request_has_a_test() {
     let folders = folders();
     let names: Vec<_> = folders.iter().map(|folder| &folder["name"]).collect();
     let expected = [
@@ -40,7 +40,7 @@ fn six_folders_of_requests_each_with_a_test() {
 }
 
 #[test]
-fn every_template_of_a_message_is_one_that_the_server_takes() {
+fn every_message_template_is_accepted_by_the_server() {
     let server = TestServer::with_topic("postman-templates");
     let mut client = server.ws();
     let mut kinds = Vec::new();

@@ -1,10 +1,10 @@
-//! Replay by `last_n`: its bounds, its timestamps, and the seam between replay and live events.
+//! Replay by `last_n`: its bounds, its timestamps, and the transition from replay to live events.
 
 use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Account, TestServer, WsClient, event_seqs, seq_of};
+use crate::harness::{SequenceChecker, TestServer, WsClient, event_seqs, seq_of};
 
 const HISTORY: u64 = 50;
 const PUBLISHED: u64 = 300;
@@ -27,7 +27,7 @@ fn last_n_replays_the_newest_events_oldest_first() {
 }
 
 #[test]
-fn last_n_beyond_what_was_published_replays_all_without_a_gap() {
+fn last_n_over_the_number_published_replays_all_without_a_gap() {
     let server = TestServer::with_topic("orders");
     let mut client = server.ws();
     assert_eq!(replay(&mut client, 5), Vec::<Value>::new());
@@ -46,11 +46,15 @@ fn last_n_is_capped_by_the_history_size() {
     client.publish_many("orders", 1, 20);
     let messages = replay(&mut client, 10);
     assert_eq!(event_seqs(&messages), [17, 18, 19, 20]);
-    assert_eq!(messages.len(), 4, "a gap is for a resume: {messages:?}");
+    assert_eq!(
+        messages.len(),
+        4,
+        "only a resume reports a gap: {messages:?}"
+    );
 }
 
 #[test]
-fn a_topic_may_have_a_history_size_of_its_own() {
+fn topic_may_have_its_own_history_size() {
     let server = TestServer::start();
     server.create_topic_with("orders", &json!({"history_size": 2}));
     let mut client = server.ws();
@@ -70,18 +74,18 @@ fn without_history_nothing_is_replayed_and_live_events_still_come() {
 }
 
 #[test]
-fn a_replayed_event_is_the_same_as_the_live_one() {
+fn replayed_event_equals_the_live_one() {
     let server = TestServer::with_topic("orders");
     let mut client = server.ws();
     client.subscribe("orders", "c");
     client.publish_many("orders", 1, 3);
     let live = client.fence();
     let later = replay(&mut client, 3);
-    assert_eq!(live, later, "ts and all");
+    assert_eq!(live, later, "every field is equal, including ts");
 }
 
 #[test]
-fn a_replay_longer_than_the_queue_drops_nothing() {
+fn replay_longer_than_the_queue_drops_nothing() {
     let server = TestServer::with(|config| {
         config.history_size = 200;
         config.max_queue_size = 5;
@@ -95,7 +99,7 @@ fn a_replay_longer_than_the_queue_drops_nothing() {
 }
 
 #[test]
-fn replay_and_live_join_exactly_while_others_publish() {
+fn replay_and_live_events_join_exactly_during_publishing() {
     let server = TestServer::with(|config| {
         config.history_size = HISTORY as usize;
         config.max_queue_size = 1000;
@@ -105,13 +109,13 @@ fn replay_and_live_join_exactly_while_others_publish() {
         scope.spawn(|| server.ws().publish_many("orders", 1, PUBLISHED));
         for joiner in 0..4 {
             let server = &server;
-            scope.spawn(move || join_again_and_again(server, joiner));
+            scope.spawn(move || subscribe_repeatedly(server, joiner));
         }
     });
 }
 
-/// Joins with different replays while messages are published; each subscription's books have to close.
-fn join_again_and_again(server: &TestServer, joiner: u64) {
+/// Subscribes with different replays while messages are published; each subscription must get every event once.
+fn subscribe_repeatedly(server: &TestServer, joiner: u64) {
     let mut joined = Vec::new();
     for n in 0..8 {
         let mut client = server.ws();
@@ -120,16 +124,19 @@ fn join_again_and_again(server: &TestServer, joiner: u64) {
         let ack = client.subscribe_with("orders", &client_id, &json!({"last_n": last_n}));
         let newest = seq_of(&ack);
         let replayed = last_n.min(newest).min(HISTORY);
-        joined.push((client, Account::starting_after("orders", newest - replayed)));
+        joined.push((
+            client,
+            SequenceChecker::starting_after("orders", newest - replayed),
+        ));
     }
-    for (client, account) in &mut joined {
-        account.read_until(client, PUBLISHED);
-        assert_eq!(account.told, 0, "{account:?}");
+    for (client, checker) in &mut joined {
+        checker.read_until(client, PUBLISHED);
+        assert_eq!(checker.skipped, 0, "{checker:?}");
     }
 }
 
 #[test]
-fn a_replay_that_cannot_be_sent_in_time_is_cut_with_a_gap() {
+fn replay_overtaken_by_eviction_reports_a_gap() {
     let server = TestServer::with(|config| {
         config.history_size = 100;
         config.max_queue_size = 10;
@@ -138,10 +145,10 @@ fn a_replay_that_cannot_be_sent_in_time_is_cut_with_a_gap() {
     server.create_topic("orders");
     let mut publisher = server.ws();
     publisher.publish_padded("orders", 1, 100, 8 << 10);
-    let mut client = server.narrow_ws();
+    let mut client = server.small_buffer_ws();
     client.subscribe_with("orders", "c", &json!({"last_n": 100}));
     publisher.publish_padded("orders", 101, 300, 8 << 10);
-    let mut account = Account::starting_after("orders", 0);
-    account.read_until(&mut client, 300);
-    assert!(account.told > 0, "the log evicts what was not read");
+    let mut checker = SequenceChecker::starting_after("orders", 0);
+    checker.read_until(&mut client, 300);
+    assert!(checker.skipped > 0, "the log evicts unread events");
 }

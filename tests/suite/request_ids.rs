@@ -1,4 +1,4 @@
-//! Request ids, and the values that the fields of a request may have.
+//! Request ids, and the values that a request's fields may have.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ fn answer(client: &mut WsClient, text: &str) -> Value {
 }
 
 #[test]
-fn a_request_id_is_echoed_in_each_kind_of_reply() {
+fn request_id_is_echoed_in_each_kind_of_reply() {
     let server = TestServer::with_topic("orders");
     let mut client = server.ws();
     let message = json!({"id": uuid_of(1), "payload": 1});
@@ -41,7 +41,7 @@ fn a_request_id_is_echoed_in_each_kind_of_reply() {
 }
 
 #[test]
-fn a_request_id_after_the_wrong_field_is_echoed() {
+fn request_id_behind_an_invalid_field_is_echoed() {
     let server = TestServer::with_topic("orders");
     let mut client = server.ws();
     for text in [
@@ -67,7 +67,7 @@ fn a_request_id_after_the_wrong_field_is_echoed() {
 }
 
 #[test]
-fn a_request_without_id_gets_a_reply_without_id() {
+fn request_without_id_gets_a_reply_without_id() {
     let server = TestServer::with_topic("orders");
     let mut client = server.ws();
     for text in [
@@ -82,7 +82,7 @@ fn a_request_without_id_gets_a_reply_without_id() {
 }
 
 #[test]
-fn a_request_id_is_opaque_up_to_128_characters() {
+fn request_id_is_opaque_up_to_128_characters() {
     let server = TestServer::start();
     let mut client = server.ws();
     for id in [
@@ -101,7 +101,7 @@ fn a_request_id_is_opaque_up_to_128_characters() {
 }
 
 #[test]
-fn a_request_id_that_is_too_long_or_no_string_is_refused() {
+fn request_id_that_is_too_long_or_not_a_string_is_refused() {
     let server = TestServer::start();
     let mut client = server.ws();
     for id in [
@@ -165,7 +165,7 @@ fn client_ids_have_1_to_128_characters() {
 }
 
 #[test]
-fn last_n_is_an_integer_from_0_on_and_null_is_0() {
+fn last_n_is_a_non_negative_integer_and_null_is_0() {
     let server = TestServer::with_topic("orders");
     let mut client = server.ws();
     client.publish("orders", &json!(1));
@@ -196,7 +196,7 @@ fn unknown_fields_are_ignored() {
 }
 
 #[test]
-fn an_unsubscribe_of_somebody_else_is_refused_and_changes_nothing() {
+fn unsubscribe_of_another_connection_is_refused_without_effect() {
     let server = TestServer::with_topic("orders");
     let (mut owner, mut stranger) = (server.ws(), server.ws());
     owner.subscribe("orders", "mine");

@@ -94,7 +94,7 @@ fn ping_is_answered_by_pong() {
 }
 
 #[test]
-fn an_unknown_topic_is_told_by_its_name() {
+fn unknown_topic_is_named_in_the_error() {
     let server = TestServer::start();
     let mut client = server.ws();
     let reply = client.subscribe_refused("x", &json!({}), "TOPIC_NOT_FOUND");
@@ -106,7 +106,7 @@ fn an_unknown_topic_is_told_by_its_name() {
 }
 
 #[test]
-fn unsubscribe_from_what_is_not_subscribed_is_told() {
+fn unsubscribe_without_a_subscription_is_an_error() {
     let server = TestServer::with_topic("orders");
     let mut client = server.ws();
     for topic in ["x", "orders"] {

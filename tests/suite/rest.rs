@@ -1,4 +1,4 @@
-//! The REST rows about topics and the server as a whole.
+//! REST operations on topics and on the server as a whole.
 
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ fn creating_a_topic_again_answers_409() {
 }
 
 #[test]
-fn a_topic_may_be_created_with_options_of_its_own() {
+fn topic_may_be_created_with_its_own_options() {
     let server = TestServer::start();
     for overflow in ["drop_oldest", "disconnect", "block"] {
         let options = json!({"history_size": 7, "max_queue_size": 9, "overflow": overflow});
@@ -38,7 +38,7 @@ fn a_topic_may_be_created_with_options_of_its_own() {
 }
 
 #[test]
-fn what_is_no_valid_topic_is_answered_422() {
+fn invalid_topic_is_answered_422() {
     let server = TestServer::start();
     let mut http = server.http();
     for body in [
@@ -105,7 +105,7 @@ fn topics_are_listed_by_name_with_their_subscribers() {
 }
 
 #[test]
-fn a_topic_shows_what_it_is_and_holds() {
+fn topic_shows_its_state_history_and_limits() {
     let server = TestServer::with(|config| config.history_size = 3);
     server.create_topic("orders");
     let mut client = server.ws();
@@ -130,7 +130,7 @@ fn a_topic_shows_what_it_is_and_holds() {
 }
 
 #[test]
-fn an_unknown_topic_is_answered_404() {
+fn unknown_topic_is_answered_404() {
     let server = TestServer::start();
     let mut http = server.http();
     for path in ["/topics/x", "/topics/x/messages"] {
@@ -155,7 +155,7 @@ fn health_counts_topics_and_subscriptions() {
 }
 
 #[test]
-fn health_names_the_instance_which_is_another_after_each_start() {
+fn health_names_the_instance_which_changes_with_each_start() {
     let instance = |server: &TestServer| {
         let instance = server.health()["instance"].clone();
         instance.as_str().expect("a string").to_owned()
@@ -169,7 +169,7 @@ fn health_names_the_instance_which_is_another_after_each_start() {
 }
 
 #[test]
-fn every_answer_forbids_sniffing_and_storing() {
+fn every_response_forbids_sniffing_and_storing() {
     let server = TestServer::with(|config| config.max_message_bytes = 1000);
     for (request, status) in [
         ("GET /topics HTTP/1.1\r\nHost: x\r\n\r\n", 200),
@@ -190,17 +190,20 @@ fn every_answer_forbids_sniffing_and_storing() {
         let mut http = server.http();
         http.send_raw(request.as_bytes());
         http.finish_sending();
-        let said = http.read_to_end();
-        assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{said}");
-        let stands = |field: &str| said.matches(&format!("\r\n{field}\r\n")).count();
-        assert_eq!(stands("X-Content-Type-Options: nosniff"), 1, "{request:?}");
+        let response = http.read_to_end();
+        assert!(
+            response.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{response}"
+        );
+        let count = |field: &str| response.matches(&format!("\r\n{field}\r\n")).count();
+        assert_eq!(count("X-Content-Type-Options: nosniff"), 1, "{request:?}");
         assert_eq!(
-            said.matches("\r\nCache-Control: ").count(),
+            response.matches("\r\nCache-Control: ").count(),
             1,
             "{request:?}"
         );
         let stored = usize::from(request.starts_with("GET / HTTP/1.1"));
-        assert_eq!(stands("Cache-Control: no-store"), 1 - stored, "{request:?}");
+        assert_eq!(count("Cache-Control: no-store"), 1 - stored, "{request:?}");
     }
 }
 
@@ -224,7 +227,7 @@ fn stats_count_publishes_since_the_topic_was_created() {
 }
 
 #[test]
-fn an_empty_server_has_empty_lists() {
+fn empty_server_has_empty_lists() {
     let server = TestServer::start();
     let mut http = server.http();
     assert_eq!(http.get("/topics").expect(200), json!({"topics": []}));
@@ -232,7 +235,7 @@ fn an_empty_server_has_empty_lists() {
 }
 
 #[test]
-fn an_embedded_server_tells_what_its_program_chose_and_what_was_computed() {
+fn config_of_an_embedded_server_names_the_source_of_each_value() {
     let server = TestServer::with(|config| config.history_size = 7);
     let shown = server.http().get("/config").expect(200);
     let setting = |name: &str| {
@@ -303,7 +306,7 @@ fn names_in_paths_are_decoded_exactly_once() {
 }
 
 #[test]
-fn many_clients_are_answered_at_once() {
+fn concurrent_clients_are_all_answered() {
     let server = TestServer::with(|config| config.rest_workers = 2);
     server.create_topic("orders");
     std::thread::scope(|scope| {

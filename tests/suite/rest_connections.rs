@@ -1,14 +1,14 @@
-//! `/connections`: who is connected, and closing one of them.
+//! `/connections`: listing connections, and closing one of them.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Account, Dial, HttpClient, KeysFile, TestServer, WsClient, entry, eventually,
+    Dial, HttpClient, KeysFile, SequenceChecker, TestServer, WsClient, entry, eventually,
 };
 
-/// The line of the one connection that has this client id.
+/// The entry of the connection with this client id.
 fn line_of(http: &mut HttpClient, client_id: &str) -> Option<Value> {
     let list = http.get("/connections").expect(200);
     let mut lines = list["connections"].as_array().unwrap().iter();
@@ -47,7 +47,7 @@ fn connections_are_listed_by_id_with_all_their_subscriptions() {
     client.subscribe("alerts", "s2");
     let mut http = server.http();
     let mut list = Value::Null;
-    eventually("those that created the topics have left", || {
+    eventually("the connections that created the topics have ended", || {
         list = http.get("/connections").expect(200);
         list["total"] == 2
     });
@@ -77,7 +77,7 @@ fn connections_are_listed_by_id_with_all_their_subscriptions() {
 }
 
 #[test]
-fn a_limit_cuts_the_list_and_not_the_total() {
+fn limit_truncates_the_list_but_not_the_total() {
     let server = TestServer::start();
     let _clients: Vec<_> = (0..3).map(|_| server.ws()).collect();
     let mut http = server.http();
@@ -95,7 +95,7 @@ fn a_limit_cuts_the_list_and_not_the_total() {
 }
 
 #[test]
-fn the_key_of_a_connection_is_told_by_its_name() {
+fn key_of_a_connection_is_listed_by_name() {
     let keys = entry("boss", "boss-secret", "admin = true") + &entry("guest", "guest-secret", "");
     let file = KeysFile::new(&keys);
     let server = TestServer::with(|config| config.keys_file = Some(file.path().to_owned()));
@@ -111,7 +111,7 @@ fn the_key_of_a_connection_is_told_by_its_name() {
 }
 
 #[test]
-fn idle_is_the_time_since_something_came() {
+fn idle_is_the_time_since_the_last_input() {
     let server = TestServer::with_topic("orders");
     let mut client = subscribed(&server, "s1");
     let mut http = server.http();
@@ -128,35 +128,35 @@ fn idle_is_the_time_since_something_came() {
 }
 
 #[test]
-fn what_a_client_does_not_read_shows_as_pending_lag_and_dropped() {
+fn unread_events_show_as_pending_lag_and_dropped() {
     let server = TestServer::with(|config| config.send_buffer_bytes = 4 << 10);
     server.create_topic_with("orders", &json!({"max_queue_size": 10}));
-    let mut client = server.narrow_ws();
+    let mut client = server.small_buffer_ws();
     client.subscribe("orders", "s1");
     let mut publisher = server.ws();
     let mut http = server.http();
     let mut published = 0;
-    eventually("the socket takes nothing more", || {
+    eventually("the socket's buffers are full", || {
         publisher.publish_padded("orders", published + 1, published + 20, 8 << 10);
         published += 20;
         let line = line_of(&mut http, "s1").unwrap();
         let lag = line["subscriptions"][0]["lag"].as_u64();
         lag > Some(10) && line["pending_bytes"].as_u64() > Some(0)
     });
-    let mut account = Account::starting_after("orders", 0);
-    account.read_until(&mut client, published);
-    let told = account.told;
-    assert!(told > 0);
-    eventually("what was dropped is told here too", || {
+    let mut checker = SequenceChecker::starting_after("orders", 0);
+    checker.read_until(&mut client, published);
+    let skipped = checker.skipped;
+    assert!(skipped > 0);
+    eventually("dropped events are counted here too", || {
         let line = line_of(&mut http, "s1").unwrap();
         let subscription = &line["subscriptions"][0];
-        subscription["dropped"] == told && subscription["lag"] == 0 && line["pending_bytes"] == 0
+        subscription["dropped"] == skipped && subscription["lag"] == 0 && line["pending_bytes"] == 0
     });
-    assert_eq!(server.topic("orders")["dropped"], told);
+    assert_eq!(server.topic("orders")["dropped"], skipped);
 }
 
 #[test]
-fn delivered_counts_what_was_sent_also_to_those_who_left() {
+fn delivered_counts_events_sent_to_departed_clients_too() {
     let server = TestServer::with_topic("orders");
     let (mut leaves, mut stays) = (subscribed(&server, "leaves"), subscribed(&server, "stays"));
     let mut publisher = server.ws();
@@ -164,30 +164,32 @@ fn delivered_counts_what_was_sent_also_to_those_who_left() {
     for client in [&mut leaves, &mut stays] {
         (0..5).for_each(|_| drop(client.next_event()));
     }
-    // A client may have it before it is counted.
+    // A client may receive an event before it is counted.
     eventually("all are counted", || server.health()["delivered"] == 10);
     let mut http = server.http();
     let id = id_of(&mut http, "leaves");
     leaves.close();
-    eventually("it has left", || !is_listed(&mut http, id));
+    eventually("the client has left", || !is_listed(&mut http, id));
     publisher.publish("orders", &json!(1));
     stays.next_event();
     eventually("one more is counted", || server.health()["delivered"] == 11);
 }
 
 #[test]
-fn a_closed_websocket_is_told_4101_and_nobody_else_is() {
+fn closed_websocket_gets_4101_and_no_other_connection_is_affected() {
     let server = TestServer::with_topic("orders");
-    let (mut kicked, mut other) = (subscribed(&server, "kicked"), subscribed(&server, "other"));
+    let (mut target, mut other) = (subscribed(&server, "target"), subscribed(&server, "other"));
     let mut http = server.http();
-    let id = id_of(&mut http, "kicked");
+    let id = id_of(&mut http, "target");
     let closed = close(&mut http, id);
     assert_eq!(closed, json!({"status": "closed", "connection": id}));
     assert_eq!(server.topic("orders")["subscribers"], 1);
-    assert_eq!(kicked.close_code(), Some(4101));
-    kicked.expect_end();
+    assert_eq!(target.close_code(), Some(4101));
+    target.expect_end();
     assert!(other.fence().is_empty());
-    eventually("it is listed no more", || !is_listed(&mut http, id));
+    eventually("the connection is no longer listed", || {
+        !is_listed(&mut http, id)
+    });
     let detail = http
         .delete(&format!("/connections/{id}"))
         .expect_problem(404, "CONNECTION_NOT_FOUND");
@@ -195,20 +197,20 @@ fn a_closed_websocket_is_told_4101_and_nobody_else_is() {
 }
 
 #[test]
-fn a_close_frame_comes_behind_what_was_under_way() {
+fn close_frame_comes_after_events_being_sent() {
     let server = TestServer::with(|config| config.send_buffer_bytes = 4 << 10);
     server.create_topic("orders");
-    let mut kicked = server.narrow_ws();
-    kicked.subscribe("orders", "kicked");
+    let mut target = server.small_buffer_ws();
+    target.subscribe("orders", "target");
     server.ws().publish_padded("orders", 1, 40, 8 << 10);
     let mut http = server.http();
-    let id = id_of(&mut http, "kicked");
+    let id = id_of(&mut http, "target");
     close(&mut http, id);
-    assert_eq!(kicked.close_code(), Some(4101));
+    assert_eq!(target.close_code(), Some(4101));
 }
 
 #[test]
-fn a_client_that_reads_nothing_is_closed_all_the_same() {
+fn client_that_reads_nothing_can_be_closed() {
     let server = TestServer::with(|config| {
         config.send_buffer_bytes = 4 << 10;
         config.write_timeout = Duration::from_millis(200);
@@ -217,19 +219,21 @@ fn a_client_that_reads_nothing_is_closed_all_the_same() {
         "orders",
         &json!({"history_size": 1000, "max_queue_size": 1000}),
     );
-    let mut kicked = server.narrow_ws();
-    kicked.subscribe("orders", "kicked");
+    let mut target = server.small_buffer_ws();
+    target.subscribe("orders", "target");
     let mut http = server.http();
-    let id = id_of(&mut http, "kicked");
+    let id = id_of(&mut http, "target");
     server.ws().publish_padded("orders", 1, 200, 8 << 10);
-    // Ended already if the write timeout was faster.
+    // The write timeout may have ended it already.
     let closed = http.delete(&format!("/connections/{id}")).status;
     assert!(matches!(closed, 200 | 404), "{closed}");
-    eventually("it is gone", || !is_listed(&mut http, id));
+    eventually("the connection is no longer listed", || {
+        !is_listed(&mut http, id)
+    });
 }
 
 #[test]
-fn a_closed_http_connection_ends() {
+fn closed_http_connection_ends() {
     let server = TestServer::start();
     let mut idle = server.http();
     idle.get("/livez").expect(200);
@@ -242,7 +246,7 @@ fn a_closed_http_connection_ends() {
 }
 
 #[test]
-fn the_connection_that_asks_may_close_itself_and_gets_its_answer() {
+fn connection_may_close_itself_and_gets_the_response() {
     let server = TestServer::start();
     let mut http = server.http();
     let list = http.get("/connections").expect(200);
@@ -254,7 +258,7 @@ fn the_connection_that_asks_may_close_itself_and_gets_its_answer() {
 }
 
 #[test]
-fn what_was_asked_behind_the_own_end_is_not_answered() {
+fn request_pipelined_behind_its_own_close_is_not_answered() {
     let server = TestServer::start();
     let mut http = server.http();
     let list = http.get("/connections").expect(200);

@@ -1,11 +1,11 @@
-//! What REST refuses, and how: paths, methods, media types, origins.
+//! REST errors: paths, methods, media types, origins.
 
 use serde_json::json;
 
 use crate::harness::TestServer;
 
 #[test]
-fn an_unknown_path_is_answered_404() {
+fn unknown_path_is_answered_404() {
     let server = TestServer::start();
     let mut http = server.http();
     for path in [
@@ -24,7 +24,7 @@ fn an_unknown_path_is_answered_404() {
 }
 
 #[test]
-fn a_name_that_breaks_the_rule_is_answered_404() {
+fn invalid_topic_name_is_answered_404() {
     let server = TestServer::with_topic("orders");
     let mut http = server.http();
     let too_long = "n".repeat(129);
@@ -71,7 +71,7 @@ fn broken_percent_encoding_is_answered_400() {
 }
 
 #[test]
-fn a_wrong_method_is_answered_405_with_what_is_allowed() {
+fn wrong_method_is_answered_405_with_the_allowed_methods() {
     let server = TestServer::with_topic("orders");
     for (method, path, allowed) in [
         ("DELETE", "/topics", "GET, HEAD, POST"),
@@ -89,20 +89,20 @@ fn a_wrong_method_is_answered_405_with_what_is_allowed() {
     ] {
         let reply = server.http().request(method, path, &[], "");
         reply.expect_problem(405, "METHOD_NOT_ALLOWED");
-        let mut told: Vec<_> = reply
+        let mut methods: Vec<_> = reply
             .header("Allow")
             .unwrap()
             .split(',')
             .map(str::trim)
             .collect();
-        told.sort_unstable();
-        assert_eq!(told.join(", "), allowed, "{method} {path}");
+        methods.sort_unstable();
+        assert_eq!(methods.join(", "), allowed, "{method} {path}");
     }
     assert_eq!(server.topic("orders")["seq"], 0);
 }
 
 #[test]
-fn a_body_may_be_labelled_as_json_or_not_at_all() {
+fn body_may_have_a_json_media_type_or_none() {
     let server = TestServer::start();
     for (n, label) in [
         "application/json",
@@ -127,7 +127,7 @@ fn a_body_may_be_labelled_as_json_or_not_at_all() {
 }
 
 #[test]
-fn any_other_media_type_is_answered_415() {
+fn other_media_types_are_answered_415() {
     let server = TestServer::with_topic("orders");
     for label in [
         "text/plain",
@@ -150,7 +150,7 @@ fn any_other_media_type_is_answered_415() {
 }
 
 #[test]
-fn a_form_that_is_no_json_is_answered_422() {
+fn form_body_that_is_not_json_is_answered_422() {
     let server = TestServer::start();
     let label = [("Content-Type", "application/x-www-form-urlencoded")];
     let reply = server
@@ -160,7 +160,7 @@ fn a_form_that_is_no_json_is_answered_422() {
 }
 
 #[test]
-fn a_foreign_origin_may_read_but_not_act() {
+fn foreign_origin_may_read_but_not_write() {
     let server = TestServer::with_topic("orders");
     let foreign = [("Origin", "http://evil.example")];
     let body = r#"{"name":"a"}"#;
@@ -178,7 +178,7 @@ fn a_foreign_origin_may_read_but_not_act() {
 }
 
 #[test]
-fn the_same_and_a_listed_origin_may_act() {
+fn same_host_and_listed_origins_may_write() {
     let server =
         TestServer::with(|config| config.allowed_origins = vec!["https://shop.example".to_owned()]);
     let own = format!("http://{}", server.addr());
@@ -192,7 +192,7 @@ fn the_same_and_a_listed_origin_may_act() {
 }
 
 #[test]
-fn an_error_keeps_the_connection_when_the_request_was_read() {
+fn error_keeps_the_connection_if_the_request_was_read() {
     let server = TestServer::start();
     let mut http = server.http();
     http.get("/nowhere").expect_problem(404, "NOT_FOUND");

@@ -20,7 +20,7 @@ fn page_seqs(server: &TestServer, query: &str) -> Vec<u64> {
     )
 }
 
-/// A topic that has published `count` messages and keeps five.
+/// A server with a topic of `count` messages that keeps the newest five.
 fn topic_with(count: u64) -> TestServer {
     let server = TestServer::with(|config| config.history_size = 5);
     server.create_topic("orders");
@@ -35,7 +35,7 @@ fn subscribed(server: &TestServer) -> WsClient {
 }
 
 #[test]
-fn publishing_answers_201_with_id_and_seq_and_delivers() {
+fn publish_is_answered_201_with_id_and_seq_and_delivered() {
     let server = TestServer::with_topic("orders");
     let mut client = subscribed(&server);
     let body = json!({"id": uuid_of(7), "payload": {"amount": 99.5}});
@@ -51,7 +51,7 @@ fn publishing_answers_201_with_id_and_seq_and_delivers() {
 }
 
 #[test]
-fn an_id_is_made_when_none_is_given() {
+fn message_id_is_generated_when_absent() {
     let server = TestServer::with_topic("orders");
     let mut client = subscribed(&server);
     let mut ids = Vec::new();
@@ -69,7 +69,7 @@ fn an_id_is_made_when_none_is_given() {
 }
 
 #[test]
-fn a_payload_published_over_rest_passes_byte_for_byte() {
+fn payload_published_over_rest_is_delivered_byte_for_byte() {
     let server = TestServer::with_topic("orders");
     let mut client = subscribed(&server);
     for payload in [
@@ -92,7 +92,7 @@ fn a_payload_published_over_rest_passes_byte_for_byte() {
 }
 
 #[test]
-fn what_is_no_message_is_answered_422() {
+fn invalid_message_is_answered_422() {
     let server = TestServer::with_topic("orders");
     let mut http = server.http();
     let deep = format!("{{\"payload\":{}{}}}", "[".repeat(129), "]".repeat(129));
@@ -127,7 +127,7 @@ fn publishing_to_an_unknown_topic_is_answered_404() {
 }
 
 #[test]
-fn without_a_parameter_the_whole_history_is_read() {
+fn whole_history_is_read_without_parameters() {
     let server = topic_with(3);
     let body = page(&server, "").expect(200);
     assert_eq!(body["topic"], "orders");
@@ -138,7 +138,7 @@ fn without_a_parameter_the_whole_history_is_read() {
 }
 
 #[test]
-fn an_empty_history_is_an_empty_list() {
+fn empty_history_is_an_empty_list() {
     let server = TestServer::with_topic("orders");
     let body = page(&server, "").expect(200);
     assert_eq!(body["events"], json!([]));
@@ -146,7 +146,7 @@ fn an_empty_history_is_an_empty_list() {
 }
 
 #[test]
-fn the_events_are_those_of_the_websocket() {
+fn events_equal_those_of_the_websocket() {
     let server = TestServer::with_topic("orders");
     let mut client = subscribed(&server);
     client.publish_many("orders", 1, 2);
@@ -165,7 +165,7 @@ fn last_n_reads_the_newest_events() {
 }
 
 #[test]
-fn after_seq_reads_what_came_after_a_position() {
+fn after_seq_reads_events_after_a_position() {
     let server = topic_with(8);
     let epoch = epoch_of(&server.topic("orders")).to_owned();
     assert_eq!(page_seqs(&server, "?after_seq=6"), [7, 8]);
@@ -179,7 +179,7 @@ fn after_seq_reads_what_came_after_a_position() {
 }
 
 #[test]
-fn a_start_that_left_the_history_is_told_as_a_gap() {
+fn position_before_the_history_is_reported_as_a_gap() {
     let server = topic_with(8);
     let body = page(&server, "?after_seq=1").expect(200);
     let gap = json!({"from_seq": 2, "to_seq": 3, "count": 2, "reason": "history_evicted"});
@@ -191,7 +191,7 @@ fn a_start_that_left_the_history_is_told_as_a_gap() {
 }
 
 #[test]
-fn a_foreign_epoch_is_told_and_the_whole_history_read() {
+fn foreign_epoch_is_reported_and_the_whole_history_read() {
     let server = topic_with(8);
     for position in [0, 7, 1000] {
         let body = page(&server, &format!("?after_seq={position}&epoch=another")).expect(200);
@@ -204,7 +204,7 @@ fn a_foreign_epoch_is_told_and_the_whole_history_read() {
 }
 
 #[test]
-fn a_wrong_query_is_answered_422() {
+fn invalid_query_is_answered_422() {
     let server = topic_with(3);
     for query in [
         "?last_n=-1",
@@ -223,7 +223,7 @@ fn a_wrong_query_is_answered_422() {
 }
 
 #[test]
-fn both_doors_share_the_sequence() {
+fn websocket_and_rest_share_the_sequence() {
     let server = TestServer::with_topic("orders");
     let mut client = server.ws();
     for round in 0..3 {

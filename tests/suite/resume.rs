@@ -1,8 +1,8 @@
-//! Resuming after a position: nothing twice, nothing lost, and what cannot be had is told.
+//! Resuming after a position: no event is repeated or lost, and events no longer kept are reported as a gap.
 
 use serde_json::{Value, json};
 
-use crate::harness::{Account, TestServer, WsClient, epoch_of, event_seqs, seq_of};
+use crate::harness::{SequenceChecker, TestServer, WsClient, epoch_of, event_seqs, seq_of};
 
 /// Resumes on a new connection and returns it with the ack.
 fn resume(server: &TestServer, topic: &str, fields: &Value) -> (WsClient, Value) {
@@ -16,25 +16,25 @@ fn epoch(server: &TestServer, topic: &str) -> String {
 }
 
 #[test]
-fn resume_after_a_cut_gets_exactly_what_was_missed() {
+fn resume_after_a_reset_gets_exactly_the_missed_events() {
     let server = TestServer::with_topic("orders");
     let (mut publisher, mut client) = (server.ws(), server.ws());
     let epoch = epoch_of(&client.subscribe("orders", "c")).to_owned();
-    let mut account = Account::starting_after("orders", 0);
+    let mut checker = SequenceChecker::starting_after("orders", 0);
     publisher.publish_many("orders", 1, 5);
-    account.read_until(&mut client, 5);
+    checker.read_until(&mut client, 5);
     client.reset();
     publisher.publish_many("orders", 6, 30);
     let (mut client, ack) = resume(&server, "orders", &json!({"after_seq": 5, "epoch": epoch}));
     assert_eq!(ack["recovered"], true);
     assert_eq!(seq_of(&ack), 30);
     publisher.publish_many("orders", 31, 35);
-    account.read_until(&mut client, 35);
-    assert_eq!(account.told, 0);
+    checker.read_until(&mut client, 35);
+    assert_eq!(checker.skipped, 0);
 }
 
 #[test]
-fn resume_again_and_again_during_publishing_loses_nothing() {
+fn repeated_resumes_during_publishing_lose_nothing() {
     let server = TestServer::with(|config| {
         config.history_size = 1000;
         config.max_queue_size = 1000;
@@ -42,16 +42,16 @@ fn resume_again_and_again_during_publishing_loses_nothing() {
     server.create_topic("orders");
     std::thread::scope(|scope| {
         scope.spawn(|| server.ws().publish_many("orders", 1, 300));
-        let mut account = Account::starting_after("orders", 0);
-        while account.last() < 300 {
+        let mut checker = SequenceChecker::starting_after("orders", 0);
+        while checker.last() < 300 {
             let (mut client, ack) =
-                resume(&server, "orders", &json!({"after_seq": account.last()}));
+                resume(&server, "orders", &json!({"after_seq": checker.last()}));
             assert_eq!(ack["recovered"], true);
-            let end = 300.min(account.last() + 20);
-            account.read_until(&mut client, end);
+            let end = 300.min(checker.last() + 20);
+            checker.read_until(&mut client, end);
             client.reset();
         }
-        assert_eq!((account.received, account.told), (300, 0));
+        assert_eq!((checker.received, checker.skipped), (300, 0));
     });
 }
 
@@ -67,7 +67,7 @@ fn resume_at_the_newest_position_gets_live_events_only() {
 }
 
 #[test]
-fn resume_after_eviction_tells_the_gap_and_replays_the_rest() {
+fn resume_after_eviction_reports_the_gap_and_replays_the_rest() {
     let server = TestServer::with(|config| config.history_size = 5);
     server.create_topic("orders");
     server.ws().publish_many("orders", 1, 12);
@@ -82,7 +82,7 @@ fn resume_after_eviction_tells_the_gap_and_replays_the_rest() {
 }
 
 #[test]
-fn resume_without_history_tells_all_of_it_as_a_gap() {
+fn resume_without_history_reports_all_missed_events_as_a_gap() {
     let server = TestServer::with(|config| config.history_size = 0);
     server.create_topic("orders");
     let mut publisher = server.ws();
@@ -90,13 +90,13 @@ fn resume_without_history_tells_all_of_it_as_a_gap() {
     let (mut client, ack) = resume(&server, "orders", &json!({"after_seq": 1}));
     assert_eq!(ack["recovered"], false);
     publisher.publish("orders", &json!(4));
-    let mut account = Account::starting_after("orders", 1);
-    account.read_until(&mut client, 4);
-    assert_eq!((account.told, account.received), (2, 1));
+    let mut checker = SequenceChecker::starting_after("orders", 1);
+    checker.read_until(&mut client, 4);
+    assert_eq!((checker.skipped, checker.received), (2, 1));
 }
 
 #[test]
-fn resume_with_a_foreign_epoch_replays_the_history_after_a_notice() {
+fn resume_with_a_foreign_epoch_reports_it_and_replays_the_history() {
     let server = TestServer::with(|config| config.history_size = 3);
     server.create_topic("orders");
     server.ws().publish_many("orders", 1, 5);
@@ -143,7 +143,7 @@ fn resume_after_restart_reports_epoch_changed() {
 }
 
 #[test]
-fn a_position_ahead_of_the_topic_is_refused() {
+fn position_ahead_of_the_topic_is_refused() {
     let server = TestServer::with_topic("orders");
     let mut client = server.ws();
     client.publish_many("orders", 1, 3);
@@ -154,7 +154,7 @@ fn a_position_ahead_of_the_topic_is_refused() {
 }
 
 #[test]
-fn an_epoch_without_a_position_is_refused() {
+fn epoch_without_a_position_is_refused() {
     let server = TestServer::with_topic("orders");
     let mut client = server.ws();
     client.subscribe_refused("orders", &json!({"epoch": "any"}), "BAD_REQUEST");
@@ -163,7 +163,7 @@ fn an_epoch_without_a_position_is_refused() {
 }
 
 #[test]
-fn a_position_does_not_go_with_last_n() {
+fn position_together_with_last_n_is_refused() {
     let server = TestServer::with_topic("orders");
     let mut client = server.ws();
     client.publish_many("orders", 1, 3);
@@ -178,7 +178,7 @@ fn a_position_does_not_go_with_last_n() {
 }
 
 #[test]
-fn positions_and_epochs_of_a_wrong_type_are_refused() {
+fn positions_and_epochs_of_the_wrong_type_are_refused() {
     let server = TestServer::with_topic("orders");
     let mut client = server.ws();
     for after_seq in [json!(-1), json!(0.5), json!("0"), json!([0])] {
@@ -192,21 +192,21 @@ fn positions_and_epochs_of_a_wrong_type_are_refused() {
 }
 
 #[test]
-fn an_unsubscribed_subscription_resumes_where_its_ack_said() {
+fn resume_at_the_seq_of_the_unsubscribe_ack_loses_nothing() {
     let server = TestServer::with_topic("orders");
     let (mut publisher, mut client) = (server.ws(), server.ws());
     client.subscribe("orders", "c");
     publisher.publish_many("orders", 1, 5);
     let end = seq_of(&client.unsubscribe("orders", "c"));
-    let mut account = Account::starting_after("orders", 0);
-    account.read_until(&mut client, end);
+    let mut checker = SequenceChecker::starting_after("orders", 0);
+    checker.read_until(&mut client, end);
     publisher.publish_many("orders", 6, 9);
     client.subscribe_with("orders", "c", &json!({"after_seq": end}));
-    account.read_until(&mut client, 9);
+    checker.read_until(&mut client, 9);
 }
 
 #[test]
-fn only_a_resume_says_whether_it_recovered() {
+fn only_a_resume_ack_has_recovered() {
     let server = TestServer::with_topic("orders");
     let mut client = server.ws();
     let ack = client.subscribe_with("orders", "c", &json!({"last_n": 3}));

@@ -1,4 +1,4 @@
-//! The soak test of `examples/soak`, for a few seconds: every kind of client at once, and every history checked.
+//! The soak test of `examples/soak`, for a few seconds: every kind of client at once, with every history checked.
 
 #[path = "../../examples/soak/trial/mod.rs"]
 mod trial;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use trial::{Plan, Shape, Verdict};
 
-/// On a busy machine a trial may pass in which nobody was slow enough to be disconnected: then there is another.
+/// On a busy machine no client may be slow enough to be disconnected in one trial; then another one runs.
 const MAX_TRIALS: u64 = 6;
 
 #[test]
@@ -24,14 +24,14 @@ fn every_history_is_exact_with_every_kind_of_client_at_once() {
         .unwrap();
         assert_eq!(verdict.violations, 0, "{:#?}", verdict.texts);
         verdicts.push(verdict);
-        if saw_everything(&verdicts) {
+        if covered_everything(&verdicts) {
             return;
         }
     }
     panic!("not everything happened: {verdicts:?}");
 }
 
-fn saw_everything(verdicts: &[Verdict]) -> bool {
+fn covered_everything(verdicts: &[Verdict]) -> bool {
     let sum = |count: fn(&Verdict) -> u64| verdicts.iter().map(count).sum::<u64>();
     sum(|verdict| verdict.published) > 1000
         && sum(|verdict| verdict.counts.received) > 1000
@@ -42,7 +42,7 @@ fn saw_everything(verdicts: &[Verdict]) -> bool {
         && sum(|verdict| verdict.counts.cuts) > 0
 }
 
-/// A short run of this shape, in which every client heard what it should.
+/// A short run of this shape; asserts that no client got anything wrong.
 fn without_violations(shape: Shape, publishers: usize, topics: usize) -> Verdict {
     let verdict = trial::run(&Plan {
         duration: Duration::from_secs(3),
@@ -56,25 +56,25 @@ fn without_violations(shape: Shape, publishers: usize, topics: usize) -> Verdict
     verdict
 }
 
-/// More publishers than the queue of 10 holds, all at the same moment; the readers read all the time.
+/// More publishers than the queue of 10 holds publish at the same moment; the readers never pause.
 #[test]
-fn readers_that_keep_up_miss_nothing_of_a_crowd() {
+fn readers_that_keep_up_miss_nothing_of_many_publishers() {
     let verdict = without_violations(Shape::Crowd, 60, 3);
     assert!(verdict.published > 300, "{verdict:?}");
     assert!(verdict.counts.received > 3000, "{verdict:?}");
 }
 
-/// Their connections are closed and their key is changed ten times a second, also while they wait under `block`.
+/// Connections are closed and the key is changed ten times a second, also while publishers wait under `block`.
 #[test]
-fn publishers_that_are_withdrawn_publish_nothing_afterwards() {
+fn revoked_publishers_publish_nothing_afterwards() {
     let verdict = without_violations(Shape::Withdrawn, 6, 6);
     assert!(verdict.published > 1000, "{verdict:?}");
     assert!(verdict.counts.withdrawals > 5, "{verdict:?}");
 }
 
-/// Gaps, evictions and closings are many then; none may be wrong, and the budget holds.
+/// Gaps, evictions and disconnects are frequent with a small budget; all must be exact, and the budget holds.
 #[test]
-fn every_history_is_exact_where_memory_is_short() {
+fn every_history_is_exact_with_little_memory() {
     let verdict = without_violations(Shape::Budget, 6, 30);
     assert!(verdict.counts.reported > 0, "{verdict:?}");
 }

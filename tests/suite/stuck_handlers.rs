@@ -1,4 +1,4 @@
-//! REST handlers that never answer, or take long: who asked is told in time, and everybody else is served.
+//! REST handlers that never return or take long: their client gets 503 in time, and other requests are served.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::{HttpClient, Sabotage, TestServer, alone, eventually};
+use crate::harness::{HttpClient, LogHook, TestServer, alone, eventually};
 
 const REQUEST_TIMEOUT: Duration = Duration::from_millis(500);
 const TOPICS: usize = 10_000;
 
-/// A server with topics whose deletion is never answered, as long as it is held.
+/// A server with two topics and one worker.
 fn server(drain: Duration) -> TestServer {
     let server = TestServer::with(|config| {
         config.request_timeout = REQUEST_TIMEOUT;
@@ -26,21 +26,21 @@ fn server(drain: Duration) -> TestServer {
 }
 
 #[test]
-fn a_handler_that_never_answers_is_503_in_time_and_rest_goes_on() {
+fn request_with_a_stuck_handler_gets_503_and_others_are_served() {
     alone(
-        "stuck_handlers::a_handler_that_never_answers_is_503_in_time_and_rest_goes_on",
+        "stuck_handlers::request_with_a_stuck_handler_gets_503_and_others_are_served",
         || {
-            let sabotage = Sabotage::install();
+            let hook = LogHook::install();
             let server = server(Duration::from_secs(1));
-            let _held = sabotage.hold("rest-", "topic deleted");
+            let _held = hook.block_at("rest-", "topic deleted");
             let mut http = server.http();
             let began = Instant::now();
             let reply = http.delete("/topics/a");
             reply.expect_problem(503, "UNAVAILABLE");
             assert!(reply.header("Retry-After").is_some(), "{reply}");
             assert!(began.elapsed() < REQUEST_TIMEOUT * 5);
-            assert!(sabotage.holds());
-            // The one worker is lost, and another one has taken its place.
+            assert!(hook.has_blocked());
+            // Another worker has replaced the stuck one.
             http.get("/topics").expect(200);
             http.post("/topics/b/messages", &json!({"payload": 1}))
                 .expect(201);
@@ -49,21 +49,21 @@ fn a_handler_that_never_answers_is_503_in_time_and_rest_goes_on() {
 }
 
 #[test]
-fn shutdown_ends_in_time_though_a_handler_does_not() {
+fn shutdown_does_not_wait_for_a_stuck_handler() {
     alone(
-        "stuck_handlers::shutdown_ends_in_time_though_a_handler_does_not",
+        "stuck_handlers::shutdown_does_not_wait_for_a_stuck_handler",
         || {
             let drain = Duration::from_secs(1);
-            let sabotage = Sabotage::install();
+            let hook = LogHook::install();
             let server = TestServer::with(|config| {
                 config.drain_timeout = drain;
                 config.rest_workers = 1;
             });
             server.create_topic("a");
-            let _held = sabotage.hold("rest-", "topic deleted");
+            let _held = hook.block_at("rest-", "topic deleted");
             let mut stuck = server.http();
             stuck.send_raw(b"DELETE /topics/a HTTP/1.1\r\nHost: x\r\n\r\n");
-            eventually("the handler is stuck", || sabotage.holds());
+            eventually("the handler is stuck", || hook.has_blocked());
             let mut waiting = server.http();
             waiting.send_raw(b"GET /topics HTTP/1.1\r\nHost: x\r\n\r\n");
             let began = Instant::now();
@@ -90,7 +90,7 @@ fn create_topics(server: &TestServer) {
     }
 }
 
-/// Reads the list of all topics, and how long that took.
+/// Reads the statistics of all topics and returns how long that took.
 fn read_stats(server: SocketAddr) -> Duration {
     let began = Instant::now();
     let mut http = TcpStream::connect(server).unwrap();
@@ -103,9 +103,9 @@ fn read_stats(server: SocketAddr) -> Duration {
     began.elapsed()
 }
 
-/// Twelve clients that ask for the longest list there is, again and again, and one that publishes.
+/// Twelve clients request the longest list repeatedly, and one publishes.
 #[test]
-fn long_lists_do_not_hold_up_short_requests() {
+fn long_lists_do_not_delay_short_requests() {
     let server = TestServer::start();
     create_topics(&server);
     let alone = (0..3).map(|_| read_stats(server.addr())).min().unwrap();
@@ -125,14 +125,14 @@ fn long_lists_do_not_hold_up_short_requests() {
             waits.push(publish(&mut http));
         }
     });
-    // How long one that comes at any moment waits: the long waits are few, and fill most of the time.
+    // The expected wait of a publish that arrives at a random moment: long waits weigh by their length.
     let weighted: f64 = waits.iter().map(|wait| wait.as_secs_f64().powi(2)).sum();
     let wait = weighted / waits.iter().map(Duration::as_secs_f64).sum::<f64>();
     println!(
         "a list takes {alone:?}; {} publishes, each of which waits {wait:.3} s",
         waits.len()
     );
-    // With all workers at lists, each publish would wait for several of them.
+    // If all workers built lists, each publish would wait for several of them.
     assert!(
         wait < alone.as_secs_f64(),
         "{wait} s, a list takes {alone:?}"

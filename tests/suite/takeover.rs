@@ -1,12 +1,12 @@
-//! The same client id from elsewhere: the newer subscription wins, the older one ends with a notice.
+//! A second connection with the same client id: the newer subscription wins, the older one ends with a notice.
 
 use std::thread;
 
 use serde_json::json;
 
-use crate::harness::{Account, TestServer, WsClient, event_seqs, seq_of, text_of};
+use crate::harness::{SequenceChecker, TestServer, WsClient, event_seqs, seq_of, text_of};
 
-/// Two connections, the second of which has taken the subscription of the first over.
+/// Two connections; the second has taken over the subscription of the first.
 fn taken_over(server: &TestServer) -> (WsClient, WsClient) {
     let (mut older, mut newer) = (server.ws(), server.ws());
     older.subscribe("orders", "c");
@@ -15,7 +15,7 @@ fn taken_over(server: &TestServer) -> (WsClient, WsClient) {
 }
 
 #[test]
-fn the_older_subscription_is_told_with_its_last_seq() {
+fn older_subscription_is_notified_with_its_last_seq() {
     let server = TestServer::with_topic("orders");
     let (mut older, mut newer) = (server.ws(), server.ws());
     older.subscribe("orders", "c");
@@ -34,7 +34,7 @@ fn the_older_subscription_is_told_with_its_last_seq() {
 }
 
 #[test]
-fn the_older_connection_stays_and_may_subscribe_again() {
+fn older_connection_stays_and_may_subscribe_again() {
     let server = TestServer::with_topic("orders");
     let (mut older, mut newer) = taken_over(&server);
     older.next_info("subscription_replaced");
@@ -46,7 +46,7 @@ fn the_older_connection_stays_and_may_subscribe_again() {
 }
 
 #[test]
-fn a_takeover_leaves_one_subscription() {
+fn takeover_leaves_one_subscription() {
     let server = TestServer::with_topic("orders");
     let (older, mut newer) = taken_over(&server);
     assert_eq!(server.topic("orders")["subscribers"], 1);
@@ -56,12 +56,12 @@ fn a_takeover_leaves_one_subscription() {
     assert_eq!(
         server.topic("orders")["subscribers"],
         1,
-        "the older one ended nothing but itself"
+        "the older connection ended only itself"
     );
 }
 
 #[test]
-fn the_older_connection_cannot_end_the_newer_subscription() {
+fn older_connection_cannot_end_the_newer_subscription() {
     let server = TestServer::with_topic("orders");
     let (mut older, mut newer) = taken_over(&server);
     let request = json!({"type": "unsubscribe", "topic": "orders", "client_id": "c"});
@@ -75,7 +75,7 @@ fn the_older_connection_cannot_end_the_newer_subscription() {
 }
 
 #[test]
-fn the_same_client_id_on_another_topic_is_another_subscription() {
+fn same_client_id_on_another_topic_is_another_subscription() {
     let server = TestServer::with_topic("orders");
     server.create_topic("returns");
     let (mut first, mut second) = (server.ws(), server.ws());
@@ -87,7 +87,7 @@ fn the_same_client_id_on_another_topic_is_another_subscription() {
 }
 
 #[test]
-fn a_takeover_that_is_refused_takes_nothing() {
+fn refused_takeover_leaves_the_older_subscription() {
     let server = TestServer::with_topic("orders");
     let (mut older, mut newer) = (server.ws(), server.ws());
     older.subscribe("orders", "refused");
@@ -97,13 +97,13 @@ fn a_takeover_that_is_refused_takes_nothing() {
 }
 
 #[test]
-fn takeovers_during_publishing_lose_and_repeat_nothing() {
+fn takeovers_during_publishing_neither_lose_nor_repeat_events() {
     let server = TestServer::with(|config| {
         config.max_queue_size = 1000;
         config.history_size = 1000;
     });
     server.create_topic("orders");
-    let mut account = Account::starting_after("orders", 0);
+    let mut checker = SequenceChecker::starting_after("orders", 0);
     let mut current = server.ws();
     current.subscribe("orders", "c");
     thread::scope(|scope| {
@@ -111,27 +111,27 @@ fn takeovers_during_publishing_lose_and_repeat_nothing() {
         for _ in 0..10 {
             let mut next = server.ws();
             let start = seq_of(&next.subscribe("orders", "c"));
-            let end = read_to_replaced(&mut current, &mut account);
+            let end = read_to_replaced(&mut current, &mut checker);
             assert!(end <= start, "sent up to {end}, but replaced at {start}");
             let ack = next.subscribe_with("orders", "c", &json!({"after_seq": end}));
             assert_eq!(ack["recovered"], true);
-            next.discard_set_aside();
+            next.discard_earlier();
             current = next;
         }
-        account.read_until(&mut current, 400);
+        checker.read_until(&mut current, 400);
     });
-    assert_eq!((account.received, account.told), (400, 0));
+    assert_eq!((checker.received, checker.skipped), (400, 0));
 }
 
-/// Reads what the older subscription was sent, up to the notice; returns the seq in it.
-fn read_to_replaced(client: &mut WsClient, account: &mut Account) -> u64 {
+/// Reads the older subscription's messages up to the notice; returns the notice's seq.
+fn read_to_replaced(client: &mut WsClient, checker: &mut SequenceChecker) -> u64 {
     loop {
         let message = client.next_json();
         if message["msg"] == "subscription_replaced" {
             let end = seq_of(&message);
-            account.assert_settled(end);
+            checker.assert_complete(end);
             return end;
         }
-        account.take(&message);
+        checker.take(&message);
     }
 }

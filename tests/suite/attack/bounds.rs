@@ -1,4 +1,4 @@
-//! Bounds under many at once: what is counted never goes over its limit, however many try in the same moment.
+//! Limits under concurrency: no count exceeds its limit, however many clients try at the same moment.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use crate::harness::{ChildServer, Dial, HttpClient, TestServer, WsClient, eventu
 
 const ATTACKERS: usize = 8;
 
-/// Runs `attack` on as many threads, all from the same moment on; returns what each has in the end.
+/// Runs `attack` on [`ATTACKERS`] threads that start together; returns their results.
 fn together<T: Send>(attack: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let ready = Barrier::new(ATTACKERS);
     let one = |attacker| {
@@ -28,7 +28,7 @@ fn together<T: Send>(attack: impl Fn(usize) -> T + Sync) -> Vec<T> {
 }
 
 #[test]
-fn no_more_topics_are_created_than_allowed() {
+fn concurrent_creates_never_exceed_max_topics() {
     let server = TestServer::with(|config| config.max_topics = 50);
     let created = AtomicUsize::new(0);
     together(|attacker| {
@@ -46,10 +46,10 @@ fn no_more_topics_are_created_than_allowed() {
 }
 
 #[test]
-fn no_more_connections_are_held_than_allowed() {
+fn concurrent_connects_never_exceed_max_connections() {
     const CAP: u64 = 40;
     let server = TestServer::with(|config| config.max_connections = Some(CAP as usize));
-    let mut witness = server.http();
+    let mut observer = server.http();
     let most = AtomicUsize::new(0);
     together(|_| {
         let mut held = Vec::new();
@@ -67,13 +67,13 @@ fn no_more_connections_are_held_than_allowed() {
         }
     });
     assert!(most.into_inner() as u64 <= CAP);
-    eventually("they are all gone", || {
-        witness.get("/health").expect(200)["connections"] == 1
+    eventually("only the observer is connected", || {
+        observer.get("/health").expect(200)["connections"] == 1
     });
 }
 
 #[test]
-fn subscriptions_asked_for_in_one_burst_stay_within_their_limit() {
+fn burst_of_subscribes_never_exceeds_max_subscriptions() {
     let server = TestServer::with(|config| config.max_subscriptions = 20);
     server.create_topic("orders");
     let clients = together(|attacker| {
@@ -91,9 +91,9 @@ fn subscriptions_asked_for_in_one_burst_stay_within_their_limit() {
     assert_eq!(server.health()["subscribers"], 20 * clients.len());
 }
 
-/// Publishers that fill many topics at once: the books and the process stay within the bound.
+/// Publishers fill many topics at once: retained bytes and process memory stay within the bound.
 #[test]
-fn all_that_is_retained_stays_within_the_memory_it_may_take() {
+fn retained_events_stay_within_max_memory_bytes() {
     const BOUND: u64 = 16 << 20;
     let server = ChildServer::start(&[
         ("PUBSUB_MAX_MEMORY_BYTES", "16MiB"),

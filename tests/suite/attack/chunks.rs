@@ -1,4 +1,4 @@
-//! Chunked bodies that lie about their sizes or never end: refused early, and what they hold is bounded.
+//! Chunked bodies with false or endless sizes: refused early, with bounded memory.
 
 use super::{answer, expect_each};
 use crate::harness::TestServer;
@@ -10,7 +10,7 @@ fn with(body: &str) -> String {
 }
 
 #[test]
-fn a_chunk_beyond_the_limit_is_413_before_its_data_comes() {
+fn chunk_size_over_the_limit_is_413_before_its_data_arrives() {
     let sizes = [
         "100001",
         "7fffffff",
@@ -24,7 +24,7 @@ fn a_chunk_beyond_the_limit_is_413_before_its_data_comes() {
 }
 
 #[test]
-fn many_small_chunks_do_not_get_around_the_limit() {
+fn many_small_chunks_cannot_exceed_the_body_limit() {
     let server = TestServer::with(|config| config.max_message_bytes = 2000);
     let body = "1\r\n \r\n".repeat(2001);
     let reply = answer(&server, with(&body).as_bytes());
@@ -32,7 +32,7 @@ fn many_small_chunks_do_not_get_around_the_limit() {
 }
 
 #[test]
-fn a_size_that_overflows_or_is_none_is_400() {
+fn chunk_size_that_overflows_or_is_invalid_is_400() {
     let sizes = [
         "10000000000000000",
         "ffffffffffffffffff",
@@ -57,7 +57,7 @@ fn a_size_that_overflows_or_is_none_is_400() {
 }
 
 #[test]
-fn lines_that_do_not_end_as_they_must_are_400() {
+fn chunk_lines_that_do_not_end_with_crlf_are_400() {
     expect_each(
         400,
         [
@@ -78,7 +78,7 @@ fn lines_that_do_not_end_as_they_must_are_400() {
 }
 
 #[test]
-fn extensions_and_trailers_without_end_are_400() {
+fn endless_chunk_extensions_and_trailers_are_400() {
     let long = "a".repeat(5000);
     expect_each(
         400,
@@ -91,9 +91,9 @@ fn extensions_and_trailers_without_end_are_400() {
     );
 }
 
-/// Or a request behind the last chunk would be read over, and another one take its answer.
+/// Otherwise a request behind the last chunk would be skipped, and another request would take its response.
 #[test]
-fn a_trailer_that_is_no_field_is_400() {
+fn malformed_trailer_is_400() {
     let trailers = [
         "GET /health HTTP/1.1",
         "X",
@@ -111,7 +111,7 @@ fn a_trailer_that_is_no_field_is_400() {
 }
 
 #[test]
-fn a_trailer_cannot_change_the_request() {
+fn trailer_cannot_change_the_request() {
     let server = TestServer::start();
     let body =
         "c\r\n{\"name\":\"a\"}\r\n0\r\nContent-Length: 0\r\nHost: y\r\nConnection: close\r\n\r\n";

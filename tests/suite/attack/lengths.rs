@@ -1,4 +1,4 @@
-//! Lengths that lie, are none, or are told twice: what delimits a body is beyond doubt, or the request is refused.
+//! Body lengths that are false, invalid or given twice: the end of a body is unambiguous, or the request is refused.
 
 use super::expect_each;
 use crate::harness::TestServer;
@@ -9,7 +9,7 @@ fn with(fields: &str) -> String {
 }
 
 #[test]
-fn a_length_beyond_the_limit_is_413_whatever_it_is() {
+fn content_length_over_the_limit_is_413() {
     let lengths = [
         "1048577",
         "4294967295",
@@ -30,7 +30,7 @@ fn a_length_beyond_the_limit_is_413_whatever_it_is() {
 }
 
 #[test]
-fn a_length_that_is_no_plain_number_is_400() {
+fn content_length_that_is_not_a_plain_number_is_400() {
     let lengths = [
         "", "-1", "-0", "+2", "2x", "x2", "2 2", "2,2", "2, 2", "0x2", "2.0", "2e0", "\"2\"", "２",
         "2;", "2_", "1/2", "inf",
@@ -42,7 +42,7 @@ fn a_length_that_is_no_plain_number_is_400() {
 }
 
 #[test]
-fn a_length_told_twice_is_400_also_when_both_agree() {
+fn repeated_content_length_is_400_even_when_equal() {
     expect_each(
         400,
         [
@@ -55,7 +55,7 @@ fn a_length_told_twice_is_400_also_when_both_agree() {
 }
 
 #[test]
-fn a_length_beside_a_transfer_encoding_is_400() {
+fn content_length_beside_transfer_encoding_is_400() {
     expect_each(
         400,
         [
@@ -69,7 +69,7 @@ fn a_length_beside_a_transfer_encoding_is_400() {
 }
 
 #[test]
-fn any_transfer_encoding_but_chunked_is_refused() {
+fn transfer_encoding_other_than_chunked_is_refused() {
     let unknown = [
         "gzip",
         "identity",
@@ -104,9 +104,9 @@ fn any_transfer_encoding_but_chunked_is_refused() {
     );
 }
 
-/// What a proxy with another idea of the body would have smuggled in is never carried out.
+/// A request that a proxy with another reading of the length would let through is not executed.
 #[test]
-fn nothing_behind_a_doubtful_body_is_carried_out() {
+fn request_behind_an_ambiguous_body_is_not_executed() {
     let server = TestServer::start();
     let smuggled = r#"POST /topics HTTP/1.1
 Host: x

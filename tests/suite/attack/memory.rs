@@ -1,5 +1,5 @@
-//! Resident memory: it follows what is retained, whoever published it, in whatever sizes, and large messages leave nothing
-//! behind.
+//! Resident memory: it follows the retained bytes, whoever published them and in whatever sizes, and is given back after
+//! large messages.
 
 use serde_json::json;
 
@@ -7,18 +7,18 @@ use crate::harness::{ChildServer, Dial, HttpClient, WsClient, eventually};
 
 const PUBLISHERS: u64 = 16;
 const BUDGET_KIB: u64 = 8 << 10;
-/// What a connection may take.
+/// The memory that one connection may use.
 const CONNECTION_KIB: u64 = 40;
-/// What the allocator keeps of what was on its way, whatever the budget is.
+/// Memory that the allocator keeps after use, independent of the budget.
 const REST_KIB: u64 = 8 << 10;
 
-/// How many events of which size each one publishes: some 5 MiB, small ones, such that fill most of a segment, and large
-/// ones.
+/// Events and their sizes for each publisher, 5 MiB in all: small events, events that fill most of a segment, and large
+/// events.
 const SIZES: [(u64, usize); 4] = [(200, 300), (150, 3000), (100, 20_000), (30, 100_000)];
 
-/// Publishers that fill the budget one after the other and stay connected: what each leaves behind serves the next one.
+/// Publishers fill the budget in turn and stay connected: memory that one of them used is reused for the next.
 #[test]
-fn publishers_in_turn_take_no_more_than_the_budget_and_give_it_back() {
+fn resident_memory_follows_the_budget_and_is_freed_after_deletion() {
     let server = ChildServer::start(&[
         ("PUBSUB_MAX_MEMORY_BYTES", "8MiB"),
         ("PUBSUB_HISTORY_SIZE", "1000000"),
@@ -49,19 +49,19 @@ fn publishers_in_turn_take_no_more_than_the_budget_and_give_it_back() {
     for publisher in 0..PUBLISHERS {
         http.delete(&format!("/topics/t{publisher}")).expect(200);
     }
-    eventually("the memory is given back", || grown() <= rest);
+    eventually("the memory is freed", || grown() <= rest);
     println!("{} KiB after all topics are deleted", grown());
     drop(publishers);
 }
 
 const LARGE_BYTES: usize = 1 << 20;
-const TALKERS: u64 = 48;
-/// What the allocator keeps of large messages that were received at the same time, by its arenas and not by connection.
+const SENDERS: u64 = 48;
+/// Memory that the allocator's arenas keep after large messages were received at the same time, independent of connections.
 const ARENAS_KIB: u64 = 16 << 10;
 
-/// Each connection receives into a buffer of its own, and none keeps it: 48 of them would hold 48 MiB.
+/// Each connection has its own receive buffer and frees it; if kept, the 48 buffers would hold 48 MiB.
 #[test]
-fn connections_that_once_sent_a_large_message_do_not_keep_its_memory() {
+fn connections_free_the_memory_of_a_large_message() {
     let server = ChildServer::start(&[
         ("PUBSUB_HISTORY_SIZE", "0"),
         ("PUBSUB_MAX_QUEUE_SIZE", "1"),
@@ -71,16 +71,16 @@ fn connections_that_once_sent_a_large_message_do_not_keep_its_memory() {
         .post("/topics", &json!({"name": "t"}))
         .expect(201);
     let before = server.resident_kib();
-    let talkers: Vec<WsClient> = (0..TALKERS)
+    let senders: Vec<WsClient> = (0..SENDERS)
         .map(|_| {
             let mut client = Dial::to(server.addr()).connect();
             client.publish_padded("t", 1, 1, LARGE_BYTES);
             client
         })
         .collect();
-    let most = TALKERS * CONNECTION_KIB + REST_KIB + ARENAS_KIB;
+    let most = SENDERS * CONNECTION_KIB + REST_KIB + ARENAS_KIB;
     let grown = || server.resident_kib().saturating_sub(before);
-    eventually("the memory is given back", || grown() <= most);
-    println!("{} KiB for {TALKERS} idle connections", grown());
-    drop(talkers);
+    eventually("the memory is freed", || grown() <= most);
+    println!("{} KiB for {SENDERS} idle connections", grown());
+    drop(senders);
 }

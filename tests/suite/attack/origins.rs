@@ -1,10 +1,10 @@
-//! Pages of other hosts that make a browser act on a server they cannot reach themselves.
+//! Web pages of other hosts that use a browser to send requests to a server they cannot reach themselves.
 
 use serde_json::json;
 
 use crate::harness::{Dial, HttpClient, TestServer};
 
-/// The status of each way in that an origin is judged at: the handshake, creating, publishing, deleting.
+/// The statuses of the four operations that check the origin: handshake, create, publish, delete.
 fn statuses(server: &TestServer, host: &str, origins: &str) -> [u16; 4] {
     let handshake =
         Dial::request_fields(server.addr()).replacen(&server.addr().to_string(), host, 1);
@@ -31,7 +31,7 @@ const LET_IN: [u16; 4] = [101, 201, 201, 200];
 const REFUSED: [u16; 4] = [403; 4];
 
 #[test]
-fn no_origin_the_own_host_and_a_listed_one_are_let_in() {
+fn absent_same_host_and_listed_origins_are_accepted() {
     let server =
         TestServer::with(|config| config.allowed_origins = vec!["https://shop.example".to_owned()]);
     for (host, origin) in [
@@ -50,7 +50,7 @@ fn no_origin_the_own_host_and_a_listed_one_are_let_in() {
 }
 
 #[test]
-fn an_origin_that_only_looks_like_an_allowed_one_is_403_everywhere() {
+fn origin_that_resembles_an_allowed_one_is_403_everywhere() {
     let server =
         TestServer::with(|config| config.allowed_origins = vec!["https://shop.example".to_owned()]);
     for origin in [
@@ -94,7 +94,7 @@ fn an_origin_that_only_looks_like_an_allowed_one_is_403_everywhere() {
 }
 
 #[test]
-fn two_origins_are_403_also_when_any_is_allowed() {
+fn two_origins_are_403_even_when_any_is_allowed() {
     let server = TestServer::with(|config| config.allowed_origins = vec!["*".to_owned()]);
     let own = "Origin: http://localhost:8080\r\n";
     assert_eq!(statuses(&server, "localhost:8080", own), LET_IN);
@@ -105,7 +105,7 @@ fn two_origins_are_403_also_when_any_is_allowed() {
 }
 
 #[test]
-fn a_foreign_page_may_look_but_not_act() {
+fn foreign_page_may_read_but_not_write() {
     let server = TestServer::with_topic("orders");
     let mut http = server.http();
     let foreign = [("Origin", "http://evil.example")];
@@ -115,7 +115,7 @@ fn a_foreign_page_may_look_but_not_act() {
         assert_eq!(
             reply.header("Access-Control-Allow-Origin"),
             None,
-            "the browser keeps the answer from the page"
+            "a browser would show the response to the page"
         );
     }
     for (method, path) in [

@@ -1,4 +1,4 @@
-//! Peers that leave early, reset, or send without reading: their connection ends, and nothing half done stays.
+//! Peers that leave early, reset, or send without reading: their connection ends, and no partial request takes effect.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use serde_json::json;
 
 use crate::harness::{HttpClient, TestServer, eventually};
 
-/// Waits until only the connection that asks is left.
+/// Waits until the asking connection is the only one.
 fn await_alone(server: &TestServer) {
-    eventually("the other connections are gone", || {
+    eventually("only the asking connection is left", || {
         server.health()["connections"] == 1
     });
 }
 
-/// Requests whose sender stops in the middle.
+/// Incomplete requests.
 const HALF: [&str; 7] = [
     "P",
     "POST /topics HTTP/1.1\r",
@@ -25,7 +25,7 @@ const HALF: [&str; 7] = [
 ];
 
 #[test]
-fn a_request_that_is_shorter_than_announced_is_not_carried_out() {
+fn incomplete_request_is_not_executed() {
     let server = TestServer::start();
     for half in HALF {
         let mut http = server.http();
@@ -38,7 +38,7 @@ fn a_request_that_is_shorter_than_announced_is_not_carried_out() {
 }
 
 #[test]
-fn connections_reset_in_the_middle_of_a_request_leave_nothing() {
+fn connections_reset_during_a_request_leave_nothing_behind() {
     let server = TestServer::start();
     for half in HALF.repeat(5) {
         let mut http = server.http();
@@ -50,7 +50,7 @@ fn connections_reset_in_the_middle_of_a_request_leave_nothing() {
 }
 
 #[test]
-fn connections_reset_before_their_answer_leave_nothing() {
+fn connections_reset_before_their_response_leave_nothing_behind() {
     let server = TestServer::with_topic("orders");
     for _ in 0..50 {
         let mut http = server.http();
@@ -61,7 +61,7 @@ fn connections_reset_before_their_answer_leave_nothing() {
 }
 
 #[test]
-fn a_client_that_has_sent_all_it_will_still_gets_its_answers() {
+fn half_closed_connection_still_gets_its_responses() {
     let server = TestServer::with_topic("orders");
     let mut http = server.http();
     http.send_raw(&b"GET /topics/orders HTTP/1.1\r\nHost: x\r\n\r\n".repeat(3));
@@ -72,9 +72,9 @@ fn a_client_that_has_sent_all_it_will_still_gets_its_answers() {
     http.expect_end();
 }
 
-/// The server stops reading where its answers are not taken, and gives up in time.
+/// The server stops reading from a client that does not read its responses, and closes the connection at the timeout.
 #[test]
-fn requests_pipelined_without_reading_are_not_taken_without_end() {
+fn pipelining_client_that_never_reads_is_ended() {
     let server = TestServer::with(|config| {
         config.write_timeout = Duration::from_millis(500);
         config.send_buffer_bytes = 4 << 10;
@@ -85,9 +85,9 @@ fn requests_pipelined_without_reading_are_not_taken_without_end() {
         .http()
         .post("/topics/orders/messages", &body)
         .expect(201);
-    let mut greedy = HttpClient::narrow(server.addr());
+    let mut slow = HttpClient::with_small_buffer(server.addr());
     let requests = b"GET /topics/orders/messages HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
-    let sent = greedy.send_until_refused(&requests, Duration::from_secs(5));
-    assert!(sent < 64 << 20, "{sent} bytes of requests were taken");
+    let sent = slow.send_until_refused(&requests, Duration::from_secs(5));
+    assert!(sent < 64 << 20, "the server read {sent} bytes");
     await_alone(&server);
 }

@@ -1,4 +1,4 @@
-//! WebSocket clients that do not read, or hardly: they end in time, cost little, and hold up nobody.
+//! WebSocket clients that read little or nothing: they are ended in time, use little memory, and delay nobody.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::harness::{
-    Account, ChildServer, Dial, Frame, HttpClient, TestServer, WsClient, eventually, publish_text,
+    ChildServer, Dial, Frame, HttpClient, SequenceChecker, TestServer, WsClient, eventually,
+    publish_text,
 };
 
 const PAD_BYTES: usize = 4 << 10;
@@ -22,31 +23,31 @@ fn impatient_server() -> TestServer {
 }
 
 #[test]
-fn subscribers_that_take_nothing_or_a_byte_at_a_time_are_ended_in_time() {
+fn subscribers_that_read_nothing_or_single_bytes_are_ended() {
     let server = impatient_server();
-    let mut dripping: Vec<_> = (0..3)
-        .map(|n| server.narrow_subscriber("orders", &format!("dripping-{n}")))
+    let mut byte_readers: Vec<_> = (0..3)
+        .map(|n| server.small_buffer_subscriber("orders", &format!("dripping-{n}")))
         .collect();
-    let _mute: Vec<_> = (0..3)
-        .map(|n| server.narrow_subscriber("orders", &format!("mute-{n}")))
+    let _silent: Vec<_> = (0..3)
+        .map(|n| server.small_buffer_subscriber("orders", &format!("silent-{n}")))
         .collect();
     let mut publisher = server.ws();
     publisher.subscribe("orders", "quick");
-    let mut account = Account::starting_after("orders", 0);
+    let mut checker = SequenceChecker::starting_after("orders", 0);
     let mut published = 0;
-    eventually("only the quick subscriber is left", || {
-        dripping.iter_mut().for_each(WsClient::sip);
+    eventually("only the fast subscriber is left", || {
+        byte_readers.iter_mut().for_each(WsClient::read_one_byte);
         publisher.publish_padded("orders", published + 1, published + 5, PAD_BYTES);
         published += 5;
-        account.read_until(&mut publisher, published);
+        checker.read_until(&mut publisher, published);
         server.topic("orders")["subscribers"] == 1
     });
-    assert_eq!(account.told, 0, "the quick subscriber missed nothing");
+    assert_eq!(checker.skipped, 0, "the fast subscriber missed events");
 }
 
-/// A publisher that leaves its acks unread is not read from any more: it stops, and only it.
+/// The server stops reading from a publisher that leaves its acks unread.
 #[test]
-fn a_publisher_that_never_reads_its_acks_stops_only_itself() {
+fn publisher_that_never_reads_its_acks_stalls_only_itself() {
     let server = impatient_server();
     let mut quick = server.ws();
     quick.subscribe("orders", "quick");
@@ -55,31 +56,31 @@ fn a_publisher_that_never_reads_its_acks_stops_only_itself() {
         .repeat(100);
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
-        let mut flood = server.narrow_ws();
+        let mut flood = server.small_buffer_ws();
         let (burst, over) = (&burst, &over);
         scope.spawn(move || {
             while flood.try_send_bytes(burst) {}
             over.store(true, Ordering::SeqCst);
         });
-        let mut account = Account::starting_after("orders", 0);
+        let mut checker = SequenceChecker::starting_after("orders", 0);
         let mut other = server.ws();
         while !over.load(Ordering::SeqCst) {
             let seq = other.publish("orders", &json!("in time"));
-            while account.last() < seq {
-                account.take(&quick.next_json());
+            while checker.last() < seq {
+                checker.take(&quick.next_json());
             }
         }
     });
-    // Left are the quick one, and whoever asks.
-    eventually("its connection is gone", || {
+    // Two connections remain: the fast subscriber and the one that asks.
+    eventually("the publisher's connection ends", || {
         server.health()["connections"] == 2
     });
     quick.close();
 }
 
-/// What a hundred clients leave unread is in one log, not in a hundred queues.
+/// All subscribers share one log; there is no queue per subscriber.
 #[test]
-fn a_hundred_subscribers_that_never_read_cost_no_copies() {
+fn hundred_subscribers_that_never_read_share_one_log() {
     let server = ChildServer::start(&[
         ("PUBSUB_HISTORY_BYTES", "4MiB"),
         ("PUBSUB_HISTORY_SIZE", "10000"),
@@ -99,13 +100,13 @@ fn a_hundred_subscribers_that_never_read_cost_no_copies() {
     let mut publisher = Dial::to(server.addr()).connect();
     publisher.publish_padded("orders", 1, 1000, 32 << 10);
     let grown = server.resident_kib().saturating_sub(before);
-    // The log, one piece of at most 64 KiB with a large event behind it for each, and what the heap keeps besides.
+    // The log, a chunk of at most 64 KiB with a large event for each subscriber, and what the heap keeps.
     assert!(grown < 40 << 10, "{grown} KiB for 32 MiB published");
 }
 
-/// A hundred histories of 8 MiB, asked for at the same moment: what is built and copied counts, not only what is sent.
+/// A hundred histories of 8 MiB are requested at once: the bound covers responses being built and copied, not only sent.
 #[test]
-fn long_histories_asked_for_at_once_stay_within_a_bound() {
+fn concurrent_long_histories_use_bounded_memory() {
     let server = ChildServer::start(&[("PUBSUB_REQUEST_TIMEOUT_SECS", "2")]);
     let mut http = HttpClient::connect(server.addr());
     http.post("/topics", &json!({"name": "orders"})).expect(201);
@@ -115,24 +116,24 @@ fn long_histories_asked_for_at_once_stay_within_a_bound() {
     }
     let before = server.peak_resident_bytes();
     let mut slow: Vec<_> = (0..100)
-        .map(|_| HttpClient::narrow(server.addr()))
+        .map(|_| HttpClient::with_small_buffer(server.addr()))
         .collect();
     for http in &mut slow {
         http.send_raw(b"GET /topics/orders/messages HTTP/1.1\r\nHost: x\r\n\r\n");
     }
     for http in &mut slow {
-        eventually("each is answered", || http.has_input());
+        eventually("each request is answered", || http.has_input());
     }
     let grown = (server.peak_resident_bytes() - before) >> 20;
     println!("{grown} MiB at most for 800 MiB asked for at once");
     assert!(grown < 75, "{grown} MiB");
 }
 
-/// Large answers that many ask for and nobody takes: some wait for their clients, the others for room, and are refused
-/// when there is none in time. What is being built counts, too.
+/// Many clients request large responses and read none: some responses wait for their client, the other requests wait for
+/// memory and are refused at the timeout. Responses being built count too.
 #[test]
-fn large_answers_that_are_not_taken_stay_within_a_bound() {
-    // The allocator gives large pieces back at once, so that what is resident is what is held.
+fn large_responses_that_are_not_read_use_bounded_memory() {
+    // With this threshold the allocator returns large blocks at once, so resident memory equals used memory.
     let server = ChildServer::start(&[
         ("PUBSUB_HISTORY_SIZE", "1000"),
         ("PUBSUB_WRITE_TIMEOUT_SECS", "60"),
@@ -146,13 +147,15 @@ fn large_answers_that_are_not_taken_stay_within_a_bound() {
         http.post("/topics/orders/messages", &body).expect(201);
     }
     let before = server.resident_kib();
-    let mut greedy: Vec<_> = (0..60).map(|_| HttpClient::narrow(server.addr())).collect();
+    let mut slow: Vec<_> = (0..60)
+        .map(|_| HttpClient::with_small_buffer(server.addr()))
+        .collect();
     let request = b"GET /topics/orders/messages HTTP/1.1\r\nHost: x\r\n\r\n";
-    for http in &mut greedy {
+    for http in &mut slow {
         http.send_raw(request);
     }
-    for http in &mut greedy {
-        eventually("each is answered", || http.has_input());
+    for http in &mut slow {
+        eventually("each request is answered", || http.has_input());
     }
     let grown = server.peak_resident_bytes() / 1024 - before;
     println!("{grown} KiB at most for 160 MiB asked for at once");
@@ -161,8 +164,8 @@ fn large_answers_that_are_not_taken_stay_within_a_bound() {
     refused.expect_problem(503, "UNAVAILABLE");
     assert!(refused.header("Retry-After").is_some(), "{refused}");
     http.get("/topics/orders/messages?last_n=0").expect(200);
-    drop(greedy);
-    eventually("there is room again", || {
+    drop(slow);
+    eventually("memory is free again", || {
         http.get("/topics/orders/messages").status == 200
     });
 }

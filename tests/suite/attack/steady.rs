@@ -1,18 +1,19 @@
-//! Slow readers that read all the time are served, however slow the write timeout finds them; those that do not read
-//! are ended by it.
+//! Slow readers that read steadily are kept, whatever the write timeout; those that do not read are ended by it.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::{Account, Dial, HttpClient, Incoming, Pace, TestServer, WsClient, eventually};
+use crate::harness::{
+    Dial, HttpClient, Incoming, Pace, SequenceChecker, TestServer, WsClient, eventually,
+};
 
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// Longer than any write may take of which no byte is taken.
+/// Longer than a write without progress may take.
 const WATCHED: Duration = Duration::from_secs(6);
-/// Bytes per second, and the kernel receive buffer. The kernel of a reader reports what was read when up to the whole of
-/// an ordinary buffer (128 KiB) is free: less than that in a timeout needs a smaller one.
+/// Bytes per second, and the kernel receive buffer. A reader's kernel announces free space when up to the whole of an
+/// ordinary buffer (128 KiB) is free: a reader that takes less than that within a timeout needs a smaller buffer.
 const READERS: [(usize, Option<usize>); 4] = [
     (16 << 10, Some(8 << 10)),
     (32 << 10, Some(16 << 10)),
@@ -43,11 +44,11 @@ fn subscriber(server: &TestServer, number: usize) -> WsClient {
     client
 }
 
-/// Reads on until then, perhaps into the middle of an event.
-fn watch(client: &mut WsClient, account: &mut Account, until: Instant) {
+/// Reads until then; may stop in the middle of an event.
+fn watch(client: &mut WsClient, checker: &mut SequenceChecker, until: Instant) {
     while let Some(left) = until.checked_duration_since(Instant::now()) {
         match client.receive_within(left) {
-            Some(Incoming::Text(text)) => account.take(&serde_json::from_str(&text).unwrap()),
+            Some(Incoming::Text(text)) => checker.take(&serde_json::from_str(&text).unwrap()),
             Some(other) => panic!(
                 "{} bytes after the start came {other:?}",
                 client.bytes_received
@@ -57,22 +58,22 @@ fn watch(client: &mut WsClient, account: &mut Account, until: Instant) {
     }
 }
 
-/// Publishes events of this size all the time, and holds that every steady reader stays. Returns what they have got, and
-/// how many events were published.
+/// Publishes events of this size continuously and asserts that every steady reader stays connected. Returns the readers
+/// with what they received, and the number of published events.
 fn watch_steady_readers(
     server: &TestServer,
     pad_bytes: usize,
     events_at_once: u64,
-) -> (Vec<(WsClient, Account)>, u64) {
+) -> (Vec<(WsClient, SequenceChecker)>, u64) {
     let until = Instant::now() + WATCHED;
     thread::scope(|scope| {
         let readers: Vec<_> = (0..READERS.len())
             .map(|number| {
                 let mut client = subscriber(server, number);
-                let mut account = Account::starting_after("orders", 0);
+                let mut checker = SequenceChecker::starting_after("orders", 0);
                 scope.spawn(move || {
-                    watch(&mut client, &mut account, until);
-                    (client, account)
+                    watch(&mut client, &mut checker, until);
+                    (client, checker)
                 })
             })
             .collect();
@@ -90,33 +91,36 @@ fn watch_steady_readers(
 }
 
 #[test]
-fn steady_readers_of_large_events_are_never_cut_off() {
+fn steady_readers_of_large_events_stay_connected() {
     watch_steady_readers(&server(), LARGE_BYTES, 1);
 }
 
 #[test]
-fn steady_readers_of_small_events_are_never_cut_off_and_told_of_each() {
+fn steady_readers_of_small_events_stay_connected_and_get_every_event_or_gap() {
     let server = server();
     let (readers, published) = watch_steady_readers(&server, 100, 20);
     thread::scope(|scope| {
-        // With a small buffer it would take long.
+        // Readers with a small buffer would take too long to catch up.
         let ordinary = READERS.iter().map(|(_, buffer)| buffer.is_none());
-        let settled = readers
+        let fast_enough = readers
             .into_iter()
             .zip(ordinary)
-            .filter(|(_, settles)| *settles);
-        for ((mut client, mut account), _) in settled {
+            .filter(|(_, has_ordinary_buffer)| *has_ordinary_buffer);
+        for ((mut client, mut checker), _) in fast_enough {
             scope.spawn(move || {
                 client.read_at(None);
-                account.read_until(&mut client, published);
-                assert!(account.told > 0, "the queue never overflowed: {account:?}");
+                checker.read_until(&mut client, published);
+                assert!(
+                    checker.skipped > 0,
+                    "the queue never overflowed: {checker:?}"
+                );
             });
         }
     });
 }
 
 #[test]
-fn a_steady_reader_of_a_large_answer_gets_all_of_it() {
+fn steady_reader_of_a_large_response_gets_all_of_it() {
     let server = server();
     let body = json!({"payload": "x".repeat(LARGE_BYTES)});
     for _ in 0..2 {
@@ -132,10 +136,10 @@ fn a_steady_reader_of_a_large_answer_gets_all_of_it() {
     http.get("/livez").expect(200);
 }
 
-/// Runs `meanwhile` until the server has ended all but one connection, which must be after a write timeout and soon.
+/// Runs `meanwhile` until one connection is left, and asserts that this takes one to two write timeouts.
 fn assert_ended_in_time(server: &TestServer, mut meanwhile: impl FnMut()) {
     let start = Instant::now();
-    eventually("whoever does not read is ended", || {
+    eventually("connections that do not read are ended", || {
         meanwhile();
         server.health()["connections"] == 1
     });
@@ -149,21 +153,21 @@ fn assert_ended_in_time(server: &TestServer, mut meanwhile: impl FnMut()) {
 }
 
 #[test]
-fn readers_that_take_nothing_or_a_byte_a_second_are_ended_within_two_write_timeouts() {
+fn readers_of_nothing_or_a_byte_a_second_are_ended_within_two_write_timeouts() {
     let server = server();
-    let mut sipping: Vec<_> = (0..2).map(|n| subscriber(&server, n)).collect();
-    let mut http = HttpClient::narrow(server.addr());
-    let mut mute: Vec<_> = (2..4).map(|n| subscriber(&server, n)).collect();
-    mute.push(server.narrow_subscriber("orders", "mute"));
-    // More than the buffers of any of them hold.
+    let mut byte_readers: Vec<_> = (0..2).map(|n| subscriber(&server, n)).collect();
+    let mut http = HttpClient::with_small_buffer(server.addr());
+    let mut silent: Vec<_> = (2..4).map(|n| subscriber(&server, n)).collect();
+    silent.push(server.small_buffer_subscriber("orders", "silent"));
+    // More than any of their buffers holds.
     server.ws().publish_padded("orders", 1, 8, LARGE_BYTES);
     http.send_raw(b"GET /topics/orders/messages HTTP/1.1\r\nHost: x\r\n\r\n");
-    let mut next_sip = Instant::now();
+    let mut next_read = Instant::now();
     assert_ended_in_time(&server, || {
-        if Instant::now() >= next_sip {
-            sipping.iter_mut().for_each(WsClient::sip);
-            http.sip();
-            next_sip += Duration::from_secs(1);
+        if Instant::now() >= next_read {
+            byte_readers.iter_mut().for_each(WsClient::read_one_byte);
+            http.read_one_byte();
+            next_read += Duration::from_secs(1);
         }
     });
 }

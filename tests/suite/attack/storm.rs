@@ -1,4 +1,4 @@
-//! A storm of connections that come and go: nothing of them stays, and memory does not grow with their number.
+//! Many short connections: none stays, and memory does not grow with their number.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, Type};
 
-use crate::harness::{ChildServer, DEADLINE, Dial, HttpClient, eventually, settled};
+use crate::harness::{ChildServer, DEADLINE, Dial, HttpClient, await_stable, eventually};
 
 const ATTACKERS: usize = 4;
 const QUIET: Duration = Duration::from_millis(300);
-/// What the second half of a storm may leave beyond what the first half left.
+/// How much more memory the second half may use than the first.
 const MARGIN_KIB: u64 = 2 << 10;
 
-/// Connects from an address of its own in the loopback network, so that the ports of one do not run out.
+/// Connects from one of many loopback addresses, so that no address runs out of ports.
 fn connect(server: SocketAddr, n: usize) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     let last = u8::try_from(n % 250 + 2).expect("below 252");
@@ -28,8 +28,8 @@ fn connect(server: SocketAddr, n: usize) -> TcpStream {
     stream
 }
 
-/// One connection; each kind ends in its own way.
-fn strike(server: SocketAddr, n: usize) {
+/// Opens one connection and ends it in one of six ways.
+fn connect_and_end(server: SocketAddr, n: usize) {
     let mut stream = connect(server, n);
     let handshake = Dial::request_fields(server) + "\r\n";
     match n % 6 {
@@ -51,7 +51,7 @@ fn strike(server: SocketAddr, n: usize) {
 }
 
 fn send(stream: &mut TcpStream, text: &str) {
-    stream.write_all(text.as_bytes()).expect("it is taken");
+    stream.write_all(text.as_bytes()).expect("the server reads");
 }
 
 fn await_answer(stream: &mut TcpStream, beginning: &str) {
@@ -66,7 +66,7 @@ fn storm(server: &ChildServer, connections: usize) {
         for attacker in 0..ATTACKERS {
             scope.spawn(move || {
                 for n in (attacker..connections).step_by(ATTACKERS) {
-                    strike(addr, n);
+                    connect_and_end(addr, n);
                 }
             });
         }
@@ -80,11 +80,11 @@ fn storm(server: &ChildServer, connections: usize) {
 fn assert_nothing_stays(connections: usize) {
     let server = ChildServer::start(&[]);
     storm(&server, 200);
-    let threads = settled(QUIET, || server.threads());
-    let descriptors = settled(QUIET, || server.descriptors());
+    let threads = await_stable(QUIET, || server.threads());
+    let descriptors = await_stable(QUIET, || server.descriptors());
     let halves = [(); 2].map(|()| {
         storm(&server, connections / 2);
-        settled(QUIET, || server.resident_kib())
+        await_stable(QUIET, || server.resident_kib())
     });
     println!("{halves:?} KiB resident after each half of {connections} connections");
     eventually("threads are back", || server.threads() <= threads);
@@ -95,12 +95,12 @@ fn assert_nothing_stays(connections: usize) {
 }
 
 #[test]
-fn a_storm_of_five_thousand_connections_leaves_nothing() {
+fn five_thousand_short_connections_leave_nothing_behind() {
     assert_nothing_stays(5_000);
 }
 
 #[test]
-#[ignore = "takes most of a minute; .ci/run has it"]
-fn full_a_storm_of_a_hundred_thousand_connections_leaves_nothing() {
+#[ignore = "takes most of a minute; .ci/run runs it"]
+fn full_hundred_thousand_short_connections_leave_nothing_behind() {
     assert_nothing_stays(100_000);
 }

@@ -38,7 +38,7 @@ fn plain_table_lists_topics_and_lagging_subscriptions() {
     let mut quick = server.ws();
     quick.subscribe("payments", "quick \u{1b}[2J");
     // It reads nothing, so events beyond the socket buffers stay queued.
-    let mut slow = server.narrow_ws();
+    let mut slow = server.small_buffer_ws();
     slow.subscribe("orders", "slow");
     let padding = "x".repeat(60_000);
     for _ in 0..100 {

@@ -55,7 +55,7 @@ fn drops_leak_no_threads_and_no_descriptors() {
                 proxy.cut_all();
                 (own_threads(), own_descriptors())
             };
-            let before = crate::harness::settled(Duration::from_millis(300), settle);
+            let before = crate::harness::await_stable(Duration::from_millis(300), settle);
             for _ in 0..5 {
                 round();
             }

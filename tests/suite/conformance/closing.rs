@@ -1,4 +1,4 @@
-//! Closing (group 7): the code that comes back, and that nothing behind a close frame is done or eats it.
+//! Closing (group 7): the code of the answer; nothing behind a close frame is executed or loses the answer.
 
 use serde_json::json;
 
@@ -13,7 +13,7 @@ fn close(code: u16, reason: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_code_that_may_be_sent_comes_back() {
+fn valid_close_code_is_echoed() {
     let server = TestServer::start();
     let codes = [
         1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 3000, 3999, 4000, 4999,
@@ -36,7 +36,7 @@ fn a_code_that_may_be_sent_comes_back() {
 }
 
 #[test]
-fn a_code_that_nobody_may_send_is_answered_1002() {
+fn invalid_close_code_is_answered_1002() {
     let server = TestServer::start();
     let codes = [
         0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535,
@@ -48,7 +48,7 @@ fn a_code_that_nobody_may_send_is_answered_1002() {
 }
 
 #[test]
-fn a_malformed_close_is_answered_with_what_is_wrong() {
+fn malformed_close_is_answered_with_its_error_code() {
     let server = TestServer::start();
     check(
         &server,
@@ -69,7 +69,7 @@ fn a_malformed_close_is_answered_with_what_is_wrong() {
 }
 
 #[test]
-fn nothing_behind_a_close_is_done_and_nothing_of_it_eats_the_answer() {
+fn bytes_behind_a_close_are_ignored_and_do_not_lose_the_answer() {
     let server = TestServer::with_topic("t");
     let cases: [(&str, Vec<u8>); 5] = [
         ("a close", close(1001, b"again")),
@@ -88,8 +88,8 @@ fn nothing_behind_a_close_is_done_and_nothing_of_it_eats_the_answer() {
             } else {
                 client.send_bytes(&[first, late.clone()].concat());
             }
-            let came = client.receive(case);
-            assert_eq!(came, Incoming::Close(Some(1000)), "{case}");
+            let received = client.receive(case);
+            assert_eq!(received, Incoming::Close(Some(1000)), "{case}");
             client.expect_orderly_end();
         }
     }
@@ -97,9 +97,9 @@ fn nothing_behind_a_close_is_done_and_nothing_of_it_eats_the_answer() {
 }
 
 #[test]
-fn a_violation_is_told_though_much_was_sent_behind_it_and_nothing_read() {
+fn violation_is_answered_1002_behind_unread_events_and_before_unread_input() {
     let server = TestServer::with_topic("t");
-    let mut client = server.narrow_ws();
+    let mut client = server.small_buffer_ws();
     client.subscribe("t", "c");
     let publish = |n: u64| {
         text(&publish_text(
@@ -136,7 +136,7 @@ fn a_violation_is_told_though_much_was_sent_behind_it_and_nothing_read() {
 }
 
 #[test]
-fn a_client_that_sends_no_more_still_gets_all_its_replies() {
+fn half_closed_websocket_still_gets_all_its_replies() {
     let server = TestServer::start();
     let ids: Vec<String> = (0..2000).map(|n| format!("{n:0>120}")).collect();
     let requests: Vec<String> = ids

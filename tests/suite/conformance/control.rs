@@ -1,10 +1,10 @@
 //! Pings and pongs (group 2).
 
-use super::{Back, Closed, Pong, Reply, check, frame, ping, text, unfinished};
+use super::{Answer, Closed, Pong, Reply, check, frame, ping, text, unfinished};
 use crate::harness::{Incoming, Opcode, TestServer};
 
 #[test]
-fn a_ping_of_every_allowed_length_is_answered_with_its_bytes() {
+fn ping_of_every_allowed_length_is_answered_with_its_payload() {
     let server = TestServer::start();
     let mut client = server.ws();
     let payloads: Vec<Vec<u8>> = (0..=125)
@@ -22,7 +22,7 @@ fn a_ping_of_every_allowed_length_is_answered_with_its_bytes() {
 }
 
 #[test]
-fn a_control_frame_over_125_bytes_is_closed_with_1002() {
+fn control_frame_over_125_bytes_is_closed_with_1002() {
     let server = TestServer::start();
     for opcode in [Opcode::Ping, Opcode::Pong, Opcode::Close] {
         for length in [126, 127, 65536] {
@@ -37,7 +37,7 @@ fn a_control_frame_over_125_bytes_is_closed_with_1002() {
 }
 
 #[test]
-fn pongs_nobody_asked_for_are_ignored() {
+fn unsolicited_pongs_are_ignored() {
     let server = TestServer::start();
     let pong = |payload: &[u8]| frame(Opcode::Pong, payload);
     check(&server, "a pong", &[pong(b"")], &[]);
@@ -55,12 +55,12 @@ fn ten_pings_are_answered_in_order() {
     let server = TestServer::start();
     let payloads: Vec<Vec<u8>> = (0..10u8).map(|n| vec![n, 0xff, n]).collect();
     let pings: Vec<_> = payloads.iter().map(|p| frame(Opcode::Ping, p)).collect();
-    let pongs: Vec<Back> = payloads.into_iter().map(Pong).collect();
+    let pongs: Vec<Answer> = payloads.into_iter().map(Pong).collect();
     check(&server, "ten pings", &pings, &pongs);
 }
 
 #[test]
-fn a_ping_between_fragments_is_answered_before_the_message() {
+fn ping_between_fragments_is_answered_before_the_message() {
     let server = TestServer::start();
     let request = ping("a");
     let (head, tail) = request.as_bytes().split_at(7);

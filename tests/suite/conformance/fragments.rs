@@ -1,11 +1,11 @@
 //! Fragmentation (group 5).
 
-use super::{Back, Closed, Pong, Refused, Reply, check, expect, frame, ping, text, unfinished};
+use super::{Answer, Closed, Pong, Refused, Reply, check, expect, frame, ping, text, unfinished};
 use crate::harness::{Opcode, TestServer};
 use Opcode::{Binary, Close, Continuation, Ping, Text};
 
-/// What it is, the frames, and what comes back.
-type Case = (&'static str, Vec<Vec<u8>>, Vec<Back>);
+/// Name, frames, expected answers.
+type Case = (&'static str, Vec<Vec<u8>>, Vec<Answer>);
 
 /// A ping request in three parts.
 fn thirds(name: &str) -> [Vec<u8>; 3] {
@@ -14,7 +14,7 @@ fn thirds(name: &str) -> [Vec<u8>; 3] {
 }
 
 #[test]
-fn fragments_become_one_message_whatever_stands_between() {
+fn fragments_are_joined_whatever_control_frames_come_between() {
     let server = TestServer::start();
     let [one, two, three] = thirds("a");
     let pong = |payload: &[u8]| Pong(payload.to_vec());
@@ -81,7 +81,7 @@ fn fragments_become_one_message_whatever_stands_between() {
 }
 
 #[test]
-fn fragments_out_of_place_are_closed_with_1002() {
+fn misplaced_fragments_are_closed_with_1002() {
     let server = TestServer::start();
     let [one, two, three] = thirds("a");
     let cases: [Case; 7] = [
@@ -131,7 +131,7 @@ fn fragments_out_of_place_are_closed_with_1002() {
 }
 
 #[test]
-fn a_close_among_fragments_is_answered_and_the_message_forgotten() {
+fn close_among_fragments_is_answered_and_discards_the_message() {
     let server = TestServer::start();
     let [one, _, three] = thirds("a");
     check(
@@ -146,9 +146,9 @@ fn a_close_among_fragments_is_answered_and_the_message_forgotten() {
     );
 }
 
-/// The server gives the memory of the large message back before it waits, and must not lose what has begun.
+/// The server frees the memory of the large message before it waits, and must keep the bytes of the next one.
 #[test]
-fn a_message_begun_behind_a_large_one_arrives_whole() {
+fn partial_message_behind_a_large_one_arrives_intact() {
     let server = TestServer::start();
     let mut client = server.ws();
     let mut large = ping("large").into_bytes();

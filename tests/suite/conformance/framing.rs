@@ -1,4 +1,4 @@
-//! Framing (groups 1 and 12/13): every form of length, in one piece and in octets; masks; extensions.
+//! Framing (groups 1 and 12/13): every encoding of the length, in one piece and byte by byte; masks; extensions.
 
 use std::iter::repeat_n;
 
@@ -6,11 +6,11 @@ use super::{Closed, Refused, Reply, assert_arrives, check, frame, ping, raw, tex
 use crate::harness::{Dial, Frame, Opcode, TestServer, publish_text};
 
 const LENGTHS: [usize; 7] = [0, 125, 126, 127, 128, 65535, 65536];
-/// Of the longest messages: a prime, so that the pieces fall everywhere.
-const CHOP: usize = 997;
+/// Piece length for the longest messages: a prime, so that pieces end at many different offsets.
+const PIECE_BYTES: usize = 997;
 
 #[test]
-fn a_text_of_every_form_of_length_arrives_intact() {
+fn text_with_every_length_encoding_arrives_intact() {
     let server = TestServer::with_topic("t");
     check(&server, "an empty text", &[text("")], &[Refused]);
     for length in [125, 126, 127, 128] {
@@ -23,15 +23,15 @@ fn a_text_of_every_form_of_length_arrives_intact() {
     client.subscribe("t", "c");
     let envelope = publish_text("t", "\"\"", "p").len();
     for length in [65535, 65536] {
-        // No two neighbours alike, so that nothing can be swapped unseen.
+        // Neighbouring digits differ, so that swapped bytes show.
         let digits: String = (0..length - envelope)
             .map(|n| char::from(b'0' + (n * 7 % 10) as u8))
             .collect();
         let payload = format!("\"{digits}\"");
-        for chop in [usize::MAX, CHOP] {
+        for piece_bytes in [usize::MAX, PIECE_BYTES] {
             assert_arrives(&mut client, &payload, |client, request| {
                 assert_eq!(request.len(), length);
-                for piece in text(request).chunks(chop) {
+                for piece in text(request).chunks(piece_bytes) {
                     client.send_bytes(piece);
                 }
             });
@@ -40,13 +40,13 @@ fn a_text_of_every_form_of_length_arrives_intact() {
 }
 
 #[test]
-fn a_binary_message_of_every_length_is_refused_and_the_connection_stays() {
+fn binary_message_of_every_length_is_refused_and_keeps_the_connection() {
     let server = TestServer::start();
     let mut client = server.ws();
     for length in LENGTHS {
         let bytes = frame(Opcode::Binary, &vec![0xfe; length]);
-        for chop in [bytes.len(), CHOP] {
-            for piece in bytes.chunks(chop) {
+        for piece_bytes in [bytes.len(), PIECE_BYTES] {
+            for piece in bytes.chunks(piece_bytes) {
                 client.send_bytes(piece);
             }
             let error = client.next_json();
@@ -57,7 +57,7 @@ fn a_binary_message_of_every_length_is_refused_and_the_connection_stays() {
 }
 
 #[test]
-fn a_length_written_longer_than_needed_is_read_as_it_is() {
+fn non_minimal_length_is_accepted() {
     let server = TestServer::start();
     let request = ping("a");
     let payload = text(&request).split_off(6);
@@ -71,7 +71,7 @@ fn a_length_written_longer_than_needed_is_read_as_it_is() {
 }
 
 #[test]
-fn only_masked_frames_are_taken_whatever_the_mask() {
+fn unmasked_frames_are_closed_with_1002_and_any_mask_is_accepted() {
     let server = TestServer::start();
     for opcode in [Opcode::Text, Opcode::Binary, Opcode::Ping, Opcode::Close] {
         let bare = Frame::new(opcode, b"").unmasked();
@@ -90,7 +90,7 @@ fn only_masked_frames_are_taken_whatever_the_mask() {
 }
 
 #[test]
-fn offered_extensions_are_declined_and_compressed_frames_refused() {
+fn extensions_are_declined_and_compressed_frames_refused() {
     let server = TestServer::start();
     for offer in [
         "permessage-deflate",
@@ -118,7 +118,7 @@ fn offered_extensions_are_declined_and_compressed_frames_refused() {
 }
 
 #[test]
-fn a_version_that_is_missing_or_stands_twice_is_answered_426_with_ours() {
+fn missing_repeated_or_other_version_is_answered_426_with_the_supported_one() {
     let server = TestServer::start();
     let version = "Sec-WebSocket-Version: 13\r\n";
     for instead in [

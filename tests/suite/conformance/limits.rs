@@ -1,5 +1,5 @@
-//! Limits (group 9): a message at the limit arrives, one byte more is closed with 1009, however it is cut; what is only
-//! announced costs nothing.
+//! Limits (group 9): a message at the limit arrives, one byte more is closed with 1009, however it is split; an announced
+//! length alone uses no memory.
 
 use super::{Closed, Reply, check, frame, ping, text, unfinished};
 use crate::harness::{
@@ -27,7 +27,7 @@ fn in_fragments(message: &[u8], of: usize) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn a_message_at_the_limit_arrives_and_one_byte_more_does_not() {
+fn message_at_the_limit_arrives_and_one_byte_more_is_closed_with_1009() {
     let server = TestServer::with(|config| config.max_message_bytes = LIMIT);
     let (fits, over) = (padded("a", LIMIT), padded("a", LIMIT + 1));
     check(
@@ -65,7 +65,7 @@ fn a_message_at_the_limit_arrives_and_one_byte_more_does_not() {
 }
 
 #[test]
-fn a_length_beyond_the_limit_is_refused_by_its_announcement() {
+fn announced_length_over_the_limit_is_closed_with_1009_at_once() {
     let server = TestServer::start();
     for length in [(1 << 20) + 1, 1 << 31, 1 << 32, 1 << 62, 1 << 63, u64::MAX] {
         for opcode in [0x81, 0x82, 0x01] {
@@ -89,7 +89,7 @@ fn a_length_beyond_the_limit_is_refused_by_its_announcement() {
 }
 
 #[test]
-fn what_is_announced_and_never_comes_takes_no_memory() {
+fn announced_payloads_that_never_arrive_use_no_memory() {
     let child = ChildServer::start(&[("PUBSUB_MAX_MESSAGE_BYTES", "67108864")]);
     let connect = || Dial::to(child.addr()).connect();
     let mut clients: Vec<_> = (0..50).map(|_| connect()).collect();
@@ -97,14 +97,14 @@ fn what_is_announced_and_never_comes_takes_no_memory() {
         client.fence();
     }
     let before = child.peak_resident_bytes();
-    // Within the limit: 3.1 GiB if they were all believed.
+    // Each announcement is within the limit; together they are 3.1 GiB.
     for client in &mut clients {
         client.send_bytes(&Frame::announcing(0x81, 64 << 20));
         client.send_bytes(b"{");
     }
     let mut http = HttpClient::connect(child.addr());
     http.get("/health").expect(200);
-    // Beyond it.
+    // These announcements exceed the limit.
     for _ in 0..50 {
         let mut client = connect();
         client.send_bytes(&Frame::announcing(0x81, 1 << 62));
@@ -114,7 +114,7 @@ fn what_is_announced_and_never_comes_takes_no_memory() {
     let grown = child.peak_resident_bytes() - before;
     assert!(grown < 8 << 20, "{grown} bytes more at the peak");
     drop(clients);
-    eventually("they are gone", || {
+    eventually("the connections are gone", || {
         let mut http = HttpClient::connect(child.addr());
         http.get("/health").expect(200)["connections"] == 2
     });

@@ -1,4 +1,4 @@
-//! Reserved bits and opcodes (groups 3 and 4): refused wherever they stand, and nothing behind them is done.
+//! Reserved bits and opcodes (groups 3 and 4): refused in every frame, and nothing behind them is executed.
 
 use super::{Closed, Pong, Reply, check, frame, ping, raw, text, unfinished};
 use crate::harness::{Opcode, TestServer};
@@ -22,7 +22,7 @@ fn every_reserved_bit_is_refused_on_every_frame() {
 }
 
 #[test]
-fn a_reserved_bit_on_a_continuation_is_refused() {
+fn reserved_bit_on_a_continuation_is_refused() {
     let server = TestServer::start();
     check(
         &server,

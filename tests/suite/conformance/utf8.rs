@@ -1,10 +1,10 @@
-//! UTF-8 (group 6): what is valid arrives byte for byte however it is cut; what is not is closed with 1007, at the
-//! latest when its message is at its end, and as soon as a fragment shows it.
+//! UTF-8 (group 6): valid text arrives byte for byte however it is split; invalid text is closed with 1007, at the end of
+//! its message at the latest, and as soon as a fragment is known to be invalid.
 
 use super::{Closed, Pong, Reply, assert_arrives, check, frame, ping, text, unfinished};
 use crate::harness::{Opcode, TestServer};
 
-/// Both ends of what one, two, three and four bytes can say, and both sides of the surrogates.
+/// The first and last code points of one, two, three and four bytes, and the neighbours of the surrogates.
 const VALID: [&str; 10] = [
     "Hello-µ@ßöäüàá-UTF-8!!",
     "κόσμε",
@@ -49,7 +49,7 @@ const INVALID: [(&str, &[u8]); 24] = [
 ];
 
 #[test]
-fn valid_text_arrives_byte_for_byte_though_cut_within_code_points() {
+fn valid_text_split_within_code_points_arrives_byte_for_byte() {
     let server = TestServer::with_topic("t");
     let mut client = server.ws();
     client.subscribe("t", "c");
@@ -71,7 +71,7 @@ fn valid_text_arrives_byte_for_byte_though_cut_within_code_points() {
 }
 
 #[test]
-fn invalid_text_is_closed_with_1007_wherever_it_stands() {
+fn invalid_text_is_closed_with_1007_at_any_position() {
     let server = TestServer::start();
     for (case, invalid) in INVALID {
         for (before, after) in [("", ""), ("", "}"), (r#"{"type":"κό"#, ""), ("{\"µ", "\"}")] {
@@ -91,7 +91,7 @@ fn invalid_text_is_closed_with_1007_wherever_it_stands() {
 }
 
 #[test]
-fn invalid_text_cut_into_fragments_is_closed_with_1007() {
+fn invalid_text_in_fragments_is_closed_with_1007() {
     let server = TestServer::start();
     for (case, invalid) in INVALID {
         let mut frames = vec![unfinished(Opcode::Text, b"{\"a")];
@@ -106,7 +106,7 @@ fn invalid_text_cut_into_fragments_is_closed_with_1007() {
 }
 
 #[test]
-fn a_fragment_that_is_invalid_is_not_put_up_with_until_the_message_ends() {
+fn invalid_fragment_is_closed_with_1007_before_the_message_ends() {
     let server = TestServer::start();
     check(
         &server,

@@ -1,4 +1,4 @@
-//! Tests that look at their own process: each runs in one of its own, so that no other test disturbs the count.
+//! Tests that measure their own process: each runs in a separate process, so that no other test changes the count.
 
 use std::env;
 use std::fs;
@@ -21,33 +21,34 @@ pub(crate) fn alone(test: &str, body: impl FnOnce()) {
         .env(ALONE, "1")
         .output()
         .expect("this binary runs");
-    let said = String::from_utf8_lossy(&output.stdout);
-    let complained = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{test} alone: {said}\n{complained}"
-    );
-    assert!(said.contains("1 passed"), "no test is called {test}");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{test} alone: {stdout}\n{stderr}");
+    assert!(stdout.contains("1 passed"), "no test is called {test}");
 }
 
-/// Threads of this process.
+/// Number of threads of this process.
 pub(crate) fn own_threads() -> usize {
     entries("/proc/self/task")
 }
 
-/// Open file descriptors of this process.
+/// Number of open file descriptors of this process.
 pub(crate) fn own_descriptors() -> usize {
     entries("/proc/self/fd")
 }
 
-/// Processor time this process has used.
+/// CPU time this process has used.
 pub(crate) fn own_cpu_time() -> Duration {
-    let usage = getrusage(UsageWho::RUSAGE_SELF).expect("it can be asked");
+    let usage = getrusage(UsageWho::RUSAGE_SELF).expect("resource usage");
     let microseconds = (usage.user_time() + usage.system_time()).num_microseconds();
-    Duration::from_micros(microseconds.try_into().expect("time runs forward"))
+    Duration::from_micros(
+        microseconds
+            .try_into()
+            .expect("a time that is not negative"),
+    )
 }
 
-/// Entries of a directory of `/proc`.
+/// Number of entries of a directory in `/proc`.
 pub(super) fn entries(directory: &str) -> usize {
     fs::read_dir(directory).map_or(0, Iterator::count)
 }

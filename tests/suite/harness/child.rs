@@ -1,4 +1,4 @@
-//! The server binary as a process of its own: its output, its exit code, its threads and descriptors.
+//! The server binary as a separate process: its output, exit code, threads and descriptors.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -32,7 +32,7 @@ impl ChildServer {
         ChildServer { child, addr }
     }
 
-    /// The binary with these environment variables and none of the surrounding ones that are about it.
+    /// The binary with these environment variables and without inherited `PUBSUB_` ones.
     pub(crate) fn command(variables: &[(&str, &str)]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_threadcast"));
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("PUBSUB_")) {
@@ -54,12 +54,12 @@ impl ChildServer {
         entries(&format!("/proc/{}/fd", self.child.id()))
     }
 
-    /// The most memory of its own that it ever had, in bytes.
+    /// Its peak resident memory, in bytes.
     pub(crate) fn peak_resident_bytes(&self) -> u64 {
         self.status_kib("VmHWM:") * 1024
     }
 
-    /// Memory it has resident, in KiB.
+    /// Its resident memory, in KiB.
     pub(crate) fn resident_kib(&self) -> u64 {
         self.status_kib("VmRSS:")
     }
@@ -86,7 +86,7 @@ impl ChildServer {
             ended = self.child.try_wait().expect("a process can be waited for");
             ended.is_some()
         });
-        ended.expect("it ended")
+        ended.expect("an exit status")
     }
 }
 
@@ -97,7 +97,7 @@ impl Drop for ChildServer {
     }
 }
 
-/// The address in the line that the server prints once it listens. Reads the output to its end on a thread.
+/// Reads the address in the server's first line. A thread reads the rest of the output, so that the server can write.
 fn read_address(child: &mut Child) -> SocketAddr {
     let output = child.stdout.take().expect("the output is piped");
     let (sender, receiver) = mpsc::channel();

@@ -5,14 +5,14 @@ use std::net::{SocketAddr, TcpStream};
 
 use socket2::{Domain, Socket, Type};
 
-use super::contract::{Asked, check_reply};
+use super::contract::{SentRequest, check_reply};
 use super::{DEADLINE, Frame, Reply, WsClient};
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 const HEAD_END: &[u8] = b"\r\n\r\n";
 
-/// A connection about to be made.
+/// A connection to be opened.
 pub(crate) struct Dial {
     addr: SocketAddr,
     target: String,
@@ -44,7 +44,7 @@ impl Dial {
         self
     }
 
-    /// A kernel receive buffer this small, so that a client that stops reading is soon felt.
+    /// Sets a small kernel receive buffer, so that a client that stops reading soon blocks the server.
     pub(crate) fn receive_buffer(mut self, bytes: usize) -> Dial {
         self.receive_buffer_bytes = Some(bytes);
         self
@@ -56,7 +56,7 @@ impl Dial {
         self
     }
 
-    /// The request of a proper handshake, ready for more fields before its empty line.
+    /// The head of a valid handshake without its final empty line.
     pub(crate) fn request_fields(addr: SocketAddr) -> String {
         format!(
             "GET /ws HTTP/1.1\r\nHost: {addr}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -99,7 +99,7 @@ impl Dial {
     }
 }
 
-/// Reads the answer to the handshake, checks that it switches protocols, and returns what came after it.
+/// Reads and checks the response to the handshake, and returns the bytes behind it.
 fn read_switch(stream: &mut TcpStream) -> Vec<u8> {
     let mut input = Vec::new();
     let mut piece = [0; 1024];
@@ -125,13 +125,13 @@ fn read_switch(stream: &mut TcpStream) -> Vec<u8> {
 }
 
 fn check_documented(head: &[u8]) {
-    let asked = Asked {
+    let request = SentRequest {
         method: "GET".to_owned(),
         path: "/ws".to_owned(),
         body: String::new(),
     };
     let (reply, _) = Reply::parse(head, false).expect("a whole head");
-    check_reply(Some(&asked), &reply);
+    check_reply(Some(&request), &reply);
 }
 
 fn check_switch(head: &str) {

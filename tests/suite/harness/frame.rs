@@ -1,4 +1,4 @@
-//! WebSocket frames (RFC 6455, section 5.2) as a client writes and reads them. Knows nothing of messages.
+//! WebSocket frames (RFC 6455, section 5.2) as a client writes and reads them; independent of the JSON protocol.
 
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 const FIN: u8 = 0x80;
@@ -28,12 +28,12 @@ impl Frame {
         Frame::with_first_byte(FIN | opcode as u8, payload)
     }
 
-    /// A frame that more frames of the same message follow.
+    /// A frame that is followed by more frames of the same message.
     pub(crate) fn unfinished(opcode: Opcode, payload: &[u8]) -> Frame {
         Frame::with_first_byte(opcode as u8, payload)
     }
 
-    /// A frame with FIN, reserved bits and opcode as given, however wrong.
+    /// A frame with any FIN, reserved bits and opcode, also invalid ones.
     pub(crate) fn with_first_byte(first_byte: u8, payload: &[u8]) -> Frame {
         let payload = payload.to_vec();
         Frame {
@@ -59,7 +59,7 @@ impl Frame {
         self.first_byte & 0xf0 == FIN
     }
 
-    /// The bytes as a client has to send them.
+    /// The bytes as a client must send them.
     pub(crate) fn masked(&self) -> Vec<u8> {
         let mut bytes = self.header(MASKED);
         bytes.extend(MASK);
@@ -75,7 +75,7 @@ impl Frame {
         bytes
     }
 
-    /// The header of a frame that is said to be this long, in the longest form; no payload.
+    /// The header of a frame that announces this length, in the longest encoding; no payload.
     pub(crate) fn announcing(first_byte: u8, length: u64) -> Vec<u8> {
         let mut bytes = vec![first_byte, MASKED | 127];
         bytes.extend(length.to_be_bytes());
@@ -99,7 +99,7 @@ impl Frame {
         header
     }
 
-    /// The first frame of `input` and its length, once it is there as a whole.
+    /// The first frame of `input` and its length, once it is complete.
     pub(crate) fn parse(input: &[u8]) -> Option<(Frame, usize)> {
         let (&first_byte, rest) = input.split_first()?;
         let (&length_byte, rest) = rest.split_first()?;

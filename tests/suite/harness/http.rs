@@ -1,4 +1,4 @@
-//! An HTTP/1.1 client over one kept connection: any bytes in, parsed responses out, each read with a deadline.
+//! An HTTP/1.1 client over one kept connection: sends any bytes, reads parsed responses, each with a deadline.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -15,7 +15,7 @@ pub(crate) struct HttpClient {
     stream: TcpStream,
     addr: SocketAddr,
     input: Vec<u8>,
-    /// What was sent and not answered yet.
+    /// Requests not answered yet.
     sent: Sent,
     pace: Option<Pace>,
 }
@@ -32,8 +32,8 @@ impl HttpClient {
         Ok(HttpClient::over(stream, addr))
     }
 
-    /// A connection with a small kernel receive buffer, so that a client that does not read is soon felt.
-    pub(crate) fn narrow(addr: SocketAddr) -> HttpClient {
+    /// A connection with a small kernel receive buffer: a client that does not read soon blocks the server.
+    pub(crate) fn with_small_buffer(addr: SocketAddr) -> HttpClient {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).expect("a socket");
         socket.set_recv_buffer_size(4 << 10).expect("a buffer size");
         socket.connect(&addr.into()).expect("the server listens");
@@ -92,13 +92,13 @@ impl HttpClient {
             .expect("the server takes bytes");
     }
 
-    /// Sends as far as the server still listens: it may have answered and stopped reading.
+    /// Sends until the server stops reading: it may have responded already.
     pub(crate) fn try_send_raw(&mut self, bytes: &[u8]) {
         self.sent.push(bytes);
         let _refused = self.stream.write_all(bytes);
     }
 
-    /// Sends nothing more, and goes on reading.
+    /// Closes the sending side; reading goes on.
     pub(crate) fn finish_sending(&mut self) {
         self.stream
             .shutdown(Shutdown::Write)
@@ -112,17 +112,21 @@ impl HttpClient {
             .expect("linger can be set");
     }
 
-    /// Takes one byte if there is one, and forgets it.
-    pub(crate) fn sip(&mut self) {
-        self.stream.set_nonblocking(true).expect("a mode");
+    /// Reads and discards one byte if there is one.
+    pub(crate) fn read_one_byte(&mut self) {
+        self.stream
+            .set_nonblocking(true)
+            .expect("non-blocking mode");
         let _nothing = self.stream.read(&mut [0]);
-        self.stream.set_nonblocking(false).expect("a mode");
+        self.stream
+            .set_nonblocking(false)
+            .expect("non-blocking mode");
     }
 
-    /// Bytes the server takes until it has taken none for `patience`, or has closed.
-    pub(crate) fn send_until_refused(&mut self, bytes: &[u8], patience: Duration) -> usize {
+    /// Sends `bytes` repeatedly until the server reads nothing for `timeout` or closes; returns the bytes sent.
+    pub(crate) fn send_until_refused(&mut self, bytes: &[u8], timeout: Duration) -> usize {
         self.stream
-            .set_write_timeout(Some(patience))
+            .set_write_timeout(Some(timeout))
             .expect("a write timeout");
         let mut sent = 0;
         while let Ok(count) = self.stream.write(bytes) {
@@ -131,12 +135,12 @@ impl HttpClient {
         sent
     }
 
-    /// The connection after it has been answered 101.
+    /// The connection after its upgrade.
     pub(crate) fn into_websocket(self) -> WsClient {
         WsClient::new(self.stream, self.input)
     }
 
-    /// From now on it reads at this rate.
+    /// Limits reading to this rate from now on.
     pub(crate) fn read_at(&mut self, pace: Pace) {
         self.pace = Some(pace);
     }
@@ -154,7 +158,7 @@ impl HttpClient {
         let reply = self.parse_or_read(method);
         reply.unwrap_or_else(|| {
             panic!(
-                "awaited a response, the stream ended after {}",
+                "expected a response, the stream ended after {}",
                 self.unparsed()
             )
         })
@@ -174,7 +178,7 @@ impl HttpClient {
         }
     }
 
-    /// Everything that comes until the server closes the connection.
+    /// Everything the server sends until it closes the connection.
     pub(crate) fn read_to_end(mut self) -> String {
         let deadline = Instant::now() + DEADLINE;
         while self.fill(deadline) > 0 {}
@@ -182,17 +186,21 @@ impl HttpClient {
     }
 
     fn check(&mut self, reply: &Reply) {
-        // An interim response answers nothing yet.
+        // An interim response does not answer the request.
         if reply.status != 100 {
             check_reply(self.sent.take().as_ref(), reply);
         }
     }
 
-    /// Whether something has come, without waiting for it.
+    /// Whether there is input, without waiting.
     pub(crate) fn has_input(&self) -> bool {
-        self.stream.set_nonblocking(true).expect("a mode");
+        self.stream
+            .set_nonblocking(true)
+            .expect("non-blocking mode");
         let seen = self.stream.peek(&mut [0]);
-        self.stream.set_nonblocking(false).expect("a mode");
+        self.stream
+            .set_nonblocking(false)
+            .expect("non-blocking mode");
         seen.is_ok()
     }
 
@@ -201,7 +209,7 @@ impl HttpClient {
         let count = self.fill(Instant::now() + DEADLINE);
         assert!(
             count == 0 && self.input.is_empty(),
-            "awaited the end, got {}",
+            "expected the end, got {}",
             self.unparsed()
         );
     }
@@ -224,7 +232,7 @@ impl HttpClient {
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => self.fill(deadline),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                panic!("awaited a response or the end, got {}", self.unparsed())
+                panic!("expected a response or the end, got {}", self.unparsed())
             }
             Err(_) => 0,
         }

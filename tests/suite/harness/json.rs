@@ -1,4 +1,4 @@
-//! Reading the fields of what the server says. A field that is not there is a failure that shows the whole message.
+//! Reads fields of the server's messages. A missing field fails the test and shows the whole message.
 
 use serde_json::Value;
 

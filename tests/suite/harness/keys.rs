@@ -1,4 +1,4 @@
-//! Files of keys.
+//! Key files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,13 +9,13 @@ use sha2::{Digest, Sha256};
 
 static FILES: AtomicU32 = AtomicU32::new(0);
 
-/// The entry of a key, with rights as they stand in a file.
+/// The entry of a key with these lines for its rights.
 pub(crate) fn entry(name: &str, secret: &str, rights: &str) -> String {
     let sha256 = HEXLOWER.encode(&Sha256::digest(secret));
     format!("[[key]]\nname = \"{name}\"\nsha256 = \"{sha256}\"\n{rights}\n\n")
 }
 
-/// A file of keys, gone when dropped.
+/// A key file, deleted when dropped.
 pub(crate) struct KeysFile(PathBuf);
 
 impl KeysFile {

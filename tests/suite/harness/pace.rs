@@ -1,12 +1,12 @@
-//! Reading at a steady rate: how a slow client, or a slow line, looks to the server.
+//! Reading at a steady rate, as a slow client or a slow network does.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often a second it reads; less would make its reading lumpy, more would only cost.
+/// Reads per second: enough for an even rate without much overhead.
 const READS_PER_SEC: usize = 20;
 
-/// Bytes per second, from the start on.
+/// Bytes per second since the start.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
     bytes_per_sec: usize,
@@ -23,7 +23,7 @@ impl Pace {
         }
     }
 
-    /// Waits until the next bytes may be taken; how many at most.
+    /// Waits until the next read is due; returns how many bytes it may read.
     pub(super) fn next(&self) -> usize {
         let due =
             self.start + Duration::from_secs_f64(self.taken as f64 / self.bytes_per_sec as f64);

@@ -1,8 +1,8 @@
-//! A page of metrics in OpenMetrics text, read strictly: what the format forbids, fails the test.
+//! Parses a page of metrics strictly as OpenMetrics text; a violation of the format fails the test.
 
 use std::collections::{BTreeMap, HashSet};
 
-/// A page whose every line was checked.
+/// A page with every line checked.
 #[derive(Debug)]
 pub(crate) struct Page {
     pub(crate) families: Vec<Family>,
@@ -45,13 +45,13 @@ impl Page {
         page
     }
 
-    /// The value of the one sample with these labels, written as `name{label="value"}`.
+    /// The value of a sample, written as `name{label="value"}`.
     pub(crate) fn value(&self, series: &str) -> f64 {
         let found = self.find(series);
         found.unwrap_or_else(|| panic!("no {series}"))
     }
 
-    /// The value of a series that is a whole number.
+    /// The value of a sample, which must be a whole number.
     pub(crate) fn count(&self, series: &str) -> u64 {
         let value = self.value(series);
         assert!(value >= 0.0 && value.fract() == 0.0, "{series} is {value}");
@@ -69,7 +69,7 @@ impl Page {
         self.families.iter().flat_map(|family| &family.samples)
     }
 
-    /// Every sample that may only grow: those of counters and histograms.
+    /// Every sample that never decreases: those of counters and histograms.
     pub(crate) fn growing(&self) -> BTreeMap<String, f64> {
         let growing = |family: &&Family| matches!(family.kind.as_str(), "counter" | "histogram");
         let families = self.families.iter().filter(growing);
@@ -153,7 +153,7 @@ impl Family {
         }
     }
 
-    /// The buckets of each histogram: in order of their bounds, cumulative, the last one has all.
+    /// Buckets of a histogram must be in order, cumulative, and end with the total.
     fn check_buckets(&self) {
         let mut histograms: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
         for sample in self.samples.iter().filter(|s| s.name.ends_with("_bucket")) {
@@ -193,7 +193,7 @@ impl Sample {
             labels: BTreeMap::new(),
             value: number(value),
         };
-        // No label of ours holds a comma or a quote.
+        // No label of this server contains a comma or a quote.
         for label in labels.split(',').filter(|label| !label.is_empty()) {
             let (label, value) = label.split_once('=').expect("a value of a label");
             let value = value

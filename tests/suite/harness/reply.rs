@@ -1,4 +1,4 @@
-//! An HTTP response, parsed, with the checks that hold for every answer of one kind.
+//! A parsed HTTP response with the checks common to all responses of a kind.
 
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    /// The response at the start of `input` and its length, once it is there as a whole.
+    /// The response at the start of `input` and its length, once it is complete.
     pub(super) fn parse(input: &[u8], to_head: bool) -> Option<(Reply, usize)> {
         let mut fields = [httparse::EMPTY_HEADER; 64];
         let mut response = httparse::Response::new(&mut fields);
@@ -53,7 +53,7 @@ impl Reply {
         self.json()
     }
 
-    /// Asserts a problem body (RFC 9457) of this status and code, and returns its detail.
+    /// Asserts a problem body (RFC 9457) with this status and code, and returns its detail.
     pub(crate) fn expect_problem(&self, status: u16, code: &str) -> String {
         assert_eq!(self.status, status, "{self}");
         assert_eq!(

@@ -1,4 +1,4 @@
-//! A server of its own for a test, on a free port of the loopback address.
+//! A server for one test, on a free port of the loopback address.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use threadcast::{InvalidKeysFile, Server, ShutdownReport};
 
 use super::{Config, Dial, HttpClient, Page, WsClient, eventually};
 
-/// A running server; it is shut down when dropped.
+/// A running server, shut down when dropped.
 pub(crate) struct TestServer {
     server: Server,
     addr: SocketAddr,
@@ -38,7 +38,7 @@ impl TestServer {
         server
     }
 
-    /// What a program that embeds the server has.
+    /// The server as an embedding program has it.
     pub(crate) fn embedded(&self) -> &Server {
         &self.server
     }
@@ -52,14 +52,14 @@ impl TestServer {
         Dial::to(self.addr).connect()
     }
 
-    /// A new WebSocket connection that feels it early when it does not read.
-    pub(crate) fn narrow_ws(&self) -> WsClient {
+    /// A new WebSocket connection with a small receive buffer: it soon blocks the server when it does not read.
+    pub(crate) fn small_buffer_ws(&self) -> WsClient {
         Dial::to(self.addr).receive_buffer(4 << 10).connect()
     }
 
-    /// Such a connection with a subscription.
-    pub(crate) fn narrow_subscriber(&self, topic: &str, client_id: &str) -> WsClient {
-        let mut client = self.narrow_ws();
+    /// A connection with a small receive buffer and a subscription.
+    pub(crate) fn small_buffer_subscriber(&self, topic: &str, client_id: &str) -> WsClient {
+        let mut client = self.small_buffer_ws();
         client.subscribe(topic, client_id);
         client
     }
@@ -73,7 +73,7 @@ impl TestServer {
         self.create_topic_with(topic, &json!({}));
     }
 
-    /// Creates a topic with options of its own.
+    /// Creates a topic with these options.
     pub(crate) fn create_topic_with(&self, topic: &str, options: &Value) {
         let mut body = options.clone();
         body["name"] = json!(topic);
@@ -84,24 +84,24 @@ impl TestServer {
         self.http().delete(&format!("/topics/{topic}")).expect(200);
     }
 
-    /// What `GET /topics/{name}` says.
+    /// The body of `GET /topics/{name}`.
     pub(crate) fn topic(&self, topic: &str) -> Value {
         self.http().get(&format!("/topics/{topic}")).expect(200)
     }
 
-    /// What `GET /health` says.
+    /// The body of `GET /health`.
     pub(crate) fn health(&self) -> Value {
         self.http().get("/health").expect(200)
     }
 
-    /// What `GET /metrics` says.
+    /// The parsed page of `GET /metrics`.
     pub(crate) fn metrics(&self) -> Page {
         let reply = self.http().get("/metrics");
         assert_eq!(reply.status, 200, "{reply}");
         Page::parse(std::str::from_utf8(&reply.body).expect("text"))
     }
 
-    /// Waits until a series of `/metrics`, written as `name{label="value"}`, has this value.
+    /// Waits until a sample of `/metrics`, written as `name{label="value"}`, has this value.
     pub(crate) fn await_metric(&self, series: &str, value: u64) {
         let mut last = None;
         let what = format!("{series} is {value}");
@@ -121,7 +121,7 @@ impl TestServer {
         });
     }
 
-    /// Panics of its threads so far.
+    /// Panics of its threads.
     pub(crate) fn panics(&self) -> u64 {
         self.server.panics()
     }

@@ -1,11 +1,11 @@
-//! The JSON protocol on top of a [`WsClient`]: requests with their replies, and publishing.
+//! The JSON protocol over a [`WsClient`]: requests with their replies, and publishing.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Frame, Incoming, WsClient, assert_timestamp, code_of, seq_of};
 
-/// Publishes in flight at once in [`WsClient::publish_many`].
+/// Unacked publishes at once in [`WsClient::publish_many`].
 const WINDOW: u64 = 20;
 
 /// The id of the `n`-th message of a test.
@@ -13,7 +13,7 @@ pub(crate) fn uuid_of(n: u64) -> String {
     Uuid::from_u128(u128::from(n)).to_string()
 }
 
-/// The text of a publish request whose payload is the JSON text `payload`, verbatim.
+/// A publish request whose payload is the JSON text `payload`, verbatim.
 pub(crate) fn publish_text(topic: &str, payload: &str, request_id: &str) -> String {
     format!(
         r#"{{"type":"publish","topic":"{topic}","message":{{"id":"{}","payload":{payload}}},"request_id":"{request_id}"}}"#,
@@ -26,18 +26,18 @@ impl WsClient {
         self.send_text(&request.to_string());
     }
 
-    /// Sends requests in one piece, so that the server is likely to have them all before it answers one.
+    /// Sends requests in one write, so that the server is likely to receive all before it answers one.
     pub(crate) fn send_texts(&mut self, requests: &[String]) {
         let frames = requests.iter().map(|text| Frame::text(text).masked());
         self.send_bytes(&frames.collect::<Vec<_>>().concat());
     }
 
-    /// The next `count` messages.
+    /// The next `count` events.
     pub(crate) fn next_events(&mut self, count: usize) -> Vec<Value> {
         (0..count).map(|_| self.next_event()).collect()
     }
 
-    /// Reads on to the close frame, which has to have this code; returns the code of the last error before it.
+    /// Reads to the close frame, which must have this code; returns the code of the last error before it.
     pub(crate) fn last_error_before_close(&mut self, close_code: u16) -> String {
         let mut last = None;
         loop {
@@ -54,28 +54,31 @@ impl WsClient {
         }
     }
 
-    /// The next message that was not looked at yet.
+    /// The next message that was not returned yet.
     pub(crate) fn next_json(&mut self) -> Value {
         let text = self.next_text();
         parse(&text)
     }
 
-    /// The next message, which has to be an event.
+    /// The next message, which must be an event.
     pub(crate) fn next_event(&mut self) -> Value {
         let message = self.next_json();
-        assert_eq!(message["type"], "event", "awaited an event, got {message}");
+        assert_eq!(message["type"], "event", "expected an event, got {message}");
         message
     }
 
-    /// The next message, which has to be an `info` of this kind.
+    /// The next message, which must be an `info` with this `msg`.
     pub(crate) fn next_info(&mut self, msg: &str) -> Value {
         let message = self.next_json();
-        assert_eq!(message["type"], "info", "awaited info {msg}, got {message}");
+        assert_eq!(
+            message["type"], "info",
+            "expected info {msg}, got {message}"
+        );
         assert_eq!(message["msg"], msg, "in {message}");
         message
     }
 
-    /// Sends `request` with a request id of its own and returns the reply; what comes before it is kept.
+    /// Sends `request` with a new request id and returns the reply; keeps earlier messages.
     pub(crate) fn ask(&mut self, mut request: Value) -> Value {
         let id = self.next_request_id();
         request["request_id"] = json!(id);
@@ -83,14 +86,14 @@ impl WsClient {
         self.expect_reply(&id)
     }
 
-    /// Like [`WsClient::ask`], for a request that has to be refused with `code`.
+    /// Like [`WsClient::ask`], for a request that must be refused with `code`.
     pub(crate) fn ask_refused(&mut self, request: Value, code: &str) -> Value {
         let reply = self.ask(request);
         assert_eq!(code_of(&reply), code, "in {reply}");
         reply
     }
 
-    /// The reply to `request_id`; what comes before it is kept.
+    /// The reply to `request_id`; keeps earlier messages.
     pub(crate) fn expect_reply(&mut self, request_id: &str) -> Value {
         loop {
             let text = self.fresh_text(&format!("the reply to {request_id}"));
@@ -116,7 +119,7 @@ impl WsClient {
         checked_ack(self.ask(subscribe_request(topic, client_id, fields)))
     }
 
-    /// Subscribes with further fields, which has to be refused with `code`.
+    /// Subscribes with further fields, which must be refused with `code`.
     pub(crate) fn subscribe_refused(&mut self, topic: &str, fields: &Value, code: &str) -> Value {
         self.ask_refused(subscribe_request(topic, "refused", fields), code)
     }
@@ -132,12 +135,12 @@ impl WsClient {
         seq_of(&checked_ack(self.ask(publish_request(topic, 0, payload))))
     }
 
-    /// Publishes messages numbered `first..=last` (id and payload), several in flight; returns their sequences.
+    /// Publishes messages numbered `first..=last` (id and payload), up to [`WINDOW`] at once; returns their sequences.
     pub(crate) fn publish_many(&mut self, topic: &str, first: u64, last: u64) -> Vec<u64> {
         self.publish_padded(topic, first, last, 0)
     }
 
-    /// Like [`WsClient::publish_many`], each payload made larger by `pad_bytes`.
+    /// Like [`WsClient::publish_many`], with `pad_bytes` more in each payload.
     pub(crate) fn publish_padded(
         &mut self,
         topic: &str,
@@ -160,7 +163,7 @@ impl WsClient {
         seqs
     }
 
-    /// Everything that came up to now: what the server sent before it answered a ping.
+    /// Everything that the server sent before it answered a ping.
     pub(crate) fn fence(&mut self) -> Vec<Value> {
         let pong = self.ask(json!({"type": "ping"}));
         assert_eq!(pong["type"], "pong", "in {pong}");
@@ -186,12 +189,12 @@ fn publish_request(topic: &str, n: u64, payload: &Value) -> Value {
 }
 
 fn checked_ack(reply: Value) -> Value {
-    assert_eq!(reply["type"], "ack", "awaited an ack, got {reply}");
+    assert_eq!(reply["type"], "ack", "expected an ack, got {reply}");
     assert_eq!(reply["status"], "ok", "in {reply}");
     reply
 }
 
-/// Parses a message and checks what holds for every one: an object with a timestamp and no `null` field.
+/// Parses a message and checks it: an object with a timestamp and no `null` field.
 fn parse(text: &str) -> Value {
     let message: Value =
         serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"));

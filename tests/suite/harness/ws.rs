@@ -11,9 +11,9 @@ use super::contract::{Requests, check_frame, is_close_code};
 use super::{DEADLINE, Frame, Opcode, Pace};
 
 const READ_BYTES: usize = 16 << 10;
-const REMEMBERED_BYTES: usize = 1 << 10;
+const KEPT_SENT_BYTES: usize = 1 << 10;
 
-/// What comes from the server.
+/// A message or frame from the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Incoming {
     Text(String),
@@ -21,7 +21,7 @@ pub(crate) enum Incoming {
     Pong(Vec<u8>),
     /// A close frame with its code.
     Close(Option<u16>),
-    /// The end of the stream, orderly or not.
+    /// The end of the stream, by an orderly close or a reset.
     End,
 }
 
@@ -30,15 +30,15 @@ pub(crate) struct WsClient {
     stream: TcpStream,
     input: Vec<u8>,
     parsed: usize,
-    /// Texts that came while a reply was awaited, oldest first.
+    /// Texts received before the reply to a request, oldest first.
     pub(super) set_aside: VecDeque<String>,
     pub(super) requests_sent: u64,
     last: Option<Incoming>,
     was_reset: bool,
     unanswered: Requests,
-    /// The newest bytes that were sent.
+    /// The newest bytes sent.
     sent: Vec<u8>,
-    /// Bytes received behind the handshake, and sent.
+    /// Bytes received after the handshake, and bytes sent.
     pub(crate) bytes_received: usize,
     pub(crate) bytes_sent: usize,
     pace: Option<Pace>,
@@ -71,13 +71,13 @@ impl WsClient {
     }
 
     fn remember(&mut self, bytes: &[u8]) {
-        let newest = bytes.len().saturating_sub(REMEMBERED_BYTES);
+        let newest = bytes.len().saturating_sub(KEPT_SENT_BYTES);
         self.sent.extend(&bytes[newest..]);
-        let surplus = self.sent.len().saturating_sub(REMEMBERED_BYTES);
+        let surplus = self.sent.len().saturating_sub(KEPT_SENT_BYTES);
         self.sent.drain(..surplus);
     }
 
-    /// Sends as far as the server still listens; what it refuses is not an error.
+    /// Sends until the server stops reading; `false` if it refused something.
     pub(crate) fn try_send_bytes(&mut self, bytes: &[u8]) -> bool {
         self.remember(bytes);
         self.stream.write_all(bytes).is_ok()
@@ -92,7 +92,7 @@ impl WsClient {
         self.send_frame(&Frame::text(text));
     }
 
-    /// The next text that was not looked at yet. Anything else is a failure.
+    /// The next text that was not returned yet; anything else fails the test.
     pub(crate) fn next_text(&mut self) -> String {
         match self.set_aside.pop_front() {
             Some(text) => text,
@@ -100,42 +100,42 @@ impl WsClient {
         }
     }
 
-    /// Forgets what came before the last reply: it belongs to a subscription that was started anew since.
-    pub(crate) fn discard_set_aside(&mut self) {
+    /// Discards messages from before the last reply: they belong to an earlier subscription.
+    pub(crate) fn discard_earlier(&mut self) {
         self.set_aside.clear();
     }
 
-    /// The next text off the socket, past those set aside; answers pings on the way.
-    pub(super) fn fresh_text(&mut self, awaited: &str) -> String {
+    /// The next text from the socket, without those set aside; answers pings.
+    pub(super) fn fresh_text(&mut self, expected: &str) -> String {
         loop {
-            match self.receive(awaited) {
+            match self.receive(expected) {
                 Incoming::Text(text) => return text,
                 Incoming::Ping(payload) => self.send_frame(&Frame::new(Opcode::Pong, &payload)),
-                other => panic!("awaited {awaited}, got {other:?}"),
+                other => panic!("expected {expected}, got {other:?}"),
             }
         }
     }
 
-    /// Whatever comes next off the socket.
-    pub(crate) fn receive(&mut self, awaited: &str) -> Incoming {
+    /// The next message or frame from the socket.
+    pub(crate) fn receive(&mut self, expected: &str) -> Incoming {
         self.receive_within(DEADLINE).unwrap_or_else(|| {
             panic!(
-                "awaited {awaited}, got nothing; the last to come was {:?}",
+                "expected {expected}, got nothing; the last was {:?}",
                 self.last
             )
         })
     }
 
-    /// Whatever comes next off the socket, or `None` after `patience`.
-    pub(crate) fn receive_within(&mut self, patience: Duration) -> Option<Incoming> {
-        let deadline = Instant::now() + patience;
+    /// The next message or frame from the socket, or `None` after `timeout`.
+    pub(crate) fn receive_within(&mut self, timeout: Duration) -> Option<Incoming> {
+        let deadline = Instant::now() + timeout;
         let mut is_first_look = true;
         let incoming = loop {
             if let Some((frame, length)) = Frame::parse(&self.input[self.parsed..]) {
                 self.parsed += length;
                 break incoming(&frame);
             }
-            // A frame of which a piece comes again and again has a deadline too.
+            // The deadline also holds while parts of a frame keep arriving.
             if !is_first_look && Instant::now() >= deadline {
                 return None;
             }
@@ -150,7 +150,7 @@ impl WsClient {
         Some(incoming)
     }
 
-    /// Holds what came against the contract; a close frame of ours is echoed.
+    /// Checks a message against the contract; a close code sent by this client may be echoed.
     fn check(&mut self, incoming: &Incoming) {
         match incoming {
             Incoming::Text(text) => self.unanswered.answered(&check_frame(text)),
@@ -162,7 +162,7 @@ impl WsClient {
         }
     }
 
-    /// Reads on, past texts and pings, to the close frame or the end of the stream; returns the close code.
+    /// Reads to the close frame, past texts and pings; returns its code.
     pub(crate) fn close_code(&mut self) -> Option<u16> {
         loop {
             match self.receive("a close frame") {
@@ -173,35 +173,39 @@ impl WsClient {
         }
     }
 
-    /// Asserts that the stream ends, with nothing but frames before the end.
+    /// Asserts that the stream ends; frames may come before.
     pub(crate) fn expect_end(&mut self) {
         while self.receive("the end of the stream") != Incoming::End {}
     }
 
-    /// Asserts that the stream ends in order, without a reset that could have eaten what was before it.
+    /// Asserts that the stream ends now and without a reset, which could discard data.
     pub(crate) fn expect_orderly_end(&mut self) {
         assert_eq!(self.receive("the end of the stream"), Incoming::End);
         assert!(!self.was_reset, "reset after {:?}", self.last);
     }
 
-    /// Ends the connection as RFC 6455 wants it, and checks the server's part.
+    /// Performs the closing handshake of RFC 6455.
     pub(crate) fn close(mut self) {
         self.send_frame(&Frame::close(1000));
         assert_eq!(self.close_code(), Some(1000));
         self.expect_end();
     }
 
-    /// Ends the sending side, without a close frame.
+    /// Closes the sending side without a close frame.
     pub(crate) fn finish_sending(&self) {
         let shut = self.stream.shutdown(std::net::Shutdown::Write);
-        shut.expect("the connection stands");
+        shut.expect("the connection is open");
     }
 
-    /// Takes one byte if there is one, and forgets it: what follows makes no sense any more.
-    pub(crate) fn sip(&mut self) {
-        self.stream.set_nonblocking(true).expect("a mode");
+    /// Reads and discards one byte if there is one; frames cannot be parsed afterwards.
+    pub(crate) fn read_one_byte(&mut self) {
+        self.stream
+            .set_nonblocking(true)
+            .expect("non-blocking mode");
         let _nothing = self.stream.read(&mut [0]);
-        self.stream.set_nonblocking(false).expect("a mode");
+        self.stream
+            .set_nonblocking(false)
+            .expect("non-blocking mode");
     }
 
     /// Ends the connection with a TCP reset.
@@ -211,7 +215,7 @@ impl WsClient {
             .expect("linger can be set");
     }
 
-    /// From now on it reads at this rate, or as fast as it can.
+    /// Limits reading to this rate from now on, or lifts the limit.
     pub(crate) fn read_at(&mut self, pace: Option<Pace>) {
         self.pace = pace;
     }
@@ -246,7 +250,7 @@ impl WsClient {
     }
 }
 
-/// Whether a client's close frame with this code stands in what it sent.
+/// Whether `sent` contains a close frame with this code.
 fn has_close_frame(sent: &[u8], code: u16) -> bool {
     let mut pieces = sent.windows(8);
     pieces.any(|piece| {

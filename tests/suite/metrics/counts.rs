@@ -5,7 +5,7 @@ use std::thread;
 use serde_json::json;
 
 use super::{PAD_BYTES, tight_server, total};
-use crate::harness::{Account, OverflowPolicy, TestServer, epoch_of, eventually};
+use crate::harness::{OverflowPolicy, SequenceChecker, TestServer, epoch_of, eventually};
 
 const PUBLISHED: u64 = 300;
 const DELIVERED: &str = "pubsub_messages_delivered_total";
@@ -25,7 +25,7 @@ fn messages_bytes_and_deliveries_are_counted_once() {
         }
     });
     for client in &mut clients {
-        Account::starting_after("orders", 0).read_until(client, PUBLISHED);
+        SequenceChecker::starting_after("orders", 0).read_until(client, PUBLISHED);
     }
     server.await_metric(DELIVERED, PUBLISHED * 4);
     server.await_metric("pubsub_messages_published_total", PUBLISHED);
@@ -69,34 +69,34 @@ fn http_bytes_are_counted_in_both_directions() {
 #[test]
 fn dropped_events_equal_those_reported_as_gaps() {
     let server = tight_server(OverflowPolicy::DropOldest);
-    let mut slow = server.narrow_subscriber("orders", "slow");
+    let mut slow = server.small_buffer_subscriber("orders", "slow");
     server
         .ws()
         .publish_padded("orders", 1, PUBLISHED, PAD_BYTES);
-    let mut account = Account::starting_after("orders", 0);
+    let mut checker = SequenceChecker::starting_after("orders", 0);
     let mut gaps = 0;
-    while account.last() < PUBLISHED {
+    while checker.last() < PUBLISHED {
         let message = slow.next_json();
         gaps += u64::from(message.get("gap").is_some());
-        account.take(&message);
+        checker.take(&message);
     }
-    assert!(account.told > 0, "{account:?}");
-    server.await_metric(DELIVERED, account.received);
+    assert!(checker.skipped > 0, "{checker:?}");
+    server.await_metric(DELIVERED, checker.received);
     let page = server.metrics();
     let dropped = page.count("pubsub_messages_dropped_total{policy=\"drop_oldest\"}");
-    assert_eq!(dropped, account.told);
+    assert_eq!(dropped, checker.skipped);
     assert_eq!(
         page.count("pubsub_gaps_total{reason=\"slow_consumer\"}"),
         gaps
     );
-    assert_eq!(account.received + account.told, PUBLISHED);
+    assert_eq!(checker.received + checker.skipped, PUBLISHED);
     assert!(page.count("pubsub_sends_total{path=\"slow\"}") > 0);
 }
 
 /// Received and dropped events of a disconnected subscriber add up to the events until its end.
 fn assert_balance_of_disconnected(policy: OverflowPolicy, label: &str) {
     let server = tight_server(policy);
-    let slow = server.narrow_subscriber("orders", "slow");
+    let slow = server.small_buffer_subscriber("orders", "slow");
     let mut publisher = server.ws();
     let mut published = 0;
     eventually("the subscriber is disconnected", || {
@@ -135,7 +135,7 @@ fn events_missed_by_a_blocking_subscriber_count_as_dropped() {
 #[test]
 fn events_queued_at_a_disconnect_count_as_undelivered_not_dropped() {
     let server = tight_server(OverflowPolicy::DropOldest);
-    let slow = server.narrow_subscriber("orders", "slow");
+    let slow = server.small_buffer_subscriber("orders", "slow");
     let mut publisher = server.ws();
     publisher.publish_padded("orders", 1, PUBLISHED, PAD_BYTES);
     slow.reset();

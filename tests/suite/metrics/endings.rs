@@ -60,7 +60,7 @@ fn write_timeout_is_counted() {
         config.write_timeout = Duration::from_millis(200);
     });
     server.create_topic("orders");
-    let mut stuck = server.narrow_ws();
+    let mut stuck = server.small_buffer_ws();
     stuck.subscribe("orders", "stuck");
     server.ws().publish_padded("orders", 1, 200, 4 << 10);
     server.await_metric(&ended("write_timeout"), 1);

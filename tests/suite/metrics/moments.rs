@@ -6,17 +6,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::json;
 
 use super::{PAD_BYTES, tight_server};
-use crate::harness::{Account, OverflowPolicy, Page, TestServer, eventually};
+use crate::harness::{OverflowPolicy, Page, SequenceChecker, TestServer, eventually};
 
 #[test]
 fn lag_of_a_stalled_subscriber_is_shown_until_it_reads() {
     let server = tight_server(OverflowPolicy::DropOldest);
-    let mut slow = server.narrow_subscriber("orders", "slow");
+    let mut slow = server.small_buffer_subscriber("orders", "slow");
     let mut quick = server.ws();
     quick.subscribe("orders", "quick");
     server.await_metric("pubsub_subscriber_lag_max", 0);
     server.ws().publish_padded("orders", 1, 200, PAD_BYTES);
-    Account::starting_after("orders", 0).read_until(&mut quick, 200);
+    SequenceChecker::starting_after("orders", 0).read_until(&mut quick, 200);
     let page = server.metrics();
     assert!(
         page.count("pubsub_subscriber_lag_max") >= 10,
@@ -25,7 +25,7 @@ fn lag_of_a_stalled_subscriber_is_shown_until_it_reads() {
     assert_eq!(page.count("pubsub_subscriber_lag_gcount"), 2);
     assert_eq!(page.count("pubsub_subscriber_lag_bucket{le=\"0.0\"}"), 1);
     assert_eq!(page.count("pubsub_subscriptions"), 2);
-    Account::starting_after("orders", 0).read_until(&mut slow, 200);
+    SequenceChecker::starting_after("orders", 0).read_until(&mut slow, 200);
     server.await_metric("pubsub_subscriber_lag_max", 0);
     server.await_metric("pubsub_subscriber_lag_bucket{le=\"0.0\"}", 2);
     drop((slow, quick));
@@ -35,10 +35,10 @@ fn lag_of_a_stalled_subscriber_is_shown_until_it_reads() {
 #[test]
 fn latencies_are_observed_on_every_path() {
     let server = tight_server(OverflowPolicy::DropOldest);
-    let mut slow = server.narrow_subscriber("orders", "slow");
+    let mut slow = server.small_buffer_subscriber("orders", "slow");
     let mut publisher = server.ws();
     publisher.publish_padded("orders", 1, 200, PAD_BYTES);
-    Account::starting_after("orders", 0).read_until(&mut slow, 200);
+    SequenceChecker::starting_after("orders", 0).read_until(&mut slow, 200);
     let page = server.metrics();
     for series in [
         "pubsub_publish_latency_seconds_count",
@@ -118,9 +118,9 @@ fn scrapes_under_load_cause_no_gaps_and_counters_never_decrease() {
         let publishing = scope.spawn(|| server.ws().publish_many("orders", 1, EVENTS));
         let reading = clients.iter_mut().map(|client| {
             scope.spawn(move || {
-                let mut account = Account::starting_after("orders", 0);
-                account.read_until(client, EVENTS);
-                account.told
+                let mut checker = SequenceChecker::starting_after("orders", 0);
+                checker.read_until(client, EVENTS);
+                checker.skipped
             })
         });
         let reading: Vec<_> = reading.collect();
@@ -147,7 +147,7 @@ fn draining_server_reports_it() {
         config.send_buffer_bytes = 4 << 10;
     });
     server.create_topic("orders");
-    let _stuck = server.narrow_subscriber("orders", "slow");
+    let _stuck = server.small_buffer_subscriber("orders", "slow");
     server.ws().publish_padded("orders", 1, 100, PAD_BYTES);
     let mut open: Vec<_> = (0..4).map(|_| server.http()).collect();
     for http in &mut open {

@@ -1,4 +1,4 @@
-//! More publishers at once than a queue holds: who reads without pause misses nothing.
+//! More concurrent publishers than a queue holds: a reader that never pauses misses nothing.
 
 use std::sync::Barrier;
 use std::thread;
@@ -6,7 +6,7 @@ use std::thread;
 use serde_json::json;
 
 use crate::harness::{
-    Account, Config, Frame, Incoming, OverflowPolicy, TestServer, WsClient, uuid_of,
+    Config, Frame, Incoming, OverflowPolicy, SequenceChecker, TestServer, WsClient, uuid_of,
 };
 
 const PUBLISHERS: u64 = 120;
@@ -14,15 +14,15 @@ const REST_PUBLISHERS: u64 = 8;
 const READERS: usize = 12;
 const ROUNDS: u64 = 3;
 
-/// A crowd that says one thing at the same moment, again and again, some of it over REST; every reader hears it all.
-fn nobody_misses_anything(change: impl FnOnce(&mut Config)) {
+/// Many publishers, some over REST, publish at the same moment in several rounds; asserts that every reader gets every event.
+fn expect_no_reader_misses_anything(change: impl FnOnce(&mut Config)) {
     let server = TestServer::with(change);
     server.create_topic("room");
-    let mut readers: Vec<(WsClient, Account)> = (0..READERS)
+    let mut readers: Vec<(WsClient, SequenceChecker)> = (0..READERS)
         .map(|n| {
             let mut client = server.ws();
             client.subscribe("room", &format!("reader{n}"));
-            (client, Account::starting_after("room", 0))
+            (client, SequenceChecker::starting_after("room", 0))
         })
         .collect();
     let moment = Barrier::new((PUBLISHERS + REST_PUBLISHERS) as usize);
@@ -47,29 +47,29 @@ fn nobody_misses_anything(change: impl FnOnce(&mut Config)) {
                 }
             });
         }
-        for (client, account) in &mut readers {
-            scope.spawn(move || account.read_until(client, total));
+        for (client, checker) in &mut readers {
+            scope.spawn(move || checker.read_until(client, total));
         }
     });
-    for (_, account) in &readers {
-        assert_eq!(account.told, 0, "{account:?}");
+    for (_, checker) in &readers {
+        assert_eq!(checker.skipped, 0, "{checker:?}");
     }
     assert_eq!(server.topic("room")["dropped"], 0);
 }
 
 #[test]
-fn a_crowd_of_publishers_makes_no_reader_slow() {
-    nobody_misses_anything(|_| {});
+fn many_publishers_make_no_reader_miss_events() {
+    expect_no_reader_misses_anything(|_| {});
 }
 
 #[test]
-fn a_crowd_makes_no_reader_slow_with_a_queue_of_one_and_no_history() {
+fn many_publishers_make_no_reader_miss_events_with_a_queue_of_one_and_no_history() {
     for overflow in [
         OverflowPolicy::DropOldest,
         OverflowPolicy::Disconnect,
         OverflowPolicy::Block,
     ] {
-        nobody_misses_anything(|config| {
+        expect_no_reader_misses_anything(|config| {
             config.overflow = overflow;
             config.max_queue_size = 1;
             config.history_size = 0;
@@ -78,16 +78,16 @@ fn a_crowd_makes_no_reader_slow_with_a_queue_of_one_and_no_history() {
 }
 
 #[test]
-fn a_crowd_makes_no_reader_slow_with_few_bytes_of_history() {
-    nobody_misses_anything(|config| {
+fn many_publishers_make_no_reader_miss_events_with_one_byte_of_history() {
+    expect_no_reader_misses_anything(|config| {
         config.max_queue_size = 1;
         config.history_bytes = 1;
     });
 }
 
-/// Replies, other topics and replays share the connection with the events; none of it makes them late.
+/// Replies, other topics and replays share the connection with the events and must not delay them.
 #[test]
-fn a_reader_with_other_things_to_hear_misses_nothing_with_a_queue_of_one() {
+fn reader_with_replies_and_two_topics_misses_nothing_with_a_queue_of_one() {
     let server = TestServer::with(|config| config.max_queue_size = 1);
     for topic in ["a", "b"] {
         server.create_topic(topic);
@@ -102,25 +102,25 @@ fn a_reader_with_other_things_to_hear_misses_nothing_with_a_queue_of_one() {
         let mut client = server.ws();
         client.ask(json!({"type": "subscribe", "topic": "a", "client_id": "c", "after_seq": 0}));
         client.ask(json!({"type": "subscribe", "topic": "b", "client_id": "c", "after_seq": 0}));
-        let mut accounts = ["a", "b"].map(|topic| Account::starting_after(topic, 0));
-        while accounts.iter().any(|account| account.last() < 20 + events) {
+        let mut checkers = ["a", "b"].map(|topic| SequenceChecker::starting_after(topic, 0));
+        while checkers.iter().any(|checker| checker.last() < 20 + events) {
             client.send(&json!({"type": "ping"}));
             let message = client.next_json();
             match message["topic"].as_str() {
-                Some("a") => accounts[0].take(&message),
-                Some("b") => accounts[1].take(&message),
+                Some("a") => checkers[0].take(&message),
+                Some("b") => checkers[1].take(&message),
                 _ => assert_eq!(message["type"], "pong"),
             }
         }
-        for account in accounts {
-            assert_eq!(account.told, 0, "{account:?}");
+        for checker in checkers {
+            assert_eq!(checker.skipped, 0, "{checker:?}");
         }
     });
 }
 
-/// The end of the requests is in sight while they wait for the fan-out; that is a moment, and each of them is done.
+/// Close frames arrive while the publishers wait for the fan-out; the wait is short, and every publish completes.
 #[test]
-fn a_crowd_that_says_goodbye_behind_its_messages_has_all_of_them_published() {
+fn publishers_that_close_after_their_messages_have_all_of_them_published() {
     let server = TestServer::with(|_| {});
     server.create_topic("room");
     let each = 400;
@@ -132,7 +132,9 @@ fn a_crowd_that_says_goodbye_behind_its_messages_has_all_of_them_published() {
     let total = PUBLISHERS * each;
     thread::scope(|scope| {
         for reader in &mut readers {
-            scope.spawn(move || Account::starting_after("room", 0).read_until(reader, total));
+            scope.spawn(move || {
+                SequenceChecker::starting_after("room", 0).read_until(reader, total);
+            });
         }
         for _ in 0..PUBLISHERS {
             scope.spawn(|| {
@@ -144,7 +146,7 @@ fn a_crowd_that_says_goodbye_behind_its_messages_has_all_of_them_published() {
                 client.send_frame(&Frame::close(1000));
                 let mut acked = 0;
                 loop {
-                    match client.receive("acks, and a close frame") {
+                    match client.receive("an ack or a close frame") {
                         Incoming::Text(text) => {
                             assert!(text.contains(r#""type":"ack""#), "{text}");
                             acked += 1;

@@ -1,6 +1,6 @@
-//! Many publishers and subscribers at once: nobody pays for what others do, and every book is exact. Divided by what is
-//! raced: [`crowds`] against a queue, [`publishing`] against others who publish, [`subscribing`] against everything, [`takeovers`] against each other,
-//! [`endings`] against whatever still comes.
+//! Many publishers and subscribers at once: no client is affected by others, and every event is accounted for.
+//! Races against a queue ([`crowds`]), other publishers ([`publishing`]), all kinds of subscribers ([`subscribing`]),
+//! another takeover ([`takeovers`]), and the end of a connection ([`endings`]).
 
 mod crowds;
 mod endings;
@@ -8,11 +8,11 @@ mod publishing;
 mod subscribing;
 mod takeovers;
 
-use crate::harness::{Account, TestServer, WsClient};
+use crate::harness::{SequenceChecker, TestServer, WsClient};
 
 const PUBLISHERS: usize = 4;
 
-fn subscriber(server: &TestServer, topic: &str, client_id: &str) -> (WsClient, Account) {
-    let client = server.narrow_subscriber(topic, client_id);
-    (client, Account::starting_after(topic, 0))
+fn subscriber(server: &TestServer, topic: &str, client_id: &str) -> (WsClient, SequenceChecker) {
+    let client = server.small_buffer_subscriber(topic, client_id);
+    (client, SequenceChecker::starting_after(topic, 0))
 }

@@ -1,4 +1,4 @@
-//! Publishers that burst, wait, or do not read: their events reach everybody, and nobody becomes slow by them.
+//! Publishers that burst, wait, or do not read: their events reach every subscriber and make none of them slow.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::{PUBLISHERS, subscriber};
 use crate::harness::{
-    Account, Frame, OverflowPolicy, TestServer, eventually, publish_text, seq_of, settled,
+    Frame, OverflowPolicy, SequenceChecker, TestServer, await_stable, eventually, publish_text,
+    seq_of,
 };
 
 /// Publishes `each` messages from every publisher at the same moment, each publisher's in one write.
@@ -31,7 +32,7 @@ fn burst_together(server: &TestServer, topic: &str, each: usize) {
 }
 
 #[test]
-fn publishers_that_burst_together_make_no_idle_subscriber_slow() {
+fn simultaneous_bursts_make_no_idle_subscriber_miss_events() {
     let (rounds, subscribers, each) = (4, 40, 150);
     for overflow in [OverflowPolicy::DropOldest, OverflowPolicy::Disconnect] {
         let server = TestServer::with(|config| config.overflow = overflow);
@@ -40,29 +41,29 @@ fn publishers_that_burst_together_make_no_idle_subscriber_slow() {
             .map(|n| {
                 let mut client = server.ws();
                 client.subscribe("orders", &format!("c{n}"));
-                (client, Account::starting_after("orders", 0))
+                (client, SequenceChecker::starting_after("orders", 0))
             })
             .collect();
         for round in 1..=rounds {
             burst_together(&server, "orders", each);
-            for (client, account) in &mut clients {
-                account.read_until(client, (round * PUBLISHERS * each) as u64);
-                assert_eq!(account.told, 0, "{overflow}, round {round}");
+            for (client, checker) in &mut clients {
+                checker.read_until(client, (round * PUBLISHERS * each) as u64);
+                assert_eq!(checker.skipped, 0, "{overflow}, round {round}");
             }
         }
     }
 }
 
-/// A connection that reads one topic too slowly still gets the events of its other topic in between.
+/// A connection that falls behind on one topic still gets the events of its other topic in between.
 #[test]
-fn a_busy_topic_keeps_no_other_topic_of_the_connection_waiting() {
+fn busy_topic_does_not_delay_another_topic_of_the_connection() {
     let server = TestServer::with(|config| {
         config.max_queue_size = 500;
         config.send_buffer_bytes = 4 << 10;
     });
     server.create_topic("busy");
     server.create_topic("rare");
-    let mut client = server.narrow_ws();
+    let mut client = server.small_buffer_ws();
     client.subscribe("busy", "c");
     client.subscribe("rare", "c");
     let stop = AtomicBool::new(false);
@@ -81,39 +82,39 @@ fn a_busy_topic_keeps_no_other_topic_of_the_connection_waiting() {
         let is_rare = |message: &Value| message["topic"] == "rare";
         let found = (0..1000).any(|_| is_rare(&client.next_json()));
         stop.store(true, Ordering::Relaxed);
-        assert!(found, "the other topic's event does not come");
+        assert!(found, "no event of the other topic");
     });
 }
 
-/// However far a connection gets before it must wait for its peer to read: what it has published is delivered.
+/// Wherever the connection stops because its client does not read, published messages are delivered.
 #[test]
-fn a_publisher_that_reads_no_replies_holds_nothing_back() {
+fn events_of_a_publisher_that_reads_no_replies_are_delivered() {
     let server = TestServer::with(|config| config.send_buffer_bytes = 4 << 10);
     server.create_topic("orders");
     server.create_topic("other");
     let mut subscriber = server.ws();
     subscriber.subscribe("orders", "c");
-    let mut account = Account::starting_after("orders", 0);
+    let mut checker = SequenceChecker::starting_after("orders", 0);
     let ping = json!({"type": "ping", "request_id": "y".repeat(128)}).to_string();
     let subscribe = json!({"type": "subscribe", "topic": "other", "client_id": "c"}).to_string();
     for pings in (300..900).step_by(50) {
-        let mut mute = server.narrow_ws();
+        let mut silent = server.small_buffer_ws();
         let texts = std::iter::repeat_n(ping.as_str(), pings);
         let publish = publish_text("orders", "1", "p");
         let texts = texts.chain([publish.as_str(), subscribe.as_str()]);
         let frames: Vec<u8> = texts.flat_map(|text| Frame::text(text).masked()).collect();
-        mute.send_bytes(&frames);
-        let end = settled(Duration::from_millis(50), || {
+        silent.send_bytes(&frames);
+        let end = await_stable(Duration::from_millis(50), || {
             seq_of(&server.topic("orders"))
         });
-        account.read_until(&mut subscriber, end);
-        mute.reset();
+        checker.read_until(&mut subscriber, end);
+        silent.reset();
     }
 }
 
-/// Publishers that wait for a slow subscriber, for each other and for themselves lose nothing and get on.
+/// Publishers that wait for a slow subscriber, for each other and for themselves make progress and lose nothing.
 #[test]
-fn under_block_publishers_that_also_subscribe_drop_nothing() {
+fn subscribed_publishers_under_block_drop_nothing() {
     let server = TestServer::with(|config| {
         config.overflow = OverflowPolicy::Block;
         config.max_queue_size = 5;
@@ -121,7 +122,7 @@ fn under_block_publishers_that_also_subscribe_drop_nothing() {
         config.send_buffer_bytes = 4 << 10;
     });
     server.create_topic("orders");
-    let (mut slow, mut account) = subscriber(&server, "orders", "slow");
+    let (mut slow, mut checker) = subscriber(&server, "orders", "slow");
     let ready = Barrier::new(PUBLISHERS);
     let each = 60;
     let total = PUBLISHERS as u64 * each;
@@ -129,14 +130,14 @@ fn under_block_publishers_that_also_subscribe_drop_nothing() {
         for n in 0..PUBLISHERS {
             let (server, ready) = (&server, &ready);
             scope.spawn(move || {
-                let (mut client, mut account) = subscriber(server, "orders", &format!("p{n}"));
+                let (mut client, mut checker) = subscriber(server, "orders", &format!("p{n}"));
                 ready.wait();
                 client.publish_padded("orders", 1, each, 4 << 10);
-                account.read_until(&mut client, total);
-                assert_eq!(account.told, 0, "{account:?}");
+                checker.read_until(&mut client, total);
+                assert_eq!(checker.skipped, 0, "{checker:?}");
             });
         }
-        account.read_until(&mut slow, total);
+        checker.read_until(&mut slow, total);
     });
-    assert_eq!(account.told, 0, "{account:?}");
+    assert_eq!(checker.skipped, 0, "{checker:?}");
 }

@@ -1,4 +1,4 @@
-//! Every kind of subscriber at once, while publishers publish to all of their topics: all books are exact.
+//! Every kind of subscriber at once, while publishers publish to all their topics: each event is received or reported.
 
 use std::sync::Barrier;
 use std::thread;
@@ -6,18 +6,18 @@ use std::thread;
 use serde_json::json;
 
 use super::{PUBLISHERS, subscriber};
-use crate::harness::{Account, TestServer, WsClient, eventually, seq_of};
+use crate::harness::{SequenceChecker, TestServer, WsClient, eventually, seq_of};
 
 const TOPICS: [&str; 3] = ["orders", "returns", "refunds"];
 const EACH: u64 = 400;
-/// What every topic has in the end.
+/// The number of messages published to each topic.
 const TOTAL: u64 = PUBLISHERS as u64 * EACH;
-/// How far a restless subscriber reads before it changes something.
+/// How many events a subscriber reads before it changes its subscription.
 const STRIDE: u64 = 40;
 
-/// Whatever a subscriber does meanwhile, each of its events was received once, in order, or told as a gap.
+/// Each event is received once and in order, or reported as a gap, whatever the subscriber does meanwhile.
 #[test]
-fn every_kind_of_subscriber_has_exact_books_in_the_end() {
+fn every_kind_of_subscriber_receives_each_event_or_its_gap() {
     let server = TestServer::with(|config| {
         config.max_queue_size = 50;
         config.history_size = 200;
@@ -53,69 +53,69 @@ fn publish_everywhere(server: &TestServer, ready: &Barrier) {
 }
 
 fn read_all(server: &TestServer, topic: &str, ready: &Barrier) {
-    let (mut client, mut account) = subscriber(server, topic, "all");
+    let (mut client, mut checker) = subscriber(server, topic, "all");
     ready.wait();
-    account.read_until(&mut client, TOTAL);
+    checker.read_until(&mut client, TOTAL);
 }
 
 fn read_late(server: &TestServer, topic: &str, ready: &Barrier) {
-    let (mut client, mut account) = subscriber(server, topic, "late");
+    let (mut client, mut checker) = subscriber(server, topic, "late");
     ready.wait();
     eventually("everything is published", || {
         seq_of(&server.topic(topic)) == TOTAL
     });
-    account.read_until(&mut client, TOTAL);
-    assert!(account.told > 0, "{account:?}");
+    checker.read_until(&mut client, TOTAL);
+    assert!(checker.skipped > 0, "{checker:?}");
 }
 
 fn cut_and_resume(server: &TestServer, topic: &str, ready: &Barrier) {
-    let (mut client, mut account) = subscriber(server, topic, "cut");
+    let (mut client, mut checker) = subscriber(server, topic, "cut");
     ready.wait();
-    while read_a_stride(&mut client, &mut account) {
+    while read_a_stride(&mut client, &mut checker) {
         client.reset();
-        client = server.narrow_ws();
-        client.subscribe_with(topic, "cut", &json!({"after_seq": account.last()}));
+        client = server.small_buffer_ws();
+        client.subscribe_with(topic, "cut", &json!({"after_seq": checker.last()}));
     }
 }
 
 fn come_and_go(server: &TestServer, topic: &str, ready: &Barrier) {
-    let (mut client, mut account) = subscriber(server, topic, "restless");
+    let (mut client, mut checker) = subscriber(server, topic, "restless");
     ready.wait();
-    while read_a_stride(&mut client, &mut account) {
+    while read_a_stride(&mut client, &mut checker) {
         let end = seq_of(&client.unsubscribe(topic, "restless"));
-        account.read_until(&mut client, end);
-        assert_eq!(client.fence().len(), 0, "nothing follows the ack");
+        checker.read_until(&mut client, end);
+        assert_eq!(client.fence().len(), 0, "messages after the ack");
         client.subscribe_with(topic, "restless", &json!({"after_seq": end}));
     }
 }
 
 fn take_over(server: &TestServer, topic: &str, ready: &Barrier) {
-    let (mut client, mut account) = subscriber(server, topic, "contested");
+    let (mut client, mut checker) = subscriber(server, topic, "contested");
     ready.wait();
-    while read_a_stride(&mut client, &mut account) {
-        let mut next = server.narrow_ws();
+    while read_a_stride(&mut client, &mut checker) {
+        let mut next = server.small_buffer_ws();
         let start = seq_of(&next.subscribe(topic, "contested"));
         let end = loop {
             let message = client.next_json();
             if message["msg"] == "subscription_replaced" {
                 break seq_of(&message);
             }
-            account.take(&message);
+            checker.take(&message);
         };
-        account.assert_settled(end);
+        checker.assert_complete(end);
         assert!(end <= start, "sent up to {end}, but replaced at {start}");
         next.subscribe_with(topic, "contested", &json!({"after_seq": end}));
-        next.discard_set_aside();
+        next.discard_earlier();
         client = next;
     }
 }
 
-/// `false` when everything is accounted for.
-fn read_a_stride(client: &mut WsClient, account: &mut Account) -> bool {
-    let goal = TOTAL.min(account.last() + STRIDE);
-    while account.last() < goal {
-        account.take(&client.next_json());
+/// Reads up to [`STRIDE`] events further; `false` at the end.
+fn read_a_stride(client: &mut WsClient, checker: &mut SequenceChecker) -> bool {
+    let goal = TOTAL.min(checker.last() + STRIDE);
+    while checker.last() < goal {
+        checker.take(&client.next_json());
     }
-    account.assert_settled(account.last());
-    account.last() < TOTAL
+    checker.assert_complete(checker.last());
+    checker.last() < TOTAL
 }

@@ -1,4 +1,4 @@
-//! Connections that take each other's subscriptions over, at the same moment and while the topic comes and goes.
+//! Connections that take over each other's subscriptions, at the same moment and while the topic is created and deleted.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use crate::harness::TestServer;
 
-/// Each of two connections subscribes as the same client, again and again, and both at the same moment.
+/// Two connections subscribe as the same client, repeatedly and at the same moment.
 #[test]
-fn of_two_that_take_each_other_over_each_is_told_after_its_ack() {
+fn mutual_takeovers_notify_each_connection_after_its_ack() {
     let server = TestServer::with_topic("orders");
     let barrier = Barrier::new(2);
     let subscribe_often = || {
@@ -35,13 +35,13 @@ fn of_two_that_take_each_other_over_each_is_told_after_its_ack() {
     thread::scope(|scope| {
         let both = [scope.spawn(subscribe_often), scope.spawn(subscribe_often)];
         let too_early = both.map(|client| client.join().unwrap());
-        assert_eq!(too_early, [0, 0], "notices before the ack they belong to");
+        assert_eq!(too_early, [0, 0], "notices before their own ack");
     });
 }
 
-/// Two connections take each other over while the topic comes and goes: every request is still answered.
+/// Every request is answered while connections take over each other and the topic is created and deleted.
 #[test]
-fn a_takeover_of_a_topic_that_comes_and_goes_leaves_no_request_unanswered() {
+fn takeovers_during_topic_deletion_leave_no_request_unanswered() {
     let server = TestServer::with_topic("orders");
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -53,7 +53,7 @@ fn a_takeover_of_a_topic_that_comes_and_goes_leaves_no_request_unanswered() {
                     let subscribe = json!({"type": "subscribe", "topic": "orders", "client_id": client_id, "last_n": 1});
                     client.ask(subscribe);
                     client.ask(json!({"type": "ping"}));
-                    client.discard_set_aside();
+                    client.discard_earlier();
                 }
                 over.store(true, Ordering::SeqCst);
             }

@@ -1,4 +1,4 @@
-//! The documents themselves: looking things up, and validating against the schemas in them, each compiled once.
+//! The documents: looking up values, and validating against their schemas, each compiled once.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use jsonschema::{Draft, Validator};
 use serde_json::{Value, json};
 
-/// `GET /openapi.json` as it has to be.
+/// The expected body of `GET /openapi.json`.
 pub(crate) fn openapi() -> &'static Document {
     static OPENAPI: OnceLock<Document> = OnceLock::new();
     OPENAPI.get_or_init(|| {
@@ -15,7 +15,7 @@ pub(crate) fn openapi() -> &'static Document {
     })
 }
 
-/// `GET /asyncapi.json` as it has to be.
+/// The expected body of `GET /asyncapi.json`.
 pub(crate) fn asyncapi() -> &'static Document {
     static ASYNCAPI: OnceLock<Document> = OnceLock::new();
     ASYNCAPI.get_or_init(|| {
@@ -24,13 +24,13 @@ pub(crate) fn asyncapi() -> &'static Document {
     })
 }
 
-/// A JSON pointer of these keys.
+/// A JSON pointer made of these keys.
 pub(crate) fn pointer(keys: &[&str]) -> String {
     let escaped = |key: &&str| format!("/{}", key.replace('~', "~0").replace('/', "~1"));
     keys.iter().map(escaped).collect()
 }
 
-/// A document with schemas in it.
+/// A document that contains schemas.
 pub(crate) struct Document {
     pub(crate) text: &'static str,
     pub(crate) root: Value,
@@ -48,13 +48,13 @@ impl Document {
         }
     }
 
-    /// What stands there; nothing is there that is not in the document.
+    /// The value at `pointer`, which must exist.
     pub(crate) fn at(&self, pointer: &str) -> &Value {
         let found = self.root.pointer(pointer);
         found.unwrap_or_else(|| panic!("nothing at {pointer}"))
     }
 
-    /// Where the thing is that stands there, behind all references.
+    /// Follows references to the pointer of the value itself.
     pub(crate) fn resolve(&self, mut pointer: String) -> String {
         while let Some(target) = self.at(&pointer)["$ref"].as_str() {
             pointer = target.strip_prefix('#').expect("a local reference").into();
@@ -62,22 +62,22 @@ impl Document {
         pointer
     }
 
-    /// The keys of the object there.
+    /// The keys of the object at `pointer`.
     pub(crate) fn keys(&self, pointer: &str) -> Vec<&str> {
         let object = self.at(pointer).as_object().expect("an object");
         object.keys().map(String::as_str).collect()
     }
 
-    /// What the schema there has against `value`.
-    pub(crate) fn faults(&self, schema: &str, value: &Value) -> Vec<String> {
+    /// The validation errors of `value` under the schema at `schema`.
+    pub(crate) fn errors(&self, schema: &str, value: &Value) -> Vec<String> {
         let validator = self.validator(schema);
-        let told = validator
+        let errors = validator
             .iter_errors(value)
             .map(|error| format!("at '{}': {error}", error.instance_path()));
-        told.collect()
+        errors.collect()
     }
 
-    /// The schema there, ready to use.
+    /// The compiled schema at `schema`.
     pub(crate) fn validator(&self, schema: &str) -> Arc<Validator> {
         let schema = self.resolve(schema.to_owned());
         let mut validators = self
@@ -90,7 +90,7 @@ impl Document {
         Arc::clone(compiled)
     }
 
-    /// The whole document, read as the one schema: so its references lead where they should.
+    /// Compiles the whole document with `$ref` to this schema, so that its references resolve.
     fn compile(&self, schema: &str) -> Validator {
         let mut root = self.root.clone();
         root["$ref"] = json!(format!("#{}", fragment(schema)));
@@ -100,7 +100,7 @@ impl Document {
     }
 }
 
-/// A pointer as the fragment of a URI.
+/// A pointer as a URI fragment.
 fn fragment(pointer: &str) -> String {
     let encoded = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'~' | b'.' | b'-' | b'_' => {

@@ -1,4 +1,4 @@
-//! Every message on a WebSocket against the AsyncAPI document.
+//! Checks every WebSocket message against the AsyncAPI document.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, OnceLock};
@@ -8,14 +8,14 @@ use serde_json::Value;
 
 use super::{asyncapi, pointer, without_payloads};
 
-/// Texts of refusals that no schema can foresee: they depend on the topic, on the depth of a payload, on repeated keys.
-const UNFORESEEN: [&str; 3] = [
+/// Errors that no schema can express: they depend on the topic, on the depth of a payload, or on repeated keys.
+const NOT_IN_SCHEMAS: [&str; 3] = [
     "after_seq is ahead of the topic",
     "message.payload must not be nested deeper than 128 levels",
     "appears twice",
 ];
 
-/// Fails unless exactly one message of the document is this text.
+/// Asserts that exactly one message of the document matches this text.
 pub(crate) fn check_frame(text: &str) -> Value {
     let frame = without_payloads(text).unwrap_or_else(|| panic!("not JSON: {text}"));
     let kind = from_server().of(&frame);
@@ -23,20 +23,20 @@ pub(crate) fn check_frame(text: &str) -> Value {
         .iter()
         .filter(|message| message.schema.is_valid(&frame));
     if fitting.count() != 1 {
-        let faults: Vec<_> = kind.iter().map(|message| message.faults(&frame)).collect();
-        panic!("not one message of the contract, but: {faults:#?}\n{text}");
+        let errors: Vec<_> = kind.iter().map(|message| message.errors(&frame)).collect();
+        panic!("not one message of the contract, but: {errors:#?}\n{text}");
     }
     frame
 }
 
-/// Whether the server may close with this code of its own accord.
+/// Whether the document has this close code.
 pub(crate) fn is_close_code(code: u16) -> bool {
     let listed = asyncapi().at("/channels/socket/x-close-codes").as_array();
     let mut listed = listed.into_iter().flatten();
     listed.any(|known| known["code"] == code)
 }
 
-/// The requests of a connection that were not answered yet, by their `request_id`, each id's in order.
+/// The unanswered requests of a connection by `request_id`, oldest first.
 #[derive(Default)]
 pub(crate) struct Requests(HashMap<String, VecDeque<Value>>);
 
@@ -52,7 +52,7 @@ impl Requests {
         }
     }
 
-    /// Fails when a request was accepted that the document does not have, or refused that it has.
+    /// Asserts that the server accepts exactly the requests that match the document.
     pub(crate) fn answered(&mut self, reply: &Value) {
         let Some(id) = reply["request_id"].as_str() else {
             return;
@@ -70,20 +70,20 @@ impl Requests {
         match reply["error"]["code"].as_str() {
             Some("BAD_REQUEST") => {
                 let text = reply["error"]["message"].as_str().unwrap_or_default();
-                let unforeseen = UNFORESEEN.iter().any(|known| text.contains(known));
+                let is_exempt = NOT_IN_SCHEMAS.iter().any(|known| text.contains(known));
                 assert!(
-                    !fits || unforeseen,
+                    !fits || is_exempt,
                     "refused against the contract: {request} {reply}"
                 );
             }
             _ => {
-                let faults: Vec<_> = kind
+                let errors: Vec<_> = kind
                     .iter()
-                    .map(|message| message.faults(&request))
+                    .map(|message| message.errors(&request))
                     .collect();
                 assert!(
                     fits,
-                    "accepted against the contract: {request} {reply} {faults:#?}"
+                    "accepted against the contract: {request} {reply} {errors:#?}"
                 );
             }
         }
@@ -97,22 +97,22 @@ struct Message {
 }
 
 impl Message {
-    fn faults(&self, frame: &Value) -> (&str, Vec<String>) {
-        (&self.place, asyncapi().faults(&self.place, frame))
+    fn errors(&self, frame: &Value) -> (&str, Vec<String>) {
+        (&self.place, asyncapi().errors(&self.place, frame))
     }
 }
 
-/// All messages in one direction, by the `type` that each has to have.
+/// All messages in one direction, by their `type`.
 struct Messages(HashMap<String, Vec<Message>>);
 
 impl Messages {
-    /// Those that this frame can be.
+    /// The messages with the type of this frame.
     fn of(&self, frame: &Value) -> &[Message] {
         let kind = frame["type"].as_str().unwrap_or_default();
         self.0.get(kind).map_or(&[], Vec::as_slice)
     }
 
-    /// Those of the operations of this action; replies are sent.
+    /// The messages of the operations with this action; replies count as sent.
     fn of_action(action: &str) -> Messages {
         let document = asyncapi();
         let mut places = BTreeSet::new();

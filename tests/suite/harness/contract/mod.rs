@@ -1,22 +1,22 @@
-//! The contract for machines as a judge: whatever the server says to a client of the harness has to be in the documents,
-//! and whatever it accepts or refuses has to be accepted or refused by their schemas too.
+//! Checks all traffic of the harness against the OpenAPI and AsyncAPI documents: whatever the server sends must be
+//! described there, and it must accept exactly what their schemas accept.
 
-mod asked;
 mod document;
 mod frames;
 mod rest;
+mod sent_request;
 
-pub(crate) use asked::{Asked, Sent};
 pub(crate) use document::{Document, asyncapi, openapi, pointer};
 pub(crate) use frames::{Requests, check_frame, is_close_code};
 pub(crate) use rest::check_reply;
+pub(crate) use sent_request::{Sent, SentRequest};
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// JSON without its payloads: those may be nested deeper, or hold larger numbers, than a [`Value`] takes, and any is right.
+/// JSON without its payloads, which may be nested deeper or hold larger numbers than a [`Value`] allows.
 pub(crate) fn without_payloads(text: &str) -> Option<Value> {
     let Ok(fields) = serde_json::from_str::<BTreeMap<String, &RawValue>>(text) else {
         return serde_json::from_str(text).ok();

@@ -1,41 +1,41 @@
-//! Every response against the OpenAPI document.
+//! Checks every response against the OpenAPI document.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{Asked, Document, openapi, pointer, without_payloads};
+use super::{Document, SentRequest, openapi, pointer, without_payloads};
 use crate::harness::Reply;
 
-/// Headers that belong to the transport; all others have to be in the document.
+/// Transport headers, which the document need not list.
 const TRANSPORT: [&str; 4] = ["Date", "Content-Type", "Content-Length", "Connection"];
 
-/// Statuses that a request may get which is well-formed, but for no documented operation.
-const ELSEWHERE: [u16; 4] = [401, 403, 404, 405];
+/// Possible statuses of a well-formed request that is no documented operation.
+const WITHOUT_OPERATION: [u16; 4] = [401, 403, 404, 405];
 
-/// Fails when the document does not have this answer to this request; `None` stands for one that was not well-formed.
-pub(crate) fn check_reply(asked: Option<&Asked>, reply: &Reply) {
-    check_protection(reply);
+/// Asserts that the document has this response to this request; `None` stands for a malformed one.
+pub(crate) fn check_reply(request: Option<&SentRequest>, reply: &Reply) {
+    check_security_headers(reply);
     let document = openapi();
-    let responses = responses(document, asked, reply.status);
-    let to_head = asked.is_some_and(|asked| asked.method == "HEAD");
-    let faults: Vec<_> = responses
+    let responses = responses(document, request, reply.status);
+    let to_head = request.is_some_and(|request| request.method == "HEAD");
+    let errors: Vec<_> = responses
         .iter()
-        .map(|response| faults(document, response, reply, to_head))
+        .map(|response| errors(document, response, reply, to_head))
         .collect();
     assert!(
-        faults.iter().any(Vec::is_empty),
-        "not in the contract, as an answer to {asked:?}: {reply}\n{responses:?}\n{faults:#?}"
+        errors.iter().any(Vec::is_empty),
+        "not in the contract, as an answer to {request:?}: {reply}\n{responses:?}\n{errors:#?}"
     );
-    if let Some(asked) = asked
+    if let Some(request) = request
         && reply.status < 300
     {
-        check_accepted(document, asked);
+        check_accepted(document, request);
     }
 }
 
-/// Every answer but the one that opens a WebSocket forbids to guess another type, and says whether it may be kept.
-fn check_protection(reply: &Reply) {
+/// Every response except 101 forbids content sniffing and has a `Cache-Control`.
+fn check_security_headers(reply: &Reply) {
     if reply.status == 101 {
         return;
     }
@@ -45,9 +45,9 @@ fn check_protection(reply: &Reply) {
     assert!(matches!(kept, Some("no-store" | "no-cache")), "{reply}");
 }
 
-/// Where the responses stand that this may be one of.
-fn responses(document: &Document, asked: Option<&Asked>, status: u16) -> Vec<String> {
-    if let Some(operation) = asked.and_then(|asked| operation(document, asked)) {
+/// The pointers of the documented responses that may match.
+fn responses(document: &Document, request: Option<&SentRequest>, status: u16) -> Vec<String> {
+    if let Some(operation) = request.and_then(|request| operation(document, request)) {
         let documented = document.at(&operation)["responses"].get(status.to_string());
         let there = pointer(&["responses", &status.to_string()]);
         return documented
@@ -56,17 +56,17 @@ fn responses(document: &Document, asked: Option<&Asked>, status: u16) -> Vec<Str
             .collect();
     }
     let may_be = of_any_request(document).contains(&status.to_string())
-        || asked.is_some() && ELSEWHERE.contains(&status);
+        || request.is_some() && WITHOUT_OPERATION.contains(&status);
     let all = document.keys("/components/responses").into_iter();
     all.map(|name| pointer(&["components", "responses", name]))
         .filter(|response| may_be && status_of(document, response) == status)
         .collect()
 }
 
-/// The operation that a request is for; HEAD is GET without the body.
-fn operation(document: &Document, asked: &Asked) -> Option<String> {
-    let path = path(document, &asked.path)?;
-    let method = match asked.method.as_str() {
+/// The operation of a request; HEAD is GET without the body.
+fn operation(document: &Document, request: &SentRequest) -> Option<String> {
+    let path = path(document, &request.path)?;
+    let method = match request.method.as_str() {
         "HEAD" if path != "/ws" => "get".to_owned(),
         method if method == method.to_uppercase() => method.to_lowercase(),
         _ => return None,
@@ -76,8 +76,8 @@ fn operation(document: &Document, asked: &Asked) -> Option<String> {
     (known && document.root.pointer(&operation).is_some()).then_some(operation)
 }
 
-fn path<'d>(document: &'d Document, asked: &str) -> Option<&'d str> {
-    let segments: Vec<_> = asked.split('/').map(decoded).collect::<Option<_>>()?;
+fn path<'d>(document: &'d Document, requested: &str) -> Option<&'d str> {
+    let segments: Vec<_> = requested.split('/').map(decoded).collect::<Option<_>>()?;
     let fits = |template: &&str| {
         let template: Vec<_> = template.split('/').collect();
         let alike = |(part, segment): (&&str, &String)| {
@@ -104,7 +104,7 @@ fn decoded(segment: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// What every operation may answer: it does not depend on what is asked for.
+/// The statuses that every operation may have, independent of the request.
 fn of_any_request(document: &Document) -> BTreeSet<String> {
     let mut statuses: Option<BTreeSet<String>> = None;
     for path in document.keys("/paths") {
@@ -140,13 +140,13 @@ fn status_of(document: &Document, response: &str) -> u16 {
 
 const PROBLEM: &str = "application/problem+json";
 
-fn faults(document: &Document, response: &str, reply: &Reply, to_head: bool) -> Vec<String> {
-    let mut faults = header_faults(document, response, reply);
+fn errors(document: &Document, response: &str, reply: &Reply, to_head: bool) -> Vec<String> {
+    let mut errors = header_errors(document, response, reply);
     let documented = &document.at(response)["content"];
     let label = reply.header("Content-Type");
     match label.filter(|label| documented.get(label).is_some()) {
         None if documented.is_null() && reply.body.is_empty() => {}
-        None => faults.push(format!("Content-Type {label:?}")),
+        None => errors.push(format!("Content-Type {label:?}")),
         Some(_) if to_head => {}
         Some(label) => {
             let schema = response.to_owned() + &pointer(&["content", label, "schema"]);
@@ -157,25 +157,25 @@ fn faults(document: &Document, response: &str, reply: &Reply, to_head: bool) -> 
                 Some(json!(body))
             };
             match value {
-                Some(value) => faults.extend(document.faults(&schema, &value)),
-                None => faults.push("the body is not JSON".to_owned()),
+                Some(value) => errors.extend(document.errors(&schema, &value)),
+                None => errors.push("the body is not JSON".to_owned()),
             }
         }
     }
-    faults
+    errors
 }
 
-fn header_faults(document: &Document, response: &str, reply: &Reply) -> Vec<String> {
+fn header_errors(document: &Document, response: &str, reply: &Reply) -> Vec<String> {
     let none = serde_json::Map::new();
     let documented = document.at(response)["headers"]
         .as_object()
         .unwrap_or(&none);
-    let mut faults = Vec::new();
+    let mut errors = Vec::new();
     for name in documented.keys() {
         let header = document.resolve(response.to_owned() + &pointer(&["headers", name]));
         let schema = header.clone() + "/schema";
         match reply.header(name) {
-            None if document.at(&header)["required"] == true => faults.push(format!("no {name}")),
+            None if document.at(&header)["required"] == true => errors.push(format!("no {name}")),
             None => {}
             Some(text) => {
                 let number = text
@@ -183,8 +183,8 @@ fn header_faults(document: &Document, response: &str, reply: &Reply) -> Vec<Stri
                     .ok()
                     .filter(|_| document.at(&schema)["type"] == "integer");
                 let value = number.map_or_else(|| json!(text), |number: u64| json!(number));
-                let told = document.faults(&schema, &value).into_iter();
-                faults.extend(told.map(|fault| format!("{name}: {fault}")));
+                let schema_errors = document.errors(&schema, &value).into_iter();
+                errors.extend(schema_errors.map(|error| format!("{name}: {error}")));
             }
         }
     }
@@ -193,24 +193,24 @@ fn header_faults(document: &Document, response: &str, reply: &Reply) -> Vec<Stri
         all.any(|known| known.eq_ignore_ascii_case(name))
     };
     let unknown = reply.header_names().filter(|name| !known(name));
-    faults.extend(unknown.map(|name| format!("header {name}")));
-    faults
+    errors.extend(unknown.map(|name| format!("header {name}")));
+    errors
 }
 
-/// A body that was accepted is one that the schema takes.
-fn check_accepted(document: &Document, asked: &Asked) {
+/// Asserts that the schema accepts a body that the server accepted.
+fn check_accepted(document: &Document, request: &SentRequest) {
     let schema = pointer(&["requestBody", "content", "application/json", "schema"]);
-    let Some(operation) = operation(document, asked) else {
+    let Some(operation) = operation(document, request) else {
         return;
     };
     let schema = operation + &schema;
-    if document.root.pointer(&schema).is_none() || asked.body.is_empty() {
+    if document.root.pointer(&schema).is_none() || request.body.is_empty() {
         return;
     }
-    let body: Value = without_payloads(&asked.body).expect("an accepted body is JSON");
-    let faults = document.faults(&schema, &body);
+    let body: Value = without_payloads(&request.body).expect("an accepted body is JSON");
+    let errors = document.errors(&schema, &body);
     assert!(
-        faults.is_empty(),
-        "accepted against the contract: {body} {faults:#?}"
+        errors.is_empty(),
+        "accepted against the contract: {body} {errors:#?}"
     );
 }

@@ -1,16 +1,16 @@
-//! Which request a response answers, found out from the bytes that were sent.
+//! Finds the request that a response answers, from the bytes that were sent.
 
 /// A well-formed request.
 #[derive(Debug, Clone)]
-pub(crate) struct Asked {
+pub(crate) struct SentRequest {
     pub(crate) method: String,
     /// Without the query, still percent-encoded.
     pub(crate) path: String,
-    /// As far as it was sent; empty when it was sent in pieces.
+    /// The part that was sent; empty for a chunked body.
     pub(crate) body: String,
 }
 
-/// The bytes of requests that were sent and not answered yet.
+/// The bytes of requests that were sent but not yet answered.
 #[derive(Default)]
 pub(crate) struct Sent {
     bytes: Vec<u8>,
@@ -24,33 +24,33 @@ impl Sent {
         self.bytes.extend(bytes);
     }
 
-    /// Takes the first request out; `None` when it is not well-formed.
-    pub(crate) fn take(&mut self) -> Option<Asked> {
+    /// Removes and returns the first request; `None` if it is malformed.
+    pub(crate) fn take(&mut self) -> Option<SentRequest> {
         let waiting = &self.bytes[self.answered..];
         let mut fields = [httparse::EMPTY_HEADER; 128];
-        let mut request = httparse::Request::new(&mut fields);
-        let Ok(httparse::Status::Complete(head)) = request.parse(waiting) else {
-            // Where the next one begins cannot be known.
+        let mut parsed = httparse::Request::new(&mut fields);
+        let Ok(httparse::Status::Complete(head)) = parsed.parse(waiting) else {
+            // The start of the next request is unknown.
             self.bytes.clear();
             self.answered = 0;
             return None;
         };
-        let length = body_length(request.headers);
+        let length = body_length(parsed.headers);
         let end = length.map_or(waiting.len(), |length| {
             head.saturating_add(length).min(waiting.len())
         });
         let body = length.map_or(&[][..], |_| &waiting[head..end]);
-        let asked = Asked {
-            method: request.method.unwrap_or_default().to_owned(),
-            path: path_of(request.path.unwrap_or_default()).to_owned(),
+        let request = SentRequest {
+            method: parsed.method.unwrap_or_default().to_owned(),
+            path: path_of(parsed.path.unwrap_or_default()).to_owned(),
             body: String::from_utf8_lossy(body).into_owned(),
         };
         self.answered += end;
-        Some(asked)
+        Some(request)
     }
 }
 
-/// `None` when only the server can tell, by its own rules.
+/// `None` if the server's own rules decide it.
 fn body_length(fields: &[httparse::Header<'_>]) -> Option<usize> {
     let mut length = 0;
     for field in fields {

@@ -1,47 +1,44 @@
-//! The books of one subscription: each event received once, in order, or told as part of a gap at its place.
+//! Checks the sequences of one subscription: each event is received once, in order, or reported in a gap at its place.
 
 use serde_json::Value;
 
 use super::{WsClient, code_of, seq_of, text_of};
 
-/// What a subscription has received and been told so far.
+/// The sequences that a subscription has received or skipped so far.
 #[derive(Debug)]
-pub(crate) struct Account {
+pub(crate) struct SequenceChecker {
     topic: String,
     start: u64,
     last: u64,
     pub(crate) received: u64,
-    pub(crate) told: u64,
+    pub(crate) skipped: u64,
     ids: Vec<String>,
 }
 
-impl Account {
+impl SequenceChecker {
     /// A subscription whose first event is the one after `start`.
-    pub(crate) fn starting_after(topic: &str, start: u64) -> Account {
-        Account {
+    pub(crate) fn starting_after(topic: &str, start: u64) -> SequenceChecker {
+        SequenceChecker {
             topic: topic.to_owned(),
             start,
             last: start,
             received: 0,
-            told: 0,
+            skipped: 0,
             ids: Vec::new(),
         }
     }
 
-    /// Reads until everything up to `end` is accounted for.
+    /// Reads until every event up to `end` is received or skipped.
     pub(crate) fn read_until(&mut self, client: &mut WsClient, end: u64) {
         while self.last < end {
             self.take(&client.next_json());
         }
-        self.assert_settled(end);
+        self.assert_complete(end);
     }
 
     /// Takes the next event or gap notice of the subscription.
     pub(crate) fn take(&mut self, message: &Value) {
-        assert_eq!(
-            message["topic"], self.topic,
-            "after {self:?} came {message}"
-        );
+        assert_eq!(message["topic"], self.topic, "after {self:?}: {message}");
         if message["type"] == "event" {
             self.take_event(message);
         } else {
@@ -49,7 +46,7 @@ impl Account {
         }
     }
 
-    /// The last sequence that was received or told.
+    /// The last sequence that was received or skipped.
     pub(crate) fn last(&self) -> u64 {
         self.last
     }
@@ -59,19 +56,14 @@ impl Account {
         &self.ids
     }
 
-    /// Asserts that received + told is what was published from the start to `end`.
-    pub(crate) fn assert_settled(&self, end: u64) {
+    /// Asserts that received + skipped equals what was published from the start to `end`.
+    pub(crate) fn assert_complete(&self, end: u64) {
         assert_eq!(self.last, end, "{self:?}");
-        assert_eq!(self.received + self.told, end - self.start, "{self:?}");
+        assert_eq!(self.received + self.skipped, end - self.start, "{self:?}");
     }
 
     fn take_event(&mut self, event: &Value) {
-        assert_eq!(
-            seq_of(event),
-            self.last + 1,
-            "after {} came {event}",
-            self.last
-        );
+        assert_eq!(seq_of(event), self.last + 1, "after {}: {event}", self.last);
         self.last += 1;
         self.received += 1;
         let id = event["message"]["id"].as_str();
@@ -90,19 +82,19 @@ impl Account {
         assert_eq!(
             from,
             self.last + 1,
-            "a gap out of its place, after {}: {notice}",
+            "a misplaced gap after {}: {notice}",
             self.last
         );
         assert!(to >= from, "an empty gap: {notice}");
         assert_eq!(count, to - from + 1, "a wrong count: {notice}");
-        check_wording(notice, count);
+        check_text(notice, count);
         self.last = to;
-        self.told += count;
+        self.skipped += count;
     }
 }
 
-/// A gap of a slow consumer comes as an error, one of an evicted history as an info.
-fn check_wording(notice: &Value, count: u64) {
+/// A slow consumer's gap comes as an error, a gap in the history as an info.
+fn check_text(notice: &Value, count: u64) {
     match notice["gap"]["reason"].as_str() {
         Some("slow_consumer") => {
             assert_eq!(notice["type"], "error", "in {notice}");
@@ -114,6 +106,6 @@ fn check_wording(notice: &Value, count: u64) {
             assert_eq!(notice["type"], "info", "in {notice}");
             assert_eq!(notice["msg"], "gap", "in {notice}");
         }
-        _ => panic!("a gap for no known reason: {notice}"),
+        _ => panic!("a gap with an unknown reason: {notice}"),
     }
 }

@@ -1,4 +1,4 @@
-//! Requests get the same replies however their frames and segments are cut, and whatever stands between.
+//! Requests get the same replies however they are split into frames and segments, and whatever control frames come between.
 
 use std::cell::RefCell;
 
@@ -9,16 +9,16 @@ use serde_json::{Value, json};
 use super::{frame, text, unfinished};
 use crate::harness::{Incoming, Opcode, TestServer, WsClient, uuid_of};
 
-/// What stands for the name of the topic, which is another one in each run.
+/// Placeholder for the topic's name, which differs in each run.
 const TOPIC: &str = "TOPIC";
 
-/// One message and how it is sent.
+/// A message and how it is sent.
 #[derive(Debug, Clone)]
 struct Sent {
     message: Message,
-    /// Where its fragments end, in parts of 1000 of its length.
+    /// The ends of its fragments, in thousandths of its length.
     cuts: Vec<usize>,
-    /// Pings between the fragments and behind the last, by the place of the fragment.
+    /// Pings sent after the fragment with this index.
     pings: Vec<(usize, Vec<u8>)>,
 }
 
@@ -71,7 +71,7 @@ impl Sent {
         here.map(|(_, payload)| &payload[..])
     }
 
-    /// The payloads of its pings, in the order they are sent.
+    /// The payloads of all pings, in the order they are sent.
     fn pings(&self) -> Vec<Vec<u8>> {
         (0..=self.cuts.len())
             .flat_map(|place| self.pings_in(place).map(<[u8]>::to_vec))
@@ -91,7 +91,7 @@ fn request() -> impl Strategy<Value = String> {
             r#"{{"type":"publish","topic":"{TOPIC}","message":{{"id":"{}","payload":{payload}}},"request_id":"{id}"}}"#,
             uuid_of(n)
         )),
-        // Of a topic in which nothing happens, so that no event comes between.
+        // Nothing is published to the idle topic, so no event comes between replies.
         (id, "[a-c]").prop_map(|(id, client)| json!({"type": "subscribe", "topic": format!("{TOPIC}-idle"), "client_id": client, "request_id": id}).to_string()),
         (id, "[a-c]").prop_map(|(id, client)| json!({"type": "unsubscribe", "topic": format!("{TOPIC}-idle"), "client_id": client, "request_id": id}).to_string()),
         "[ -~é💡]{0,40}",
@@ -113,8 +113,8 @@ fn sent() -> impl Strategy<Value = Sent> {
     })
 }
 
-/// Reads the answers to `count` messages, without what differs from run to run, and the pongs among them.
-fn answers(
+/// Reads the replies to `count` messages, without the fields that differ from run to run, and the pongs among them.
+fn read_replies(
     client: &mut WsClient,
     count: usize,
     pongs: usize,
@@ -122,7 +122,7 @@ fn answers(
 ) -> (Vec<Value>, Vec<Vec<u8>>) {
     let (mut replies, mut echoed) = (Vec::new(), Vec::new());
     while replies.len() < count || echoed.len() < pongs {
-        match client.receive("an answer") {
+        match client.receive("a reply") {
             Incoming::Text(text) => {
                 let mut reply: Value = serde_json::from_str(&text.replace(topic, TOPIC)).unwrap();
                 let fields = reply.as_object_mut().unwrap();
@@ -131,15 +131,15 @@ fn answers(
                 replies.push(reply);
             }
             Incoming::Pong(payload) => echoed.push(payload),
-            other => panic!("awaited an answer, got {other:?}"),
+            other => panic!("expected a reply, got {other:?}"),
         }
     }
-    assert!(client.fence().is_empty(), "more answers than messages");
+    assert!(client.fence().is_empty(), "more replies than messages");
     (replies, echoed)
 }
 
 #[test]
-fn requests_get_the_same_replies_however_they_are_cut() {
+fn replies_do_not_depend_on_fragments_and_segments() {
     let server = TestServer::start();
     let run = RefCell::new(0);
     let fresh_topic = || {
@@ -162,7 +162,7 @@ fn requests_get_the_same_replies_however_they_are_cut() {
         for message in &messages {
             client.send_bytes(&message.whole(&topic));
         }
-        let (expected, _) = answers(&mut client, messages.len(), 0, &topic);
+        let (expected, _) = read_replies(&mut client, messages.len(), 0, &topic);
         client.close();
 
         let topic = fresh_topic();
@@ -178,7 +178,7 @@ fn requests_get_the_same_replies_however_they_are_cut() {
                 break;
             }
         }
-        let (replies, pongs) = answers(&mut client, messages.len(), pings.len(), &topic);
+        let (replies, pongs) = read_replies(&mut client, messages.len(), pings.len(), &topic);
         client.close();
         prop_assert_eq!(replies, expected);
         prop_assert_eq!(pongs, pings);

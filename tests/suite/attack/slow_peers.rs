@@ -1,5 +1,5 @@
-//! Peers that send or take a byte now and then: a request's deadline is absolute, and an answer must be taken at more
-//! than a floor, so each of them ends.
+//! Peers that send or read one byte now and then: a request has an absolute deadline and a response needs a minimum
+//! read rate, so each of these connections ends.
 
 use std::time::{Duration, Instant};
 
@@ -17,14 +17,14 @@ fn impatient_server() -> TestServer {
     })
 }
 
-/// Runs `drip` again and again until it says `true`, which must not be before the deadline of what began after `start`.
-fn drip_past_the_deadline(start: Instant, what: &str, drip: impl FnMut() -> bool) {
-    eventually(what, drip);
-    assert!(start.elapsed() >= TIMEOUT, "{what}: before the deadline");
+/// Repeats `step` until it returns `true`, and asserts that this is not before the deadline of a request begun at `start`.
+fn send_past_the_deadline(start: Instant, what: &str, step: impl FnMut() -> bool) {
+    eventually(what, step);
+    assert!(start.elapsed() >= TIMEOUT, "{what} before the deadline");
 }
 
 #[test]
-fn a_request_of_which_a_byte_comes_now_and_then_is_408() {
+fn request_sent_byte_by_byte_is_408() {
     let server = impatient_server();
     for (beginning, piece) in [
         ("", "G"),
@@ -59,19 +59,19 @@ fn a_request_of_which_a_byte_comes_now_and_then_is_408() {
             assert_eq!(http.read_reply().status, 100);
         }
         let mut pieces = piece.bytes().cycle();
-        let drip = || {
+        let step = || {
             http.try_send_raw(pieces.next().as_slice());
             http.has_input()
         };
-        // At 5 ms a byte no limit of size is met before that of time.
-        drip_past_the_deadline(start, &format!("{beginning:?} is given up"), drip);
+        // One byte takes 5 ms, so the deadline passes before any size limit is reached.
+        send_past_the_deadline(start, &format!("{beginning:?} times out"), step);
         http.read_reply().expect_problem(408, "REQUEST_TIMEOUT");
     }
 }
 
-/// Nor does a request that follows on the same connection have the time that others left.
+/// A later request on the same connection does not inherit the time that is left of earlier ones.
 #[test]
-fn each_request_of_a_connection_has_a_deadline_of_its_own() {
+fn each_request_on_a_connection_has_its_own_deadline() {
     let server = impatient_server();
     let mut http = server.http();
     for _ in 0..3 {
@@ -85,21 +85,21 @@ fn each_request_of_a_connection_has_a_deadline_of_its_own() {
 }
 
 #[test]
-fn an_answer_that_is_taken_byte_by_byte_is_given_up() {
+fn connection_that_reads_its_response_byte_by_byte_is_ended() {
     let server = impatient_server();
     server.create_topic("orders");
     let body = json!({"payload": "x".repeat(900 << 10)});
     let mut publisher = HttpClient::connect(server.addr());
     publisher.post("/topics/orders/messages", &body).expect(201);
     drop(publisher);
-    for sips in [true, false] {
+    for reads in [true, false] {
         let start = Instant::now();
-        let mut http = HttpClient::narrow(server.addr());
+        let mut http = HttpClient::with_small_buffer(server.addr());
         http.send_raw(b"GET /topics/orders/messages HTTP/1.1\r\nHost: x\r\n\r\n");
-        eventually("the answer begins", || http.has_input());
-        drip_past_the_deadline(start, "the answer is given up", || {
-            if sips {
-                http.sip();
+        eventually("the response begins", || http.has_input());
+        send_past_the_deadline(start, "the connection ends", || {
+            if reads {
+                http.read_one_byte();
             }
             server.health()["connections"] == 1
         });
@@ -107,7 +107,7 @@ fn an_answer_that_is_taken_byte_by_byte_is_given_up() {
 }
 
 #[test]
-fn a_websocket_message_that_never_ends_is_closed_with_1008() {
+fn websocket_message_that_never_ends_is_closed_with_1008() {
     let server = impatient_server();
     let mut client = server.ws();
     let frame = Frame::text(&" ".repeat(100_000)).masked();
@@ -115,10 +115,10 @@ fn a_websocket_message_that_never_ends_is_closed_with_1008() {
     let start = Instant::now();
     let mut code = None;
     while code.is_none() {
-        assert!(start.elapsed() < DEADLINE, "it is never given up");
+        assert!(start.elapsed() < DEADLINE, "no close frame");
         client.try_send_bytes(bytes.next().as_slice());
         match client.receive_within(Duration::from_millis(5)) {
-            Some(Incoming::Close(closed_with)) => code = closed_with,
+            Some(Incoming::Close(received)) => code = received,
             Some(other) => panic!("{other:?} before the close"),
             None => {}
         }
