@@ -80,12 +80,11 @@ impl Transport {
 
     /// Sends once without waiting; returns how much the kernel took.
     pub(crate) fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
-        let stream = match &self.0 {
-            Kind::Tcp(stream) => stream,
-            #[cfg(all(test, shuttle))]
-            Kind::Model(socket) => return socket.try_send(bytes),
-        };
-        match SockRef::from(&**stream).send_with_flags(bytes, MSG_DONTWAIT | MSG_NOSIGNAL) {
+        #[cfg(all(test, shuttle))]
+        if let Kind::Model(socket) = &self.0 {
+            return socket.try_send(bytes);
+        }
+        match SockRef::from(self.stream()).send_with_flags(bytes, MSG_DONTWAIT | MSG_NOSIGNAL) {
             Err(error)
                 if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
             {
@@ -97,13 +96,13 @@ impl Transport {
 
     /// Sends once, waiting for the peer at most this long; returns how much the kernel took. `WouldBlock`: nothing.
     pub(crate) fn send_within(&self, bytes: &[u8], timeout: Duration) -> io::Result<usize> {
-        let stream = match &self.0 {
-            Kind::Tcp(stream) => stream,
-            #[cfg(all(test, shuttle))]
-            Kind::Model(socket) => return socket.send_within(bytes),
-        };
+        #[cfg(all(test, shuttle))]
+        if let Kind::Model(socket) = &self.0 {
+            return socket.send_within(bytes);
+        }
+        let stream = self.stream();
         stream.set_write_timeout(Some(timeout))?;
-        match SockRef::from(&**stream).send_with_flags(bytes, MSG_NOSIGNAL) {
+        match SockRef::from(stream).send_with_flags(bytes, MSG_NOSIGNAL) {
             Err(error) if error.kind() == ErrorKind::Interrupted => Ok(0),
             sent => sent,
         }
@@ -157,7 +156,7 @@ impl Transport {
         match &self.0 {
             Kind::Tcp(stream) => stream,
             #[cfg(all(test, shuttle))]
-            Kind::Model(_) => unreachable!("no model reads from its socket"),
+            Kind::Model(_) => unreachable!("a model only sends and shuts down"),
         }
     }
 }
