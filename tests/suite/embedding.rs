@@ -255,10 +255,11 @@ fn stalled_subscriber_blocks_a_publish_only_until_block_timeout() {
 /// The WebSocket counterpart is `blocking::slow_subscriber_is_kept_and_no_publish_waits_longer_than_block_timeout`.
 #[test]
 fn slow_subscriber_is_kept_and_publish_is_refused_after_block_timeout() {
-    let timeout = Duration::from_millis(500);
+    let timeout = Duration::from_secs(2);
     let server = blocking(timeout);
     let mut slow = server.small_buffer_subscriber("orders", "slow");
-    let (publishers, each) = (16, 10);
+    // More publishers than the subscriber reads events in the time that a publish may wait.
+    let (publishers, each) = (40, 2);
     let publishers: Vec<_> = (0..publishers)
         .map(|_| {
             let handle = server.embedded().handle();
