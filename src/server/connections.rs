@@ -52,12 +52,12 @@ enum Ended {
 }
 
 /// Says that a connection's thread is at its end, also when it panics.
-struct SaysWhenEnded {
+struct NotifyOnDrop {
     id: u64,
     ended: Sender<Ended>,
 }
 
-impl Drop for SaysWhenEnded {
+impl Drop for NotifyOnDrop {
     fn drop(&mut self) {
         let _ = self.ended.send(Ended::Connection(self.id));
     }
@@ -133,7 +133,7 @@ impl Connections {
             return Err(transport);
         }
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let says_when_ended = SaysWhenEnded {
+        let notify_on_drop = NotifyOnDrop {
             id,
             ended: self.ended.clone(),
         };
@@ -144,7 +144,7 @@ impl Connections {
             .name(format!("conn-{id}"))
             .stack_size(CONNECTION_STACK_BYTES)
             .spawn(move || {
-                let _says_when_ended = says_when_ended;
+                let _notify_on_drop = notify_on_drop;
                 serve(own_info, own_transport);
             });
         match spawned {
@@ -214,14 +214,14 @@ impl Connections {
     }
 
     /// Gives up every WebSocket that is left.
-    pub(crate) fn cut_websockets(&self) {
+    pub(crate) fn abort_websockets(&self) {
         for websocket in self.websockets() {
             websocket.abort(EndReason::Shutdown);
         }
     }
 
     /// Shuts every socket down: for reading, so that answers under way are still sent, or wholly.
-    pub(crate) fn cut(&self, how: Shutdown) {
+    pub(crate) fn shut_down(&self, how: Shutdown) {
         for live in self.live.lock().values() {
             live.transport.shutdown(how);
         }
@@ -242,18 +242,18 @@ impl Connections {
             let Ended::Connection(id) = event else { return };
             // Not listed: its thread could not be started.
             let live = self.live.lock().remove(&id);
-            self.panics.catch(|| live.map(|live| self.bury(id, live)));
+            self.panics.catch(|| live.map(|live| self.join(id, live)));
             self.open.fetch_sub(1, Ordering::Relaxed);
             self.left.notify_all();
         }
     }
 
-    fn bury(&self, id: u64, live: Live) {
+    fn join(&self, id: u64, live: Live) {
         if live.thread.join().is_err() {
             self.panics.note();
         }
         drop((live.transport, live.websocket));
-        tracing::trace!(connection = id, "connection forgotten");
+        tracing::trace!(connection = id, "connection removed");
     }
 }
 

@@ -334,12 +334,12 @@ fn end_connections(
 
 /// Answers under way are still sent, if their clients take them; then everything is cut.
 fn end_all(connections: &Connections, cancel_requests: impl FnOnce()) {
-    connections.cut_websockets();
-    connections.cut(Shutdown::Read);
+    connections.abort_websockets();
+    connections.shut_down(Shutdown::Read);
     if connections.wait_for_all(Instant::now() + CUT_GRACE) {
         return;
     }
-    connections.cut(Shutdown::Both);
+    connections.shut_down(Shutdown::Both);
     cancel_requests();
     if !connections.wait_for_all(Instant::now() + END_GRACE) {
         tracing::error!("a connection did not end");

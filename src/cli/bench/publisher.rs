@@ -30,7 +30,7 @@ pub(super) enum Pace {
 /// One connection for all topics.
 pub(super) struct Publisher<'a> {
     setup: &'a Setup<'a>,
-    outlets: Vec<Outlet>,
+    pipelines: Vec<TopicPipeline>,
     pace: Pace,
     shared: Shared,
     payload: PayloadTemplate,
@@ -41,7 +41,7 @@ pub(super) struct Publisher<'a> {
 }
 
 /// A topic, and what was sent to it.
-struct Outlet {
+struct TopicPipeline {
     topic: String,
     pipeline: Pipeline,
     sent: u64,
@@ -60,10 +60,10 @@ impl<'a> Publisher<'a> {
             Pace::PerSecond(_) | Pace::Broadcasts(_) => STEADY_WINDOW,
         };
         let wrong_ack = Arc::new(Mutex::new(None));
-        let outlet = |topic: &String| {
+        let pipeline = |topic: &String| {
             let (name, wrong_ack) = (topic.clone(), Arc::clone(&wrong_ack));
             let pipeline = setup.client.pipeline(topic, window);
-            Outlet {
+            TopicPipeline {
                 topic: topic.clone(),
                 // Nobody else publishes there: the server's numbers are those of the messages.
                 pipeline: pipeline.on_published(move |index, published| {
@@ -77,7 +77,7 @@ impl<'a> Publisher<'a> {
             }
         };
         Publisher {
-            outlets: topics.iter().map(outlet).collect(),
+            pipelines: topics.iter().map(pipeline).collect(),
             setup,
             pace,
             shared: shared.clone(),
@@ -90,7 +90,7 @@ impl<'a> Publisher<'a> {
     /// Publishes at its pace until the time is over, and waits until every subscriber has everything. One message to each topic
     /// goes before the clocks run.
     pub(super) fn run(&mut self, progress: &Progress) -> Result<Usage, Problem> {
-        for index in 0..self.outlets.len() {
+        for index in 0..self.pipelines.len() {
             if self.shared.cancel.is_cancelled() {
                 break;
             }
@@ -111,23 +111,23 @@ impl<'a> Publisher<'a> {
 
     /// Messages sent, all topics together.
     pub(super) fn sent(&self) -> u64 {
-        self.outlets.iter().map(|outlet| outlet.sent).sum()
+        self.pipelines.iter().map(|pipeline| pipeline.sent).sum()
     }
 
     /// Messages sent to each topic.
     pub(super) fn sent_by_topic(&self) -> HashMap<&str, u64> {
-        let outlets = self.outlets.iter();
-        outlets
-            .map(|outlet| (outlet.topic.as_str(), outlet.sent))
+        let pipelines = self.pipelines.iter();
+        pipelines
+            .map(|pipeline| (pipeline.topic.as_str(), pipeline.sent))
             .collect()
     }
 
     fn send(&mut self, index: usize, sent_nanos: u64) -> Result<(), Problem> {
-        let outlet = &mut self.outlets[index];
-        let number = outlet.sent + 1;
+        let pipeline = &mut self.pipelines[index];
+        let number = pipeline.sent + 1;
         let stamp = Stamp { number, sent_nanos };
-        outlet.pipeline.send(self.payload.stamped(stamp))?;
-        outlet.sent = number;
+        pipeline.pipeline.send(self.payload.stamped(stamp))?;
+        pipeline.sent = number;
         Ok(())
     }
 
@@ -145,7 +145,7 @@ impl<'a> Publisher<'a> {
 
     fn fill(&mut self, progress: &Progress) -> Result<(), Problem> {
         let (duration, start) = (self.setup.duration, Instant::now());
-        let (mut sent, topics) = (0_u64, self.outlets.len() as u64);
+        let (mut sent, topics) = (0_u64, self.pipelines.len() as u64);
         while start.elapsed() < duration && !self.shared.cancel.is_cancelled() {
             if let Pace::PerSecond(rate) = self.pace {
                 let due = Duration::try_from_secs_f64(sent as f64 / rate).unwrap_or(duration);
@@ -164,11 +164,11 @@ impl<'a> Publisher<'a> {
     }
 
     fn await_acks(&mut self) -> Result<(), Problem> {
-        for outlet in &mut self.outlets {
+        for pipeline in &mut self.pipelines {
             if self.shared.cancel.is_cancelled() {
                 return Ok(());
             }
-            outlet.pipeline.flush()?;
+            pipeline.pipeline.flush()?;
         }
         match self.wrong_ack.lock().take() {
             Some(what) => Err(Problem::Broken(what)),

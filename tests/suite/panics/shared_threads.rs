@@ -54,7 +54,7 @@ fn reaper_continues_after_a_panic() {
         || {
             let hook = LogHook::install();
             let server = TestServer::start();
-            hook.panic_at("reaper", "forgotten");
+            hook.panic_at("reaper", "connection removed");
             server.ws().close();
             eventually("the reaper panics", || hook.has_panicked());
             assert_one_panic(&server, &hook);
