@@ -61,17 +61,20 @@ fn a_stalled_publisher() {
     other.subscribe("s");
     let mut stalled = Client::connect(&broker, 2, Takes::Nothing);
     let socket = stalled.socket.clone();
-    let publisher = publisher(&topic, 1);
+    let publishers = [(); 2].map(|()| publisher(&topic, 2));
     let reader = thread::spawn(move || {
-        for n in 0..2 {
+        // The writer takes the first ack out, the second one stays: the third has to wait.
+        for n in 0..3 {
             stalled.ask(&publish_text(&n.to_string()));
         }
         stalled
     });
-    publisher.join().unwrap();
+    for publisher in publishers {
+        publisher.join().unwrap();
+    }
     other
         .socket
-        .wait_until(|received| reached(received, TOPIC) == 3);
+        .wait_until(|received| reached(received, TOPIC) == 7);
     socket.take(Takes::Some);
     let stalled = reader.join().unwrap();
     stalled.close();
