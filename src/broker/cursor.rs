@@ -6,6 +6,9 @@ use super::log::{Log, Run};
 use crate::config::OverflowPolicy;
 use crate::protocol::{Encoding, Gap, Notice, TopicName};
 
+/// Identifies a cursor of a connection. Keys are never reused, so the key of an ended subscription finds no cursor.
+pub(crate) type CursorKey = slotmap::DefaultKey;
+
 /// A position in a log. Plain data, guarded by the outbox lock of the subscriber's connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cursor {

@@ -1,16 +1,13 @@
 //! The cursors of one connection. Plain data, guarded by the connection's outbox lock.
 
-use slotmap::{DefaultKey, SlotMap};
+use slotmap::SlotMap;
 
 use super::chunk::{Chunk, ReadBatch};
-use super::cursor::{Cursor, Progress};
+use super::cursor::{Cursor, CursorKey, Progress};
 use super::subscription::{End, Opened, SubscribeError, SubscriberSink, Subscription};
 use super::topic::Topic;
 use crate::protocol::{ClientId, Encoding, StartAt};
 use crate::sync::{Arc, Weak};
-
-/// Identifies a cursor of a connection. Keys are never reused, so the key of an ended subscription finds no cursor.
-pub(crate) type CursorKey = DefaultKey;
 
 /// One cursor for each subscription that has not ended, and the encoding of their events.
 #[derive(Default)]

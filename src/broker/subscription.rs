@@ -3,8 +3,7 @@
 use std::time::Instant;
 
 use super::chunk::{Chunk, ReadBatch};
-use super::cursor::{Cursor, LogView, Progress};
-use super::cursors::CursorKey;
+use super::cursor::{Cursor, CursorKey, LogView, Progress};
 use super::last_time::LastTime;
 use super::takeover::{Takeover, Tenure};
 use super::topic::Topic;

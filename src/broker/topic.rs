@@ -7,8 +7,7 @@ mod view;
 
 use std::time::Duration;
 
-use super::cursor::Cursor;
-use super::cursors::CursorKey;
+use super::cursor::{Cursor, CursorKey};
 use super::fan_out::FanOutState;
 use super::gate::Gate;
 use super::history::{Start, find_start};

@@ -15,14 +15,12 @@ use super::deadline::Deadline;
 use super::gateway::Gateway;
 use super::head::Head;
 use super::problem::Problem;
-use super::request::Request;
+use super::request::{Request, SMALL_RESPONSE_BYTES};
 use super::response::{JSON, Response, Retry};
 use crate::server::semaphore::{Denied, Semaphore};
 
 /// For all large responses of a server together. A larger one is sent when there is no other.
 const MAX_BYTES: usize = 64 << 20;
-/// A response up to here reserves nothing: the number of connections bounds the number of such responses.
-pub(crate) const SMALL_BYTES: usize = 32 << 10;
 
 pub(crate) struct LargeResponses {
     memory: Arc<Semaphore>,
@@ -48,7 +46,7 @@ impl LargeResponses {
         head: &Head,
         request: &mut Request,
     ) -> Response {
-        request.max_response_bytes = SMALL_BYTES;
+        request.max_response_bytes = SMALL_RESPONSE_BYTES;
         let mut response = gateway.exchange(head, request);
         let deadline = Deadline::after(self.timeout);
         while let Some(Retry::Memory { bytes }) = response.retry {

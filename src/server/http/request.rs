@@ -2,6 +2,9 @@
 
 use crate::server::rest::Route;
 
+/// A response up to here reserves nothing: the number of connections bounds the number of such responses.
+pub(crate) const SMALL_RESPONSE_BYTES: usize = 32 << 10;
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Request {
     /// What is requested, with its decoded and validated parts.

@@ -10,9 +10,9 @@ use super::deadline::Deadline;
 use super::fields::BodyLength;
 use super::gateway::Gateway;
 use super::head::Head;
-use super::large_responses::{LargeResponses, SMALL_BYTES};
+use super::large_responses::LargeResponses;
 use super::problem::Problem;
-use super::request::Request;
+use super::request::{Request, SMALL_RESPONSE_BYTES};
 use super::response::{Delivery, Response, Retry};
 use super::stream::{End, RequestLimits, RequestStream};
 use super::{media, origin};
@@ -192,7 +192,7 @@ impl HttpConnection<'_> {
             route,
             body_may_be_json: media::body_may_be_json(&head.headers),
             body,
-            max_response_bytes: SMALL_BYTES,
+            max_response_bytes: SMALL_RESPONSE_BYTES,
             place: None,
         };
         let mut wait = PublishWait::default();

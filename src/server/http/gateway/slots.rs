@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::super::large_responses::SMALL_BYTES;
 use super::super::request::Request;
+use super::super::request::SMALL_RESPONSE_BYTES;
 use super::super::response::{Response, Retry};
 
 pub(super) const TICKET_HEADER: &str = "x-threadcast-ticket";
@@ -68,7 +68,7 @@ impl Slots {
     pub(super) fn leave(&self, ticket: u64, response: &mut Response) {
         if let Some(slot) = self.state.lock().slots.get_mut(&ticket) {
             slot.retry = response.retry.take();
-            if response.body.len() > SMALL_BYTES {
+            if response.body.len() > SMALL_RESPONSE_BYTES {
                 slot.body = Some(std::mem::take(&mut response.body));
             }
         }
@@ -120,20 +120,24 @@ mod tests {
         let open = || slots.open(request("GET", "/topics", b""));
         let (ticket, other) = (open(), open());
         let retry = Retry::Memory { bytes: 1 };
-        let mut left = response(SMALL_BYTES + 1).with_retry(retry);
+        let mut left = response(SMALL_RESPONSE_BYTES + 1).with_retry(retry);
         slots.leave(ticket.number, &mut left);
         assert_eq!((left.body.len(), left.retry), (0, None));
         let mut received = response(0);
         other.complete(&mut received);
         assert_eq!((received.body.len(), received.retry), (0, None));
         ticket.complete(&mut received);
-        assert_eq!(received.body.len(), SMALL_BYTES + 1);
+        assert_eq!(received.body.len(), SMALL_RESPONSE_BYTES + 1);
         assert_eq!(received.retry, Some(retry));
         let number = ticket.number;
         drop(ticket);
-        let mut late = response(SMALL_BYTES + 1);
+        let mut late = response(SMALL_RESPONSE_BYTES + 1);
         slots.leave(number, &mut late);
-        assert_eq!(late.body.len(), SMALL_BYTES + 1, "nobody waits for it");
+        assert_eq!(
+            late.body.len(),
+            SMALL_RESPONSE_BYTES + 1,
+            "nobody waits for it"
+        );
         drop(other);
         assert!(slots.state.lock().slots.is_empty());
     }
@@ -142,8 +146,8 @@ mod tests {
     fn a_small_body_goes_through_tiny_http() {
         let slots = Arc::new(Slots::default());
         let ticket = slots.open(request("GET", "/topics", b""));
-        let mut small = response(SMALL_BYTES);
+        let mut small = response(SMALL_RESPONSE_BYTES);
         slots.leave(ticket.number, &mut small);
-        assert_eq!(small.body.len(), SMALL_BYTES);
+        assert_eq!(small.body.len(), SMALL_RESPONSE_BYTES);
     }
 }
