@@ -76,7 +76,7 @@ impl Authorization {
 }
 
 fn require(principal: &Principal, right: &Right) -> Result<(), Problem> {
-    let missing = |fault: &ErrorReply| Err(Problem::forbidden(fault.message.clone()));
+    let missing = |error: &ErrorReply| Err(Problem::forbidden(error.message.clone()));
     match right {
         Right::Publish(topic) if !principal.may_publish(topic.as_str()) => {
             missing(&ErrorReply::may_not_publish(topic.as_str()))

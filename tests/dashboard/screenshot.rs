@@ -51,7 +51,7 @@ fn subscriber(
 ) {
     let mut client = match pause.is_zero() {
         true => server.ws(),
-        false => server.narrow_ws(),
+        false => server.small_buffer_ws(),
     };
     for topic in topics {
         client.subscribe(topic, client_id);

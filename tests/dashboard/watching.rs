@@ -73,12 +73,12 @@ fn page_updates_by_itself() {
 fn skipped_events_are_shown_as_reported() {
     let server = TestServer::with(|config| config.send_buffer_bytes = 4 << 10);
     server.create_topic_with("orders", &json!({"max_queue_size": 5}));
-    let mut slow = server.narrow_ws();
+    let mut slow = server.small_buffer_ws();
     slow.subscribe("orders", "slow");
     let mut page = Page::of(&server);
     let mut publisher = server.ws();
     publisher.publish_padded("orders", 1, 100, 8 << 10);
-    crate::harness::Account::starting_after("orders", 0).read_until(&mut slow, 100);
+    crate::harness::SequenceChecker::starting_after("orders", 0).read_until(&mut slow, 100);
     let dropped = server.topic("orders")["dropped"].to_string();
     assert_ne!(dropped, "0");
     page.await_text("#gaps", &dropped);

@@ -61,10 +61,10 @@ impl Session {
     pub(super) fn text(&mut self, text: &str, is_leaving: &dyn Fn() -> bool) {
         let (request_id, request) = parse_request(text);
         let request_id = request_id.as_ref().map(RequestId::as_str);
-        if let Err(fault) =
+        if let Err(error) =
             request.and_then(|request| self.carry_out(request, request_id, is_leaving))
         {
-            push_error(&mut self.replies, request_id, &fault);
+            push_error(&mut self.replies, request_id, &error);
         }
         self.bound_replies();
     }
