@@ -85,6 +85,7 @@ pub(super) fn run(publish: &Publish) -> Result<(), CliError> {
             (Some(_), 1) => Labels::None,
             (Some(_), _) => Labels::Numbers,
         },
+        stopped_by_failures: false,
     };
     let sent = match payload {
         Some(payload) => (0..publish.count).try_for_each(|_| sender.send(&payload, 0)),
@@ -159,6 +160,8 @@ struct MessageSender {
     receipt_error: ReceiptError,
     pace: Option<Pace>,
     labels: Labels,
+    /// Sending stopped because earlier messages had failed; these are reported before those still in flight.
+    stopped_by_failures: bool,
 }
 
 /// How error texts refer to a message.
@@ -180,7 +183,11 @@ impl MessageSender {
             pace.wait();
         }
         let index = self.pipeline.send(payload).map_err(|error| match error {
-            Error::Pipeline { .. } | Error::Invalid { .. } => self.labels.error(error),
+            Error::Pipeline { .. } => {
+                self.stopped_by_failures = true;
+                self.labels.error(error)
+            }
+            Error::Invalid { .. } => self.labels.error(error),
             error if line > 0 => CliError::failed(format!("line {line}: {error}")),
             error => error.into(),
         })?;
@@ -196,14 +203,21 @@ impl MessageSender {
 
     fn flush(&mut self) -> Result<(), CliError> {
         let flushed = self.pipeline.flush();
-        flushed.map_err(|error| self.labels.error(error))
+        flushed.map_err(|error| {
+            self.stopped_by_failures = matches!(error, Error::Pipeline { .. });
+            self.labels.error(error)
+        })
     }
 
     /// Waits for the messages in flight, also after an error.
     fn finish(self, sent: Result<(), CliError>) -> Result<(), CliError> {
         let finished = self.pipeline.finish();
         let finished = finished.map_err(|error| self.labels.error(error));
-        let errors = [finished.err(), sent.err(), self.receipt_error.lock().take()];
+        let receipt_error = self.receipt_error.lock().take();
+        let errors = match self.stopped_by_failures {
+            true => [sent.err(), finished.err(), receipt_error],
+            false => [finished.err(), sent.err(), receipt_error],
+        };
         let error = errors.into_iter().flatten().reduce(CliError::and);
         error.map_or(Ok(()), Err)
     }

@@ -233,6 +233,11 @@ fn refused_lines_are_reported_by_line_number() {
     let line = 2 * refused.expect("a message that was refused") - 1;
     let first = format!("threadcast: line {line}: RATE_LIMITED: ");
     assert!(end.err[0].starts_with(&first), "{first}: {end:?}");
+    let numbers = end.err.iter().map(|line| {
+        let number = line.strip_prefix("threadcast: line ").expect("a line");
+        number.split(':').next().unwrap().parse::<u32>().unwrap()
+    });
+    assert!(numbers.is_sorted(), "{end:?}");
 }
 
 #[test]
