@@ -39,7 +39,7 @@ pub struct PayloadTemplate {
 }
 
 impl PayloadTemplate {
-    /// For payloads of so many bytes, the quotation marks included; a stamp takes 34.
+    /// For payloads of this many bytes, the quotation marks included; a stamp takes 34.
     pub fn new(payload_bytes: usize) -> PayloadTemplate {
         let length = payload_bytes.saturating_sub(2).max(2 * DIGITS);
         PayloadTemplate {

@@ -19,11 +19,11 @@ const STEADY_WINDOW: usize = 64;
 /// How the publisher sends.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Pace {
-    /// As fast as so many messages in flight allow.
+    /// As fast as this number of messages in flight allows.
     Window(usize),
-    /// So many a second.
+    /// This number per second.
     PerSecond(f64),
-    /// So many, the next one when every subscriber has the one before.
+    /// This number, each after every subscriber has the previous one.
     Broadcasts(u64),
 }
 

@@ -63,7 +63,7 @@ impl Shared {
         u64::try_from(self.clock.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// Waits for so many deliveries, or until no more come.
+    /// Waits for this number of deliveries, or until no more arrive.
     pub(super) fn wait_for(&self, deliveries: u64) {
         let mut last = (self.delivered.load(Ordering::Relaxed), Instant::now());
         while last.0 < deliveries

@@ -150,7 +150,7 @@ impl Response {
         }
     }
 
-    /// Requests to be built again with memory for so many bytes. Clients never see it.
+    /// Requests to be built again with memory for this many bytes. Clients never see it.
     pub(crate) fn needs_memory(bytes: usize) -> Response {
         Response::from(&Problem::unavailable("There is no room for this answer"))
             .with_retry(Retry::Memory { bytes })

@@ -43,9 +43,9 @@ pub(crate) struct Response {
 /// What the edge waits for before it sends a request to a worker again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Retry {
-    /// Memory for a body of so many bytes.
+    /// Memory for a body of this many bytes.
     Memory { bytes: usize },
-    /// Room in the topic for an event of so many bytes.
+    /// Room in the topic for an event of this many bytes.
     Publish { event_bytes: usize },
 }
 
