@@ -314,18 +314,9 @@ fn slow_subscriber_is_kept_and_no_publish_waits_longer_than_block_timeout() {
             })
             .collect();
         let mut checker = SequenceChecker::starting_after("orders", 0);
-        // Reads as slowly as possible while still making progress.
-        while !publishers.iter().all(|publisher| publisher.is_finished()) {
-            match slow.receive_within(timeout / 10) {
-                Some(Incoming::Text(text)) => checker.take(&serde_json::from_str(&text).unwrap()),
-                Some(other) => panic!("ended: {other:?}"),
-                None => {}
-            }
-            let since = Instant::now();
-            while since.elapsed() < timeout / 20 {
-                thread::yield_now();
-            }
-        }
+        checker.read_slowly_until(&mut slow, timeout, || {
+            publishers.iter().all(|publisher| publisher.is_finished())
+        });
         let counts = publishers
             .into_iter()
             .map(|publisher| publisher.join().unwrap());

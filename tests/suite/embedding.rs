@@ -12,8 +12,7 @@ use threadcast::{
 };
 
 use crate::harness::{
-    DEADLINE, Incoming, SequenceChecker, TestServer, assert_timestamp, await_stable, eventually,
-    seq_of,
+    DEADLINE, SequenceChecker, TestServer, assert_timestamp, await_stable, eventually, seq_of,
 };
 
 const PAD_BYTES: usize = 4 << 10;
@@ -278,17 +277,9 @@ fn slow_subscriber_is_kept_and_publish_is_refused_after_block_timeout() {
         })
         .collect();
     let mut checker = SequenceChecker::starting_after("orders", 0);
-    while !publishers.iter().all(|publisher| publisher.is_finished()) {
-        match slow.receive_within(timeout / 10) {
-            Some(Incoming::Text(text)) => checker.take(&serde_json::from_str(&text).unwrap()),
-            Some(other) => panic!("ended: {other:?}"),
-            None => {}
-        }
-        let since = Instant::now();
-        while since.elapsed() < timeout / 20 {
-            thread::yield_now();
-        }
-    }
+    checker.read_slowly_until(&mut slow, timeout, || {
+        publishers.iter().all(|publisher| publisher.is_finished())
+    });
     let all = publishers.len() as u64 * each;
     let refused: u64 = publishers.into_iter().map(|p| p.join().unwrap()).sum();
     assert!(refused > 0 && refused < all, "{refused} refused");

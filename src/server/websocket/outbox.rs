@@ -188,15 +188,14 @@ impl Outbox {
     }
 
     /// Sends the notice that `write` appends, after the unsent bytes. Never waits.
-    pub(super) fn notify<R>(&self, write: impl FnOnce(&mut Cursors, &mut Vec<u8>) -> R) -> R {
+    pub(super) fn notify(&self, write: impl FnOnce(&mut Cursors, &mut Vec<u8>)) {
         let mut state = self.state.lock();
         let mut notice = Vec::new();
-        let done = write(&mut state.cursors, &mut notice);
+        write(&mut state.cursors, &mut notice);
         self.append(&mut state, &notice);
         drop(state);
         // The reader may wait for the end of the subscription that the notice is about.
         self.changed.notify_all();
-        done
     }
 
     /// Calls `look` with the cursors, under the lock.

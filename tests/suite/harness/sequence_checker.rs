@@ -1,8 +1,11 @@
 //! Checks the sequences of one subscription: each event is received once, in order, or reported in a gap at its place.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
 
-use super::{WsClient, code_of, seq_of, text_of};
+use super::{Incoming, WsClient, code_of, seq_of, text_of};
 
 /// The sequences that a subscription has received or skipped so far.
 #[derive(Debug)]
@@ -34,6 +37,26 @@ impl SequenceChecker {
             self.take(&client.next_json());
         }
         self.assert_complete(end);
+    }
+
+    /// Reads until it is done, as slowly as a subscriber may that must take something within `block_timeout`.
+    pub(crate) fn read_slowly_until(
+        &mut self,
+        client: &mut WsClient,
+        block_timeout: Duration,
+        is_done: impl Fn() -> bool,
+    ) {
+        while !is_done() {
+            match client.receive_within(block_timeout / 10) {
+                Some(Incoming::Text(text)) => self.take(&serde_json::from_str(&text).unwrap()),
+                Some(other) => panic!("ended: {other:?}"),
+                None => {}
+            }
+            let since = Instant::now();
+            while since.elapsed() < block_timeout / 20 {
+                thread::yield_now();
+            }
+        }
     }
 
     /// Takes the next event or gap notice of the subscription.
