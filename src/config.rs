@@ -6,6 +6,7 @@
 mod check;
 mod definition;
 mod origin;
+mod redis_url;
 pub(crate) mod settings;
 
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ pub use check::InvalidConfig;
 pub(crate) use check::within;
 pub use definition::{Field, Group, Kind, SettingDefinition};
 pub use origin::normalize_origin;
+pub use redis_url::RedisUrl;
 pub use settings::{Setting, SettingValue, Source};
 
 pub use crate::protocol::{OverflowPolicy, UnknownOverflowPolicy};
@@ -140,4 +142,12 @@ definition::settings! {
 
     /// Origins whose pages may connect besides the server's own; * is any.
     allowed_origins: Vec<String> = Vec::new(), Limits, "ORIGINS", Origins;
+
+    /// Redis that makes several servers one; several URLs share the topics.
+    ///
+    /// With none, topics live in this process.
+    redis_url: Vec<RedisUrl> = Vec::new(), Cluster, "URLS", RedisUrls;
+
+    /// Begin of all names in Redis: servers with the same one and the same Redis are one.
+    redis_prefix: String = "threadcast".to_owned(), Cluster, "PREFIX", RedisPrefix;
 }

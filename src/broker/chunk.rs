@@ -1,6 +1,7 @@
 //! Chunks: bounded runs of a topic's events, read from its log to be sent.
 
 use super::SharedFrame;
+use super::epoch::EpochMark;
 use crate::protocol::Encoding;
 
 /// The most memory that an idle batch keeps.
@@ -31,6 +32,8 @@ impl Chunk {
 pub(crate) struct ReadBatch {
     pub(crate) chunk: Chunk,
     pub(super) encoding: Encoding,
+    /// The epoch of its events.
+    pub(super) epoch: EpochMark,
     /// The cursor before and after the chunk. If equal, no other subscription may take the chunk.
     pub(super) after: u64,
     pub(super) upto: u64,

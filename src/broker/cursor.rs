@@ -2,6 +2,7 @@
 //! clock, no I/O.
 
 use super::chunk::{Chunk, ReadBatch};
+use super::epoch::{EpochMark, Epochs};
 use super::log::{Log, Run};
 use crate::config::OverflowPolicy;
 use crate::protocol::{Encoding, Gap, Notice, TopicName};
@@ -9,25 +10,30 @@ use crate::protocol::{Encoding, Gap, Notice, TopicName};
 /// Identifies a cursor of a connection. Keys are never reused, so the key of an ended subscription finds no cursor.
 pub(crate) type CursorKey = slotmap::DefaultKey;
 
-/// A position in a log. Plain data, guarded by the outbox lock of the subscriber's connection.
+/// A place in a log. Plain data, guarded by the outbox lock of the subscriber's connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cursor {
-    /// The last seq that was read or reported as a gap.
+    /// The last position that was read or reported as a gap.
     pub(super) after: u64,
-    /// The topic's head when the subscription began. Events up to here are a replay, to which the queue bound does not
-    /// apply.
+    /// The topic's head when the subscription began, or a later position up to which the topic caught up with the cluster.
+    /// Events up to here are a replay, to which the queue bound does not apply.
     pub(super) live_from: u64,
+    /// The epoch that it reads.
+    pub(super) epoch: EpochMark,
 }
 
 /// A topic as one subscription sees it. Borrowed under the topic's lock.
 pub(super) struct LogView<'a> {
     pub(super) topic: &'a TopicName,
     pub(super) log: &'a Log,
+    pub(super) epochs: &'a Epochs,
     pub(super) encoding: Encoding,
-    /// The newest seq that this subscription may read.
+    /// The newest position that this subscription may read.
     pub(super) end: u64,
-    /// Live events up to this seq no longer fit the subscription's queue.
+    /// Live events up to this position no longer fit the subscription's queue.
     pub(super) queue_start: u64,
+    /// Events up to this position are a replay for every subscription.
+    pub(super) replay_upto: u64,
     pub(super) overflow: OverflowPolicy,
     /// The topic was deleted, and this subscription gets a notice of that.
     pub(super) deleted: bool,
@@ -46,6 +52,8 @@ pub(crate) struct Progress {
     pub(crate) dropped: u64,
     /// There is more to read.
     pub(crate) more: bool,
+    /// The chunk has the notice of a new epoch.
+    pub(crate) epoch_changed: bool,
     /// The topic was deleted and everything was read: the subscription has ended.
     pub(crate) ended: bool,
     /// The queue overflowed, and the policy does not allow a gap: the connection must end.
@@ -58,11 +66,17 @@ impl Cursor {
         self.after.max(self.live_from)
     }
 
-    /// Takes a batch that another subscription read, if it begins at this cursor. The subscription reads no seq after
+    /// The seq of the last event that was read or reported as a gap.
+    pub(super) fn seq(&self) -> u64 {
+        self.epoch.seq(self.after)
+    }
+
+    /// Takes a batch that another subscription read, if it begins at this cursor. The subscription reads no position after
     /// `ends_at`.
     pub(super) fn take(&mut self, batch: &ReadBatch, ends_at: u64) -> Option<Progress> {
         let fits = batch.after < batch.upto
             && self.after == batch.after
+            && self.epoch == batch.epoch
             && batch.upto <= ends_at
             && self.after >= self.live_from;
         fits.then(|| {
@@ -83,11 +97,21 @@ impl Cursor {
         limit_bytes: usize,
     ) -> Progress {
         let mut progress = Progress::default();
-        if self.after < self.live_from {
-            self.replay(view, chunk, limit_bytes, &mut progress);
-        }
-        if self.after >= self.live_from && !chunk.is_complete() {
-            self.live(view, chunk, limit_bytes, &mut progress);
+        self.live_from = self.live_from.max(view.replay_upto.min(view.end));
+        loop {
+            let next = view.epochs.after(self.epoch);
+            let upto = next.map_or(view.end, |next| next.start.min(view.end));
+            self.read_epoch(view, upto, chunk, limit_bytes, &mut progress);
+            let is_read = self.after == upto && !chunk.is_complete();
+            let Some(next) = next.filter(|next| is_read && next.start == upto) else {
+                break;
+            };
+            let (epoch, seq) = (next.name(), next.seq(self.after));
+            let topic = view.topic;
+            let notice = Notice::EpochChanged { topic, epoch, seq };
+            view.encoding.push_notice(&mut chunk.bytes, notice);
+            self.epoch = next.mark();
+            progress.epoch_changed = true;
         }
         let at_the_end = view.deleted && self.after == view.log.head();
         if at_the_end && !chunk.is_complete() {
@@ -95,55 +119,85 @@ impl Cursor {
             view.encoding.push_notice(&mut chunk.bytes, notice);
             progress.ended = true;
         }
-        let has_more = self.after < view.end || (at_the_end && !progress.ended);
+        let next = view.epochs.after(self.epoch);
+        let has_more = self.after < view.end
+            || (at_the_end && !progress.ended)
+            || next.is_some_and(|next| next.start <= view.end);
         progress.more = has_more && !progress.overflowed;
         progress
     }
 
-    /// Reads events up to `live_from`. Only eviction leaves a gap here.
+    /// Appends events and gaps up to a position in the cursor's epoch.
+    fn read_epoch(
+        &mut self,
+        view: &LogView<'_>,
+        upto: u64,
+        chunk: &mut Chunk,
+        limit_bytes: usize,
+        progress: &mut Progress,
+    ) {
+        if self.after < self.live_from {
+            self.replay(view, upto.min(self.live_from), chunk, limit_bytes, progress);
+        }
+        if self.after >= self.live_from && !chunk.is_complete() {
+            self.live(view, upto, chunk, limit_bytes, progress);
+        }
+    }
+
+    /// Reads events of the replay. Only eviction leaves a gap here.
     fn replay(
         &mut self,
         view: &LogView<'_>,
+        upto: u64,
         chunk: &mut Chunk,
         limit_bytes: usize,
         progress: &mut Progress,
     ) {
-        let evicted = (view.log.first_seq() - 1).min(self.live_from);
+        let evicted = (view.log.first_seq() - 1).min(upto);
         if self.after < evicted {
-            progress.evicted = evicted - self.after;
-            self.report(view, chunk, &Gap::history_evicted(self.after + 1, evicted));
+            progress.evicted += evicted - self.after;
+            self.report(view, chunk, evicted, Gap::history_evicted);
         }
-        self.copy(view, self.live_from, chunk, limit_bytes, progress);
+        self.copy(view, upto, chunk, limit_bytes, progress);
     }
 
-    /// Reads events after `live_from`: the newest ones that fit the queue, and all that were not fanned out yet.
+    /// Reads live events: the newest ones that fit the queue, and all that were not fanned out yet.
     fn live(
         &mut self,
         view: &LogView<'_>,
+        upto: u64,
         chunk: &mut Chunk,
         limit_bytes: usize,
         progress: &mut Progress,
     ) {
-        let kept = (view.log.first_seq() - 1)
-            .max(view.queue_start)
-            .min(view.end);
+        let kept = (view.log.first_seq() - 1).max(view.queue_start).min(upto);
         if self.after < kept {
             if view.overflow != OverflowPolicy::DropOldest {
                 progress.overflowed = true;
                 return;
             }
-            progress.dropped = kept - self.after;
-            self.report(view, chunk, &Gap::slow_consumer(self.after + 1, kept));
+            progress.dropped += kept - self.after;
+            self.report(view, chunk, kept, Gap::slow_consumer);
         }
-        if let Some(event) = view.log.after(self.after).next() {
+        if progress.oldest_micros == 0
+            && let Some(event) = view.log.after(self.after).next()
+        {
             progress.oldest_micros = event.ts_micros();
         }
-        self.copy(view, view.end, chunk, limit_bytes, progress);
+        self.copy(view, upto, chunk, limit_bytes, progress);
     }
 
-    fn report(&mut self, view: &LogView<'_>, chunk: &mut Chunk, gap: &Gap) {
-        view.encoding.push_gap(&mut chunk.bytes, view.topic, gap);
-        self.after += gap.count();
+    /// Skips the events up to a position, and reports them as a gap.
+    fn report(
+        &mut self,
+        view: &LogView<'_>,
+        chunk: &mut Chunk,
+        upto: u64,
+        gap: impl FnOnce(u64, u64) -> Gap,
+    ) {
+        let gap = gap(self.seq() + 1, self.epoch.seq(upto));
+        view.encoding.push_gap(&mut chunk.bytes, view.topic, &gap);
+        self.after = upto;
     }
 
     /// Copies runs of adjacent events. The first event is copied whatever its size.
@@ -185,10 +239,14 @@ impl Cursor {
 mod tests {
     use super::*;
     use crate::broker::log::LogBounds;
-    use crate::protocol::{Message, NewEvent, Timestamp};
+    use crate::protocol::{EpochName, Message, NewEvent, Timestamp};
     use serde_json::value::RawValue;
 
     const UNLIMITED: usize = usize::MAX;
+
+    fn f() -> EpochName {
+        EpochName::parse("000000000000000f").unwrap()
+    }
 
     /// A log of this many events, of which it keeps the newest `kept`; and the frames of those.
     fn log(events: u64, kept: usize) -> (Log, Vec<Vec<u8>>) {
@@ -216,13 +274,31 @@ mod tests {
         limit: usize,
         change: impl FnOnce(&mut LogView<'_>),
     ) -> (Vec<u8>, Progress) {
+        read_in(
+            &Epochs::new(EpochName::random()),
+            cursor,
+            log,
+            limit,
+            change,
+        )
+    }
+
+    fn read_in(
+        epochs: &Epochs,
+        cursor: &mut Cursor,
+        log: &Log,
+        limit: usize,
+        change: impl FnOnce(&mut LogView<'_>),
+    ) -> (Vec<u8>, Progress) {
         let topic = TopicName::new("t").unwrap();
         let mut view = LogView {
             topic: &topic,
             log,
+            epochs,
             encoding: Encoding::WebSocket,
             end: log.head(),
             queue_start: 0,
+            replay_upto: 0,
             overflow: OverflowPolicy::DropOldest,
             deleted: false,
         };
@@ -233,7 +309,89 @@ mod tests {
     }
 
     fn cursor(after: u64, live_from: u64) -> Cursor {
-        Cursor { after, live_from }
+        Cursor {
+            after,
+            live_from,
+            epoch: EpochMark::default(),
+        }
+    }
+
+    /// The gaps and notices among frames, without their times.
+    fn told(bytes: &[u8]) -> Vec<String> {
+        let text = String::from_utf8_lossy(bytes);
+        let found = text
+            .split(r#"{"type":"#)
+            .filter(|part| part.contains(r#""gap":"#));
+        found
+            .map(|part| {
+                let (_, gap) = part.split_once(r#""gap":"#).unwrap();
+                gap.split(r#","ts""#).next().unwrap().to_owned()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_new_epoch_is_announced_between_its_events_and_the_older_ones() {
+        let (log, frames) = log(5, 5);
+        let mut epochs = Epochs::new(EpochName::random());
+        epochs.begin(f(), 3, 0);
+        let changed = r#"{"reason":"epoch_changed"},"epoch":"000000000000000f","seq":0"#;
+        let mut whole = cursor(0, 0);
+        let (bytes, progress) = read_in(&epochs, &mut whole, &log, UNLIMITED, |_| {});
+        assert!(bytes.starts_with(&frames[..3].concat()) && bytes.ends_with(&frames[3..].concat()));
+        assert_eq!(
+            (told(&bytes), progress.events),
+            (vec![changed.to_owned()], 5)
+        );
+        assert!(progress.epoch_changed && !progress.more);
+        assert_eq!((whole.after, whole.seq()), (5, 2));
+
+        let mut in_steps = cursor(2, 0);
+        let (bytes, progress) = read_in(&epochs, &mut in_steps, &log, 0, |_| {});
+        assert!(bytes.starts_with(&frames[2]), "the event, then the notice");
+        assert_eq!((told(&bytes).len(), progress.more), (1, true));
+        assert_eq!(in_steps.seq(), 0);
+        let (bytes, progress) = read_in(&epochs, &mut in_steps, &log, UNLIMITED, |_| {});
+        assert_eq!(
+            (bytes, progress.epoch_changed),
+            (frames[3..].concat(), false)
+        );
+    }
+
+    #[test]
+    fn a_gap_over_a_new_epoch_is_reported_in_the_seqs_of_both() {
+        let (log, _) = log(9, 2);
+        let mut epochs = Epochs::new(EpochName::random());
+        epochs.begin(f(), 4, 10);
+        for (live_from, reason) in [(0, "slow_consumer"), (9, "history_evicted")] {
+            let mut behind = cursor(1, live_from);
+            let (bytes, progress) = read_in(&epochs, &mut behind, &log, UNLIMITED, |_| {});
+            let gap = |from: u64, to: u64| {
+                let count = to - from + 1;
+                format!(
+                    r#"{{"from_seq":{from},"to_seq":{to},"count":{count},"reason":"{reason}"}}"#
+                )
+            };
+            let changed =
+                r#"{"reason":"epoch_changed"},"epoch":"000000000000000f","seq":10"#.to_owned();
+            assert_eq!(told(&bytes), [gap(2, 4), changed, gap(11, 13)]);
+            assert_eq!(
+                (progress.dropped + progress.evicted, progress.events),
+                (6, 2)
+            );
+            assert_eq!(behind.seq(), 15);
+        }
+    }
+
+    #[test]
+    fn what_a_topic_caught_up_with_is_a_replay_for_its_slow_subscribers() {
+        let (log, frames) = log(5, 5);
+        let mut slow = cursor(0, 0);
+        let (bytes, progress) = read(&mut slow, &log, UNLIMITED, |view| {
+            (view.queue_start, view.replay_upto) = (4, 4);
+            view.overflow = OverflowPolicy::Disconnect;
+        });
+        assert_eq!((bytes, progress.overflowed), (frames.concat(), false));
     }
 
     #[test]
@@ -312,6 +470,13 @@ mod tests {
         assert_eq!(take(4, 0, 7), None);
         assert_eq!(take(3, 4, 7), None, "a replay");
         assert_eq!(take(3, 0, 6), None, "superseded");
+        let mut epochs = Epochs::new(EpochName::random());
+        epochs.begin(f(), 3, 0);
+        let other = Cursor {
+            epoch: epochs.current().mark(),
+            ..cursor(3, 3)
+        };
+        assert_eq!({ other }.take(&batch, u64::MAX), None, "of another epoch");
         assert_eq!(cursor(0, 0).take(&ReadBatch::default(), u64::MAX), None);
     }
 }

@@ -17,7 +17,8 @@ pub(crate) struct Cursors {
 }
 
 impl Cursors {
-    /// Opens a subscription, with its cursor at the requested position in the topic's log.
+    /// Like [`Cursors::open_in_order`], in an embedded server.
+    #[cfg(test)]
     pub(crate) fn open(
         &mut self,
         topic: &Arc<Topic>,
@@ -25,9 +26,22 @@ impl Cursors {
         start_at: &StartAt,
         sink: &Weak<dyn SubscriberSink>,
     ) -> Result<Opened, SubscribeError> {
+        self.open_in_order(topic, client_id, start_at, sink, 0)
+    }
+
+    /// Opens a subscription, with its cursor at the requested position in the topic's log. `order` is its place among the
+    /// subscriptions of its client id in the cluster.
+    pub(crate) fn open_in_order(
+        &mut self,
+        topic: &Arc<Topic>,
+        client_id: ClientId,
+        start_at: &StartAt,
+        sink: &Weak<dyn SubscriberSink>,
+        order: u64,
+    ) -> Result<Opened, SubscribeError> {
         let mut opened = None;
         self.cursors.try_insert_with_key(|key| {
-            let (subscription, cursor) = topic.subscribe(client_id, start_at, sink, key)?;
+            let (subscription, cursor) = topic.subscribe(client_id, start_at, sink, order, key)?;
             opened = Some(subscription);
             Ok(cursor)
         })?;
@@ -52,12 +66,14 @@ impl Cursors {
         }
         batch.clear();
         batch.encoding = self.encoding;
-        let after = cursor.after;
+        let (after, epoch) = (cursor.after, cursor.epoch);
         let progress = subscription.read(cursor, self.encoding, &mut batch.chunk, limit_bytes);
         let upto = cursor.after;
-        let only_events = upto - after == progress.events && !progress.ended;
+        let has_notice = progress.ended || progress.epoch_changed;
+        let only_events = upto - after == progress.events && !has_notice;
         if only_events {
             (batch.after, batch.upto, batch.more) = (after, upto, progress.more);
+            batch.epoch = epoch;
         }
         self.remove_ended(subscription, progress);
         progress

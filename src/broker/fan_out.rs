@@ -22,7 +22,6 @@ pub(crate) const MAX_ROUNDS: usize = 8;
 const MAX_CHUNKS: usize = 4;
 
 /// How far a topic is fanned out, and whether a thread is fanning it out.
-#[derive(Default)]
 pub(super) struct FanOutState {
     /// Requests for a round that no finished round has seen. Above 0: a thread owns the fan-out.
     requests: AtomicU64,
@@ -38,6 +37,18 @@ pub(super) struct FanOutState {
 }
 
 impl FanOutState {
+    /// Everything up to this position is fanned out. Its events count as published only if `counts`: those of a mirror are
+    /// counted by the node that published them.
+    pub(super) fn new(position: u64, counts: bool) -> FanOutState {
+        FanOutState {
+            requests: AtomicU64::new(0),
+            seq: AtomicU64::new(position),
+            bytes: AtomicU64::new(0),
+            counted: AtomicU64::new(if counts { position } else { u64::MAX }),
+            waiting_since: std::sync::atomic::AtomicU64::new(0),
+        }
+    }
+
     /// Notes an event published at this time, in microseconds since 1970.
     pub(super) fn published_at(&self, micros: u64) {
         if self.waiting_since.load(Ordering::Relaxed) == 0 {
@@ -166,7 +177,8 @@ impl Topic {
     fn check_lag(&self, subscription: &Arc<Subscription>) {
         let queue = self.max_queue_size() as u64;
         let end = subscription.tenure().end_of(self.fan_out.seq());
-        if subscription.position().saturating_add(queue) < end {
+        let position = subscription.position().max(self.replay_upto());
+        if position.saturating_add(queue) < end {
             subscription.too_slow();
         }
     }
@@ -222,7 +234,7 @@ mod tests {
     fn a_panic_in_a_fan_out_schedules_the_writers_and_allows_the_next_fan_out() {
         let broker = Broker::new(&Config::default());
         let name = TopicName::new("t").unwrap();
-        let topic = broker.create_topic(name, &TopicOptions::default()).unwrap();
+        let topic = broker.create_here(name, &TopicOptions::default()).unwrap();
         let panicking = Arc::new(PanickingSink::default());
         let weak: Weak<PanickingSink> = Arc::downgrade(&panicking);
         let sink: Weak<dyn SubscriberSink> = weak;
@@ -256,7 +268,7 @@ mod tests {
         let broker = Broker::new(&Config::default());
         let name = TopicName::new("t").unwrap();
         let options = TopicOptions::default();
-        let topic = broker.create_topic(name.clone(), &options).unwrap();
+        let topic = broker.create_here(name.clone(), &options).unwrap();
         let payload: Box<RawValue> = serde_json::from_str("1").unwrap();
         let message = Message::new("550e8400-e29b-41d4-a716-446655440000", &payload).unwrap();
         let publish = || topic.try_publish(&message, Timestamp::now(), None).unwrap();
@@ -272,7 +284,7 @@ mod tests {
             "the next round would count them as waiting"
         );
         publish();
-        broker.delete_topic(&name);
+        assert_eq!(broker.delete_topic(&name), Ok(true));
         assert_eq!(published(&broker), 4);
         topic.fan_out(&mut ReadBatch::default());
         assert_eq!(published(&broker), 4);

@@ -1,9 +1,10 @@
 //! Where a replay starts. Subscriptions and the history over REST use the same rule.
 
+use super::epoch::Epoch;
 use super::log::Log;
-use crate::protocol::{EventFrame, Gap, StartAt};
+use crate::protocol::{EpochName, EventFrame, Gap, StartAt};
 
-/// A position to read from, and the gap before it.
+/// A position to read after, and the gap before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Start {
     pub(super) after: u64,
@@ -15,6 +16,8 @@ pub(super) struct Start {
 /// The requested part of a topic's history, borrowed from its log.
 #[derive(Debug)]
 pub(crate) struct HistoryPage<'a> {
+    pub(crate) epoch: EpochName,
+    /// The newest seq.
     pub(crate) seq: u64,
     /// The events missing at the start.
     pub(crate) gap: Option<Gap>,
@@ -23,9 +26,10 @@ pub(crate) struct HistoryPage<'a> {
 }
 
 impl<'a> HistoryPage<'a> {
-    pub(super) fn new(log: &'a Log, start: Start) -> HistoryPage<'a> {
+    pub(super) fn new(log: &'a Log, epoch: &'a Epoch, start: Start) -> HistoryPage<'a> {
         HistoryPage {
-            seq: log.head(),
+            epoch: epoch.name(),
+            seq: epoch.seq(log.head()),
             gap: start.gap,
             log,
             after: start.after,
@@ -50,13 +54,27 @@ pub(crate) enum HistoryError {
     AheadOfTopic,
 }
 
-/// Finds the start of a replay in a log of the given epoch.
+/// What a position ahead of the newest event means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ahead {
+    IsRefused,
+    /// As a position of another epoch.
+    IsForeign,
+}
+
+/// Finds the start of a replay in a log whose current epoch this is.
 pub(super) fn find_start(
     log: &Log,
-    current_epoch: &str,
+    current: &Epoch,
     start_at: &StartAt,
+    ahead: Ahead,
 ) -> Result<Start, HistoryError> {
-    let oldest = log.history_start() - 1;
+    let oldest = (log.history_start() - 1).max(current.start);
+    let foreign = Start {
+        after: oldest,
+        gap: Some(Gap::epoch_changed()),
+        recovered: Some(false),
+    };
     match start_at {
         StartAt::Last(n) => {
             let after = oldest.max(log.head().saturating_sub(*n));
@@ -68,14 +86,13 @@ pub(super) fn find_start(
         }
         StartAt::After {
             epoch: Some(epoch), ..
-        } if epoch != current_epoch => Ok(Start {
-            after: oldest,
-            gap: Some(Gap::epoch_changed()),
-            recovered: Some(false),
-        }),
-        StartAt::After { seq, .. } if *seq > log.head() => Err(HistoryError::AheadOfTopic),
-        StartAt::After { seq, .. } if *seq < oldest => {
-            let gap = Gap::history_evicted(seq + 1, oldest);
+        } if epoch != current.name().as_str() => Ok(foreign),
+        StartAt::After { seq, epoch } if *seq > current.seq(log.head()) => match ahead {
+            Ahead::IsForeign if epoch.is_some() => Ok(foreign),
+            _ => Err(HistoryError::AheadOfTopic),
+        },
+        StartAt::After { seq, .. } if *seq < current.seq(oldest) => {
+            let gap = Gap::history_evicted(seq + 1, current.seq(oldest));
             Ok(Start {
                 after: oldest,
                 gap: Some(gap),
@@ -83,7 +100,7 @@ pub(super) fn find_start(
             })
         }
         StartAt::After { seq, .. } => Ok(Start {
-            after: *seq,
+            after: current.position(*seq),
             gap: None,
             recovered: Some(true),
         }),

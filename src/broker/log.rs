@@ -89,6 +89,24 @@ impl Log {
         }
     }
 
+    /// An empty log whose first event gets the position after this one.
+    pub(super) fn starting_after(position: u64, bounds: LogBounds) -> Log {
+        Log {
+            first_seq: position + 1,
+            head: position,
+            ..Log::new(bounds)
+        }
+    }
+
+    /// Drops all events; the next one gets the position after this one.
+    pub(super) fn skip_to(&mut self, position: u64) {
+        while self.first_seq <= self.head {
+            self.drop_oldest();
+        }
+        self.head = self.head.max(position);
+        self.first_seq = self.head + 1;
+    }
+
     /// The newest seq ever appended, 0 before the first.
     pub(super) fn head(&self) -> u64 {
         self.head

@@ -11,12 +11,16 @@
 mod chunk;
 mod cursor;
 mod cursors;
+mod engine;
+mod epoch;
 mod fan_out;
 mod gate;
 mod history;
 mod last_time;
+mod local_topics;
 mod log;
 mod memory_budget;
+mod mirror;
 mod registry;
 mod subscribers;
 mod subscription;
@@ -26,14 +30,16 @@ mod topic;
 pub(crate) use chunk::{Chunk, ReadBatch};
 pub(crate) use cursor::Progress;
 pub(crate) use cursors::Cursors;
+pub(crate) use engine::{Engine, redis};
 pub(crate) use fan_out::{FanOut, MAX_ROUNDS};
 pub(crate) use history::{HistoryError, HistoryPage};
 pub(crate) use last_time::LastTime;
 pub(crate) use log::SharedFrame;
+pub(crate) use mirror::Batch;
 pub use registry::TopicOptions;
-pub(crate) use registry::{Broker, CreateError, SortedTopics};
+pub(crate) use registry::{Broker, CreateError, Joined, StatsList, TopicError, TopicList};
 #[cfg(test)]
-pub(crate) use subscription::Nobody;
+pub(crate) use subscription::Elsewhere;
 pub(crate) use subscription::{
     Delivery, End, IfBusy, Opened, SubscribeError, SubscriberSink, Subscription,
 };

@@ -37,6 +37,10 @@ impl Subscribers {
         is_it
     }
 
+    pub(super) fn get(&self, client_id: &ClientId) -> Option<&Arc<Subscription>> {
+        self.by_client.get(client_id)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Subscription>> {
         self.by_client.values()
     }

@@ -8,7 +8,7 @@ use super::last_time::LastTime;
 use super::takeover::{Takeover, Tenure};
 use super::topic::Topic;
 use crate::config::OverflowPolicy;
-use crate::protocol::{ClientId, Encoding, Gap, GapReason};
+use crate::protocol::{ClientId, Encoding, EpochName, Gap, GapReason};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering, Weak};
 
 /// The subscriber sink: what a subscription needs of its connection. The broker calls it with no lock held.
@@ -67,6 +67,8 @@ pub(crate) struct Subscription {
     cursor: CursorKey,
     /// The cursor's position, for observers; `u64::MAX` once ended. Written under the outbox lock.
     position: AtomicU64,
+    /// Which of the subscriptions of its client id in the cluster it is; the newest has the largest. 0 in an embedded server.
+    order: u64,
     tenure: Tenure,
     /// The scheduled flag: the connection's writer is scheduled to deliver events and has not begun to.
     scheduled: AtomicBool,
@@ -81,7 +83,8 @@ pub(crate) struct Subscription {
 /// A new subscription, and what its ack says.
 pub(crate) struct Opened {
     pub(crate) subscription: Arc<Subscription>,
-    /// The newest seq at the moment of subscribing.
+    /// The epoch and the newest seq at the moment of subscribing.
+    pub(crate) epoch: EpochName,
     pub(crate) seq: u64,
     pub(crate) recovered: Option<bool>,
     pub(crate) gap: Option<Gap>,
@@ -114,6 +117,7 @@ impl Subscription {
         sink: Weak<dyn SubscriberSink>,
         cursor: CursorKey,
         position: u64,
+        order: u64,
     ) -> Subscription {
         Subscription {
             topic,
@@ -121,6 +125,7 @@ impl Subscription {
             sink,
             cursor,
             position: AtomicU64::new(position),
+            order,
             tenure: Tenure::default(),
             scheduled: AtomicBool::new(false),
             lags: AtomicBool::new(false),
@@ -135,6 +140,10 @@ impl Subscription {
 
     pub(crate) fn client_id(&self) -> &ClientId {
         &self.client_id
+    }
+
+    pub(super) fn order(&self) -> u64 {
+        self.order
     }
 
     pub(super) fn sink(&self) -> &Weak<dyn SubscriberSink> {
@@ -219,16 +228,18 @@ impl Subscription {
         limit_bytes: usize,
     ) -> Progress {
         let topic = &self.topic;
-        let progress = topic.read(|log, deleted| {
+        let progress = topic.read(|state| {
             let view = LogView {
                 topic: topic.name(),
-                log,
+                log: &state.log,
+                epochs: &state.epochs,
                 encoding,
-                end: self.tenure.end_of(log.head()),
+                end: self.tenure.end_of(state.log.head()),
+                replay_upto: topic.replay_upto(),
                 queue_start: topic.queue_start(),
                 overflow: topic.overflow(),
                 // A superseded subscription ends before the deletion; the newer one gets the notice.
-                deleted: deleted && !self.tenure.is_over(),
+                deleted: state.deleted && !self.tenure.is_over(),
             };
             cursor.read(&view, chunk, limit_bytes)
         });
@@ -261,7 +272,7 @@ impl Subscription {
         let pending = self.pending_behind(cursor);
         self.position.store(u64::MAX, Ordering::SeqCst);
         End {
-            seq: cursor.after,
+            seq: cursor.seq(),
             pending,
         }
     }
@@ -303,12 +314,10 @@ impl Subscription {
     }
 }
 
-/// A sink of an ended connection that does nothing, for tests.
-#[cfg(test)]
-pub(crate) struct Nobody;
+/// The sink of a connection that is not here: of one on another node, or of none. It is over, and does nothing.
+pub(crate) struct Elsewhere;
 
-#[cfg(test)]
-impl SubscriberSink for Nobody {
+impl SubscriberSink for Elsewhere {
     fn deliver(&self, _: &Arc<Subscription>, _: &mut ReadBatch, _: IfBusy) -> Delivery {
         Delivery::Done
     }

@@ -40,7 +40,7 @@ impl Tenure {
 
 /// A superseded subscription that has not ended yet. Dropping this ends it.
 pub(crate) struct Takeover {
-    older: Arc<Subscription>,
+    pub(super) older: Arc<Subscription>,
     by: Weak<dyn SubscriberSink>,
 }
 

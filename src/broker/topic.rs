@@ -1,5 +1,6 @@
 //! One topic: its log and its subscribers under one lock, so that a subscribe takes its position and registers in one step.
 
+mod mirroring;
 mod publishing;
 #[cfg(test)]
 mod tests;
@@ -7,46 +8,93 @@ mod view;
 
 use std::time::Duration;
 
+use crossbeam_channel::Sender;
+
 use super::cursor::{Cursor, CursorKey};
+use super::epoch::Epochs;
 use super::fan_out::FanOutState;
 use super::gate::Gate;
-use super::history::{Start, find_start};
+use super::history::{Ahead, Start, find_start};
 use super::log::{Log, LogBounds};
 use super::memory_budget::MemoryBudget;
+use super::mirror::{Mirror, Place as MirrorPlace};
 use super::subscribers::Subscribers;
 use super::subscription::Opened;
 use super::takeover::Takeover;
 use super::{ReadBatch, SubscribeError, SubscriberSink, Subscription};
 use crate::config::OverflowPolicy;
 use crate::metrics::Metrics;
-use crate::protocol::{ClientId, StartAt, Timestamp, TopicName};
+use crate::protocol::{ClientId, EpochName, StartAt, Timestamp, TopicName};
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Lock, Ordering, RwLock, Weak, rw_lock};
 
+pub(crate) use mirroring::{Applied, Source};
 pub(crate) use publishing::{Place, PublishError, Published, WaitError};
 pub(crate) use view::TopicStats;
 
 /// The settings of a topic.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct TopicSettings {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TopicSettings {
     pub(super) bounds: LogBounds,
     pub(super) overflow: OverflowPolicy,
     pub(super) block_timeout: Duration,
+}
+
+/// What a topic starts with.
+pub(super) struct Content {
+    log: Log,
+    epochs: Epochs,
+    /// For a mirror of a topic of the cluster: where it is, and who is told of subscriptions that end.
+    mirror: Option<(Mirror, Sender<Departure>)>,
+}
+
+/// A subscription to a mirror has ended on this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Departure {
+    pub(crate) topic: TopicName,
+    pub(crate) client_id: ClientId,
+    pub(crate) order: u64,
+}
+
+impl Content {
+    /// No events, in a new epoch.
+    pub(super) fn empty(settings: &TopicSettings) -> Content {
+        Content {
+            log: Log::new(settings.bounds),
+            epochs: Epochs::new(EpochName::random()),
+            mirror: None,
+        }
+    }
+
+    /// A mirror that begins after this place.
+    pub(super) fn mirror(
+        settings: &TopicSettings,
+        place: MirrorPlace,
+        departures: Sender<Departure>,
+    ) -> Content {
+        Content {
+            log: Log::starting_after(place.seq, settings.bounds),
+            epochs: Epochs::new(place.epoch),
+            mirror: Some((Mirror::new(place), departures)),
+        }
+    }
 }
 
 /// A named stream of events.
 pub(crate) struct Topic {
     key: u64,
     name: TopicName,
-    epoch: Box<str>,
     settings: TopicSettings,
     /// The log and the list of subscribers. Held for one append or one bounded copy. No lock is taken and no socket is used
     /// under it.
     pub(super) state: RwLock<State>,
-    /// The newest seq, and the bytes and the memory of the retained events, for observers. Written under the lock.
+    /// The newest position, and the bytes and the memory of the retained events, for observers. Written under the lock.
     head: AtomicU64,
     retained_bytes: AtomicUsize,
     held_bytes: AtomicUsize,
     dropped: AtomicU64,
+    /// Events up to this position are a replay for every subscription, because the mirror caught up with them.
+    replay_upto: AtomicU64,
+    departures: Option<Sender<Departure>>,
     pub(super) fan_out: FanOutState,
     pub(super) gate: Gate,
     memory_budget: Arc<MemoryBudget>,
@@ -54,9 +102,11 @@ pub(crate) struct Topic {
 }
 
 pub(super) struct State {
-    log: Log,
+    pub(super) log: Log,
+    pub(super) epochs: Epochs,
+    mirror: Option<Mirror>,
     subscribers: Subscribers,
-    deleted: bool,
+    pub(super) deleted: bool,
     /// The time of the newest event.
     newest: Timestamp,
     /// A lower bound for the positions of all live subscriptions. Saves checking all of them on each publish.
@@ -67,29 +117,40 @@ impl Topic {
     pub(super) fn new(
         name: TopicName,
         settings: TopicSettings,
+        content: Content,
         memory_budget: &Arc<MemoryBudget>,
         draining: &Arc<AtomicBool>,
     ) -> Arc<Topic> {
+        let Content {
+            log,
+            epochs,
+            mirror,
+        } = content;
+        let (mirror, departures) = mirror.unzip();
+        let head = log.head();
         let topic = Arc::new(Topic {
             key: memory_budget.next_key(),
             name,
-            epoch: format!("{:016x}", uuid::Uuid::new_v4().as_u64_pair().0).into(),
             settings,
             state: rw_lock(
                 Lock::Topic,
                 State {
-                    log: Log::new(settings.bounds),
+                    log,
+                    epochs,
+                    mirror,
                     subscribers: Subscribers::default(),
                     deleted: false,
                     newest: Timestamp::EARLIEST,
                     slowest: 0,
                 },
             ),
-            head: AtomicU64::new(0),
+            head: AtomicU64::new(head),
             retained_bytes: AtomicUsize::new(0),
             held_bytes: AtomicUsize::new(0),
             dropped: AtomicU64::new(0),
-            fan_out: FanOutState::default(),
+            replay_upto: AtomicU64::new(head),
+            fan_out: FanOutState::new(head, departures.is_none()),
+            departures,
             gate: Gate::default(),
             memory_budget: Arc::clone(memory_budget),
             draining: Arc::clone(draining),
@@ -107,8 +168,12 @@ impl Topic {
     }
 
     /// An opaque text that identifies this incarnation of the topic.
-    pub(crate) fn epoch(&self) -> &str {
-        &self.epoch
+    pub(crate) fn epoch(&self) -> EpochName {
+        self.state.read().epochs.current().name()
+    }
+
+    pub(super) fn settings(&self) -> &TopicSettings {
+        &self.settings
     }
 
     pub(crate) fn overflow(&self) -> OverflowPolicy {
@@ -142,6 +207,11 @@ impl Topic {
         }
     }
 
+    /// Events up to this position are a replay for every subscription.
+    pub(super) fn replay_upto(&self) -> u64 {
+        self.replay_upto.load(Ordering::Acquire)
+    }
+
     pub(super) fn retained_bytes(&self) -> usize {
         self.retained_bytes.load(Ordering::Relaxed)
     }
@@ -164,13 +234,12 @@ impl Topic {
         self.state.read().subscribers.len()
     }
 
-    /// Calls `look` with the log and whether the topic was deleted, under the lock.
-    pub(super) fn read<R>(&self, look: impl FnOnce(&Log, bool) -> R) -> R {
-        let state = self.state.read();
-        look(&state.log, state.deleted)
+    /// Calls `look` under the lock.
+    pub(super) fn read<R>(&self, look: impl FnOnce(&State) -> R) -> R {
+        look(&self.state.read())
     }
 
-    /// The newest seq, and the bytes of all events up to it.
+    /// The newest position, and the bytes of all events up to it.
     pub(super) fn head_and_bytes(&self) -> (u64, u64) {
         let state = self.state.read();
         (state.log.head(), state.log.total_bytes())
@@ -192,6 +261,7 @@ impl Topic {
         client_id: ClientId,
         start_at: &StartAt,
         sink: &Weak<dyn SubscriberSink>,
+        order: u64,
         key: CursorKey,
     ) -> Result<(Opened, Cursor), SubscribeError> {
         let mut state = self.state.write();
@@ -202,12 +272,19 @@ impl Topic {
         if is_over {
             return Err(SubscribeError::ConnectionEnding);
         }
-        let start = find_start(&state.log, &self.epoch, start_at);
+        let current = state.epochs.current().clone();
+        let start = find_start(&state.log, &current, start_at, self.ahead());
         self.count_resume(start_at, start.as_ref().ok());
         let start = start.map_err(|_| SubscribeError::AheadOfTopic)?;
-        let seq = state.log.head();
-        let subscription =
-            Subscription::new(Arc::clone(self), client_id, Weak::clone(sink), key, seq);
+        let head = state.log.head();
+        let subscription = Subscription::new(
+            Arc::clone(self),
+            client_id,
+            Weak::clone(sink),
+            key,
+            head,
+            order,
+        );
         let subscription = Arc::new(subscription);
         let older = state.subscribers.insert(Arc::clone(&subscription));
         if older.is_none() {
@@ -215,14 +292,16 @@ impl Topic {
         }
         let cursor = Cursor {
             after: start.after,
-            live_from: seq,
+            live_from: head,
+            epoch: current.mark(),
         };
         let opened = Opened {
             subscription,
-            seq,
+            seq: current.seq(head),
+            epoch: current.name(),
             recovered: start.recovered,
             gap: start.gap,
-            takeover: older.map(|older| Takeover::begin(older, seq, sink)),
+            takeover: older.map(|older| Takeover::begin(older, head, sink)),
         };
         Ok((opened, cursor))
     }
@@ -247,6 +326,62 @@ impl Topic {
     pub(crate) fn unsubscribe(&self, subscription: &Subscription) {
         if self.state.write().subscribers.remove(subscription) {
             self.memory_budget.unsubscribed(1);
+            self.departed(subscription);
+        }
+    }
+
+    /// Ends the subscription of a client id that has a newer one on another node: it gets nothing after what the mirror has
+    /// now. Returns `false` if there is no older one.
+    pub(crate) fn supersede(&self, client_id: &ClientId, order: u64) -> bool {
+        let mut state = self.state.write();
+        let found = state.subscribers.get(client_id).cloned();
+        let Some(older) = found.filter(|subscription| subscription.order() < order) else {
+            return false;
+        };
+        state.subscribers.remove(&older);
+        let elsewhere: Weak<crate::broker::subscription::Elsewhere> = Weak::new();
+        let by: Weak<dyn SubscriberSink> = elsewhere;
+        let takeover = Takeover::begin(older, state.log.head(), &by);
+        drop(state);
+        self.memory_budget.unsubscribed(1);
+        self.departed(&takeover.older);
+        takeover.end_older();
+        true
+    }
+
+    /// Closes a mirror that nobody needs: as if deleted, so that a subscription under way opens another one. Returns `false`
+    /// if it has subscribers.
+    pub(super) fn close_if_unused(&self) -> bool {
+        let mut state = self.state.write();
+        let is_unused = state.subscribers.len() == 0;
+        state.deleted |= is_unused;
+        is_unused
+    }
+
+    /// The subscriptions of the topic here: their client ids and orders.
+    pub(super) fn owners(&self) -> Vec<(ClientId, u64)> {
+        let state = self.state.read();
+        let subscribers = state.subscribers.iter();
+        subscribers
+            .map(|subscription| (subscription.client_id().clone(), subscription.order()))
+            .collect()
+    }
+
+    fn departed(&self, subscription: &Subscription) {
+        if let Some(departures) = &self.departures {
+            let _ = departures.send(Departure {
+                topic: self.name.clone(),
+                client_id: subscription.client_id().clone(),
+                order: subscription.order(),
+            });
+        }
+    }
+
+    /// What a position ahead of the topic means. In a cluster Redis may have lost the events before it.
+    fn ahead(&self) -> Ahead {
+        match self.departures {
+            Some(_) => Ahead::IsForeign,
+            None => Ahead::IsRefused,
         }
     }
 
@@ -263,6 +398,7 @@ impl Topic {
         let mut batch = ReadBatch::default();
         for subscription in subscribers.iter() {
             subscription.deliver_one(&mut batch);
+            self.departed(subscription);
         }
         subscribers.len()
     }

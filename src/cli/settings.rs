@@ -126,6 +126,8 @@ fn parser(kind: &Kind) -> Allowed<Change> {
         Kind::Switch(field) => value::switch().into_field(field),
         Kind::Overflow(field) => overflow().into_field(field),
         Kind::Origins(field) => value::origins().into_field(field),
+        Kind::RedisUrls(field) => value::redis_urls().into_field(field),
+        Kind::RedisPrefix(field) => value::redis_prefix().into_field(field),
         Kind::Secret(field) => value::api_key().into_field(field),
         Kind::File(field) => value::file().into_field(field),
     }

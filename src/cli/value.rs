@@ -14,7 +14,7 @@ use std::time::Duration;
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use threadcast::config::{Config, Field, normalize_origin};
+use threadcast::config::{Config, Field, RedisUrl, normalize_origin};
 use threadcast::{ApiKey, InvalidApiKey};
 
 use super::error::{wrong_secret, wrong_value};
@@ -32,7 +32,8 @@ pub(super) struct Allowed<T> {
     parse: Arc<Parse<T>>,
     /// The names that shell completion offers.
     names: Vec<&'static str>,
-    is_secret: bool,
+    /// Whether errors must not show the value.
+    is_secret: fn(&str) -> bool,
 }
 
 /// A new value for one setting.
@@ -51,7 +52,7 @@ impl<T> Allowed<T> {
             phrase,
             parse: Arc::new(parse),
             names: Vec::new(),
-            is_secret: false,
+            is_secret: |_| false,
         }
     }
 
@@ -88,12 +89,9 @@ impl<T> Allowed<T> {
         }
     }
 
-    /// For a secret: errors never show the value.
-    fn secret(self) -> Self {
-        Allowed {
-            is_secret: true,
-            ..self
-        }
+    /// For a secret: errors do not show a value for which this is true.
+    fn secret(self, is_secret: fn(&str) -> bool) -> Self {
+        Allowed { is_secret, ..self }
     }
 }
 
@@ -121,7 +119,7 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for Allowed<T> {
             .and_then(|text| (self.parse)(text))
             .ok_or_else(|| {
                 let origin = arg.map(|arg| origin_of(arg, source)).unwrap_or_default();
-                let line = match self.is_secret {
+                let line = match value.to_str().is_some_and(self.is_secret) {
                     true => wrong_secret(&origin, &self.phrase),
                     false => wrong_value(&origin, &shown(value), &self.phrase),
                 };
@@ -311,13 +309,40 @@ pub(super) fn origins() -> Allowed<Vec<String>> {
     })
 }
 
+/// URLs of Redis, separated by commas; none at all is allowed. An error does not show them if
+/// there may be a password in them.
+pub(super) fn redis_urls() -> Allowed<Vec<RedisUrl>> {
+    let phrase = "URLs like redis://user:password@host:6379, separated by commas";
+    Allowed::new(phrase.to_owned(), |text| {
+        if text.is_empty() {
+            return Some(Vec::new());
+        }
+        text.split(',')
+            .map(|url| RedisUrl::new(url.trim()))
+            .collect()
+    })
+    .secret(|urls| urls.contains('@'))
+}
+
+/// The begin of names in Redis.
+pub(super) fn redis_prefix() -> Allowed<String> {
+    let phrase = "1 to 64 letters, digits, dots, underscores and hyphens";
+    Allowed::new(phrase.to_owned(), |text| {
+        let config = Config {
+            redis_prefix: text.to_owned(),
+            ..Config::default()
+        };
+        config.validate().is_ok().then(|| text.to_owned())
+    })
+}
+
 /// A key; an empty text is none.
 pub(super) fn api_key() -> Allowed<Option<ApiKey>> {
     Allowed::new(InvalidApiKey.to_string(), |text| match text {
         "" => Some(None),
         secret => ApiKey::new(secret).ok().map(Some),
     })
-    .secret()
+    .secret(|_| true)
 }
 
 /// A text that is never shown, not even by `Debug`.
@@ -336,7 +361,7 @@ pub(super) fn secret() -> Allowed<Secret> {
         let fits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
         fits.then(|| Secret(text.to_owned()))
     })
-    .secret()
+    .secret(|_| true)
 }
 
 /// How long a user may let a command wait.

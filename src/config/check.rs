@@ -3,7 +3,8 @@
 use std::fmt::{self, Debug};
 use std::ops::RangeInclusive;
 
-use super::{Config, SETTINGS, normalize_origin};
+use super::redis_url::is_prefix;
+use super::{Config, OverflowPolicy, SETTINGS, normalize_origin};
 
 /// A setting outside of its range.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +71,34 @@ pub(super) fn check_origin(setting: &'static str, origin: &str) -> Result<(), In
             allowed: "* or scheme://host[:port]".to_owned(),
         }),
     }
+}
+
+pub(super) fn check_prefix(setting: &'static str, prefix: &str) -> Result<(), InvalidConfig> {
+    match is_prefix(prefix) {
+        true => Ok(()),
+        false => Err(InvalidConfig {
+            setting,
+            value: format!("{prefix:?}"),
+            allowed: "1 to 64 letters, digits, dots, underscores and hyphens".to_owned(),
+        }),
+    }
+}
+
+/// The policy `block` needs one place that sees all subscribers of a topic.
+pub(super) fn check_overflow(
+    setting: &'static str,
+    overflow: OverflowPolicy,
+    config: &Config,
+) -> Result<(), InvalidConfig> {
+    if overflow != OverflowPolicy::Block || config.redis_url.is_empty() {
+        return Ok(());
+    }
+    Err(InvalidConfig {
+        setting,
+        value: overflow.to_string(),
+        allowed: "drop_oldest or disconnect in a cluster, where no server sees all subscribers"
+            .to_owned(),
+    })
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::check::{check_origin, within};
-use super::{Config, InvalidConfig, OverflowPolicy, Setting, SettingValue, Source};
+use super::check::{check_origin, check_overflow, check_prefix, within};
+use super::{Config, InvalidConfig, OverflowPolicy, RedisUrl, Setting, SettingValue, Source};
 use crate::access::ApiKey;
 
 /// Makes from the table: the struct [`Config`], its default, and the list of the settings.
@@ -90,6 +90,8 @@ pub enum Group {
     Limits,
     /// How long things may take.
     Times,
+    /// Several servers as one.
+    Cluster,
 }
 
 /// Where a [`Config`] has the value of a setting.
@@ -124,6 +126,10 @@ pub enum Kind {
     Overflow(Field<OverflowPolicy>),
     /// A list of origins; see [`normalize_origin`](super::normalize_origin).
     Origins(Field<Vec<String>>),
+    /// A list of URLs of Redis; their passwords are never shown.
+    RedisUrls(Field<Vec<RedisUrl>>),
+    /// The begin of names in Redis.
+    RedisPrefix(Field<String>),
     /// A key, which is never shown.
     Secret(Field<Option<ApiKey>>),
     /// The path of a file.
@@ -176,6 +182,11 @@ impl SettingDefinition {
             Kind::Switch(field) => SettingValue::Switch(*(field.get)(config)),
             Kind::Overflow(field) => SettingValue::Text((field.get)(config).to_string()),
             Kind::Origins(field) => SettingValue::List((field.get)(config).clone()),
+            Kind::RedisUrls(field) => {
+                let urls = (field.get)(config).iter().map(RedisUrl::to_string);
+                SettingValue::List(urls.collect())
+            }
+            Kind::RedisPrefix(field) => SettingValue::Text((field.get)(config).clone()),
             Kind::Secret(field) => {
                 (field.get)(config).as_ref()?;
                 SettingValue::Secret
@@ -201,10 +212,12 @@ impl SettingDefinition {
             Kind::Origins(field) => (field.get)(config)
                 .iter()
                 .try_for_each(|origin| check_origin(self.field, origin)),
-            Kind::Host(_)
+            Kind::RedisPrefix(field) => check_prefix(self.field, (field.get)(config)),
+            Kind::Overflow(field) => check_overflow(self.field, *(field.get)(config), config),
+            Kind::RedisUrls(_)
+            | Kind::Host(_)
             | Kind::Port(_)
             | Kind::Switch(_)
-            | Kind::Overflow(_)
             | Kind::Secret(_)
             | Kind::File(_) => Ok(()),
         }

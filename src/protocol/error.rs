@@ -3,6 +3,10 @@
 use std::borrow::Cow;
 use std::fmt;
 
+/// Why a topic with the policy `block` is not created on a node of a cluster.
+pub(crate) const NO_BLOCK_IN_CLUSTER: &str =
+    "overflow cannot be block in a cluster, where no server sees all subscribers";
+
 /// The code of an error frame. Codes are stable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ErrorCode {
@@ -116,6 +120,12 @@ impl ErrorReply {
     /// The connection ended while a publish waited for room.
     pub(crate) fn called_off() -> ErrorReply {
         let text = "not published: the connection ended while the message waited";
+        ErrorReply::new(ErrorCode::Unavailable, text)
+    }
+
+    /// The engine behind the server cannot be reached. Of a publish nobody knows whether it was taken.
+    pub(crate) fn engine_away() -> ErrorReply {
+        let text = "the cluster cannot be reached at the moment; try again";
         ErrorReply::new(ErrorCode::Unavailable, text)
     }
 

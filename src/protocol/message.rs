@@ -14,7 +14,7 @@ const MAX_DEPTH: usize = 128;
 #[derive(Debug, Clone)]
 pub(crate) struct Message<'a> {
     id: Cow<'a, str>,
-    payload: &'a RawValue,
+    payload: &'a str,
 }
 
 impl<'a> Message<'a> {
@@ -30,10 +30,19 @@ impl<'a> Message<'a> {
         if uuid::Uuid::try_parse(&id).is_err() {
             return Err(InvalidMessage::Id);
         }
-        if nested_deeper_than(MAX_DEPTH, payload.get()) {
+        let payload = payload.get();
+        if nested_deeper_than(MAX_DEPTH, payload) {
             return Err(InvalidMessage::TooDeep);
         }
         Ok(Message { id, payload })
+    }
+
+    /// A message that was valid when another server of the cluster took it.
+    pub(crate) fn taken_before(id: &'a str, payload: &'a str) -> Message<'a> {
+        Message {
+            id: id.into(),
+            payload,
+        }
     }
 
     /// The id, as the publisher wrote it.
@@ -43,6 +52,6 @@ impl<'a> Message<'a> {
 
     /// The JSON text of the payload, as the publisher wrote it.
     pub(crate) fn payload(&self) -> &str {
-        self.payload.get()
+        self.payload
     }
 }

@@ -11,6 +11,8 @@ mod overflow;
 #[cfg(feature = "server")]
 mod encoding;
 #[cfg(feature = "server")]
+mod epoch;
+#[cfg(feature = "server")]
 mod error;
 #[cfg(feature = "server")]
 mod event;
@@ -37,7 +39,8 @@ pub(crate) use name::{ClientId, TopicName};
 #[cfg(feature = "server")]
 pub(crate) use self::{
     encoding::Encoding,
-    error::{ErrorCode, ErrorReply, InvalidMessage},
+    epoch::EpochName,
+    error::{ErrorCode, ErrorReply, InvalidMessage, NO_BLOCK_IN_CLUSTER},
     event::{EventFrame, NewEvent, whole_events},
     frame::{CloseCode, close_frame, ping_frame, pong_frame},
     gap::Gap,

@@ -1,7 +1,7 @@
 //! Replies and notices: acks, pongs, errors, gaps and infos, each appended as a complete text frame.
 
 use super::frame::push_text;
-use super::{ErrorCode, ErrorReply, Gap, GapReason, Timestamp, TopicName};
+use super::{EpochName, ErrorCode, ErrorReply, Gap, GapReason, Timestamp, TopicName};
 
 /// Larger than most acks.
 const ACK_BYTES: usize = 256;
@@ -21,8 +21,19 @@ pub(crate) struct Ack<'a> {
 /// An info that is not the answer to a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Notice<'a> {
-    TopicDeleted { topic: &'a TopicName },
-    SubscriptionReplaced { topic: &'a TopicName, seq: u64 },
+    TopicDeleted {
+        topic: &'a TopicName,
+    },
+    SubscriptionReplaced {
+        topic: &'a TopicName,
+        seq: u64,
+    },
+    /// The topic goes on in another epoch; its next event is the one after `seq`.
+    EpochChanged {
+        topic: &'a TopicName,
+        epoch: EpochName,
+        seq: u64,
+    },
     ServerShutdown,
     Ping,
 }
@@ -103,6 +114,7 @@ pub(crate) fn push_notice(out: &mut Vec<u8>, notice: Notice<'_>) {
             Notice::SubscriptionReplaced { topic, seq } => {
                 (Some(topic), "subscription_replaced", Some(seq))
             }
+            Notice::EpochChanged { topic, seq, .. } => (Some(topic), "gap", Some(seq)),
             Notice::ServerShutdown => (None, "server_shutdown", None),
             Notice::Ping => (None, "ping", None),
         };
@@ -110,6 +122,11 @@ pub(crate) fn push_notice(out: &mut Vec<u8>, notice: Notice<'_>) {
             field(out, "topic", topic.as_str());
         }
         field(out, "msg", msg);
+        if let Notice::EpochChanged { epoch, .. } = notice {
+            out.extend_from_slice(br#","gap":"#);
+            json(out, &Gap::epoch_changed());
+            field(out, "epoch", epoch.as_str());
+        }
         if let Some(seq) = seq {
             number(out, "seq", seq);
         }
@@ -245,6 +262,15 @@ mod tests {
         assert_eq!(
             replaced,
             json!({"type":"info","topic":"orders","msg":"subscription_replaced","seq":3})
+        );
+        let changed = Notice::EpochChanged {
+            topic: &topic(),
+            epoch: EpochName::parse("00000000000000ee").unwrap(),
+            seq: 0,
+        };
+        assert_eq!(
+            pushed(|out| push_notice(out, changed)),
+            json!({"type":"info","topic":"orders","msg":"gap","gap":{"reason":"epoch_changed"},"epoch":"00000000000000ee","seq":0})
         );
         assert_eq!(
             pushed(|out| push_notice(out, Notice::ServerShutdown)),

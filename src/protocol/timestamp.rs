@@ -43,6 +43,11 @@ impl Timestamp {
         as_micros(since_epoch())
     }
 
+    /// The time that is this many microseconds after 1970 began.
+    pub(crate) fn from_micros(micros: u64) -> Timestamp {
+        Timestamp::of(Duration::from_micros(micros))
+    }
+
     /// In microseconds since 1970.
     pub(crate) fn micros(self) -> u64 {
         self.micros

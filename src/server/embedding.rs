@@ -10,9 +10,11 @@ use serde::Serialize;
 use serde_json::value::to_raw_value;
 use uuid::Uuid;
 
-use crate::broker::{self, Broker, CreateError, Place, ReadBatch, Topic, TopicOptions};
+use crate::broker::{self, Broker, CreateError, Place, ReadBatch, TopicOptions, TopicStats};
 use crate::config::{Config, InvalidConfig, OverflowPolicy, ranges, within};
-use crate::protocol::{ErrorReply, InvalidName, Message, Timestamp, TopicName};
+use crate::protocol::{
+    ErrorReply, InvalidName, Message, NO_BLOCK_IN_CLUSTER, Timestamp, TopicName,
+};
 use crate::sync::{Arc, AtomicUsize, Ordering};
 
 /// What a program does with the topics of the server that it runs: a [`Server`](crate::Server) has these methods, too.
@@ -129,6 +131,10 @@ pub enum CreateTopicError {
         /// How many that is.
         max_topics: usize,
     },
+    /// On a node of a cluster no topic may have the policy `block`.
+    NoBlockInCluster,
+    /// On a node of a cluster: Redis cannot be reached. The topic may have been created or not.
+    Unavailable,
     /// The server takes nothing new any more.
     ShuttingDown,
 }
@@ -142,6 +148,8 @@ pub enum DeleteTopicError {
         /// The name.
         topic: String,
     },
+    /// On a node of a cluster: Redis cannot be reached. The topic may have been deleted or not.
+    Unavailable,
     /// The server takes no changes any more.
     ShuttingDown,
 }
@@ -171,6 +179,8 @@ pub enum PublishError {
         /// The name.
         topic: String,
     },
+    /// On a node of a cluster: Redis cannot be reached. The message may have been taken or not.
+    Unavailable,
     /// The server takes nothing new any more.
     ShuttingDown,
 }
@@ -197,8 +207,8 @@ impl ServerHandle {
     pub fn create_topic(&self, name: &str, options: &TopicOptions) -> Result<(), CreateTopicError> {
         let topic = TopicName::new(name).map_err(|_| CreateTopicError::InvalidName)?;
         check(options).map_err(CreateTopicError::InvalidOption)?;
-        match self.broker.create_topic(topic, options) {
-            Ok(_) => Ok(()),
+        match self.broker.create_topic(&topic, options) {
+            Ok(()) => Ok(()),
             Err(CreateError::Exists) => Err(CreateTopicError::Exists {
                 topic: name.to_owned(),
             }),
@@ -206,6 +216,8 @@ impl ServerHandle {
                 max_topics: self.max_topics,
             }),
             Err(CreateError::ShuttingDown) => Err(CreateTopicError::ShuttingDown),
+            Err(CreateError::NoBlockInCluster) => Err(CreateTopicError::NoBlockInCluster),
+            Err(CreateError::Unavailable) => Err(CreateTopicError::Unavailable),
         }
     }
 
@@ -217,26 +229,35 @@ impl ServerHandle {
         if self.broker.is_draining() {
             return Err(DeleteTopicError::ShuttingDown);
         }
-        match TopicName::new(name) {
-            Ok(topic) if self.broker.delete_topic(&topic) => Ok(()),
-            _ => Err(DeleteTopicError::UnknownTopic {
+        let deleted = TopicName::new(name).map(|topic| self.broker.delete_topic(&topic));
+        match deleted {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Err(_)) => Err(DeleteTopicError::Unavailable),
+            Ok(Ok(false)) | Err(_) => Err(DeleteTopicError::UnknownTopic {
                 topic: name.to_owned(),
             }),
         }
     }
 
-    /// All topics, in the order of their names.
+    /// All topics, in the order of their names; on a node of a cluster none while Redis is away.
     #[must_use]
     pub fn topics(&self) -> Vec<TopicInfo> {
-        let topics = self.broker.topics();
-        topics.iter().map(|topic| TopicInfo::of(topic)).collect()
+        let topics = self.broker.all_stats();
+        let infos = topics.map(|topics| {
+            let infos = topics
+                .iter()
+                .map(|(name, stats)| TopicInfo::of(name, &stats));
+            infos.collect()
+        });
+        infos.unwrap_or_default()
     }
 
-    /// The topic of this name, if there is one.
+    /// The topic of this name, if there is one; on a node of a cluster none while Redis is away.
     #[must_use]
     pub fn topic(&self, name: &str) -> Option<TopicInfo> {
-        let topic = self.broker.topic(name)?;
-        Some(TopicInfo::of(&topic))
+        let name = TopicName::new(name).ok()?;
+        let stats = self.broker.topic_stats(&name).ok()?;
+        Some(TopicInfo::of(&name, &stats))
     }
 
     /// Publishes a message with this payload and a new id. When it returns, the message is in the topic and has been offered
@@ -285,25 +306,25 @@ impl ServerHandle {
         let mut batch = ReadBatch::default();
         let mut place: Option<Place> = None;
         loop {
-            let topic = self.broker.topic(name).ok_or_else(unknown)?;
-            place = place.filter(|place| place.is_of(&topic));
             let ticket = place.as_ref().map(Place::ticket);
-            match topic.try_publish(message, arrived, ticket) {
-                Ok(published) => {
-                    drop(place);
-                    topic.fan_out(&mut batch);
-                    let latency = &self.broker.metrics().publish_latency;
-                    latency.observe_since(arrived.micros());
-                    return Ok(published);
-                }
+            match self
+                .broker
+                .publish(name, message, arrived, ticket, &mut batch)
+            {
+                Ok(published) => return Ok(published),
                 Err(broker::PublishError::Full { event_bytes }) => {
+                    let topic = self.broker.topic(name).ok_or_else(unknown)?;
+                    place = place.filter(|place| place.is_of(&topic));
                     let place = place.get_or_insert_with(|| topic.join_line());
                     let waited = place.wait(event_bytes, &mut batch, || false);
                     waited.map_err(|_| PublishError::NoRoom {
                         topic: name.to_owned(),
                     })?;
                 }
-                Err(broker::PublishError::Deleted) => return Err(unknown()),
+                // A topic of the same name may exist again.
+                Err(broker::PublishError::Deleted) => place = None,
+                Err(broker::PublishError::NotFound) => return Err(unknown()),
+                Err(broker::PublishError::Unavailable) => return Err(PublishError::Unavailable),
                 Err(broker::PublishError::ShuttingDown) => return Err(PublishError::ShuttingDown),
             }
         }
@@ -335,11 +356,10 @@ fn check(options: &TopicOptions) -> Result<(), InvalidConfig> {
 }
 
 impl TopicInfo {
-    fn of(topic: &Topic) -> TopicInfo {
-        let stats = topic.stats();
+    fn of(name: &TopicName, stats: &TopicStats) -> TopicInfo {
         TopicInfo {
-            name: topic.name().to_string(),
-            epoch: topic.epoch().to_owned(),
+            name: name.to_string(),
+            epoch: stats.epoch.to_string(),
             seq: stats.seq,
             subscribers: stats.subscribers,
             dropped: stats.dropped,
@@ -366,6 +386,8 @@ impl fmt::Display for CreateTopicError {
                     "there are {max_topics} topics, as many as max_topics allows"
                 )
             }
+            CreateTopicError::NoBlockInCluster => f.write_str(NO_BLOCK_IN_CLUSTER),
+            CreateTopicError::Unavailable => f.write_str(&ErrorReply::engine_away().message),
             CreateTopicError::ShuttingDown => f.write_str(&ErrorReply::shutting_down().message),
         }
     }
@@ -377,6 +399,7 @@ impl fmt::Display for DeleteTopicError {
             DeleteTopicError::UnknownTopic { topic } => {
                 f.write_str(&ErrorReply::no_topic(topic).message)
             }
+            DeleteTopicError::Unavailable => f.write_str(&ErrorReply::engine_away().message),
             DeleteTopicError::ShuttingDown => f.write_str(&ErrorReply::shutting_down().message),
         }
     }
@@ -399,6 +422,7 @@ impl fmt::Display for PublishError {
                 f.write_str(&ErrorReply::no_topic(topic).message)
             }
             PublishError::NoRoom { topic } => f.write_str(&ErrorReply::no_room(topic).message),
+            PublishError::Unavailable => f.write_str(&ErrorReply::engine_away().message),
             PublishError::ShuttingDown => f.write_str(&ErrorReply::shutting_down().message),
         }
     }

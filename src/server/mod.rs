@@ -140,7 +140,9 @@ impl Server {
             SharedMetrics::clone(&metrics),
         )?;
         let open = || {
-            let serving = Serving::start(config, guard, &connections, panics.clone(), settings)?;
+            let panics = panics.clone();
+            let address = address.to_string();
+            let serving = Serving::start(config, guard, &connections, panics, settings, address)?;
             let serving = Arc::new(serving);
             let listener = Listener::start(listener, &serving, &connections)?;
             Ok((serving, listener))
@@ -304,6 +306,7 @@ impl Running {
         });
         serving.edge.gateway.shutdown(REST_GRACE);
         reaper.join();
+        serving.broker.stop();
         report
     }
 }

@@ -48,10 +48,19 @@ impl Serving {
         connections: &Arc<Connections>,
         panics: Panics,
         settings: Vec<Setting>,
+        address: String,
     ) -> io::Result<Serving> {
         let guard = Arc::new(guard);
         let metrics = &connections.metrics;
-        let broker = Arc::new(Broker::counted(&config, SharedMetrics::clone(metrics)));
+        let metrics_of_broker = SharedMetrics::clone(metrics);
+        let broker = match config.redis_url.is_empty() {
+            true => Broker::counted(&config, metrics_of_broker),
+            false => {
+                let open = connections.open_count();
+                Broker::in_cluster(&config, metrics_of_broker, address, open)?
+            }
+        };
+        let broker = Arc::new(broker);
         let vitals = Vitals {
             panics: panics.clone(),
             max_connections: connections.cap(),

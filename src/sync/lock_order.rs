@@ -9,6 +9,7 @@ pub(crate) enum Lock {
     MemoryBudget,
     Topic,
     Gate,
+    GroupCommit,
     Outbox,
     Overflow,
     Subscriptions,
@@ -35,6 +36,7 @@ pub(crate) const LOCK_ORDER: &[(Lock, &[Lock])] = &[
     (Lock::Overflow, &[]),
     (Lock::Subscriptions, &[]),
     (Lock::Gate, &[Lock::Topic]),
+    (Lock::GroupCommit, &[]),
     (Lock::Topic, &[]),
     (Lock::LimitedLog, &[]),
 ];

@@ -43,7 +43,9 @@ fn publish_is_answered_201_with_id_and_seq_and_delivered() {
         .http()
         .post("/topics/orders/messages", &body)
         .expect(201);
-    let expected = json!({"status": "ok", "topic": "orders", "id": uuid_of(7), "seq": 1});
+    let epoch = &server.http().get("/topics/orders").expect(200)["epoch"];
+    let expected =
+        json!({"status": "ok", "topic": "orders", "id": uuid_of(7), "seq": 1, "epoch": epoch});
     assert_eq!(answer, expected);
     let event = client.next_event();
     assert_eq!(seq_of(&event), 1);

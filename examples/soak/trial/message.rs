@@ -105,7 +105,7 @@ fn publish_ack(text: &[u8]) -> Option<ServerMessage> {
     let (topic, rest) = number(rest, 10)?;
     let rest = rest.strip_prefix(br#"","status":"ok","seq":"#)?;
     let (seq, rest) = number(rest, 10)?;
-    rest.strip_prefix(br#","ts":""#)?;
+    rest.strip_prefix(br#","epoch":""#)?;
     Some(ServerMessage::PublishAck {
         topic: topic as usize,
         number: request,

@@ -11,16 +11,16 @@ use std::thread;
 fn broker_with_a_topic() -> (Broker, Arc<Topic>) {
     let broker = Broker::new(&Config::default());
     let name = TopicName::new("t").unwrap();
-    let topic = broker.create_topic(name, &TopicOptions::default()).unwrap();
+    let topic = broker.create_here(name, &TopicOptions::default()).unwrap();
     (broker, topic)
 }
 
 fn open(
     cursors: &mut Cursors,
     topic: &Arc<Topic>,
-    sink: &Weak<Nobody>,
+    sink: &Weak<Elsewhere>,
 ) -> Result<Opened, SubscribeError> {
-    let sink: Weak<dyn SubscriberSink> = Weak::<Nobody>::clone(sink);
+    let sink: Weak<dyn SubscriberSink> = Weak::<Elsewhere>::clone(sink);
     let client_id = ClientId::new("c").unwrap();
     cursors.open(topic, client_id, &StartAt::Last(0), &sink)
 }
@@ -30,7 +30,7 @@ fn an_ended_connection_takes_over_no_subscription() {
     let (_broker, topic) = broker_with_a_topic();
     let mut cursors = Cursors::default();
     assert!(open(&mut cursors, &topic, &Weak::new()).is_ok());
-    let ended = Arc::new(Nobody);
+    let ended = Arc::new(Elsewhere);
     let refused = open(&mut cursors, &topic, &Arc::downgrade(&ended)).err();
     assert_eq!(refused, Some(SubscribeError::ConnectionEnding));
     assert_eq!(topic.subscriber_count(), 1);
@@ -44,7 +44,7 @@ fn a_superseded_subscription_gets_no_notice_of_a_later_deletion() {
         let opened = open(&mut cursors, &topic, &Weak::new());
         opened.ok().unwrap().subscription
     });
-    assert!(broker.delete_topic(topic.name()));
+    assert_eq!(broker.delete_topic(topic.name()), Ok(true));
     assert!(!cursors.read_chunk(&older, 1).1.ended);
     assert!(cursors.read_chunk(&newer, 1).1.ended);
     assert_eq!(cursors.end(&newer), None, "it ended with the deletion");

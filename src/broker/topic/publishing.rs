@@ -6,7 +6,7 @@ use super::{State, Topic};
 use crate::broker::ReadBatch;
 use crate::broker::gate::{Waited, Waiter};
 use crate::config::OverflowPolicy;
-use crate::protocol::{Message, NewEvent, Timestamp};
+use crate::protocol::{EpochName, Message, NewEvent, Timestamp};
 use crate::sync::{Arc, Ordering};
 
 /// The most bytes and events that may be published and not fanned out yet; above that, publishers wait for the fan-out. A
@@ -23,6 +23,7 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(if cfg!(shuttle) { 3_600_
 /// The event that a message became.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Published {
+    pub(crate) epoch: EpochName,
     pub(crate) seq: u64,
     pub(crate) ts: Timestamp,
     pub(crate) event_bytes: usize,
@@ -48,7 +49,10 @@ impl Number {
 /// Why a message was not published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PublishError {
+    NotFound,
     Deleted,
+    /// The engine cannot be reached. The message may have been taken or not.
+    Unavailable,
     /// There is no room yet, or other publishers wait for room: see [`Topic::join_line`].
     Full {
         event_bytes: usize,
@@ -99,11 +103,13 @@ impl Topic {
             return Err(PublishError::Full { event_bytes });
         }
         self.append(&mut state, &event, number, fanned_out);
+        let epoch = state.epochs.current().name();
         drop(state);
         if self.memory_budget.is_exceeded() {
             self.memory_budget.evict_to_budget();
         }
         Ok(Published {
+            epoch,
             seq: number.seq,
             ts: number.ts,
             event_bytes,
@@ -117,6 +123,11 @@ impl Topic {
         self.fan_out.published_at(number.ts.micros());
         self.head.store(number.seq, Ordering::Release);
         self.update_figures(&state.log);
+    }
+
+    /// Whether so little waits for the fan-out that a publisher of the cluster need not wait, too.
+    pub(crate) fn has_window(&self, bytes: usize) -> bool {
+        !self.is_window_full(&self.state.read(), bytes)
     }
 
     /// Joins the line of publishers that wait for room. The caller must have fanned out everything it published.
@@ -156,7 +167,7 @@ impl Topic {
     }
 
     /// Whether too many events or bytes are published and not fanned out yet.
-    fn is_window_full(&self, state: &State, event_bytes: usize) -> bool {
+    pub(super) fn is_window_full(&self, state: &State, event_bytes: usize) -> bool {
         let events = state.log.head().saturating_sub(self.fan_out.seq());
         let fanned_out_bytes = self.fan_out.bytes();
         let bytes = state.log.total_bytes().saturating_sub(fanned_out_bytes) + event_bytes as u64;

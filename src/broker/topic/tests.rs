@@ -6,7 +6,8 @@ use serde_json::value::RawValue;
 
 use super::{PublishError, Topic};
 use crate::broker::{
-    Broker, Cursors, Nobody, ReadBatch, SubscribeError, SubscriberSink, Subscription, TopicOptions,
+    Broker, Cursors, Elsewhere, ReadBatch, SubscribeError, SubscriberSink, Subscription,
+    TopicOptions,
 };
 use crate::config::{Config, OverflowPolicy};
 use crate::protocol::{ClientId, Gap, GapReason, Message, StartAt, Timestamp, TopicName};
@@ -228,7 +229,7 @@ impl Pair {
     }
 
     fn create(&mut self) {
-        let topic = self.broker.create_topic(name(), &TopicOptions::default());
+        let topic = self.broker.create_here(name(), &TopicOptions::default());
         let naive = NaiveTopic {
             bounds: self.bounds,
             sizes: Vec::new(),
@@ -257,7 +258,7 @@ impl Pair {
             Step::Evict { keep_bytes } => self.evict(keep_bytes),
             Step::Delete => {
                 let (_, naive) = self.incarnations.last_mut().unwrap();
-                assert_eq!(self.broker.delete_topic(&name()), !naive.deleted);
+                assert_eq!(self.broker.delete_topic(&name()), Ok(!naive.deleted));
                 naive.deleted = true;
             }
             Step::Recreate if self.incarnations.last().unwrap().1.deleted => self.create(),
@@ -276,7 +277,7 @@ impl Pair {
             Err(PublishError::Deleted) => return assert!(naive.deleted),
             Err(PublishError::Full { event_bytes }) => Err(event_bytes),
             Ok(published) => Ok(published),
-            Err(PublishError::ShuttingDown) => panic!("the broker is not draining"),
+            Err(error) => panic!("{error:?}"),
         };
         assert!(!naive.deleted);
         let size = published.map_or_else(|bytes| bytes, |published| published.event_bytes);
@@ -313,7 +314,7 @@ impl Pair {
         let incarnation = self.incarnations.len() - 1;
         let (topic, naive) = &self.incarnations[incarnation];
         let client_id = ClientId::new(&client.to_string()).unwrap();
-        let sink: Weak<dyn SubscriberSink> = Weak::<Nobody>::new();
+        let sink: Weak<dyn SubscriberSink> = Weak::<Elsewhere>::new();
         let opened = self.cursors.open(topic, client_id, start_at, &sink);
         let (oldest, head) = (naive.before_history(), naive.head());
         let (after, gap, recovered) = match *start_at {

@@ -1,14 +1,17 @@
 //! Read access to a topic: its figures and its history.
 
-use super::Topic;
+use super::{Topic, TopicSettings};
+use crate::broker::epoch::Epoch;
 use crate::broker::history::{HistoryError, HistoryPage, find_start};
+use crate::broker::log::Log;
 use crate::config::OverflowPolicy;
-use crate::protocol::StartAt;
+use crate::protocol::{EpochName, StartAt};
 use crate::sync::Ordering;
 
 /// Figures of a topic, for REST and the dashboard.
 #[derive(Debug, Clone)]
 pub(crate) struct TopicStats {
+    pub(crate) epoch: EpochName,
     pub(crate) subscribers: usize,
     /// Publishes since the topic was created.
     pub(crate) messages: u64,
@@ -33,13 +36,15 @@ impl Topic {
         look: impl FnOnce(&HistoryPage<'_>) -> R,
     ) -> Result<R, HistoryError> {
         let state = self.state.read();
-        let start = find_start(&state.log, &self.epoch, start_at)?;
-        Ok(look(&HistoryPage::new(&state.log, start)))
+        let epoch = state.epochs.current();
+        let start = find_start(&state.log, epoch, start_at, self.ahead())?;
+        Ok(look(&HistoryPage::new(&state.log, epoch, start)))
     }
 
     /// Publishes since the topic was created.
     pub(crate) fn message_count(&self) -> u64 {
-        self.head()
+        let state = self.state.read();
+        state.epochs.current().seq(state.log.head())
     }
 
     /// Events skipped for slow subscribers, counted once for each.
@@ -62,23 +67,37 @@ impl Topic {
 
     pub(crate) fn stats(&self) -> TopicStats {
         let state = self.state.read();
-        let (head, first) = (state.log.head(), state.log.history_start());
-        let oldest = state.log.after(first - 1).next();
-        let history_bytes = state.log.bytes_after(first - 1);
-        let bounds = self.settings.bounds;
+        let stats = TopicStats::of(&state.log, state.epochs.current(), &self.settings);
         TopicStats {
             subscribers: state.subscribers.len(),
-            messages: head,
-            seq: head,
+            dropped: self.dropped(),
+            ..stats
+        }
+    }
+}
+
+impl TopicStats {
+    /// What a log tells of its topic.
+    pub(in crate::broker) fn of(log: &Log, epoch: &Epoch, settings: &TopicSettings) -> TopicStats {
+        let head = log.head();
+        let first = log.history_start().max(epoch.start + 1);
+        let oldest = log.after(first - 1).next();
+        let history_bytes = log.bytes_after(first - 1);
+        let bounds = settings.bounds;
+        TopicStats {
+            epoch: epoch.name(),
+            subscribers: 0,
+            messages: epoch.seq(head),
+            seq: epoch.seq(head),
             history_count: (head + 1 - first) as usize,
             history_bytes,
-            history_first_seq: (first <= head).then_some(first),
+            history_first_seq: (first <= head).then(|| epoch.seq(first)),
             history_first_ts: oldest.map(|event| event.ts().to_owned()),
-            overflow: self.settings.overflow,
+            overflow: settings.overflow,
             history_size: bounds.history_size,
             max_history_bytes: bounds.bytes,
             max_queue_size: bounds.max_queue_size,
-            dropped: self.dropped(),
+            dropped: 0,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::{Api, Connected, ConnectionLine, Route, Vitals};
-use crate::broker::{Broker, Cursors, Nobody, SubscriberSink, Subscription};
+use crate::broker::{Broker, Cursors, Elsewhere, SubscriberSink, Subscription};
 use crate::config::Config;
 use crate::protocol::{ClientId, StartAt};
 use crate::server::http::fields::BodyLength;
@@ -153,7 +153,7 @@ impl Server {
     pub(super) fn subscribe_idle(&self, name: &str) -> Arc<Subscription> {
         let topic = self.api.broker.topic(name).unwrap();
         let client_id = ClientId::new("idle").unwrap();
-        let sink: Weak<dyn SubscriberSink> = Weak::<Nobody>::new();
+        let sink: Weak<dyn SubscriberSink> = Weak::<Elsewhere>::new();
         let opened = Cursors::default().open(&topic, client_id, &StartAt::Last(0), &sink);
         let Ok(opened) = opened else {
             panic!("refused")

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::{Api, problems};
-use crate::broker::{HistoryPage, Topic};
+use crate::broker::HistoryPage;
 use crate::protocol::{StartAt, TopicName};
 use crate::server::http::large_responses::BoundedBody;
 use crate::server::http::response::JSON;
@@ -21,11 +21,12 @@ impl Api {
         start_at: &StartAt,
         request: &Request,
     ) -> Result<Response, Problem> {
-        let topic = self.topic(name)?;
         let max_bytes = request.max_response_bytes;
-        let written = topic
-            .look_at_history(start_at, |page| page_json(&topic, page, max_bytes))
-            .map_err(|error| problems::history_refused(&error))?;
+        let read = self
+            .broker
+            .read_history(name, start_at, |page| page_json(name, page, max_bytes))
+            .map_err(|error| problems::topic_refused(name, error))?;
+        let written = read.map_err(|error| problems::history_refused(&error))?;
         Ok(match written {
             Ok(body) => Response::new(200, JSON, body.finish()),
             Err(response) => response,
@@ -35,7 +36,7 @@ impl Api {
 
 /// Copies the events once, from the log into the body.
 fn page_json(
-    topic: &Topic,
+    topic: &TopicName,
     page: &HistoryPage<'_>,
     max_bytes: usize,
 ) -> Result<BoundedBody, Response> {
@@ -47,9 +48,9 @@ fn page_json(
 }
 
 /// Writes the JSON by hand, because the events are JSON already and need not be parsed.
-fn write_page(body: &mut BoundedBody, topic: &Topic, page: &HistoryPage<'_>) -> io::Result<()> {
-    write_field(body, "{", "topic", &topic.name().as_str())?;
-    write_field(body, ",", "epoch", &topic.epoch())?;
+fn write_page(body: &mut BoundedBody, topic: &TopicName, page: &HistoryPage<'_>) -> io::Result<()> {
+    write_field(body, "{", "topic", &topic.as_str())?;
+    write_field(body, ",", "epoch", &page.epoch.as_str())?;
     write_field(body, ",", "seq", &page.seq)?;
     body.write_all(br#","events":["#)?;
     for (at, event) in page.events().enumerate() {

@@ -24,6 +24,7 @@ struct Published<'a> {
     topic: &'a str,
     id: &'a str,
     seq: u64,
+    epoch: &'a str,
 }
 
 impl Api {
@@ -36,19 +37,21 @@ impl Api {
         self.refuse_while_draining()?;
         let arrived = Timestamp::now();
         let message = read_message(request)?;
-        let topic = self.topic(name)?;
-        let seq = match topic.try_publish(&message, arrived, request.place) {
-            Ok(published) => published.seq,
+        let mut batch = ReadBatch::default();
+        let (topic, place) = (name.as_str(), request.place);
+        let published = self
+            .broker
+            .publish(topic, &message, arrived, place, &mut batch);
+        let published = match published {
+            Ok(published) => published,
             Err(error) => return Ok(refused(name, &error)),
         };
-        topic.fan_out(&mut ReadBatch::default());
-        let latency = &self.broker.metrics().publish_latency;
-        latency.observe_since(arrived.micros());
         let body = Published {
             status: "ok",
-            topic: name.as_str(),
+            topic,
             id: message.id(),
-            seq,
+            seq: published.seq,
+            epoch: published.epoch.as_str(),
         };
         Ok(Response::json(201, &body))
     }
@@ -58,7 +61,7 @@ fn refused(name: &TopicName, error: &PublishError) -> Response {
     let response = Response::from(&problems::publish_refused(name, error));
     match *error {
         PublishError::Full { event_bytes } => response.with_retry(Retry::Publish { event_bytes }),
-        PublishError::Deleted | PublishError::ShuttingDown => response,
+        _ => response,
     }
 }
 
@@ -150,7 +153,10 @@ mod tests {
         ];
         for (seq, id) in (1..).zip(&ids) {
             let body = format!(r#"{{"payload":1,"id":"{id}","topic":"ignored"}}"#);
-            let ok = format!(r#"{{"status":"ok","topic":"t","id":"{id}","seq":{seq}}}"#);
+            let epoch = server.epoch("t");
+            let ok = format!(
+                r#"{{"status":"ok","topic":"t","id":"{id}","seq":{seq},"epoch":"{epoch}"}}"#
+            );
             assert_eq!(publish(&server, &body), (201, ok));
         }
     }

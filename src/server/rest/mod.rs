@@ -33,9 +33,8 @@ pub(crate) use route::{Right, Route};
 
 use super::dashboard;
 use super::http::{Problem, Request, Response};
-use crate::broker::{Broker, Topic};
+use crate::broker::Broker;
 use crate::config::Setting;
-use crate::protocol::TopicName;
 use crate::sync::Arc;
 
 /// What the handlers need.
@@ -77,7 +76,7 @@ impl Api {
     fn handle(&self, request: &Request) -> Result<Response, Problem> {
         match &request.route {
             Route::Dashboard => Ok(dashboard::page()),
-            Route::ListTopics => Ok(self.list_topics(request)),
+            Route::ListTopics => self.list_topics(request),
             Route::CreateTopic => self.create_topic(request),
             Route::ShowTopic(name) => self.show_topic(name),
             Route::DeleteTopic(name) => self.delete_topic(name),
@@ -87,7 +86,8 @@ impl Api {
             Route::CloseConnection(id) => self.close_connection(*id),
             Route::ShowSettings => Ok(self.show_settings()),
             Route::Health => Ok(self.health()),
-            Route::Stats => Ok(self.stats(request)),
+            Route::Stats => self.stats(request),
+            Route::ListNodes => self.list_nodes(),
             Route::Metrics(format) => self.metrics(*format, request),
             Route::Livez => Ok(self.livez()),
             Route::Readyz => self.readyz(),
@@ -96,12 +96,6 @@ impl Api {
             Route::Refused(refusal) => Err(refusal.problem.clone()),
             Route::WebSocket => Err(problems::path_not_found()),
         }
-    }
-
-    fn topic(&self, name: &TopicName) -> Result<Arc<Topic>, Problem> {
-        self.broker
-            .topic(name.as_str())
-            .ok_or_else(|| problems::topic_not_found(name.as_str()))
     }
 
     /// Refuses every change once the server drains, before its body is parsed.

@@ -1,13 +1,12 @@
 //! `/health`, `/stats`, `/livez`, `/readyz`: the state of the server.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 use serde::ser::Serializer;
 
 use super::topics::History;
 use super::{Api, problems};
-use crate::broker::{SortedTopics, Topic};
+use crate::broker::redis::NodeInfo;
+use crate::broker::{Engine, StatsList};
 use crate::server::http::{Problem, Request, Response};
 
 #[derive(Serialize)]
@@ -21,6 +20,12 @@ struct Health<'a> {
     retained_bytes: usize,
     version: &'static str,
     instance: &'a str,
+    engine: &'static str,
+}
+
+#[derive(Serialize)]
+struct Nodes {
+    nodes: Vec<NodeInfo>,
 }
 
 /// The memory for the figures of a topic, with what is needed to write them.
@@ -29,7 +34,7 @@ const TOPIC_FIGURES_BYTES: usize = 250;
 #[derive(Serialize)]
 struct Stats {
     #[serde(serialize_with = "as_object_by_name")]
-    topics: SortedTopics,
+    topics: StatsList,
 }
 
 #[derive(Serialize)]
@@ -60,19 +65,29 @@ impl Api {
             retained_bytes: self.broker.retained_bytes(),
             version: env!("CARGO_PKG_VERSION"),
             instance: &self.instance,
+            engine: match self.broker.engine() {
+                Engine::Embedded => "embedded",
+                Engine::Redis(redis) if redis.is_up() => "up",
+                Engine::Redis(_) => "down",
+            },
         };
         Response::json(200, &health)
     }
 
-    pub(super) fn stats(&self, request: &Request) -> Response {
+    pub(super) fn stats(&self, request: &Request) -> Result<Response, Problem> {
         let expected = self.broker.topic_count() * TOPIC_FIGURES_BYTES;
-        Response::list(
-            request,
-            expected,
-            &Stats {
-                topics: self.broker.topics(),
-            },
-        )
+        let topics = self.broker.all_stats();
+        let topics = topics.map_err(|_| problems::engine_away())?;
+        Ok(Response::list(request, expected, &Stats { topics }))
+    }
+
+    /// The nodes of the cluster, by id; an embedded server has none.
+    pub(super) fn list_nodes(&self) -> Result<Response, Problem> {
+        let nodes = match self.broker.engine() {
+            Engine::Embedded => Vec::new(),
+            Engine::Redis(redis) => redis.nodes().map_err(|_| problems::engine_away())?,
+        };
+        Ok(Response::json(200, &Nodes { nodes }))
     }
 
     /// Says only that the process answers.
@@ -85,13 +100,15 @@ impl Api {
         if self.broker.is_draining() {
             return Err(problems::shutting_down());
         }
-        Ok(Response::json(200, &Status { status: "ok" }))
+        match self.broker.engine() {
+            Engine::Redis(redis) if !redis.is_up() => Err(problems::engine_away()),
+            _ => Ok(Response::json(200, &Status { status: "ok" })),
+        }
     }
 }
 
-fn as_object_by_name<S: Serializer>(topics: &[Arc<Topic>], out: S) -> Result<S::Ok, S::Error> {
-    out.collect_map(topics.iter().map(|topic| {
-        let stats = topic.stats();
+fn as_object_by_name<S: Serializer>(topics: &StatsList, out: S) -> Result<S::Ok, S::Error> {
+    out.collect_map(topics.iter().map(|(name, stats)| {
         let figures = TopicFigures {
             messages: stats.messages,
             subscribers: stats.subscribers,
@@ -100,7 +117,7 @@ fn as_object_by_name<S: Serializer>(topics: &[Arc<Topic>], out: S) -> Result<S::
             dropped: stats.dropped,
             history: History::from(&stats),
         };
-        (topic.name().as_str(), figures)
+        (name.as_str(), figures)
     }))
 }
 
@@ -121,7 +138,7 @@ mod tests {
         let instance = server.instance();
         let version = env!("CARGO_PKG_VERSION");
         let health = format!(
-            r#"{{"status":"ok","uptime_sec":3600,"topics":2,"subscribers":1,"connections":3,"delivered":0,"retained_bytes":{bytes},"version":"{version}","instance":"{instance}"}}"#
+            r#"{{"status":"ok","uptime_sec":3600,"topics":2,"subscribers":1,"connections":3,"delivered":0,"retained_bytes":{bytes},"version":"{version}","instance":"{instance}","engine":"embedded"}}"#
         );
         assert_eq!(server.answer(&get("/health")), (200, health));
     }

@@ -2,8 +2,8 @@
 
 use std::fmt::Display;
 
-use crate::broker::{CreateError, HistoryError, PublishError};
-use crate::protocol::{ErrorReply, TopicName};
+use crate::broker::{CreateError, HistoryError, PublishError, TopicError};
+use crate::protocol::{ErrorReply, NO_BLOCK_IN_CLUSTER, TopicName};
 use crate::server::http::Problem;
 use crate::server::http::target::MalformedTarget;
 
@@ -57,6 +57,19 @@ pub(super) fn shutting_down() -> Problem {
     Problem::shutting_down().with_header("Retry-After", RETRY_AFTER_DRAINING_SECS.to_string())
 }
 
+/// The engine behind the server cannot be reached.
+pub(super) fn engine_away() -> Problem {
+    Problem::unavailable(ErrorReply::engine_away().message)
+}
+
+/// Why a topic cannot be used.
+pub(super) fn topic_refused(name: &TopicName, error: TopicError) -> Problem {
+    match error {
+        TopicError::NotFound => topic_not_found(name.as_str()),
+        TopicError::Unavailable => engine_away(),
+    }
+}
+
 pub(super) fn create_refused(name: &TopicName, error: &CreateError) -> Problem {
     match error {
         CreateError::Exists => {
@@ -69,12 +82,15 @@ pub(super) fn create_refused(name: &TopicName, error: &CreateError) -> Problem {
             "The server has as many topics as it may have",
         ),
         CreateError::ShuttingDown => shutting_down(),
+        CreateError::NoBlockInCluster => invalid(NO_BLOCK_IN_CLUSTER),
+        CreateError::Unavailable => engine_away(),
     }
 }
 
 pub(super) fn publish_refused(name: &TopicName, error: &PublishError) -> Problem {
     match error {
-        PublishError::Deleted => topic_not_found(name.as_str()),
+        PublishError::Unavailable => engine_away(),
+        PublishError::Deleted | PublishError::NotFound => topic_not_found(name.as_str()),
         PublishError::Full { .. } => {
             Problem::unavailable(ErrorReply::no_room(name.as_str()).message)
         }

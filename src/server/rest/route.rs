@@ -25,6 +25,7 @@ pub(crate) enum Route {
     ShowSettings,
     Health,
     Stats,
+    ListNodes,
     Metrics(Format),
     Livez,
     Readyz,
@@ -94,6 +95,7 @@ impl Route {
             | Route::ShowSettings
             | Route::Health
             | Route::Stats
+            | Route::ListNodes
             | Route::Metrics(_) => Right::Admin,
             Route::ShowTopic(topic) | Route::ReadMessages(topic, _) => {
                 Right::Subscribe(topic.clone())
@@ -149,6 +151,7 @@ fn find(method: &str, head: &Head) -> Result<Route, Refusal> {
         ["config"] => read(Route::ShowSettings),
         ["health"] => read(Route::Health),
         ["stats"] => read(Route::Stats),
+        ["nodes"] => read(Route::ListNodes),
         ["openapi.json"] => read(Route::OpenApi),
         ["asyncapi.json"] => read(Route::AsyncApi),
         ["connections" | "metrics"] => Err(problems::method_not_allowed("GET, HEAD").into()),

@@ -5,7 +5,7 @@ use serde::ser::Serializer;
 
 use super::new_topic::read_new_topic;
 use super::{Api, problems};
-use crate::broker::{SortedTopics, Topic, TopicStats};
+use crate::broker::{self, TopicStats};
 use crate::protocol::TopicName;
 use crate::server::http::{Problem, Request, Response};
 
@@ -23,13 +23,13 @@ struct TopicList {
     topics: Lines,
 }
 
-struct Lines(SortedTopics);
+struct Lines(broker::TopicList);
 
 impl Serialize for Lines {
     fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
-        out.collect_seq(self.0.iter().map(|topic| TopicLine {
-            name: topic.name().as_str(),
-            subscribers: topic.subscriber_count(),
+        out.collect_seq(self.0.iter().map(|(name, subscribers)| TopicLine {
+            name: name.as_str(),
+            subscribers,
         }))
     }
 }
@@ -46,7 +46,7 @@ struct TopicDetails<'a> {
     subscribers: usize,
     messages: u64,
     seq: u64,
-    epoch: &'a str,
+    epoch: String,
     history: History,
     overflow: &'static str,
     limits: Limits,
@@ -75,33 +75,34 @@ impl Api {
     pub(super) fn create_topic(&self, request: &Request) -> Result<Response, Problem> {
         self.refuse_while_draining()?;
         let (name, options) = read_new_topic(request)?;
-        let created = self.broker.create_topic(name.clone(), &options);
+        let created = self.broker.create_topic(&name, &options);
         created.map_err(|error| problems::create_refused(&name, &error))?;
         Ok(changed(201, "created", &name))
     }
 
     pub(super) fn delete_topic(&self, name: &TopicName) -> Result<Response, Problem> {
         self.refuse_while_draining()?;
-        if !self.broker.delete_topic(name) {
-            return Err(problems::topic_not_found(name.as_str()));
+        match self.broker.delete_topic(name) {
+            Ok(true) => Ok(changed(200, "deleted", name)),
+            Ok(false) => Err(problems::topic_not_found(name.as_str())),
+            Err(_) => Err(problems::engine_away()),
         }
-        Ok(changed(200, "deleted", name))
     }
 
-    pub(super) fn list_topics(&self, request: &Request) -> Response {
+    pub(super) fn list_topics(&self, request: &Request) -> Result<Response, Problem> {
         let expected = self.broker.topic_count() * TOPIC_LINE_BYTES;
-        Response::list(
-            request,
-            expected,
-            &TopicList {
-                topics: Lines(self.broker.topics()),
-            },
-        )
+        let topics = self.broker.list_topics();
+        let topics = topics.map_err(|_| problems::engine_away())?;
+        let list = TopicList {
+            topics: Lines(topics),
+        };
+        Ok(Response::list(request, expected, &list))
     }
 
     pub(super) fn show_topic(&self, name: &TopicName) -> Result<Response, Problem> {
-        let topic = self.topic(name)?;
-        Ok(Response::json(200, &TopicDetails::from(&*topic)))
+        let stats = self.broker.topic_stats(name);
+        let stats = stats.map_err(|error| problems::topic_refused(name, error))?;
+        Ok(Response::json(200, &TopicDetails::of(name, &stats)))
     }
 }
 
@@ -113,16 +114,15 @@ fn changed(status: u16, what: &'static str, name: &TopicName) -> Response {
     Response::json(status, &body)
 }
 
-impl<'a> From<&'a Topic> for TopicDetails<'a> {
-    fn from(topic: &'a Topic) -> Self {
-        let stats = topic.stats();
+impl<'a> TopicDetails<'a> {
+    fn of(name: &'a TopicName, stats: &TopicStats) -> TopicDetails<'a> {
         TopicDetails {
-            name: topic.name().as_str(),
+            name: name.as_str(),
             subscribers: stats.subscribers,
             messages: stats.messages,
             seq: stats.seq,
-            epoch: topic.epoch(),
-            history: History::from(&stats),
+            history: History::from(stats),
+            epoch: stats.epoch.to_string(),
             overflow: stats.overflow.as_str(),
             limits: Limits {
                 history_size: stats.history_size,

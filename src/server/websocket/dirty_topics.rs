@@ -42,6 +42,13 @@ impl DirtyTopics {
         self.topics.push(DirtyTopic::new(topic));
     }
 
+    /// Adds a topic in which events wait for a fan-out.
+    pub(super) fn add_published(&mut self, topic: Arc<Topic>) {
+        let mut dirty = DirtyTopic::new(topic);
+        dirty.events = 1;
+        self.topics.push(dirty);
+    }
+
     /// Removes a deleted topic. The deletion has delivered its events.
     pub(super) fn remove(&mut self, name: &str) {
         self.topics

@@ -9,6 +9,7 @@ mod connection;
 mod dirty_topics;
 mod end;
 mod handshake;
+mod held_publishes;
 mod inbound;
 #[cfg(all(test, shuttle))]
 pub(super) mod models;

@@ -4,19 +4,23 @@ use std::time::Instant;
 
 use super::connection::Connection;
 use super::dirty_topics::DirtyTopics;
+use super::held_publishes::HeldPublishes;
 use crate::broker::{
-    Broker, Opened, Place, PublishError, Published, ReadBatch, SubscribeError, SubscriberSink,
-    Subscription, Topic, WaitError,
+    Broker, Engine, Joined, Opened, Place, PublishError, Published, ReadBatch, SubscribeError,
+    SubscriberSink, Subscription, Topic, TopicError, WaitError,
 };
 use crate::protocol::{
-    Ack, ClientId, ErrorCode, ErrorReply, Message, Request, RequestId, Subscribe, Timestamp,
-    TopicName, parse_request, push_ack, push_error, push_gap, push_pong,
+    Ack, ClientId, ErrorCode, ErrorReply, Message, Request, RequestId, StartAt, Subscribe,
+    Timestamp, TopicName, parse_request, push_ack, push_error, push_gap, push_pong,
 };
 use crate::server::publish_rate::PublishRate;
 use crate::sync::{Arc, Weak};
 
 /// Replies are sent once there are this many bytes of them, or earlier.
 const MAX_HELD_REPLIES_BYTES: usize = 32 << 10;
+
+/// How often a subscribe is tried again whose topic was closed meanwhile.
+const MAX_JOINS: usize = 5;
 
 pub(super) struct Session {
     connection: Arc<Connection>,
@@ -27,6 +31,7 @@ pub(super) struct Session {
     replies: Vec<u8>,
     /// How many bytes of `replies` belong to completed requests.
     replied: usize,
+    held: HeldPublishes,
     dirty: DirtyTopics,
     batch: ReadBatch,
     /// The place in the line of a topic without room. Dropped before the session waits for anything else.
@@ -49,6 +54,7 @@ impl Session {
             publish_rate: PublishRate::new(rate, Instant::now()),
             replies: Vec::new(),
             replied: 0,
+            held: HeldPublishes::default(),
             dirty: DirtyTopics::default(),
             batch: ReadBatch::default(),
             place: None,
@@ -99,6 +105,7 @@ impl Session {
     /// thread must then do that work, which may publish to the same subscribers, and must not wait.
     pub(super) fn flush_until(&mut self, is_work: impl Fn() -> bool) {
         self.place = None;
+        self.publish_held();
         let has_published = self.dirty.has_events();
         self.dirty.fan_out(&mut self.batch);
         self.send_replies();
@@ -107,6 +114,13 @@ impl Session {
             latency.observe_since(self.arrived.micros());
         }
         self.dirty.finish(&mut self.batch, is_work);
+    }
+
+    fn publish_held(&mut self) {
+        if let Engine::Redis(redis) = self.broker.engine() {
+            self.held.publish(redis, &mut self.replies, &mut self.dirty);
+            self.replied = self.replies.len();
+        }
     }
 
     fn send_replies(&mut self) {
@@ -123,6 +137,7 @@ impl Session {
     /// Flushes the requests completed before the one that panicked.
     pub(super) fn flush_after_panic(&mut self) {
         self.replies.truncate(self.replied);
+        self.held.truncate(self.replied);
         self.dirty.mark_all_published_to();
         self.flush();
     }
@@ -144,14 +159,18 @@ impl Session {
         match request {
             Request::Ping => push_pong(&mut self.replies, request_id),
             Request::Publish { topic, message } => {
-                let Published { seq, ts, .. } = self.publish(&topic, &message, is_leaving)?;
+                if matches!(self.broker.engine(), Engine::Redis(_)) {
+                    return self.hold(&topic, &message, request_id, is_leaving);
+                }
+                let Published { epoch, seq, ts, .. } =
+                    self.publish(&topic, &message, is_leaving)?;
                 push_ack(
                     &mut self.replies,
                     &Ack {
                         request_id,
                         topic: &topic,
                         seq,
-                        epoch: None,
+                        epoch: Some(epoch.as_str()),
                         recovered: None,
                         ts,
                     },
@@ -183,16 +202,9 @@ impl Session {
         message: &Message<'_>,
         is_leaving: &dyn Fn() -> bool,
     ) -> Result<Published, ErrorReply> {
-        if !self.connection.principal.may_publish(name) {
-            return Err(ErrorReply::may_not_publish(name));
-        }
+        self.check_right_to_publish(name)?;
         self.dirty_topic(name)?;
-        if self.publish_rate.is_limited() && !self.publish_rate.allow(Instant::now()) {
-            return Err(ErrorReply::new(
-                ErrorCode::RateLimited,
-                "more publishes per second than allowed",
-            ));
-        }
+        self.check_publish_rate()?;
         loop {
             let Some(dirty) = self.dirty.get(name) else {
                 // It was flushed or deleted. A topic of the same name may exist again.
@@ -213,13 +225,62 @@ impl Session {
                     return Ok(published);
                 }
                 Err(PublishError::ShuttingDown) => return Err(ErrorReply::shutting_down()),
-                Err(PublishError::Deleted) => self.dirty.remove(name),
+                Err(PublishError::Deleted | PublishError::NotFound) => self.dirty.remove(name),
+                Err(PublishError::Unavailable) => return Err(ErrorReply::engine_away()),
                 Err(PublishError::Full { event_bytes }) => {
                     let topic = Arc::clone(topic);
                     self.wait_for_room(&topic, event_bytes, is_leaving)?;
                 }
             }
         }
+    }
+
+    fn check_right_to_publish(&self, name: &str) -> Result<(), ErrorReply> {
+        match self.connection.principal.may_publish(name) {
+            true => Ok(()),
+            false => Err(ErrorReply::may_not_publish(name)),
+        }
+    }
+
+    fn check_publish_rate(&mut self) -> Result<(), ErrorReply> {
+        if self.publish_rate.is_limited() && !self.publish_rate.allow(Instant::now()) {
+            return Err(ErrorReply::new(
+                ErrorCode::RateLimited,
+                "more publishes per second than allowed",
+            ));
+        }
+        Ok(())
+    }
+
+    /// On a node of a cluster: holds a message until the session flushes. Its ack follows then, in its place.
+    fn hold(
+        &mut self,
+        name: &str,
+        message: &Message<'_>,
+        request_id: Option<&str>,
+        is_leaving: &dyn Fn() -> bool,
+    ) -> Result<(), ErrorReply> {
+        self.check_right_to_publish(name)?;
+        let topic = TopicName::new(name).map_err(|_| ErrorReply::no_topic(name))?;
+        self.check_publish_rate()?;
+        if self.broker.is_draining() {
+            return Err(ErrorReply::shutting_down());
+        }
+        let bytes = message.payload().len();
+        if !self.held.has(&topic)
+            && let Some(mirror) = self.broker.topic(name)
+            && !mirror.has_window(bytes)
+        {
+            self.wait_for_room(&mirror, bytes, is_leaving)?;
+        }
+        let replied = self.replies.len();
+        self.held
+            .add(topic, message, self.arrived, request_id, replied);
+        if self.held.is_due() {
+            // More requests may have been received already.
+            self.flush_until(|| true);
+        }
+        Ok(())
     }
 
     /// Waits in the topic's line until there is room for an event of this size. Flushes everything first, so that no other
@@ -290,11 +351,50 @@ impl Session {
         if self.broker.is_draining() {
             return Err(ErrorReply::shutting_down());
         }
-        let topic = self.topic(name.as_str())?;
         let key = (name, client_id);
-        self.admit(&key, &topic)?;
         // Earlier replies are sent before the ack, and earlier events of this session are fanned out.
         self.flush();
+        for _ in 0..MAX_JOINS {
+            let Joined { topic, order } = self.join(&key)?;
+            self.admit(&key, &topic)?;
+            match self.open(&key, &topic, order, &start_at, request_id) {
+                Err(SubscribeError::Deleted) if order > 0 => {
+                    self.broker.leave(&key.0, &key.1, order);
+                }
+                Err(SubscribeError::Deleted) => return Err(ErrorReply::no_topic(key.0.as_str())),
+                Err(SubscribeError::AheadOfTopic) => {
+                    self.broker.leave(&key.0, &key.1, order);
+                    return Err(ErrorReply::bad_request("after_seq is ahead of the topic"));
+                }
+                // Another thread ended the connection while this request waited: no reply can be sent.
+                Err(SubscribeError::ConnectionEnding) => {
+                    self.broker.leave(&key.0, &key.1, order);
+                    return Ok(());
+                }
+                Ok(()) => return Ok(()),
+            }
+        }
+        Err(ErrorReply::engine_away())
+    }
+
+    /// Makes the topic ready for a subscription.
+    fn join(&self, key: &(TopicName, ClientId)) -> Result<Joined, ErrorReply> {
+        let joined = self.broker.join(&key.0, &key.1, self.connection.info.id);
+        joined.map_err(|error| match error {
+            TopicError::NotFound => ErrorReply::no_topic(key.0.as_str()),
+            TopicError::Unavailable => ErrorReply::engine_away(),
+        })
+    }
+
+    /// Opens a subscription: the ack, the replay, and what comes from now on.
+    fn open(
+        &mut self,
+        key: &(TopicName, ClientId),
+        topic: &Arc<Topic>,
+        order: u64,
+        start_at: &StartAt,
+        request_id: Option<&str>,
+    ) -> Result<(), SubscribeError> {
         let connection: Weak<Connection> = Arc::downgrade(&self.connection);
         let sink: Weak<dyn SubscriberSink> = connection;
         let outbox = &self.connection.outbox;
@@ -302,7 +402,8 @@ impl Session {
             outbox.may_hold_publishers(block_timeout);
         }
         let opened = outbox.reply_with(|cursors, frames| {
-            let opened = cursors.open(&topic, key.1.clone(), &start_at, &sink)?;
+            let client_id = key.1.clone();
+            let opened = cursors.open_in_order(topic, client_id, start_at, &sink, order)?;
             let own_older = self
                 .connection
                 .insert_subscription(key.clone(), Arc::clone(&opened.subscription));
@@ -310,18 +411,9 @@ impl Session {
                 // Even if another connection is taking it over: its notice must not follow the new ack.
                 cursors.end(&older);
             }
-            push_opened(frames, &topic, &opened, request_id);
+            push_opened(frames, topic, &opened, request_id);
             Ok(opened)
-        });
-        let opened = match opened {
-            Ok(opened) => opened,
-            Err(SubscribeError::Deleted) => return Err(ErrorReply::no_topic(key.0.as_str())),
-            Err(SubscribeError::AheadOfTopic) => {
-                return Err(ErrorReply::bad_request("after_seq is ahead of the topic"));
-            }
-            // Another thread ended the connection while this request waited: no reply can be sent.
-            Err(SubscribeError::ConnectionEnding) => return Ok(()),
-        };
+        })?;
         if !self.connection.is_open() {
             // It was just ended, perhaps before this subscription was in the list.
             self.connection.end_subscriptions();
@@ -333,6 +425,9 @@ impl Session {
         }
         self.batch.clear();
         opened.subscription.deliver_one(&mut self.batch);
+        if self.broker.was_replaced(&key.0, &key.1, order) {
+            topic.supersede(&key.1, u64::MAX);
+        }
         Ok(())
     }
 
@@ -390,7 +485,7 @@ fn push_opened(frames: &mut Vec<u8>, topic: &Topic, opened: &Opened, request_id:
         request_id,
         topic: topic.name().as_str(),
         seq: opened.seq,
-        epoch: Some(topic.epoch()),
+        epoch: Some(opened.epoch.as_str()),
         recovered: opened.recovered,
         ts: Timestamp::now(),
     };

@@ -9,7 +9,7 @@ use crate::harness::HttpClient;
 use super::program::{End, Program, run, threadcast};
 
 /// A wrong value for each setting.
-const WRONG: [(&str, &str); 25] = [
+const WRONG: [(&str, &str); 27] = [
     ("PUBSUB_HOST", "http://localhost"),
     ("PUBSUB_PORT", "99999"),
     ("PUBSUB_KEYS_FILE", "/nowhere/keys.toml"),
@@ -35,6 +35,8 @@ const WRONG: [(&str, &str); 25] = [
     ("PUBSUB_SEND_BUFFER_BYTES", "0"),
     ("PUBSUB_REST_WORKERS", "257"),
     ("PUBSUB_ALLOWED_ORIGINS", "https://a.example,b.example"),
+    ("PUBSUB_REDIS_URL", "redis://a,http://b"),
+    ("PUBSUB_REDIS_PREFIX", "a b"),
 ];
 
 fn flag(variable: &str) -> String {

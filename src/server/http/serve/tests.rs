@@ -19,7 +19,7 @@ fn edge_with(guard: Guard) -> Edge {
     };
     let broker = Arc::new(Broker::new(&Config::default()));
     let name = crate::protocol::TopicName::new("t").unwrap();
-    broker.create_topic(name, &Default::default()).unwrap();
+    broker.create_here(name, &Default::default()).unwrap();
     let api = api(&broker, |_| true);
     Edge {
         gateway: Gateway::start(options, &api, &Panics::default()).unwrap(),

@@ -44,6 +44,7 @@ operations! {
     Route::PublishMessage(_) => "publishMessage",
     Route::Health => "health",
     Route::Stats => "stats",
+    Route::ListNodes => "listNodes",
     Route::ListConnections(_) => "listConnections",
     Route::CloseConnection(_) => "closeConnection",
     Route::ShowSettings => "config",

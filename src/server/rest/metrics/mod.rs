@@ -2,12 +2,13 @@
 //!
 //! The current state is read topic by topic and subscription by subscription. No lock is held across them.
 
+mod engine;
 mod topics;
 
 use std::sync::Arc;
 
 use super::Api;
-use crate::broker::Topic;
+use crate::broker::{Engine, Topic};
 use crate::metrics::{Distribution, Families, Format, Value, push_process};
 use crate::server::http::{Problem, Request, Response};
 use crate::server::panics::Panics;
@@ -39,9 +40,12 @@ impl Api {
             return Ok(Response::needs_memory(expected));
         }
         let mut page = Families::default();
-        let topics = self.broker.topics();
+        let topics = self.broker.local_topics();
         self.push_server(&mut page, topics.len());
         self.broker.metrics().push(&mut page);
+        if let Engine::Redis(redis) = self.broker.engine() {
+            engine::push_engine(&mut page, redis);
+        }
         push_lags(&mut page, &topics);
         if self.vitals.metrics_topics > 0 {
             topics::push_topics(&mut page, &topics, self.vitals.metrics_topics);
@@ -54,11 +58,11 @@ impl Api {
 
     /// The memory to write the page. It counts every topic and subscription, because reading them takes time.
     fn expected_page_bytes(&self) -> usize {
-        let topics = self.broker.topic_count();
+        let topics = self.broker.local_topics().len();
         let with_series = topics.min(self.vitals.metrics_topics);
         topics * TOPIC_BYTES
             + with_series * TOPIC_SERIES_BYTES
-            + self.broker.subscription_count() * SUBSCRIPTION_BYTES
+            + self.broker.local_subscriptions() * SUBSCRIPTION_BYTES
     }
 
     fn push_server(&self, page: &mut Families, topics: usize) {
@@ -90,7 +94,7 @@ impl Api {
         page.gauge(
             "pubsub_subscriptions",
             "Subscriptions",
-            self.broker.subscription_count(),
+            self.broker.local_subscriptions(),
         );
         page.bytes(
             "pubsub_history",

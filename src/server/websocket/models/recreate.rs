@@ -30,7 +30,10 @@ fn recreate() {
     let deleter = thread::spawn({
         let broker = Arc::clone(&broker);
         move || {
-            assert!(broker.delete_topic(&TopicName::new(TOPIC).unwrap()));
+            assert_eq!(
+                broker.delete_topic(&TopicName::new(TOPIC).unwrap()),
+                Ok(true)
+            );
             create(&broker, TOPIC)
         }
     });

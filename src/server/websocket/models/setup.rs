@@ -50,7 +50,7 @@ pub(super) fn small_broker(events: usize, overflow: OverflowPolicy) -> Arc<Broke
 
 pub(super) fn create(broker: &Broker, name: &str) -> Arc<Topic> {
     let name = TopicName::new(name).expect("a name");
-    let created = broker.create_topic(name, &TopicOptions::default());
+    let created = broker.create_here(name, &TopicOptions::default());
     created.expect("a new topic")
 }
 

@@ -1,0 +1,155 @@
+//! The keeper of a Redis: the thread that connects, checks what it finds, brings the node up to date, says that the node
+//! lives, and begins anew when a connection fails.
+
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use ::redis::{Client, Connection, RedisResult, cmd};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use super::lane::COMMAND_TIMEOUT;
+use super::shard::{Shard, State};
+use super::{health, scripts};
+use crate::sync::Arc;
+
+/// How often the node says that it lives, and looks after what is its own.
+pub(super) const TICK: Duration = Duration::from_secs(2);
+/// The pause between two attempts to connect is a random part of a time that grows up to this.
+const MAX_PAUSE: Duration = Duration::from_secs(2);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What the keeper is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Event {
+    /// A connection failed, or Redis cannot do what it is for.
+    Failed,
+    Stop,
+}
+
+pub(super) struct Keeper {
+    pub(super) shard: Arc<Shard>,
+    pub(super) events: Receiver<Event>,
+}
+
+impl Keeper {
+    pub(super) fn run(&self) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let began = Instant::now();
+            let ended = self.serve();
+            if ended == Some(Event::Stop) {
+                return;
+            }
+            if began.elapsed() > MAX_PAUSE * 5 {
+                pause = FIRST_PAUSE;
+            }
+            let some = pause.mul_f64(random_part());
+            if self.wait_until(Instant::now() + some) == Some(Event::Stop) {
+                return;
+            }
+            pause = (pause * 2).min(MAX_PAUSE);
+        }
+    }
+
+    /// Connects and serves until the connections fail or the node stops.
+    fn serve(&self) -> Option<Event> {
+        let shard = &self.shard;
+        // What failed belongs to connections that are gone.
+        while let Ok(event) = self.events.try_recv() {
+            if event == Event::Stop {
+                return Some(Event::Stop);
+            }
+        }
+        let connected = self.connect();
+        let (link, name) = match connected {
+            Ok(connected) => connected,
+            Err(reason) => {
+                shard.down(&reason);
+                return None;
+            }
+        };
+        let ended = match shard.bring_up_to_date(&name) {
+            Ok(()) => {
+                shard.up();
+                self.look_after()
+            }
+            Err(reason) => {
+                shard.down(&reason);
+                None
+            }
+        };
+        if ended == Some(Event::Stop) {
+            shard.say_goodbye();
+        }
+        shard.down("a connection to it failed");
+        shard.disconnect();
+        let _ = link.join();
+        ended
+    }
+
+    /// Ticks until something fails.
+    fn look_after(&self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.wait_until(Instant::now() + TICK) {
+                return Some(event);
+            }
+            if self.shard.state() != State::Up || self.shard.tick().is_err() {
+                return Some(Event::Failed);
+            }
+        }
+    }
+
+    fn wait_until(&self, moment: Instant) -> Option<Event> {
+        match self.events.recv_deadline(moment) {
+            Ok(event) => Some(event),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => Some(Event::Stop),
+        }
+    }
+
+    /// Opens the connections, and starts the link. Returns its thread, and the name that this Redis has in the cluster.
+    fn connect(&self) -> Result<(JoinHandle<()>, String), String> {
+        let shard = &self.shard;
+        let fail = |error: ::redis::RedisError| error.to_string();
+        let mut connection = open(&shard.client).map_err(fail)?;
+        let found = health::check(&mut connection, &shard.keys)?;
+        scripts::load(&mut connection).map_err(fail)?;
+        shard.publishes.lane.open(connection);
+        shard.lane.open(open(&shard.client).map_err(fail)?);
+        shard
+            .heartbeat()
+            .map_err(|_| "it takes no heartbeat".to_owned())?;
+        let mut connection = open(&shard.client).map_err(fail)?;
+        let (ready, is_ready) = crossbeam_channel::bounded(1);
+        let (shard, name) = (Arc::clone(shard), format!("redis-link-{}", shard.at));
+        let link = thread::Builder::new().name(name).spawn(move || {
+            shard.run_link(&mut connection, || {
+                let _ = ready.send(());
+            });
+        });
+        let link = link.map_err(|error| error.to_string())?;
+        match is_ready.recv_timeout(CONNECT_TIMEOUT * 2) {
+            Ok(()) => Ok((link, found)),
+            Err(_) => {
+                self.shard.disconnect();
+                let _ = link.join();
+                Err("it takes no subscriptions".to_owned())
+            }
+        }
+    }
+}
+
+fn open(client: &Client) -> RedisResult<Connection> {
+    let mut connection = client.get_connection_with_timeout(CONNECT_TIMEOUT)?;
+    connection.set_read_timeout(Some(COMMAND_TIMEOUT))?;
+    connection.set_write_timeout(Some(COMMAND_TIMEOUT))?;
+    cmd("PING").query::<String>(&mut connection)?;
+    Ok(connection)
+}
+
+/// From 0 to 1.
+fn random_part() -> f64 {
+    let number = uuid::Uuid::new_v4().as_u64_pair().0;
+    (number >> 11) as f64 / (1_u64 << 53) as f64
+}

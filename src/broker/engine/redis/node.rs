@@ -1,0 +1,161 @@
+//! The nodes of the cluster: what this one says of itself, what the others say, and what is done for those that died.
+
+use std::time::{Duration, Instant};
+
+use ::redis::{Cmd, cmd};
+use serde::{Deserialize, Serialize};
+
+use super::lane;
+use super::scripts;
+use super::shard::{Shard, State};
+use crate::broker::engine::Unavailable;
+use crate::broker::local_topics::LocalTopics;
+use crate::sync::{Arc, AtomicUsize, Ordering};
+
+/// A node that says nothing for so long is dead.
+pub(super) const LIFE: Duration = Duration::from_secs(8);
+
+/// This node.
+pub(crate) struct Node {
+    id: String,
+    address: String,
+    started: Instant,
+    connections: Arc<AtomicUsize>,
+    topics: Arc<LocalTopics>,
+}
+
+/// A node, as `GET /nodes` shows it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct NodeInfo {
+    pub(crate) id: String,
+    address: String,
+    version: String,
+    uptime_sec: u64,
+    connections: usize,
+    pub(crate) subscriptions: usize,
+    engine: EngineInfo,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct EngineInfo {
+    state: String,
+    latency_ms: f64,
+}
+
+impl Node {
+    pub(super) fn new(
+        address: String,
+        connections: Arc<AtomicUsize>,
+        topics: &Arc<LocalTopics>,
+    ) -> Node {
+        Node {
+            id: format!("{:016x}", uuid::Uuid::new_v4().as_u64_pair().0),
+            address,
+            started: Instant::now(),
+            connections,
+            topics: Arc::clone(topics),
+        }
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(super) fn info(&self, state: State, latency_ms: f64) -> NodeInfo {
+        let state = match state {
+            State::Up => "up",
+            State::Down => "down",
+        };
+        NodeInfo {
+            id: self.id.clone(),
+            address: self.address.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_sec: self.started.elapsed().as_secs(),
+            connections: self.connections.load(Ordering::Relaxed),
+            subscriptions: self.topics.subscriptions(),
+            engine: EngineInfo {
+                state: state.to_owned(),
+                latency_ms,
+            },
+        }
+    }
+
+    /// What the other nodes read.
+    pub(super) fn describe(&self, shard: &Shard) -> String {
+        // A node that says so is up.
+        let info = self.info(State::Up, shard.metrics.latency_ms());
+        serde_json::to_string(&info).unwrap_or_default()
+    }
+}
+
+/// All nodes that live, by id. This one is described as it is now.
+pub(super) fn list(shard: &Shard) -> Result<Vec<NodeInfo>, Unavailable> {
+    let mut nodes: Vec<NodeInfo> = living(shard)?
+        .into_iter()
+        .flat_map(|(_, info)| info)
+        .collect();
+    nodes.retain(|node| node.id != shard.node.id());
+    nodes.push(shard.node.info(shard.state(), shard.metrics.latency_ms()));
+    nodes.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+    Ok(nodes)
+}
+
+/// The ids of all nodes that took part; `None` for those that died.
+fn living(shard: &Shard) -> Result<Vec<(String, Option<NodeInfo>)>, Unavailable> {
+    let keys = &shard.keys;
+    let mut members = cmd("SMEMBERS");
+    members.arg(keys.nodes());
+    let ids = lane::texts(&shard.lane.one(members)?);
+    let gets: Vec<Cmd> = ids
+        .iter()
+        .map(|id| {
+            let mut get = cmd("GET");
+            get.arg(keys.node(id));
+            get
+        })
+        .collect();
+    let answers = shard.lane.call(&gets)?;
+    let infos = answers
+        .iter()
+        .map(|answer| serde_json::from_str(&lane::text(answer)).ok());
+    Ok(ids.into_iter().zip(infos).collect())
+}
+
+/// Removes what dead nodes have left: their subscriptions, then their names. All living nodes do this, and none minds that
+/// another one did it before.
+pub(super) fn bury_dead(shard: &Arc<Shard>) -> Result<(), Unavailable> {
+    let nodes = living(shard)?;
+    for (id, _) in nodes
+        .iter()
+        .filter(|(id, info)| info.is_none() && id != shard.node.id())
+    {
+        let mut members = cmd("SMEMBERS");
+        members.arg(shard.keys.owned(id));
+        let owned = lane::texts(&shard.lane.one(members)?);
+        let leaves: Vec<Cmd> = owned
+            .iter()
+            .filter_map(|owned| leave(shard, id, owned))
+            .collect();
+        for some in leaves.chunks(500) {
+            shard.lane.call(some)?;
+        }
+        let mut forget = cmd("SREM");
+        forget.arg(shard.keys.nodes()).arg(id);
+        shard.lane.one(forget)?;
+        tracing::warn!(
+            node = id,
+            subscriptions = owned.len(),
+            "a node is dead; its subscriptions were removed"
+        );
+    }
+    Ok(())
+}
+
+fn leave(shard: &Shard, node: &str, owned: &str) -> Option<Cmd> {
+    let (topic, client_id) = owned.split_once(' ')?;
+    let topic = crate::protocol::TopicName::new(topic).ok()?;
+    let keys = [shard.keys.owners(&topic), shard.keys.owned(node)];
+    let mut leave = scripts::call(&scripts::LEAVE, &keys);
+    leave.arg(client_id).arg("*").arg(node).arg(topic.as_str());
+    Some(leave)
+}

@@ -1,0 +1,193 @@
+//! Who is subscribed where: each client id of a topic has one owner in the cluster, the newest subscription.
+
+use std::collections::HashMap;
+
+use ::redis::{Cmd, Value};
+use parking_lot::Mutex;
+
+use super::shard::Shard;
+use super::{lane, scripts};
+use crate::broker::engine::Unavailable;
+use crate::broker::mirror::{Place, Token};
+use crate::broker::registry::TopicError;
+use crate::broker::topic::Departure;
+use crate::protocol::{ClientId, EpochName, Timestamp, TopicName};
+use crate::sync::Arc;
+
+/// The most scripts in one exchange.
+const AT_ONCE: usize = 500;
+/// Takeovers of subscriptions that are not open here yet.
+const MAX_EARLY: usize = 10_000;
+
+/// Subscriptions that ended here and are still owners in Redis, and takeovers that came before their subscription.
+#[derive(Default)]
+pub(super) struct Owners {
+    departures: Mutex<Vec<Departure>>,
+    early: Mutex<HashMap<(TopicName, ClientId), u64>>,
+}
+
+impl Owners {
+    pub(super) fn departed(&self, departure: Departure) {
+        self.departures.lock().push(departure);
+    }
+
+    /// Whether a newer subscription than this one has taken over before this one was open.
+    pub(super) fn was_replaced(&self, topic: &TopicName, client_id: &ClientId, order: u64) -> bool {
+        let mut early = self.early.lock();
+        if early.is_empty() {
+            return false;
+        }
+        let key = (topic.clone(), client_id.clone());
+        early.get(&key).is_some_and(|newer| *newer > order) && early.remove(&key).is_some()
+    }
+}
+
+/// The subscription of a client id, as Redis confirmed it.
+pub(super) struct Ownership {
+    pub(super) order: u64,
+    /// How far the topic was.
+    pub(super) place: Place,
+}
+
+/// Makes a new subscription the owner of its client id.
+pub(super) fn join(
+    shard: &Shard,
+    topic: &TopicName,
+    client_id: &ClientId,
+    connection: u64,
+) -> Result<Ownership, TopicError> {
+    shard.check_up()?;
+    let answer = shard
+        .lane
+        .one(join_command(shard, topic, client_id, connection, None))?;
+    let words = lane::texts(&answer);
+    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["missing"] => Err(TopicError::NotFound),
+        ["ok", order, epoch, seq, token] => {
+            let place = || {
+                Some(Place {
+                    epoch: EpochName::parse(epoch)?,
+                    seq: seq.parse().ok()?,
+                    token: Token::parse(token)?,
+                })
+            };
+            Ok(Ownership {
+                order: order.parse().map_err(|_| TopicError::Unavailable)?,
+                place: place().ok_or(TopicError::Unavailable)?,
+            })
+        }
+        _ => Err(TopicError::Unavailable),
+    }
+}
+
+fn join_command(
+    shard: &Shard,
+    topic: &TopicName,
+    client_id: &ClientId,
+    connection: u64,
+    order: Option<u64>,
+) -> Cmd {
+    let (keys, node) = (&shard.keys, shard.node.id());
+    let keys_of_script = [keys.topic(topic), keys.owners(topic), keys.owned(node)];
+    let mut join = scripts::call(&scripts::JOIN, &keys_of_script);
+    join.arg(topic.as_str())
+        .arg(client_id.as_str())
+        .arg(node)
+        .arg(connection)
+        .arg(Timestamp::now_micros())
+        .arg(keys.node_channels())
+        .arg(order.map(|order| order.to_string()).unwrap_or_default());
+    join
+}
+
+/// Says of all subscriptions of this node that they are there. Those whose client id has a newer owner end.
+pub(super) fn rejoin(shard: &Arc<Shard>) -> Result<(), Unavailable> {
+    let mirrors = shard.mirrors();
+    let owners: Vec<_> = mirrors
+        .iter()
+        .flat_map(|topic| {
+            topic
+                .owners()
+                .into_iter()
+                .map(move |(client_id, order)| (topic, client_id, order))
+        })
+        .collect();
+    for some in owners.chunks(AT_ONCE) {
+        let joins = some.iter().map(|(topic, client_id, order)| {
+            join_command(shard, topic.name(), client_id, 0, Some(*order))
+        });
+        let answers = shard.lane.call(&joins.collect::<Vec<_>>())?;
+        for ((topic, client_id, _), answer) in some.iter().zip(&answers) {
+            if lane::texts(answer)
+                .first()
+                .is_some_and(|word| word == "replaced")
+            {
+                topic.supersede(client_id, u64::MAX);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Removes the owners whose subscriptions ended here. Those that cannot be removed now are tried again.
+pub(super) fn leave(shard: &Arc<Shard>) -> Result<(), Unavailable> {
+    let owners = &shard.appliers.owners;
+    let mine = |departure: &Departure| super::shard_of(&departure.topic, shard.shards) == shard.at;
+    let (leaving, others): (Vec<_>, Vec<_>) = std::mem::take(&mut *owners.departures.lock())
+        .into_iter()
+        .partition(mine);
+    owners.departures.lock().extend(others);
+    for some in leaving.chunks(AT_ONCE) {
+        let leaves: Vec<Cmd> = some
+            .iter()
+            .map(|departure| leave_command(shard, departure))
+            .collect();
+        if shard.lane.call(&leaves).is_err() {
+            let at = leaving
+                .iter()
+                .position(|departure| std::ptr::eq(departure, &some[0]));
+            owners
+                .departures
+                .lock()
+                .extend(leaving[at.unwrap_or(0)..].iter().cloned());
+            return Err(Unavailable);
+        }
+    }
+    Ok(())
+}
+
+fn leave_command(shard: &Shard, departure: &Departure) -> Cmd {
+    let node = shard.node.id();
+    let keys = [shard.keys.owners(&departure.topic), shard.keys.owned(node)];
+    let mut leave = scripts::call(&scripts::LEAVE, &keys);
+    leave
+        .arg(departure.client_id.as_str())
+        .arg(departure.order)
+        .arg(node)
+        .arg(departure.topic.as_str());
+    leave
+}
+
+/// A subscription on another node has taken over this client id.
+pub(super) fn replaced(shard: &Shard, topic: &str, client_id: &ClientId, order: u64) {
+    let mirror = shard.topics.get(topic);
+    if mirror.is_some_and(|mirror| mirror.supersede(client_id, order)) {
+        return;
+    }
+    let Ok(topic) = TopicName::new(topic) else {
+        return;
+    };
+    let mut early = shard.appliers.owners.early.lock();
+    if early.len() >= MAX_EARLY {
+        early.clear();
+    }
+    early.insert((topic, client_id.clone()), order);
+}
+
+/// Whether the answer of a command says that there was something to count.
+pub(super) fn count(answer: &Value) -> usize {
+    match answer {
+        Value::Int(count) => usize::try_from(*count).unwrap_or(0),
+        _ => 0,
+    }
+}

@@ -1,0 +1,331 @@
+//! One Redis of the cluster: its connections, its state, and the topics that are kept there.
+
+use std::time::{Duration, Instant};
+
+use ::redis::{Client, Cmd, Connection, Msg, Value, cmd};
+use crossbeam_channel::Sender;
+use parking_lot::Mutex;
+
+use super::apply::Appliers;
+use super::keeper::Event;
+use super::keys::Keys;
+use super::lane::{self, Lane};
+use super::link::Link;
+use super::metrics::EngineMetrics;
+use super::node::Node;
+use super::publishes::Publishes;
+use super::{owners, scripts};
+use crate::broker::Topic;
+use crate::broker::engine::Unavailable;
+use crate::broker::local_topics::LocalTopics;
+use crate::protocol::{ClientId, TopicName};
+use crate::sync::{Arc, AtomicBool, AtomicUsize, HashMap, Ordering};
+
+/// A mirror without subscribers is closed after this.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// Whether a Redis can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Down,
+    Up,
+}
+
+pub(super) struct Shard {
+    /// Its number among all.
+    pub(super) at: usize,
+    pub(super) client: Client,
+    pub(super) keys: Keys,
+    pub(super) node: Arc<Node>,
+    pub(super) topics: Arc<LocalTopics>,
+    pub(super) shards: usize,
+    pub(super) lane: Lane,
+    pub(super) publishes: Publishes,
+    pub(super) link: Arc<Link>,
+    pub(super) appliers: Arc<Appliers>,
+    pub(super) metrics: Arc<EngineMetrics>,
+    events: Sender<Event>,
+    is_up: AtomicBool,
+    /// The link should end.
+    is_leaving: AtomicBool,
+    /// Why it is down, as last logged.
+    reason: Mutex<String>,
+    /// Topics that it has, as last known.
+    topic_count: AtomicUsize,
+    /// Mirrors without subscribers, and since when.
+    unused: Mutex<HashMap<TopicName, Instant>>,
+    /// Mirrors and where they were at the last look.
+    seen: Mutex<HashMap<TopicName, u64>>,
+    /// The name of this Redis when it was last up.
+    name: Mutex<String>,
+}
+
+/// What a shard is made of.
+pub(super) struct Parts {
+    pub(super) at: usize,
+    pub(super) shards: usize,
+    pub(super) client: Client,
+    pub(super) keys: Keys,
+    pub(super) node: Arc<Node>,
+    pub(super) topics: Arc<LocalTopics>,
+    pub(super) appliers: Arc<Appliers>,
+    pub(super) metrics: Arc<EngineMetrics>,
+    pub(super) events: Sender<Event>,
+}
+
+impl Shard {
+    pub(super) fn new(parts: Parts) -> Shard {
+        let lane = || Lane::new(parts.events.clone(), &parts.metrics);
+        let keys = parts.keys.clone();
+        let publishes = Publishes::new(lane(), keys, &parts.topics, &parts.metrics);
+        Shard {
+            lane: lane(),
+            publishes,
+            at: parts.at,
+            client: parts.client,
+            keys: parts.keys,
+            node: parts.node,
+            topics: parts.topics,
+            shards: parts.shards,
+            link: Arc::default(),
+            appliers: parts.appliers,
+            metrics: parts.metrics,
+            events: parts.events,
+            is_up: AtomicBool::new(false),
+            is_leaving: AtomicBool::new(false),
+            reason: Mutex::default(),
+            topic_count: AtomicUsize::new(0),
+            unused: Mutex::default(),
+            seen: Mutex::default(),
+            name: Mutex::default(),
+        }
+    }
+
+    pub(super) fn state(&self) -> State {
+        match self.is_up.load(Ordering::Acquire) {
+            true => State::Up,
+            false => State::Down,
+        }
+    }
+
+    pub(super) fn check_up(&self) -> Result<(), Unavailable> {
+        match self.state() {
+            State::Up => Ok(()),
+            State::Down => Err(Unavailable),
+        }
+    }
+
+    /// Sends commands if the shard is up.
+    pub(super) fn call(&self, commands: &[Cmd]) -> Result<Vec<Value>, Unavailable> {
+        self.check_up()?;
+        self.lane.call(commands)
+    }
+
+    pub(super) fn up(&self) {
+        self.is_up.store(true, Ordering::Release);
+        self.reason.lock().clear();
+        tracing::info!(redis = self.at, "Redis is up");
+    }
+
+    /// Notes that it cannot be used; logged once for each reason.
+    pub(super) fn down(&self, reason: &str) {
+        self.is_up.store(false, Ordering::Release);
+        let mut known = self.reason.lock();
+        if known.is_empty() {
+            tracing::error!(
+                redis = self.at,
+                reason,
+                "Redis cannot be used; trying again"
+            );
+            reason.clone_into(&mut known);
+        }
+    }
+
+    pub(super) fn disconnect(&self) {
+        self.is_leaving.store(true, Ordering::Release);
+        self.lane.close();
+        self.publishes.lane.close();
+        self.link.down();
+    }
+
+    pub(super) fn run_link(self: &Arc<Self>, connection: &mut Connection, ready: impl FnOnce()) {
+        self.is_leaving.store(false, Ordering::Release);
+        let own_channel = self.keys.node_channel(self.node.id());
+        let ended = self.link.run(
+            connection,
+            &own_channel,
+            ready,
+            |message| self.received(message, &own_channel),
+            || self.is_leaving.load(Ordering::Acquire),
+        );
+        if let Err(error) = ended {
+            tracing::debug!(redis = self.at, %error, "the link ended");
+            let _ = self.events.send(Event::Failed);
+        }
+        self.link.down();
+    }
+
+    fn received(self: &Arc<Self>, message: Msg, own_channel: &str) {
+        if message.get_channel_name() == own_channel {
+            self.told(&String::from_utf8_lossy(message.get_payload_bytes()));
+        } else if let Some(topic) = self.keys.topic_of_channel(message.get_channel_name()) {
+            self.appliers.message(self, topic, message);
+        }
+    }
+
+    /// Carries out what another node tells this one.
+    fn told(&self, text: &str) {
+        let mut words = text.splitn(4, ' ');
+        let word = words.next();
+        if let (Some("replaced"), Some(order), Some(topic), Some(client_id)) =
+            (word, words.next(), words.next(), words.next())
+            && let (Ok(order), Ok(client_id)) = (order.parse(), ClientId::new(client_id))
+        {
+            owners::replaced(self, topic, &client_id, order);
+        }
+    }
+
+    pub(super) fn wake_link(&self) -> Result<(), Unavailable> {
+        let mut wake = cmd("PUBLISH");
+        wake.arg(self.keys.node_channel(self.node.id())).arg("wake");
+        self.lane.one(wake).map(drop)
+    }
+
+    pub(super) fn heartbeat(&self) -> Result<bool, Unavailable> {
+        let id = self.node.id();
+        let keys = [self.keys.node(id), self.keys.nodes()];
+        let mut beat = scripts::call(&scripts::HEARTBEAT, &keys);
+        beat.arg(id)
+            .arg(self.node.describe(self))
+            .arg(super::node::LIFE.as_millis() as u64);
+        let mut count = cmd("SCARD");
+        count.arg(self.keys.topics());
+        let answers = self.lane.call(&[beat, count])?;
+        let [Value::Int(known), Value::Int(topics)] = answers[..] else {
+            return Err(Unavailable);
+        };
+        self.topic_count.store(topics as usize, Ordering::Relaxed);
+        Ok(known == 1)
+    }
+
+    pub(super) fn topic_count(&self) -> usize {
+        self.topic_count.load(Ordering::Relaxed)
+    }
+
+    /// After a connect: takes part in the cluster again, and reads what every mirror missed.
+    pub(super) fn bring_up_to_date(self: &Arc<Self>, name: &str) -> Result<(), String> {
+        let before = std::mem::replace(&mut *self.name.lock(), name.to_owned());
+        if !before.is_empty() {
+            EngineMetrics::count(&self.metrics.reconnects);
+            if before != name {
+                tracing::warn!(
+                    redis = self.at,
+                    "Redis has lost everything, or is another one"
+                );
+            }
+        }
+        let failed = |Unavailable| "it failed while the node was brought up to date".to_owned();
+        for topic in self.mirrors().iter() {
+            super::catch_up::catch_up(self, topic, super::catch_up::After::Interruption)
+                .map_err(failed)?;
+        }
+        owners::rejoin(self).map_err(failed)
+    }
+
+    /// What is done every few seconds.
+    pub(super) fn tick(self: &Arc<Self>) -> Result<(), Unavailable> {
+        if !self.heartbeat()? {
+            // The others took this node for dead.
+            owners::rejoin(self)?;
+        }
+        owners::leave(self)?;
+        super::node::bury_dead(self)?;
+        self.close_unused();
+        self.look_at_silent()
+    }
+
+    /// When the node stops: its subscriptions are over, and nothing of it is left behind.
+    pub(super) fn say_goodbye(self: &Arc<Self>) {
+        let _ = owners::leave(self);
+        let id = self.node.id();
+        let mut delete = cmd("DEL");
+        delete.arg(self.keys.node(id)).arg(self.keys.owned(id));
+        let mut forget = cmd("SREM");
+        forget.arg(self.keys.nodes()).arg(id);
+        let _ = self.lane.call(&[delete, forget]);
+    }
+
+    /// The mirrors of topics that are kept in this Redis.
+    pub(super) fn mirrors(&self) -> Vec<Arc<Topic>> {
+        let topics = self.topics.sorted();
+        let mine = topics
+            .iter()
+            .filter(|topic| super::shard_of(topic.name(), self.shards) == self.at);
+        mine.cloned().collect()
+    }
+
+    /// Closes mirrors that had no subscribers for some time.
+    fn close_unused(&self) {
+        let mut unused = self.unused.lock();
+        let mirrors = self.mirrors();
+        let is_unused = |topic: &&Arc<Topic>| topic.subscriber_count() == 0;
+        let now = Instant::now();
+        let found: HashMap<TopicName, Instant> = mirrors
+            .iter()
+            .filter(is_unused)
+            .map(|topic| {
+                (
+                    topic.name().clone(),
+                    *unused.get(topic.name()).unwrap_or(&now),
+                )
+            })
+            .collect();
+        *unused = found;
+        for topic in mirrors.iter().filter(is_unused) {
+            let since = unused.get(topic.name());
+            if since.is_some_and(|since| since.elapsed() > LINGER) && topic.close_if_unused() {
+                self.close(topic);
+            }
+        }
+    }
+
+    /// Removes a mirror that was closed or deleted.
+    pub(super) fn close(&self, topic: &Arc<Topic>) {
+        if self.topics.remove(topic) {
+            self.link.leave(self.keys.channel(topic.name()));
+        }
+    }
+
+    /// Looks whether Redis has more of those topics of which nothing came since the last look.
+    fn look_at_silent(self: &Arc<Self>) -> Result<(), Unavailable> {
+        let mirrors = self.mirrors();
+        let mut seen = self.seen.lock();
+        let places: HashMap<TopicName, u64> = mirrors
+            .iter()
+            .filter_map(|topic| Some((topic.name().clone(), topic.place()?.token.0)))
+            .collect();
+        let before = std::mem::replace(&mut *seen, places.clone());
+        drop(seen);
+        let is_silent = |topic: &&Arc<Topic>| before.get(topic.name()) == places.get(topic.name());
+        let silent: Vec<_> = mirrors.iter().filter(is_silent).collect();
+        for some in silent.chunks(500) {
+            let commands: Vec<Cmd> = some.iter().map(|topic| self.look(topic.name())).collect();
+            for (topic, answer) in some.iter().zip(self.lane.call(&commands)?) {
+                let there = lane::texts(&answer);
+                let is_there = topic.place().is_some_and(|place| {
+                    there == [place.epoch.to_string(), place.token.to_string()]
+                });
+                if !is_there {
+                    super::catch_up::catch_up(self, topic, super::catch_up::After::Interruption)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn look(&self, topic: &TopicName) -> Cmd {
+        let mut look = cmd("HMGET");
+        look.arg(self.keys.topic(topic)).arg("epoch").arg("token");
+        look
+    }
+}
