@@ -49,6 +49,7 @@ mod error;
 mod event;
 mod followed_topic;
 mod gap;
+mod pending_acks;
 mod pipeline;
 mod position;
 mod publish_connection;

@@ -4,14 +4,13 @@
 //! Locks: `writer` guards the writing half of the WebSocket and is held for one frame; `pending` is held for one entry.
 //! `pending` and `pong` may be taken under `writer`, nothing may be taken under those.
 
-use std::collections::HashMap;
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, bounded};
 use parking_lot::Mutex;
 use tungstenite::protocol::Role;
 use tungstenite::{Bytes, Error as WsError, Message, Utf8Bytes, WebSocket};
@@ -19,14 +18,13 @@ use tungstenite::{Bytes, Error as WsError, Message, Utf8Bytes, WebSocket};
 use super::Error;
 use super::connect::{Ws, config};
 use super::connection::{CLOSE_TIMEOUT, Connection, Received, is_timeout, normal_close};
+use super::pending_acks::{Answer, PendingAcks};
 use super::settings::Settings;
 use super::socket::Socket;
 use super::wire::{self, Frame};
 
 /// How long a pong may block the reading thread. The rest of its frame is written with the next message.
 const PONG_TIMEOUT: Duration = Duration::from_millis(1);
-/// The close code for a message that is too large.
-const TOO_LARGE: u16 = 1009;
 
 #[derive(Debug)]
 pub(super) struct PublishConnection {
@@ -52,33 +50,6 @@ impl Drop for FailPendingOnDrop {
             .lock()
             .end(Error::lost(None, "the reading thread panicked"));
     }
-}
-
-/// The requests without an answer.
-#[derive(Debug, Default)]
-struct PendingAcks {
-    sent: u64,
-    /// By request: how many were sent before it, and the receiver of its answer.
-    answers: HashMap<u64, (u64, Sender<Answer>)>,
-    /// Why there will be no more answers.
-    end: Option<Arc<Error>>,
-}
-
-/// The answer to a message, or why there is none.
-#[derive(Debug)]
-pub(super) enum Answer {
-    Acked {
-        seq: u64,
-        ts: String,
-    },
-    Refused(Error),
-    /// The server closed the connection because this message is too large.
-    TooLarge,
-    /// The connection ended before an answer.
-    Lost(Arc<Error>),
-    /// The server closed the connection because of an earlier message, and never read this one.
-    NotProcessed(Arc<Error>),
-    TimedOut,
 }
 
 /// Why a message was not written. The server has not received it.
@@ -134,7 +105,7 @@ impl PublishConnection {
     }
 
     pub(super) fn has_ended(&self) -> bool {
-        self.pending.lock().end.is_some()
+        self.pending.lock().end_reason().is_some()
     }
 
     /// Writes one whole message. After an error the server cannot have received it.
@@ -147,7 +118,8 @@ impl PublishConnection {
         let Some(mut writer) = self.writer.try_lock_until(deadline) else {
             return Err(SendError::TimedOut);
         };
-        let answer = self.pending.lock().register(request)?;
+        let answer = self.pending.lock().register(request);
+        let answer = answer.map_err(SendError::Ended)?;
         let pending_ack = PendingAck {
             request,
             connection: Arc::clone(self),
@@ -260,8 +232,8 @@ impl PublishConnection {
         let pending = request
             .parse()
             .ok()
-            .and_then(|request: u64| self.pending.lock().answers.remove(&request));
-        if let Some((_, to)) = pending {
+            .and_then(|request| self.pending.lock().take(request));
+        if let Some(to) = pending {
             // The receiver may be gone after a timeout.
             let _ = to.try_send(answer);
         }
@@ -286,49 +258,6 @@ impl PublishConnection {
 
 const DISCONNECTED: Result<(), crossbeam_channel::RecvTimeoutError> =
     Err(crossbeam_channel::RecvTimeoutError::Disconnected);
-
-fn is_too_large(end: &Error) -> bool {
-    matches!(
-        end,
-        Error::Lost {
-            close_code: Some(TOO_LARGE),
-            ..
-        }
-    )
-}
-
-impl PendingAcks {
-    fn register(&mut self, request: u64) -> Result<Receiver<Answer>, SendError> {
-        if let Some(end) = &self.end {
-            return Err(SendError::Ended(Arc::clone(end)));
-        }
-        let (to, answer) = bounded(1);
-        self.answers.insert(request, (self.sent, to));
-        self.sent += 1;
-        Ok(answer)
-    }
-
-    /// Fails every pending ack. The server answers in order, so if a message was too large, it was the first without an
-    /// answer, and the server has read none after it.
-    fn end(&mut self, end: Error) {
-        if self.end.is_some() {
-            return;
-        }
-        let end = Arc::new(end);
-        let too_large = is_too_large(&end);
-        let mut left: Vec<_> = self.answers.drain().map(|(_, entry)| entry).collect();
-        left.sort_unstable_by_key(|(sent, _)| *sent);
-        for (place, (_, to)) in left.into_iter().enumerate() {
-            let answer = match (too_large, place) {
-                (true, 0) => Answer::TooLarge,
-                (true, _) => Answer::NotProcessed(Arc::clone(&end)),
-                (false, _) => Answer::Lost(Arc::clone(&end)),
-            };
-            let _ = to.try_send(answer);
-        }
-        self.end = Some(end);
-    }
-}
 
 impl PendingAck {
     /// Waits for the answer.
@@ -362,6 +291,6 @@ impl PendingAck {
 
 impl Drop for PendingAck {
     fn drop(&mut self) {
-        self.connection.pending.lock().answers.remove(&self.request);
+        self.connection.pending.lock().take(self.request);
     }
 }

@@ -13,7 +13,8 @@ use tungstenite::Utf8Bytes;
 use uuid::Uuid;
 
 use super::connect::ConnectAttempt;
-use super::publish_connection::{Answer, PendingAck, PublishConnection, SendError};
+use super::pending_acks::Answer;
+use super::publish_connection::{PendingAck, PublishConnection, SendError};
 use super::reconnect::RetryState;
 use super::settings::Settings;
 use super::wire::{Message, Publish};
