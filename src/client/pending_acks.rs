@@ -58,6 +58,15 @@ impl PendingAcks {
         self.end.as_deref()
     }
 
+    /// Ends if no ack is pending, so that no message can be lost.
+    pub(super) fn end_if_idle(&mut self, end: impl FnOnce() -> Error) -> bool {
+        let is_idle = self.answers.is_empty();
+        if is_idle {
+            self.end(end());
+        }
+        is_idle
+    }
+
     /// Fails every pending ack. The server answers in order, so if a message was too large, it was the first without an
     /// answer, and the server has read none after it.
     pub(super) fn end(&mut self, end: Error) {

@@ -6,7 +6,7 @@
 
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,8 @@ use super::wire::{self, Frame};
 
 /// How long a pong may block the reading thread. The rest of its frame is written with the next message.
 const PONG_TIMEOUT: Duration = Duration::from_millis(1);
+/// Why a connection was left.
+const UNAVAILABLE: &str = "the server is unavailable";
 
 #[derive(Debug)]
 pub(super) struct PublishConnection {
@@ -33,6 +35,10 @@ pub(super) struct PublishConnection {
     pong: Mutex<Option<Bytes>>,
     pending: Mutex<PendingAcks>,
     opened: Instant,
+    /// The age from which it is left when the server refuses a message as `UNAVAILABLE`; `None` if there is no other server.
+    leave_after: Option<Duration>,
+    /// Whether it takes no new messages, and ends with the last answer.
+    is_leaving: AtomicBool,
     /// Milliseconds from `opened` to the last frame.
     last_received: AtomicU64,
     /// Disconnected when the reading thread has ended.
@@ -86,6 +92,8 @@ impl PublishConnection {
             pong: Mutex::default(),
             pending: Mutex::default(),
             opened: Instant::now(),
+            leave_after: (settings.addresses.count() > 1).then_some(settings.backoff.last),
+            is_leaving: AtomicBool::new(false),
             last_received: AtomicU64::new(0),
             ended,
             reader: Mutex::default(),
@@ -106,6 +114,17 @@ impl PublishConnection {
 
     pub(super) fn has_ended(&self) -> bool {
         self.pending.lock().end_reason().is_some()
+    }
+
+    /// Whether new messages may be sent.
+    pub(super) fn is_usable(&self) -> bool {
+        !self.is_leaving.load(Ordering::SeqCst) && !self.has_ended()
+    }
+
+    /// Whether it ended for a reason that another server may not have.
+    pub(super) fn may_work_elsewhere(&self) -> bool {
+        let pending = self.pending.lock();
+        pending.end_reason().is_none_or(Error::is_temporary)
     }
 
     /// Writes one whole message. After an error the server cannot have received it.
@@ -177,6 +196,9 @@ impl PublishConnection {
 
     fn read(&self, mut input: Connection) {
         let end = loop {
+            if self.has_left() {
+                break Error::lost(None, UNAVAILABLE);
+            }
             match input.receive(None) {
                 Ok(Received::Text(text)) => {
                     self.note_received();
@@ -226,7 +248,10 @@ impl PublishConnection {
                 request_id,
                 code,
                 message,
-            } => (request_id, Answer::Refused(Error::refused(&code, &message))),
+            } => {
+                self.note_refusal(&code);
+                (request_id, Answer::Refused(Error::refused(&code, &message)))
+            }
             _ => return Ok(()),
         };
         let pending = request
@@ -238,6 +263,20 @@ impl PublishConnection {
             let _ = to.try_send(answer);
         }
         Ok(())
+    }
+
+    /// An unavailable server is left for another one, but not at once after it was chosen: all may be unavailable.
+    fn note_refusal(&self, code: &str) {
+        let age = self.opened.elapsed();
+        if code == "UNAVAILABLE" && self.leave_after.is_some_and(|min_age| min_age <= age) {
+            self.is_leaving.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Ends the connection if it is being left and no answer is pending.
+    fn has_left(&self) -> bool {
+        let end = || Error::lost(None, UNAVAILABLE);
+        self.is_leaving.load(Ordering::SeqCst) && self.pending.lock().end_if_idle(end)
     }
 
     /// Sends the pending pong, unless another thread is writing: that thread then sends it when done. So the reading thread
