@@ -8,14 +8,14 @@ use crossbeam_channel::bounded;
 use threadcast::client::{Client, Error};
 
 use super::error::CliError;
-use super::server_args::ServerAddress;
+use super::server_args::{HostAndPort, at_most_one};
 use super::value::{self, Seconds};
 
 const EXAMPLES: &str = "Examples:
   threadcast healthcheck                              the server with the same variables
   threadcast healthcheck --url http://10.0.0.7:8080 --timeout 5
 
-It needs no key.
+It needs no key. It takes one address: of several servers, one that is alive would hide one that is not.
 
 Exit codes: 0 alive, 1 not alive or no answer in time, 2 invalid command line.";
 
@@ -23,8 +23,13 @@ Exit codes: 0 alive, 1 not alive or no answer in time, 2 invalid command line.";
 #[derive(Debug, Clone, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Healthcheck {
+    /// URL of the server, such as http://example.org:8080 [default: --host and --port]
+    #[arg(long, env = "PUBSUB_URL", value_name = "URL", value_delimiter = ',')]
+    #[arg(help_heading = "Server")]
+    url: Vec<String>,
+
     #[command(flatten)]
-    address: ServerAddress,
+    host_and_port: HostAndPort,
 
     /// Time limit until the answer, including name lookup
     #[arg(long, value_name = "SECONDS", help_heading = "Server")]
@@ -36,7 +41,8 @@ pub(super) struct Healthcheck {
 /// Succeeds if the server answers 200. After the timeout the process exits, even if the thread is still in a name lookup.
 pub(super) fn run(check: &Healthcheck) -> Result<(), CliError> {
     let timeout = check.timeout.0;
-    let client = Client::builder(&check.address.url()?)
+    at_most_one(&check.url, "--url (PUBSUB_URL)", "healthcheck")?;
+    let client = Client::builder(&check.host_and_port.unless(&check.url)?)
         .connect_timeout(timeout)
         .request_timeout(timeout);
     let (sender, answer) = bounded(1);

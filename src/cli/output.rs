@@ -1,4 +1,4 @@
-//! Writes to standard output. A closed pipe is not an error, but reported to the caller.
+//! Writes to standard output, and notices to standard error. A closed pipe is not an error, but reported to the caller.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal, Write};
@@ -31,6 +31,11 @@ pub(super) fn is_closed() -> bool {
         && polled[0]
             .revents()
             .is_some_and(|events| events.intersects(closed))
+}
+
+/// Prints a line to standard error. If that is closed, it is ignored.
+pub(super) fn notice(text: &str) {
+    let _ = writeln!(io::stderr(), "{}", printable::text(text));
 }
 
 /// Prints a text unchanged. `false` if the pipe is closed.

@@ -10,10 +10,10 @@ use clap::Args;
 use parking_lot::Mutex;
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
-use threadcast::client::{self, Error, Pipeline, Published};
+use threadcast::client::{self, Client, Error, Pipeline, Published};
 
 use super::error::CliError;
-use super::output;
+use super::output::{self, notice};
 use super::server_args::ServerArgs;
 use super::value;
 
@@ -79,6 +79,8 @@ pub(super) fn run(publish: &Publish) -> Result<(), CliError> {
     let mut sender = MessageSender {
         pipeline: publish.with_receipts(pipeline, Arc::clone(&receipt_error)),
         receipt_error,
+        server: client.server(),
+        client,
         pace: publish.rate.map(Pace::new),
         labels: match (&payload, publish.count) {
             (None, _) => Labels::Lines(VecDeque::new()),
@@ -158,6 +160,9 @@ type ReceiptError = Arc<Mutex<Option<CliError>>>;
 struct MessageSender {
     pipeline: Pipeline,
     receipt_error: ReceiptError,
+    client: Client,
+    /// The server that the user knows of.
+    server: String,
     pace: Option<Pace>,
     labels: Labels,
     /// Sending stopped because earlier messages had failed; these are reported before those still in flight.
@@ -182,7 +187,9 @@ impl MessageSender {
         if let Some(pace) = &mut self.pace {
             pace.wait();
         }
-        let index = self.pipeline.send(payload).map_err(|error| match error {
+        let sent = self.pipeline.send(payload);
+        self.report_move();
+        let index = sent.map_err(|error| match error {
             Error::Pipeline { .. } => {
                 self.stopped_by_failures = true;
                 self.labels.error(error)
@@ -203,15 +210,26 @@ impl MessageSender {
 
     fn flush(&mut self) -> Result<(), CliError> {
         let flushed = self.pipeline.flush();
+        self.report_move();
         flushed.map_err(|error| {
             self.stopped_by_failures = matches!(error, Error::Pipeline { .. });
             self.labels.error(error)
         })
     }
 
+    /// Reports that messages go to another server now.
+    fn report_move(&mut self) {
+        let server = self.client.server();
+        if server != self.server {
+            notice(&format!("reconnected to {server}"));
+            self.server = server;
+        }
+    }
+
     /// Waits for the messages in flight, also after an error.
-    fn finish(self, sent: Result<(), CliError>) -> Result<(), CliError> {
-        let finished = self.pipeline.finish();
+    fn finish(mut self, sent: Result<(), CliError>) -> Result<(), CliError> {
+        let finished = self.pipeline.flush();
+        self.report_move();
         let finished = finished.map_err(|error| self.labels.error(error));
         let receipt_error = self.receipt_error.lock().take();
         let errors = match self.stopped_by_failures {

@@ -14,14 +14,13 @@ use super::value::{self, Seconds, Secret};
 /// The variable of the server's key, which is the default for clients.
 const SERVER_KEY: &str = "PUBSUB_API_KEY";
 
-/// The address of the server.
+/// How long a command waits for a connection to one of several servers: then it tries the next one.
+const CONNECT_TIMEOUT_EACH: Duration = Duration::from_secs(3);
+
+/// The address of the server if there is no URL.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Server")]
-pub(super) struct ServerAddress {
-    /// URL of the server, such as ws://example.org:8080/ws [default: --host and --port]
-    #[arg(long, env = "PUBSUB_URL", value_name = "URL", global = true)]
-    url: Option<String>,
-
+pub(super) struct HostAndPort {
     /// Host of the server, without --url
     #[arg(long, env = "PUBSUB_HOST", value_name = "HOST", global = true)]
     #[arg(default_value_t = Config::default().host, value_parser = value::host())]
@@ -33,12 +32,23 @@ pub(super) struct ServerAddress {
     port: u16,
 }
 
-/// Address, key and timeout.
+/// Addresses, key and timeout.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Server")]
 pub(super) struct ServerArgs {
+    /// URL of the server, such as ws://example.org:8080/ws; of several servers, separated by commas or given repeatedly, the
+    /// first that answers is used [default: --host and --port]
+    #[arg(
+        long,
+        env = "PUBSUB_URL",
+        value_name = "URL",
+        value_delimiter = ',',
+        global = true
+    )]
+    url: Vec<String>,
+
     #[command(flatten)]
-    address: ServerAddress,
+    host_and_port: HostAndPort,
 
     /// Key to present; prefer the variable, since flags are visible to all users (ps)
     /// [default: PUBSUB_API_KEY]
@@ -56,8 +66,8 @@ pub(super) struct ServerArgs {
 impl ServerArgs {
     /// Connects, and checks that the server answers.
     pub(super) fn connect(&self) -> Result<Client, CliError> {
-        let builder = Client::builder(&self.address.url()?)
-            .connect_timeout(self.timeout.0)
+        let builder = Client::builder(&self.host_and_port.unless(&self.url)?)
+            .connect_timeout(self.connect_timeout())
             .request_timeout(self.timeout.0);
         let client = match presented(self.key.as_ref()) {
             Some(key) => builder.key(&key).connect(),
@@ -66,16 +76,20 @@ impl ServerArgs {
         client.map_err(CliError::from)
     }
 
-    pub(super) fn url(&self) -> Result<String, CliError> {
-        self.address.url()
+    /// With several servers this is for a round of attempts, one at each.
+    fn connect_timeout(&self) -> Duration {
+        match u32::try_from(self.url.len()) {
+            Ok(servers @ 2..) => self.timeout.0.min(CONNECT_TIMEOUT_EACH * servers),
+            _ => self.timeout.0,
+        }
     }
 }
 
-impl ServerAddress {
-    /// The given URL, or the URL of host and port.
-    pub(super) fn url(&self) -> Result<String, CliError> {
-        if let Some(url) = &self.url {
-            return Ok(url.clone());
+impl HostAndPort {
+    /// The URL of host and port, unless there are others: then those, separated by commas.
+    pub(super) fn unless(&self, urls: &[String]) -> Result<String, CliError> {
+        if !urls.is_empty() {
+            return Ok(urls.join(","));
         }
         if self.port == 0 {
             return Err(CliError::usage(
@@ -87,6 +101,16 @@ impl ServerAddress {
             true => format!("ws://[{host}]:{}/ws", self.port),
             false => format!("ws://{host}:{}/ws", self.port),
         })
+    }
+}
+
+/// Refuses several URLs, for a command whose result is about one server.
+pub(super) fn at_most_one(urls: &[String], origin: &str, command: &str) -> Result<(), CliError> {
+    match urls.len() {
+        0 | 1 => Ok(()),
+        count => Err(CliError::usage(format!(
+            "{origin}: {command} takes the address of one server, not {count}"
+        ))),
     }
 }
 

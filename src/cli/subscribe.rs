@@ -1,14 +1,12 @@
 //! `threadcast sub`: prints events to standard output, gaps and notices to standard error.
 
-use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use threadcast::client::{Delivery, Error, Event, Start, Subscription};
 
 use super::error::CliError;
-use super::output;
-use super::printable;
+use super::output::{self, notice};
 use super::server_args::ServerArgs;
 use super::value::{self, After, Seconds};
 
@@ -20,6 +18,7 @@ const EXAMPLES: &str = "Examples:
   threadcast sub orders payments --last 10            the newest 10 events of each topic, then new ones
   threadcast sub orders --after 41@9f2c61d0a7b34e18   the events after event 41
   threadcast sub orders -n 1 -W 5                     one event, or exit code 3 after 5 seconds
+  threadcast sub orders --url ws://10.0.0.1:8080/ws,ws://10.0.0.2:8080/ws
 
 Exit codes: 0 done, 1 the server is unreachable or refused, or all topics ended before -n events,
 2 invalid command line, 3 the time of -W passed before -n events.";
@@ -100,19 +99,13 @@ fn follow(subscribe: &Subscribe, subscription: &mut Subscription) -> Result<(), 
         .wait
         .and_then(|wait| Instant::now().checked_add(wait.0));
     let mut left = subscribe.count;
-    let mut is_connected = true;
+    let mut link = Link::of(subscription);
     while !subscription.is_over() {
         let rest = until.map_or(CHECK_INTERVAL, |until| {
             until.saturating_duration_since(Instant::now())
         });
         let delivery = subscription.recv_timeout(rest.min(CHECK_INTERVAL));
-        if is_connected != subscription.is_connected() && !subscription.is_over() {
-            is_connected = !is_connected;
-            notice(match is_connected {
-                true => "reconnected",
-                false => "connection lost; reconnecting",
-            });
-        }
+        link.follow(subscription);
         match delivery {
             Ok(Some(Delivery::Event(event))) => {
                 if !print(&event)? {
@@ -126,7 +119,7 @@ fn follow(subscribe: &Subscribe, subscription: &mut Subscription) -> Result<(), 
             Ok(Some(Delivery::Gap(gap))) => notice(&format!("gap in {}: {gap}", gap.topic())),
             Ok(Some(other)) => notice(&format!("{other:?}")),
             Ok(None) if until.is_some_and(|until| until <= Instant::now()) => {
-                return on_timeout(left, is_connected);
+                return on_timeout(left, link.is_up);
             }
             Ok(None) if output::is_closed() => return Ok(()),
             Ok(None) => {}
@@ -139,6 +132,39 @@ fn follow(subscribe: &Subscribe, subscription: &mut Subscription) -> Result<(), 
         Some(left) => Err(CliError::failed(format!(
             "all topics have ended, {left} events are missing"
         ))),
+    }
+}
+
+/// What the user knows of the connection.
+struct Link {
+    is_up: bool,
+    server: String,
+}
+
+impl Link {
+    fn of(subscription: &Subscription) -> Link {
+        Link {
+            is_up: true,
+            server: subscription.server(),
+        }
+    }
+
+    /// Reports a change. A connection to another server may be open before the loss of the old one was reported.
+    fn follow(&mut self, subscription: &Subscription) {
+        let is_up = subscription.is_connected();
+        let has_moved = is_up && subscription.server() != self.server;
+        if subscription.is_over() || (is_up == self.is_up && !has_moved) {
+            return;
+        }
+        self.is_up = is_up;
+        match (is_up, has_moved) {
+            (false, _) => notice("connection lost; reconnecting"),
+            (true, false) => notice("reconnected"),
+            (true, true) => {
+                self.server = subscription.server();
+                notice(&format!("reconnected to {}", self.server));
+            }
+        }
     }
 }
 
@@ -159,9 +185,4 @@ fn on_timeout(left: Option<u64>, is_connected: bool) -> Result<(), CliError> {
 /// the pipe is closed.
 fn print(event: &Event) -> Result<bool, CliError> {
     output::print_json(&event.json().replace(['\n', '\r'], " "))
-}
-
-/// A closed standard error is ignored.
-fn notice(text: &str) {
-    let _ = writeln!(io::stderr(), "{}", printable::text(text));
 }

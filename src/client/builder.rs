@@ -52,13 +52,35 @@ impl ClientBuilder {
         }
     }
 
+    /// Adds the address of another server of the same cluster, or several, separated by commas. They are tried in the order in
+    /// which they were given; the first that answers is used as long as it works. With several, each has an equal share of
+    /// the [connect timeout](ClientBuilder::connect_timeout).
+    ///
+    /// ```
+    /// # let server = threadcast::Server::bind(threadcast::Config { port: 0, ..Default::default() })?;
+    /// # let second = format!("ws://{}/ws", server.local_addr());
+    /// use threadcast::client::Client;
+    ///
+    /// let client = Client::builder("ws://127.0.0.1:1/ws").also(&second).connect()?;
+    /// assert_eq!(client.server(), server.local_addr().to_string());
+    /// # drop(client);
+    /// # server.shutdown();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn also(mut self, url: &str) -> ClientBuilder {
+        self.url.0.push(',');
+        self.url.0.push_str(url);
+        self
+    }
+
     /// The key to present, in the `Authorization` header of every request. It never appears in a URL, an error or debug output.
     pub fn key(mut self, key: &str) -> ClientBuilder {
         self.key = Some(Key::new(key).ok_or(()));
         self
     }
 
-    /// How long an attempt to connect may take, including the handshake. Default: 10 seconds.
+    /// How long an attempt to connect may take, including the handshake; with several addresses, a round of attempts, of
+    /// which each has an equal share. Default: 10 seconds.
     pub fn connect_timeout(mut self, timeout: Duration) -> ClientBuilder {
         self.connect_timeout = timeout;
         self
@@ -111,11 +133,12 @@ impl ClientBuilder {
         self
     }
 
-    /// Creates the client, and checks that the server is reachable and accepts the key.
+    /// Creates the client, and checks that the server is reachable and accepts the key. Of several servers, the first that
+    /// answers is enough.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for an invalid URL or key; [`Error::Connect`] or [`Error::Timeout`] if no server answers;
-    /// [`Error::Refused`] with code `UNAUTHORIZED` if it does not accept the key.
+    /// [`Error::Invalid`] for an invalid URL or key; [`Error::Connect`] or [`Error::Timeout`] if no server answers, of several
+    /// [`Error::NoServer`]; [`Error::Refused`] with code `UNAUTHORIZED` if it does not accept the key.
     pub fn connect(self) -> Result<Client, Error> {
         let client = self.build()?;
         match client.health() {
@@ -126,7 +149,7 @@ impl ClientBuilder {
         }
     }
 
-    /// Checks that the server is alive. Needs no key, and does not check it.
+    /// Checks that the server is alive; of several servers, that one is. Needs no key, and does not check it.
     ///
     /// # Errors
     /// As [`connect`](ClientBuilder::connect); [`Error::Refused`] if the response is an error.
@@ -143,7 +166,7 @@ impl ClientBuilder {
             return Err(Error::invalid("heartbeat: more than zero"));
         }
         Ok(Client::new(Arc::new(Settings {
-            address: self.url.0.parse()?,
+            addresses: self.url.0.parse()?,
             key,
             connect_timeout: self.connect_timeout.min(MAX_DURATION),
             request_timeout: self.request_timeout.min(MAX_DURATION),

@@ -1,4 +1,4 @@
-//! Opens a connection: name lookup, connect, handshake. Runs on a thread of its own, so that the caller can wait with any
+//! Opens a connection to one address: name lookup, connect, handshake. Runs on a thread of its own, so that the caller can wait with any
 //! timeout and cancel the attempt. The thread ends with the attempt, at the latest after the connect timeout and the
 //! timeout of the name lookup.
 
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use parking_lot::Mutex;
 use socket2::{Domain, Socket as RawSocket, Type};
 use tungstenite::client::IntoClientRequest;
@@ -19,6 +19,8 @@ use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Error as WsError, WebSocket, client::client_with_config, error::ProtocolError};
 
 use super::Error;
+use super::address::Address;
+use super::addresses::Place;
 use super::rest::problem;
 use super::settings::Settings;
 use super::socket::Socket;
@@ -34,6 +36,9 @@ const MAX_ERROR_BODY_BYTES: usize = 16 << 10;
 #[derive(Debug)]
 pub(super) struct ConnectAttempt {
     pub(super) result: Receiver<Result<Ws, Error>>,
+    /// Nobody waits longer, even if the name lookup takes longer.
+    pub(super) deadline: Instant,
+    started: Instant,
     shared: Arc<Mutex<Shared>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -46,13 +51,15 @@ struct Shared {
 }
 
 impl ConnectAttempt {
-    pub(super) fn start(settings: &Arc<Settings>) -> Result<ConnectAttempt, Error> {
+    pub(super) fn start(settings: &Arc<Settings>, to: Place) -> Result<ConnectAttempt, Error> {
         let (sender, result) = bounded(1);
+        let started = Instant::now();
+        let deadline = started + settings.attempt_timeout();
         let shared = Arc::new(Mutex::new(Shared::default()));
         let (settings, thread_shared) = (Arc::clone(settings), Arc::clone(&shared));
         let dial = move || {
             // Fails if the attempt was dropped, which drops the connection too.
-            let _ = sender.send(open(&settings, &thread_shared));
+            let _ = sender.send(open(&settings, to, &thread_shared, deadline));
         };
         let thread = thread::Builder::new()
             .name("client-dial".to_owned())
@@ -60,9 +67,29 @@ impl ConnectAttempt {
             .map_err(Error::System)?;
         Ok(ConnectAttempt {
             result,
+            deadline,
+            started,
             shared,
             thread: Some(thread),
         })
+    }
+
+    /// Waits for the result, at most until `limit`.
+    pub(super) fn wait(&self, limit: Instant) -> Result<Ws, Error> {
+        let until = self.deadline.min(limit);
+        match self.result.recv_deadline(until) {
+            Ok(result) => result,
+            Err(RecvTimeoutError::Timeout) => Err(self.timed_out(until)),
+            Err(RecvTimeoutError::Disconnected) => Err(panicked()),
+        }
+    }
+
+    /// The error when there is no result until `until`.
+    pub(super) fn timed_out(&self, until: Instant) -> Error {
+        Error::Timeout {
+            what: "connection",
+            after: until.saturating_duration_since(self.started),
+        }
     }
 }
 
@@ -82,28 +109,41 @@ impl Drop for ConnectAttempt {
     }
 }
 
-fn open(settings: &Settings, shared: &Mutex<Shared>) -> Result<Ws, Error> {
-    let deadline = Instant::now() + settings.connect_timeout;
-    let unreachable = |source| Error::Connect {
-        address: settings.address.to_string(),
-        source,
-    };
-    let addresses = settings
-        .address
-        .host_and_port()
-        .to_socket_addrs()
-        .map_err(unreachable)?;
+/// The error of an attempt whose thread has ended without a result.
+pub(super) fn panicked() -> Error {
+    Error::lost(None, "the connect thread panicked")
+}
+
+fn open(
+    settings: &Settings,
+    to: Place,
+    shared: &Mutex<Shared>,
+    deadline: Instant,
+) -> Result<Ws, Error> {
+    let address = settings.addresses.at(to);
+    let resolved = address.host_and_port().to_socket_addrs();
     let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
-    for address in addresses {
-        match connect(settings, address, deadline) {
-            Ok(stream) => return upgrade(settings, Arc::new(stream), shared, deadline),
+    for resolved in resolved.map_err(|source| unreachable(address, source))? {
+        match connect(settings, resolved, deadline) {
+            Ok(stream) => {
+                let ws = upgrade(settings, address, Arc::new(stream), shared, deadline)?;
+                settings.addresses.note_working(to);
+                return Ok(ws);
+            }
             Err(error) => last = error,
         }
         if shared.lock().is_cancelled {
             break;
         }
     }
-    Err(unreachable(last))
+    Err(unreachable(address, last))
+}
+
+fn unreachable(address: &Address, source: io::Error) -> Error {
+    Error::Connect {
+        address: address.to_string(),
+        source,
+    }
 }
 
 fn connect(settings: &Settings, address: SocketAddr, deadline: Instant) -> io::Result<TcpStream> {
@@ -122,6 +162,7 @@ fn connect(settings: &Settings, address: SocketAddr, deadline: Instant) -> io::R
 
 fn upgrade(
     settings: &Settings,
+    address: &Address,
     stream: Arc<TcpStream>,
     shared: &Mutex<Shared>,
     deadline: Instant,
@@ -135,16 +176,17 @@ fn upgrade(
     }
     let mut socket = Socket::new(Arc::clone(&stream));
     (socket.read_until, socket.write_until) = (Some(deadline), Some(deadline));
-    let handshake = client_with_config(request(settings)?, socket, Some(config(settings)));
+    let request = request(settings, address)?;
+    let handshake = client_with_config(request, socket, Some(config(settings)));
     shared.lock().stream = None;
     match handshake {
         Ok((websocket, _response)) => Ok(websocket),
         Err(HandshakeError::Interrupted(_)) => Err(Error::Timeout {
             what: "answer to the handshake",
-            after: settings.connect_timeout,
+            after: settings.attempt_timeout(),
         }),
         Err(HandshakeError::Failure(error)) => {
-            Err(handshake_error(settings, error, stream, deadline))
+            Err(handshake_error(address, error, stream, deadline))
         }
     }
 }
@@ -158,13 +200,10 @@ pub(super) fn config(settings: &Settings) -> WebSocketConfig {
         .max_frame_size(Some(settings.max_message_bytes))
 }
 
-fn request(settings: &Settings) -> Result<Request, Error> {
+fn request(settings: &Settings, address: &Address) -> Result<Request, Error> {
     let invalid = |_| Error::invalid("url: not a host name");
-    let mut request = settings
-        .address
-        .websocket_url()
-        .into_client_request()
-        .map_err(invalid)?;
+    let request = address.websocket_url().into_client_request();
+    let mut request = request.map_err(invalid)?;
     if let Some(key) = &settings.key {
         let mut value = HeaderValue::from_str(&key.authorization())
             .map_err(|_| Error::invalid("key: visible ASCII characters only"))?;
@@ -176,21 +215,17 @@ fn request(settings: &Settings) -> Result<Request, Error> {
 
 /// Maps an error of the handshake. The loss of the connection is temporary.
 fn handshake_error(
-    settings: &Settings,
+    address: &Address,
     error: WsError,
     stream: Arc<TcpStream>,
     deadline: Instant,
 ) -> Error {
     match error {
         WsError::Http(response) => refused(*response, stream, deadline),
-        WsError::Io(source) => Error::Connect {
-            address: settings.address.to_string(),
-            source,
-        },
-        WsError::Protocol(ProtocolError::HandshakeIncomplete) => Error::Connect {
-            address: settings.address.to_string(),
-            source: ErrorKind::UnexpectedEof.into(),
-        },
+        WsError::Io(source) => unreachable(address, source),
+        WsError::Protocol(ProtocolError::HandshakeIncomplete) => {
+            unreachable(address, ErrorKind::UnexpectedEof.into())
+        }
         other => Error::protocol(format!("the handshake failed: {other}")),
     }
 }

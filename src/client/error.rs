@@ -23,6 +23,11 @@ pub enum Error {
         /// The error of the system.
         source: io::Error,
     },
+    /// None of several servers can be used now; each was tried once. With a single address its error is returned instead.
+    NoServer {
+        /// The attempts, in their order; never empty.
+        attempts: Vec<FailedAttempt>,
+    },
     /// The server refused a handshake, a REST request or a message.
     Refused {
         /// The code for programs, such as `TOPIC_NOT_FOUND`.
@@ -87,6 +92,16 @@ pub struct FailedMessage {
     pub error: Error,
 }
 
+/// An attempt at one of several servers.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct FailedAttempt {
+    /// Host and port of the server.
+    pub address: String,
+    /// Why it failed.
+    pub error: Error,
+}
+
 /// Why the subscription of a topic has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -104,6 +119,7 @@ impl Error {
         match self {
             Error::Refused { code, .. } => Some(code),
             Error::Unconfirmed { source, .. } => source.code(),
+            Error::NoServer { attempts } => attempts.iter().find_map(|one| one.error.code()),
             Error::Pipeline { failed } => failed.first()?.error.code(),
             _ => None,
         }
@@ -150,7 +166,7 @@ impl Error {
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         match self {
-            Error::Connect { .. } | Error::Timeout { .. } => true,
+            Error::Connect { .. } | Error::NoServer { .. } | Error::Timeout { .. } => true,
             Error::Refused { status, code, .. } => match status {
                 Some(status) => matches!(status, 408 | 429 | 500..),
                 None => matches!(code.as_str(), "SHUTTING_DOWN" | "UNAVAILABLE" | "INTERNAL"),
@@ -188,6 +204,14 @@ impl fmt::Display for Error {
                 f,
                 "cannot connect to {address}: {source}; is the server running there?"
             ),
+            Error::NoServer { attempts } => {
+                write!(f, "none of the {} servers can be used", attempts.len())?;
+                for (index, attempt) in attempts.iter().enumerate() {
+                    let separator = if index == 0 { ": " } else { "; " };
+                    write!(f, "{separator}{attempt}")?;
+                }
+                Ok(())
+            }
             // A 404 answers a question about a topic, so there is no hint to create it.
             Error::Refused {
                 code,
@@ -244,8 +268,19 @@ impl StdError for Error {
             Error::Payload(error) => Some(error),
             Error::Connect { source, .. } | Error::System(source) => Some(source),
             Error::Unconfirmed { source, .. } => Some(source),
+            Error::NoServer { attempts } => attempts.last().map(|last| &last.error as _),
             Error::Pipeline { failed } => failed.first().map(|first| &first.error as _),
             _ => None,
+        }
+    }
+}
+
+impl fmt::Display for FailedAttempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.error {
+            // Its text would name the address again.
+            Error::Connect { address, source } => write!(f, "{address}: {source}"),
+            error => write!(f, "{}: {error}", self.address),
         }
     }
 }

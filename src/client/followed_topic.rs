@@ -8,7 +8,7 @@ use super::position::{Cursor, Position, Start, StartAck};
 use super::reconnect::RetryState;
 use super::wire::{Ack, Subscribe, Unsubscribe};
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct FollowedTopic {
     pub(super) name: Arc<str>,
     pub(super) cursor: Cursor,
@@ -17,7 +17,7 @@ pub(super) struct FollowedTopic {
     pub(super) phase: Phase,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Phase {
     /// No subscribe was sent on this connection.
     Idle,

@@ -37,9 +37,13 @@
 //! while it reads. Each REST request has a connection of its own. The [`Reconnect`] policy decides whether a lost
 //! connection is replaced.
 //!
+//! **Several servers.** A client that knows the addresses of several servers of a cluster goes on to the next one when one does
+//! not answer ([`ClientBuilder::also`]).
+//!
 //! **No TLS.** Use a proxy in front of the server.
 
 mod address;
+mod addresses;
 mod builder;
 mod closer;
 mod connect;
@@ -49,9 +53,11 @@ mod error;
 mod event;
 mod followed_topic;
 mod gap;
+mod pending_acks;
 mod pipeline;
 mod position;
 mod publish_connection;
+mod publish_link;
 mod publisher;
 mod reconnect;
 mod rest;
@@ -70,7 +76,7 @@ use serde::Serialize;
 pub use builder::ClientBuilder;
 pub use closer::Closer;
 pub use delivery::{Deliveries, Delivery, IntoDeliveries};
-pub use error::{EndReason, Error, FailedMessage};
+pub use error::{EndReason, Error, FailedAttempt, FailedMessage};
 pub use event::Event;
 pub use gap::{Gap, GapReason};
 pub use pipeline::{Pipeline, Summary};
@@ -89,7 +95,7 @@ use publisher::Publisher;
 use rest::Rest;
 use settings::Settings;
 
-/// A client of one server. Clones share the publishing connection. Dropping the last clone closes it with a close frame,
+/// A client of one server, or of several that are one cluster. Clones share the publishing connection. Dropping the last clone closes it with a close frame,
 /// which takes at most two seconds.
 #[derive(Clone)]
 pub struct Client {
@@ -103,7 +109,8 @@ struct Inner {
 }
 
 impl Client {
-    /// Connects with default settings to the server at `ws://host:port/ws`; `http://host:port` works too.
+    /// Connects with default settings to the server at `ws://host:port/ws`; `http://host:port` works too. Several addresses are
+    /// separated by commas; [`ClientBuilder::also`] describes which one is used.
     ///
     /// # Errors
     /// As [`ClientBuilder::connect`].
@@ -280,6 +287,14 @@ impl Client {
         Subscriber::new(Arc::clone(&self.inner.settings))
     }
 
+    /// Host and port of the server that has answered last: where the next connection starts. Open connections stay with their
+    /// server, even if this is another one.
+    #[must_use]
+    pub fn server(&self) -> String {
+        let addresses = &self.inner.settings.addresses;
+        addresses.at(addresses.working()).to_string()
+    }
+
     fn publisher(&self) -> &Publisher {
         &self.inner.publisher
     }
@@ -292,7 +307,7 @@ fn checked(topic: &str) -> Result<TopicName, Error> {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("server", &self.inner.settings.address)
+            .field("servers", &self.inner.settings.addresses)
             .finish_non_exhaustive()
     }
 }

@@ -248,7 +248,8 @@ impl Pipeline {
                 .back()
                 .map(|last| last.pending_ack.connection());
             if last.is_some_and(|last| !Arc::ptr_eq(last, &connection)) {
-                // The old connection has ended, so every answer is known. Messages that are sent again must come first.
+                // The old connection has ended, or its server refuses messages, so every answer is known or arrives soon.
+                // Messages that are sent again must come first.
                 self.receive_answers(0);
                 continue;
             }

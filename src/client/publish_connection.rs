@@ -4,14 +4,13 @@
 //! Locks: `writer` guards the writing half of the WebSocket and is held for one frame; `pending` is held for one entry.
 //! `pending` and `pong` may be taken under `writer`, nothing may be taken under those.
 
-use std::collections::HashMap;
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, bounded};
 use parking_lot::Mutex;
 use tungstenite::protocol::Role;
 use tungstenite::{Bytes, Error as WsError, Message, Utf8Bytes, WebSocket};
@@ -19,14 +18,15 @@ use tungstenite::{Bytes, Error as WsError, Message, Utf8Bytes, WebSocket};
 use super::Error;
 use super::connect::{Ws, config};
 use super::connection::{CLOSE_TIMEOUT, Connection, Received, is_timeout, normal_close};
+use super::pending_acks::{Answer, PendingAcks};
 use super::settings::Settings;
 use super::socket::Socket;
 use super::wire::{self, Frame};
 
 /// How long a pong may block the reading thread. The rest of its frame is written with the next message.
 const PONG_TIMEOUT: Duration = Duration::from_millis(1);
-/// The close code for a message that is too large.
-const TOO_LARGE: u16 = 1009;
+/// Why a connection was left.
+const UNAVAILABLE: &str = "the server is unavailable";
 
 #[derive(Debug)]
 pub(super) struct PublishConnection {
@@ -35,6 +35,10 @@ pub(super) struct PublishConnection {
     pong: Mutex<Option<Bytes>>,
     pending: Mutex<PendingAcks>,
     opened: Instant,
+    /// The age from which it is left when the server refuses a message as `UNAVAILABLE`; `None` if there is no other server.
+    leave_after: Option<Duration>,
+    /// Whether it takes no new messages, and ends with the last answer.
+    is_leaving: AtomicBool,
     /// Milliseconds from `opened` to the last frame.
     last_received: AtomicU64,
     /// Disconnected when the reading thread has ended.
@@ -52,33 +56,6 @@ impl Drop for FailPendingOnDrop {
             .lock()
             .end(Error::lost(None, "the reading thread panicked"));
     }
-}
-
-/// The requests without an answer.
-#[derive(Debug, Default)]
-struct PendingAcks {
-    sent: u64,
-    /// By request: how many were sent before it, and the receiver of its answer.
-    answers: HashMap<u64, (u64, Sender<Answer>)>,
-    /// Why there will be no more answers.
-    end: Option<Arc<Error>>,
-}
-
-/// The answer to a message, or why there is none.
-#[derive(Debug)]
-pub(super) enum Answer {
-    Acked {
-        seq: u64,
-        ts: String,
-    },
-    Refused(Error),
-    /// The server closed the connection because this message is too large.
-    TooLarge,
-    /// The connection ended before an answer.
-    Lost(Arc<Error>),
-    /// The server closed the connection because of an earlier message, and never read this one.
-    NotProcessed(Arc<Error>),
-    TimedOut,
 }
 
 /// Why a message was not written. The server has not received it.
@@ -115,6 +92,8 @@ impl PublishConnection {
             pong: Mutex::default(),
             pending: Mutex::default(),
             opened: Instant::now(),
+            leave_after: (settings.addresses.count() > 1).then_some(settings.backoff.last),
+            is_leaving: AtomicBool::new(false),
             last_received: AtomicU64::new(0),
             ended,
             reader: Mutex::default(),
@@ -134,7 +113,18 @@ impl PublishConnection {
     }
 
     pub(super) fn has_ended(&self) -> bool {
-        self.pending.lock().end.is_some()
+        self.pending.lock().end_reason().is_some()
+    }
+
+    /// Whether new messages may be sent.
+    pub(super) fn is_usable(&self) -> bool {
+        !self.is_leaving.load(Ordering::SeqCst) && !self.has_ended()
+    }
+
+    /// Whether it ended for a reason that another server may not have.
+    pub(super) fn may_work_elsewhere(&self) -> bool {
+        let pending = self.pending.lock();
+        pending.end_reason().is_none_or(Error::is_temporary)
     }
 
     /// Writes one whole message. After an error the server cannot have received it.
@@ -147,7 +137,8 @@ impl PublishConnection {
         let Some(mut writer) = self.writer.try_lock_until(deadline) else {
             return Err(SendError::TimedOut);
         };
-        let answer = self.pending.lock().register(request)?;
+        let answer = self.pending.lock().register(request);
+        let answer = answer.map_err(SendError::Ended)?;
         let pending_ack = PendingAck {
             request,
             connection: Arc::clone(self),
@@ -205,6 +196,9 @@ impl PublishConnection {
 
     fn read(&self, mut input: Connection) {
         let end = loop {
+            if self.has_left() {
+                break Error::lost(None, UNAVAILABLE);
+            }
             match input.receive(None) {
                 Ok(Received::Text(text)) => {
                     self.note_received();
@@ -254,18 +248,35 @@ impl PublishConnection {
                 request_id,
                 code,
                 message,
-            } => (request_id, Answer::Refused(Error::refused(&code, &message))),
+            } => {
+                self.note_refusal(&code);
+                (request_id, Answer::Refused(Error::refused(&code, &message)))
+            }
             _ => return Ok(()),
         };
         let pending = request
             .parse()
             .ok()
-            .and_then(|request: u64| self.pending.lock().answers.remove(&request));
-        if let Some((_, to)) = pending {
+            .and_then(|request| self.pending.lock().take(request));
+        if let Some(to) = pending {
             // The receiver may be gone after a timeout.
             let _ = to.try_send(answer);
         }
         Ok(())
+    }
+
+    /// An unavailable server is left for another one, but not at once after it was chosen: all may be unavailable.
+    fn note_refusal(&self, code: &str) {
+        let age = self.opened.elapsed();
+        if code == "UNAVAILABLE" && self.leave_after.is_some_and(|min_age| min_age <= age) {
+            self.is_leaving.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Ends the connection if it is being left and no answer is pending.
+    fn has_left(&self) -> bool {
+        let end = || Error::lost(None, UNAVAILABLE);
+        self.is_leaving.load(Ordering::SeqCst) && self.pending.lock().end_if_idle(end)
     }
 
     /// Sends the pending pong, unless another thread is writing: that thread then sends it when done. So the reading thread
@@ -286,49 +297,6 @@ impl PublishConnection {
 
 const DISCONNECTED: Result<(), crossbeam_channel::RecvTimeoutError> =
     Err(crossbeam_channel::RecvTimeoutError::Disconnected);
-
-fn is_too_large(end: &Error) -> bool {
-    matches!(
-        end,
-        Error::Lost {
-            close_code: Some(TOO_LARGE),
-            ..
-        }
-    )
-}
-
-impl PendingAcks {
-    fn register(&mut self, request: u64) -> Result<Receiver<Answer>, SendError> {
-        if let Some(end) = &self.end {
-            return Err(SendError::Ended(Arc::clone(end)));
-        }
-        let (to, answer) = bounded(1);
-        self.answers.insert(request, (self.sent, to));
-        self.sent += 1;
-        Ok(answer)
-    }
-
-    /// Fails every pending ack. The server answers in order, so if a message was too large, it was the first without an
-    /// answer, and the server has read none after it.
-    fn end(&mut self, end: Error) {
-        if self.end.is_some() {
-            return;
-        }
-        let end = Arc::new(end);
-        let too_large = is_too_large(&end);
-        let mut left: Vec<_> = self.answers.drain().map(|(_, entry)| entry).collect();
-        left.sort_unstable_by_key(|(sent, _)| *sent);
-        for (place, (_, to)) in left.into_iter().enumerate() {
-            let answer = match (too_large, place) {
-                (true, 0) => Answer::TooLarge,
-                (true, _) => Answer::NotProcessed(Arc::clone(&end)),
-                (false, _) => Answer::Lost(Arc::clone(&end)),
-            };
-            let _ = to.try_send(answer);
-        }
-        self.end = Some(end);
-    }
-}
 
 impl PendingAck {
     /// Waits for the answer.
@@ -362,6 +330,6 @@ impl PendingAck {
 
 impl Drop for PendingAck {
     fn drop(&mut self) {
-        self.connection.pending.lock().answers.remove(&self.request);
+        self.connection.pending.lock().take(self.request);
     }
 }

@@ -1,19 +1,16 @@
-//! Publishes messages over one connection for all threads of a client. Opens it with the first message, and again after a
-//! loss.
+//! Publishes messages over one connection for all threads of a client.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crossbeam_channel::RecvTimeoutError;
-use parking_lot::Mutex;
 use serde::Serialize;
 use tungstenite::Utf8Bytes;
 use uuid::Uuid;
 
-use super::connect::ConnectAttempt;
-use super::publish_connection::{Answer, PendingAck, PublishConnection, SendError};
+use super::pending_acks::Answer;
+use super::publish_connection::{PendingAck, PublishConnection, SendError};
+use super::publish_link::{PublishLink, pause};
 use super::reconnect::RetryState;
 use super::settings::Settings;
 use super::wire::{Message, Publish};
@@ -34,8 +31,7 @@ pub struct Published {
 #[derive(Debug)]
 pub(super) struct Publisher {
     settings: Arc<Settings>,
-    /// The open connection. Locked while a connection is opened, so that there is only one.
-    connection: Mutex<Option<Arc<PublishConnection>>>,
+    link: PublishLink,
     requests: AtomicU64,
 }
 
@@ -71,8 +67,8 @@ pub(super) enum Outcome {
 impl Publisher {
     pub(super) fn new(settings: Arc<Settings>) -> Publisher {
         Publisher {
+            link: PublishLink::new(Arc::clone(&settings)),
             settings,
-            connection: Mutex::default(),
             requests: AtomicU64::new(0),
         }
     }
@@ -163,7 +159,8 @@ impl Publisher {
     }
 
     pub(super) fn pause(&self, retry: &mut RetryState, deadline: Instant) {
-        pause(retry.next(self.settings.backoff), deadline);
+        let addresses = self.settings.addresses.count();
+        pause(retry.next(self.settings.backoff, addresses), deadline);
     }
 
     /// Sends a message on this connection.
@@ -208,39 +205,9 @@ impl Publisher {
         }
     }
 
-    /// The open connection, or a new one if the policy allows it.
+    /// The open connection, or a new one.
     pub(super) fn connection(&self, deadline: Instant) -> Result<Arc<PublishConnection>, Error> {
-        let Some(mut current) = self.connection.try_lock_until(deadline) else {
-            return Err(self.timeout("connection"));
-        };
-        if let Some(connection) = &*current {
-            if !connection.has_ended() {
-                return Ok(Arc::clone(connection));
-            }
-            connection.close();
-            *current = None;
-        }
-        let mut retry = RetryState::new();
-        loop {
-            match self.dial(deadline) {
-                Ok(connection) => return Ok(Arc::clone(current.insert(connection))),
-                Err(error) if !error.is_temporary() || !self.may_retry(&retry, deadline) => {
-                    return Err(error);
-                }
-                Err(_) => self.pause(&mut retry, deadline),
-            }
-        }
-    }
-
-    fn dial(&self, deadline: Instant) -> Result<Arc<PublishConnection>, Error> {
-        let attempt = ConnectAttempt::start(&self.settings)?;
-        match attempt.result.recv_deadline(deadline) {
-            Ok(dialed) => PublishConnection::start(dialed?, &self.settings),
-            Err(RecvTimeoutError::Timeout) => Err(self.timeout("connection")),
-            Err(RecvTimeoutError::Disconnected) => {
-                Err(Error::lost(None, "the connect thread panicked"))
-            }
-        }
+        self.link.connection(deadline)
     }
 }
 
@@ -262,25 +229,9 @@ impl Outgoing {
     }
 }
 
-impl Drop for Publisher {
-    fn drop(&mut self) {
-        if let Some(connection) = self.connection.get_mut().take() {
-            connection.close();
-        }
-    }
-}
-
 fn too_large() -> Error {
     Error::refused(
         "PAYLOAD_TOO_LARGE",
         "the message is larger than the server accepts; send smaller messages, or raise PUBSUB_MAX_MESSAGE_BYTES of the server",
     )
-}
-
-/// Waits until `until`, but not beyond the deadline.
-fn pause(until: Instant, deadline: Instant) {
-    let left: Duration = until
-        .min(deadline)
-        .saturating_duration_since(Instant::now());
-    thread::sleep(left);
 }

@@ -63,11 +63,14 @@ impl Backoff {
     }
 }
 
-/// The attempts since a connection was lost.
+/// The attempts since a connection was lost. Addresses are tried in turn; a pause follows when each of them has failed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RetryState {
     pub(super) since: Instant,
+    /// How many pauses there were.
     attempt: u32,
+    /// How many addresses have failed since the last pause.
+    failed: usize,
 }
 
 impl RetryState {
@@ -75,24 +78,36 @@ impl RetryState {
         RetryState {
             since: Instant::now(),
             attempt: 0,
+            failed: 0,
         }
     }
 
     /// After the loss of a connection that was open since `up`. A connection that was open only briefly counts as a failed
     /// attempt.
     pub(super) fn after(self, up: Instant, backoff: Backoff) -> RetryState {
-        let attempt = match up.elapsed() < backoff.last {
-            true => self.attempt,
-            false => 0,
-        };
-        RetryState {
-            since: Instant::now(),
-            attempt,
+        let since = Instant::now();
+        match up.elapsed() < backoff.last {
+            true => RetryState { since, ..self },
+            false => RetryState {
+                since,
+                ..RetryState::new()
+            },
         }
     }
 
-    /// Counts an attempt, and returns when it may begin.
-    pub(super) fn next(&mut self, backoff: Backoff) -> Instant {
+    /// How many of the addresses have not failed since the last pause.
+    pub(super) fn untried(&self, addresses: usize) -> usize {
+        addresses.saturating_sub(self.failed)
+    }
+
+    /// Counts a failed attempt, and returns when the next one may begin: at once while there is an address that has not
+    /// failed, else after a pause.
+    pub(super) fn next(&mut self, backoff: Backoff, addresses: usize) -> Instant {
+        self.failed += 1;
+        if self.failed < addresses {
+            return Instant::now();
+        }
+        self.failed = 0;
         let pause = backoff.random(self.attempt);
         self.attempt = self.attempt.saturating_add(1);
         Instant::now() + pause
@@ -117,6 +132,39 @@ mod tests {
         for attempt in 0..50 {
             assert!(backoff.random(attempt) <= backoff.longest(attempt));
         }
+    }
+
+    #[test]
+    fn pause_follows_when_each_address_has_failed() {
+        let hour = Duration::from_secs(3600);
+        let backoff = Backoff {
+            first: hour,
+            last: hour,
+        };
+        let mut retry = RetryState::new();
+        for round in 1..=3 {
+            for untried in (1..=2).rev() {
+                retry.next(backoff, 3);
+                assert_eq!((retry.untried(3), retry.attempt), (untried, round - 1));
+            }
+            retry.next(backoff, 3);
+            assert_eq!((retry.untried(3), retry.attempt), (3, round));
+        }
+        retry.next(backoff, 1);
+        assert_eq!(retry.attempt, 4, "a single address pauses each time");
+    }
+
+    #[test]
+    fn short_connection_counts_as_a_failed_attempt() {
+        let backoff = Backoff::default();
+        let mut retry = RetryState::new();
+        retry.next(backoff, 1);
+        retry.next(backoff, 2);
+        let short = retry.after(Instant::now(), backoff);
+        assert_eq!((short.attempt, short.failed), (1, 1));
+        let long = Instant::now().checked_sub(backoff.last).unwrap();
+        let long = retry.after(long, backoff);
+        assert_eq!((long.attempt, long.failed), (0, 0));
     }
 
     #[test]

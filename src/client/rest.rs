@@ -1,29 +1,29 @@
 //! The REST client: topics, their history, the state of the server. Each request has a connection of its own.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use ureq::Agent;
-use ureq::http::{Method, Request, header};
+use ureq::http::Method;
 
+use super::addresses::AddressError;
 use super::settings::Settings;
 use super::wire::{self, Frame, GapFields};
 use super::{Error, Event, Start};
 use crate::protocol::OverflowPolicy;
 
+mod attempt;
 mod types;
 
+use attempt::{Attempt, Outgoing};
 pub use types::{
     ConnectionState, Connections, Health, History, HistoryState, SubscriptionState, TopicLimits,
     TopicOptions, TopicState, TopicStats, TopicSummary,
 };
-
-/// The largest response body that is read.
-const MAX_RESPONSE_BYTES: u64 = 256 << 20;
 
 /// Sends REST requests.
 #[derive(Debug)]
@@ -36,8 +36,6 @@ impl Rest {
     pub(super) fn new(settings: Arc<Settings>) -> Rest {
         let config = Agent::config_builder()
             .http_status_as_error(false)
-            .timeout_global(Some(settings.request_timeout))
-            .timeout_connect(Some(settings.connect_timeout))
             .proxy(None)
             .max_redirects(0)
             .max_redirects_will_error(false)
@@ -133,83 +131,22 @@ impl Rest {
         serde_json::from_slice(&body).map_err(|error| invalid_response(&error))
     }
 
-    /// Sends a request and returns the body of a successful response.
+    /// Sends a request and returns the body of a successful response. Tries the next server if one cannot be reached or answers
+    /// 503; if the connection breaks or the response is late, only for a request that may be repeated.
     fn request(&self, method: Method, path: &str, body: String) -> Result<Vec<u8>, Error> {
-        let is_safe = method == Method::GET;
-        let mut request = Request::builder()
-            .method(method)
-            .uri(self.settings.address.rest_url(path));
-        if let Some(key) = &self.settings.key {
-            let mut value = header::HeaderValue::from_str(&key.authorization())
-                .map_err(|_| Error::invalid("key: visible ASCII characters only"))?;
-            value.set_sensitive(true);
-            request = request.header(header::AUTHORIZATION, value);
-        }
-        let failed = |error| self.error(error, is_safe);
-        let response = match body.is_empty() {
-            true => self.agent.run(request.body(()).map_err(invalid_host)?),
-            false => {
-                let request = request.header(header::CONTENT_TYPE, "application/json");
-                self.agent.run(request.body(body).map_err(invalid_host)?)
+        let deadline = Instant::now() + self.settings.request_timeout;
+        let request = Outgoing { method, path, body };
+        let addresses = &self.settings.addresses;
+        addresses.try_each(|place, untried| {
+            let address = addresses.at(place);
+            let attempt = Attempt::new(&self.settings, address, &request, (untried, deadline));
+            let answer = attempt.send(&self.agent);
+            if let Ok(_) | Err(AddressError::Final(Error::Refused { .. })) = &answer {
+                addresses.note_working(place);
             }
-        };
-        let mut response = response.map_err(failed)?;
-        let status = response.status();
-        let body = response.body_mut().with_config().limit(MAX_RESPONSE_BYTES);
-        let body = body.read_to_vec().map_err(failed)?;
-        match status.is_success() {
-            true => Ok(body),
-            false => Err(problem(status.as_u16(), &body)),
-        }
+            answer
+        })
     }
-
-    /// Maps an error of the HTTP client. If the connection was established, the server may have processed the request.
-    fn error(&self, error: ureq::Error, is_safe: bool) -> Error {
-        let lost = |source: &std::io::Error| match is_safe {
-            true => Error::lost(None, source.to_string()),
-            false => Error::lost(
-                None,
-                format!("{source}; the server may or may not have processed the request"),
-            ),
-        };
-        let unreachable = |source| Error::Connect {
-            address: self.settings.address.to_string(),
-            source,
-        };
-        match error {
-            ureq::Error::Io(source) if is_connection_loss(source.kind()) => lost(&source),
-            ureq::Error::Io(source) => unreachable(source),
-            ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => {
-                unreachable(std::io::Error::other(error.to_string()))
-            }
-            ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => {
-                Error::Timeout {
-                    what: "connection",
-                    after: self.settings.connect_timeout,
-                }
-            }
-            ureq::Error::Timeout(_) => Error::Timeout {
-                what: "answer",
-                after: self.settings.request_timeout,
-            },
-            other => Error::protocol(other.to_string()),
-        }
-    }
-}
-
-/// Whether an error ended an established connection.
-fn is_connection_loss(kind: ErrorKind) -> bool {
-    matches!(
-        kind,
-        ErrorKind::UnexpectedEof
-            | ErrorKind::ConnectionReset
-            | ErrorKind::ConnectionAborted
-            | ErrorKind::BrokenPipe
-    )
-}
-
-fn invalid_host(_: ureq::http::Error) -> Error {
-    Error::invalid("url: not a host name")
 }
 
 fn invalid_response(error: &serde_json::Error) -> Error {

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::address::Address;
+use super::addresses::Addresses;
 use super::reconnect::{Backoff, Reconnect};
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Settings {
-    pub(super) address: Address,
+    pub(super) addresses: Addresses,
     pub(super) key: Option<Key>,
     pub(super) connect_timeout: Duration,
     pub(super) request_timeout: Duration,
@@ -18,6 +18,13 @@ pub(super) struct Settings {
     pub(super) retry_unconfirmed: bool,
     pub(super) max_message_bytes: usize,
     pub(super) receive_buffer_bytes: Option<usize>,
+}
+
+impl Settings {
+    /// How long an attempt to connect to one address may take.
+    pub(super) fn attempt_timeout(&self) -> Duration {
+        self.addresses.share(self.connect_timeout)
+    }
 }
 
 /// A secret, used only in the `Authorization` header.

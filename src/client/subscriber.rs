@@ -42,8 +42,9 @@ impl Subscriber {
     ///
     /// # Errors
     /// [`Error::Invalid`] without a topic, for a repeated topic or an invalid name; [`Error::Refused`] if the server refuses
-    /// one of the topics; [`Error::Connect`], [`Error::Timeout`] or [`Error::Lost`] if it is not reachable. There is only one
-    /// attempt: the [`Reconnect`](super::Reconnect) policy applies to established connections.
+    /// one of the topics; [`Error::Connect`], [`Error::Timeout`] or [`Error::Lost`] if it is not reachable,
+    /// [`Error::NoServer`] if none of several is. There is only one attempt at each server: the
+    /// [`Reconnect`](super::Reconnect) policy applies to established connections.
     pub fn open(self) -> Result<Subscription, Error> {
         if self.topics.is_empty() {
             return Err(Error::invalid("topic: at least one is needed"));
@@ -60,6 +61,6 @@ impl Subscriber {
         let client_id = client_id
             .transpose()
             .map_err(|invalid| Error::invalid(invalid.to_string()))?;
-        Subscription::open(self.settings, client_id, topics)
+        Subscription::open(&self.settings, client_id, &topics)
     }
 }

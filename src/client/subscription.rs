@@ -14,6 +14,7 @@ use tungstenite::Message;
 use uuid::Uuid;
 
 use super::Error;
+use super::addresses::{AddressError, Place};
 use super::closer::{CloseSignal, Closer};
 use super::connect::ConnectAttempt;
 use super::connection::{Connection, Received};
@@ -23,6 +24,7 @@ use super::position::Position;
 use super::reconnect::RetryState;
 use super::settings::Settings;
 use crate::protocol::ClientId;
+use connecting::no_ack;
 
 /// How many frames without a delivery are read after the timeout of a `recv_timeout`.
 const FRAMES_BEYOND_DEADLINE: usize = 64;
@@ -43,6 +45,8 @@ pub struct Subscription {
     ready: VecDeque<Ready>,
     close_signal: CloseSignal,
     subscribes_sent: u64,
+    /// Where its connection is, or where the next attempt connects to.
+    place: Place,
 }
 
 #[derive(Debug)]
@@ -85,30 +89,36 @@ impl Ready {
 
 impl Subscription {
     pub(super) fn open(
-        settings: Arc<Settings>,
+        settings: &Arc<Settings>,
         client_id: Option<ClientId>,
-        topics: Vec<FollowedTopic>,
+        topics: &[FollowedTopic],
     ) -> Result<Subscription, Error> {
-        let mut subscription = Subscription {
-            state: State::Connecting {
-                retry: RetryState::new(),
-                attempt: ConnectAttempt::start(&settings)?,
-            },
-            settings,
-            has_random_id: client_id.is_none(),
-            client_id: client_id.map_or_else(
-                || format!("rust-{}", Uuid::new_v4()),
-                |id| id.as_str().to_owned(),
-            ),
-            topics,
-            ready: VecDeque::new(),
-            close_signal: CloseSignal::new(),
-            subscribes_sent: 0,
-        };
-        match subscription.await_acks() {
-            Ok(()) => Ok(subscription),
-            Err(error) => subscription.fail(error),
-        }
+        let has_random_id = client_id.is_none();
+        let client_id = client_id.map_or_else(
+            || format!("rust-{}", Uuid::new_v4()),
+            |id| id.as_str().to_owned(),
+        );
+        settings.addresses.try_each(|place, _| {
+            let attempt = ConnectAttempt::start(settings, place).map_err(AddressError::Final)?;
+            let mut subscription = Subscription {
+                settings: Arc::clone(settings),
+                client_id: client_id.clone(),
+                has_random_id,
+                topics: topics.to_vec(),
+                state: State::Connecting {
+                    retry: RetryState::new(),
+                    attempt,
+                },
+                ready: VecDeque::new(),
+                close_signal: CloseSignal::new(),
+                subscribes_sent: 0,
+                place,
+            };
+            match subscription.await_acks() {
+                Ok(()) => Ok(subscription),
+                Err(error) => subscription.fail(error).map_err(AddressError::of),
+            }
+        })
     }
 
     /// Waits for the next delivery, without a timeout.
@@ -203,6 +213,13 @@ impl Subscription {
                 ..
             }
         )
+    }
+
+    /// Host and port of the server that it is connected to; while there is [no
+    /// connection](Subscription::is_connected), of the server that is tried next.
+    #[must_use]
+    pub fn server(&self) -> String {
+        self.settings.addresses.at(self.place).to_string()
     }
 
     /// The name of this subscriber.
@@ -305,7 +322,7 @@ impl Subscription {
     /// Reads one frame; `false` if the deadline passed first.
     fn read(&mut self, deadline: Option<Instant>) -> Result<bool, Error> {
         if self.topics.iter().any(FollowedTopic::is_overdue) {
-            return self.on_lost(self.timeout("ack"));
+            return self.on_lost(no_ack(self.settings.request_timeout));
         }
         if let Err(error) = self.send_due_subscribes() {
             return self.on_lost(error);
@@ -321,6 +338,8 @@ impl Subscription {
         match connection.receive(until) {
             Ok(Received::Text(text)) => match self.handle(&text, false) {
                 Ok(()) => Ok(true),
+                // The server cannot serve any of the topics now.
+                Err(error) if error.is_temporary() => self.on_lost(error),
                 Err(error) => self.fail(error),
             },
             Ok(Received::Ping(_) | Received::Pong) => Ok(true),

@@ -24,7 +24,7 @@ use threadcast::load::{ServerProcess, raise_descriptor_limit};
 use super::error::CliError;
 use super::output;
 use super::serve;
-use super::server_args::presented;
+use super::server_args::{at_most_one, presented};
 use super::settings::overflow;
 use super::value::{self, Seconds, Secret};
 use cancel::Cancel;
@@ -110,8 +110,13 @@ pub(super) struct Bench {
     json: bool,
 
     /// A running server, such as ws://example.org:8080/ws; no variable stands for it [default: one of its own]
-    #[arg(long, value_name = "URL", help_heading = "Server")]
-    url: Option<String>,
+    #[arg(
+        long,
+        value_name = "URL",
+        value_delimiter = ',',
+        help_heading = "Server"
+    )]
+    url: Vec<String>,
 
     /// Key to present to it; everyone on this machine sees a flag (ps), so rather set the variable
     /// [default: that of PUBSUB_API_KEY]
@@ -139,16 +144,17 @@ impl Setup<'_> {
 
 /// Runs the scenes and prints their report, also when a check has failed.
 pub(super) fn run(bench: &Bench) -> Result<(), CliError> {
+    at_most_one(&bench.url, "--url", "bench")?;
     let cancel = Cancel::on_signal()?;
     // If it is refused, the scene that needs more fails.
     let _ = raise_descriptor_limit();
-    let own = match &bench.url {
+    let own = match bench.url.first() {
         Some(_) => None,
         None => Some(start_server()?),
     };
-    let url = match (&own, &bench.url) {
+    let url = match (&own, bench.url.first()) {
         (Some(own), _) => format!("ws://{}/ws", own.address()),
-        (None, url) => url.clone().unwrap_or_default(),
+        (None, url) => url.cloned().unwrap_or_default(),
     };
     // Figures across a lost connection would mean nothing.
     let client = Client::builder(&url).reconnect(Reconnect::Never);

@@ -32,7 +32,7 @@ Examples:
   threadcast top --url ws://10.0.0.7:8080/ws --sort dropped --interval 5
   threadcast top --once | head                        one plain table, rates over one interval
 
-The key needs the right `admin`.
+The key needs the right `admin`. With several addresses it shows the server that answers.
 
 Exit codes: 0 done, 1 the server is unreachable or refused at the start, 2 invalid command line.";
 
@@ -96,8 +96,7 @@ fn once(top: &Top, client: &Client, first: &Sample) -> Result<(), CliError> {
     thread::sleep(top.interval.0);
     let second = Sample::take(client)?;
     let rate_table = RateTable::between(first, &second);
-    let url = top.server.url()?;
-    output::write(view::plain(&url, &second, &rate_table, top.sort, top.rows)).map(drop)
+    output::write(view::plain(&second, &rate_table, top.sort, top.rows)).map(drop)
 }
 
 /// Installs the signal handler before it changes the terminal, so that a signal always restores the terminal.
@@ -108,7 +107,7 @@ fn live(top: &Top, client: Client, first: Sample) -> Result<(), CliError> {
             std::process::exit(signals::INTERRUPTED);
         }
     })?;
-    let mut state = State::new(top.server.url()?, first, top.sort);
+    let mut state = State::new(first, top.sort);
     let watch = Watch::start(client, top.interval.0)?;
     let mut screen = Screen::enter().map_err(terminal)?;
     let mut keys = Keys::of_standard_input();

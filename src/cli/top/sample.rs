@@ -12,21 +12,29 @@ const MAX_CONNECTIONS: u64 = 10_000;
 #[derive(Debug, Clone)]
 pub(super) struct Sample {
     pub(super) at: Instant,
+    /// Host and port.
+    pub(super) server: String,
     pub(super) health: Health,
     pub(super) topics: BTreeMap<String, TopicStats>,
     pub(super) connections: Connections,
 }
 
 impl Sample {
+    /// All of it is of one server: if the client goes to another one meanwhile, it is taken again.
     pub(super) fn take(client: &Client) -> Result<Sample, Error> {
-        let health = client.health()?;
-        let connections = client.connections(MAX_CONNECTIONS)?;
-        Ok(Sample {
-            at: Instant::now(),
-            health,
-            topics: client.stats()?,
-            connections,
-        })
+        loop {
+            let health = client.health()?;
+            let sample = Sample {
+                server: client.server(),
+                connections: client.connections(MAX_CONNECTIONS)?,
+                at: Instant::now(),
+                topics: client.stats()?,
+                health,
+            };
+            if client.server() == sample.server {
+                return Ok(sample);
+            }
+        }
     }
 }
 

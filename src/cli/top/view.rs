@@ -19,7 +19,6 @@ const FIXED_LINES: usize = 8;
 /// The state of the live view.
 #[derive(Debug)]
 pub(super) struct State {
-    url: String,
     sample: Sample,
     rate_table: RateTable,
     sort: Sort,
@@ -29,9 +28,8 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(url: String, sample: Sample, sort: Sort) -> State {
+    pub(super) fn new(sample: Sample, sort: Sort) -> State {
         State {
-            url,
             sample,
             rate_table: RateTable::default(),
             sort,
@@ -80,10 +78,7 @@ impl State {
         let room = height.saturating_sub(FIXED_LINES);
         let for_laggards = lagging.len().min(room / 2);
         let topic_rows = topics.len().min(room - for_laggards);
-        let mut lines = vec![
-            server(&self.url, &self.sample),
-            counts(&self.sample, &self.rate_table),
-        ];
+        let mut lines = vec![server(&self.sample), counts(&self.sample, &self.rate_table)];
         lines.push(match (&self.error, behind) {
             (Some(error), _) => {
                 format!("{BOLD}disconnected{PLAIN}: {}", printable::text(error))
@@ -174,14 +169,8 @@ fn first(mut rows: Vec<String>, room: usize) -> Vec<String> {
 }
 
 /// Both tables as plain text, with at most `rows` rows each.
-pub(super) fn plain(
-    url: &str,
-    sample: &Sample,
-    rate_table: &RateTable,
-    sort: Sort,
-    rows: usize,
-) -> String {
-    let mut out = format!("{}, {}\n", server(url, sample), counts(sample, rate_table));
+pub(super) fn plain(sample: &Sample, rate_table: &RateTable, sort: Sort, rows: usize) -> String {
+    let mut out = format!("{}, {}\n", server(sample), counts(sample, rate_table));
     let widths = Widths::PLAIN;
     let topics = topics(sample, rate_table, sort, &widths);
     for (heading, lines) in [
@@ -199,12 +188,12 @@ pub(super) fn plain(
     out
 }
 
-fn server(url: &str, sample: &Sample) -> String {
+fn server(sample: &Sample) -> String {
     let health = &sample.health;
     format!(
-        "threadcast {} at {}: up {}",
+        "threadcast {} at ws://{}/ws: up {}",
         printable::text(&health.version),
-        printable::text(url),
+        sample.server,
         uptime(health.uptime_sec),
     )
 }

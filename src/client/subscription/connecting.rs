@@ -1,13 +1,13 @@
 //! Connects, subscribes to the topics, and reconnects after a loss.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{at, never, select};
+use crossbeam_channel::{at, select};
 use tungstenite::Message;
 
 use super::{State, Subscription};
 use crate::client::Error;
-use crate::client::connect::{ConnectAttempt, Ws};
+use crate::client::connect::{ConnectAttempt, Ws, panicked};
 use crate::client::connection::{Connection, Received};
 use crate::client::followed_topic::{FollowedTopic, Phase};
 use crate::client::reconnect::RetryState;
@@ -15,14 +15,13 @@ use crate::client::reconnect::RetryState;
 impl Subscription {
     /// Waits for the first connection and its acks. Returns the first error, without a retry.
     pub(super) fn await_acks(&mut self) -> Result<(), Error> {
-        let connect_by = Instant::now() + self.settings.connect_timeout;
         let State::Connecting { attempt, .. } = &self.state else {
             return Ok(());
         };
-        let result = attempt.result.recv_deadline(connect_by);
-        let ws = result.map_err(|_| self.timeout("connection"))??;
+        let ws = attempt.wait(attempt.deadline)?;
         self.use_connection(ws, RetryState::new())?;
-        let deadline = Instant::now() + self.settings.request_timeout;
+        let ack_timeout = self.settings.addresses.share(self.settings.request_timeout);
+        let deadline = Instant::now() + ack_timeout;
         let is_subscribing =
             |topic: &FollowedTopic| matches!(topic.phase, Phase::Subscribing { .. });
         // Deliveries of topics that are acknowledged are queued meanwhile.
@@ -36,21 +35,13 @@ impl Subscription {
                 Received::Nothing | Received::Ping(_) | Received::Pong => {}
             }
             if Instant::now() >= deadline {
-                return Err(self.timeout("ack"));
+                return Err(no_ack(ack_timeout));
             }
         }
         Ok(())
     }
 
-    pub(super) fn timeout(&self, what: &'static str) -> Error {
-        let after = match what {
-            "ack" => self.settings.request_timeout,
-            _ => self.settings.connect_timeout,
-        };
-        Error::Timeout { what, after }
-    }
-
-    /// The connection was lost. Reconnects if the policy allows it.
+    /// The connection was lost, or is of no use. Reconnects if the policy allows it.
     pub(super) fn on_lost(&mut self, error: Error) -> Result<bool, Error> {
         if self.close_signal.is_closed() {
             return Ok(true);
@@ -84,7 +75,9 @@ impl Subscription {
         {
             return self.fail(error);
         }
-        let next = retry.next(self.settings.backoff);
+        let addresses = &self.settings.addresses;
+        let next = retry.next(self.settings.backoff, addresses.count());
+        self.place = addresses.after(self.place);
         self.state = State::Waiting { retry, next };
         Ok(true)
     }
@@ -97,7 +90,7 @@ impl Subscription {
         let until = deadline.map_or(next, |deadline| deadline.min(next));
         self.close_signal.wait_until(until);
         if Instant::now() >= next {
-            let attempt = match ConnectAttempt::start(&self.settings) {
+            let attempt = match ConnectAttempt::start(&self.settings, self.place) {
                 Ok(attempt) => attempt,
                 Err(error) => return self.fail(error),
             };
@@ -111,22 +104,22 @@ impl Subscription {
             return Ok(true);
         };
         let retry = *retry;
-        let timer = deadline.map_or_else(never, at);
+        let until = deadline.map_or(attempt.deadline, |deadline| deadline.min(attempt.deadline));
         let result = select! {
-            recv(attempt.result) -> result => result,
+            recv(attempt.result) -> result => result.unwrap_or_else(|_| Err(panicked())),
             recv(self.close_signal.closed()) -> _ => return Ok(true),
-            recv(timer) -> _ => return Ok(false),
+            recv(at(until)) -> _ => match Instant::now() < attempt.deadline {
+                true => return Ok(false),
+                false => Err(attempt.timed_out(until)),
+            },
         };
         match result {
-            Ok(Ok(ws)) => match self.use_connection(ws, retry) {
+            Ok(ws) => match self.use_connection(ws, retry) {
                 Ok(()) => Ok(true),
                 Err(error) => self.on_lost(error),
             },
-            Ok(Err(error)) if !error.is_temporary() => self.fail(error),
-            Ok(Err(error)) => self.schedule_attempt(retry, error),
-            Err(_) => {
-                self.schedule_attempt(retry, Error::lost(None, "the connect thread panicked"))
-            }
+            Err(error) if !error.is_temporary() => self.fail(error),
+            Err(error) => self.schedule_attempt(retry, error),
         }
     }
 
@@ -164,4 +157,8 @@ impl Subscription {
         }
         Ok(())
     }
+}
+
+pub(super) fn no_ack(after: Duration) -> Error {
+    Error::Timeout { what: "ack", after }
 }

@@ -5,13 +5,14 @@ use tungstenite::Utf8Bytes;
 use super::{Ready, Subscription};
 use crate::client::delivery::Delivery;
 use crate::client::event::Event;
-use crate::client::followed_topic::Phase;
+use crate::client::followed_topic::{FollowedTopic, Phase};
 use crate::client::reconnect::RetryState;
 use crate::client::wire::{self, Frame};
 use crate::client::{EndReason, Error};
 
 impl Subscription {
-    /// Handles one text of the server. While the subscription opens, every refusal is an error; later some are retried.
+    /// Handles one text of the server. While the subscription opens, every refusal is an error; later some are retried. A
+    /// temporary error means that the connection is of no use.
     pub(super) fn handle(&mut self, text: &Utf8Bytes, is_opening: bool) -> Result<(), Error> {
         match wire::parse(text)? {
             Frame::Event(frame) => {
@@ -49,7 +50,7 @@ impl Subscription {
                 if is_opening {
                     return Err(error);
                 }
-                self.on_refused(topic, error);
+                return self.on_refused(topic, error);
             }
             Frame::TopicDeleted(topic) => self.on_topic_end(&topic, EndReason::TopicDeleted)?,
             Frame::SubscriptionReplaced(topic) if self.has_random_id => {
@@ -111,8 +112,9 @@ impl Subscription {
         Ok(())
     }
 
-    /// The server refused to subscribe to a topic after a reconnect. Retries, or ends the topic.
-    fn on_refused(&mut self, topic: usize, error: Error) {
+    /// The server refused to subscribe to a topic after a reconnect. Retries, on this connection or on one to another server,
+    /// or ends the topic.
+    fn on_refused(&mut self, topic: usize, error: Error) -> Result<(), Error> {
         let is_retryable = error.is_temporary() || error.code() == Some("TOPIC_NOT_FOUND");
         let followed = &mut self.topics[topic];
         let mut retry = followed.attempts().unwrap_or_else(RetryState::new);
@@ -122,11 +124,22 @@ impl Subscription {
                 .reconnect
                 .allows_attempt(retry.since.elapsed())
         {
-            let again = retry.next(self.settings.backoff);
+            let again = retry.next(self.settings.backoff, 1);
             followed.phase = Phase::Missing { retry, again };
+            if error.is_temporary() && self.is_of_no_use() {
+                return Err(error);
+            }
         } else {
             followed.phase = Phase::Ended;
             self.ready.push_back(Ready::Failed(error));
         }
+        Ok(())
+    }
+
+    /// Whether another server may serve the topics, while this one serves none.
+    fn is_of_no_use(&self) -> bool {
+        let is_served =
+            |topic: &FollowedTopic| matches!(topic.phase, Phase::Live | Phase::Subscribing { .. });
+        self.settings.addresses.count() > 1 && !self.topics.iter().any(is_served)
     }
 }

@@ -13,6 +13,7 @@ mod program;
 mod pty;
 mod publish;
 mod settings;
+mod several_servers;
 mod subscribe;
 mod system_limits;
 mod top;

@@ -87,6 +87,12 @@ impl Program {
             .collect()
     }
 
+    /// How many threads it has.
+    pub(super) fn threads(&self) -> usize {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid));
+        tasks.map_or(0, Iterator::count)
+    }
+
     /// Waits for a line on standard error that contains this text.
     pub(super) fn logged(&self, text: &str) -> String {
         let end = Instant::now() + DEADLINE;

@@ -1,5 +1,6 @@
 //! The Rust client with real servers, with a faulty network, and with fake servers.
 
+mod addresses;
 mod closing;
 mod credentials;
 mod cuts;
@@ -10,6 +11,8 @@ mod proxy;
 mod publishing;
 mod random;
 mod reconnecting;
+mod responder;
+mod several_servers;
 mod several_topics;
 mod stubborn;
 mod subscribing;

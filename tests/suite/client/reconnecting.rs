@@ -10,7 +10,7 @@ use super::{builder, client_of, next, next_event};
 use crate::harness::{TestServer, eventually};
 
 /// A new server on the same port, without topics.
-fn restarted(port: u16) -> TestServer {
+pub(super) fn restarted(port: u16) -> TestServer {
     let mut server = None;
     eventually("the port is free again", || {
         let config = threadcast::Config {
