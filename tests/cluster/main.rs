@@ -9,8 +9,14 @@
 #[path = "../suite/harness/mod.rs"]
 mod harness;
 
-#[allow(dead_code, unused_imports, reason = "made for the tests that follow")]
 #[path = "harness/mod.rs"]
 mod cluster;
 
+mod delivery;
+mod failures;
 mod harness_checks;
+mod history;
+mod nodes;
+mod soak;
+mod takeover;
+mod topics;
