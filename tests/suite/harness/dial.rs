@@ -1,6 +1,6 @@
 //! Opening a WebSocket connection: the socket's options and the handshake.
 
-use std::io::{Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use socket2::{Domain, Socket, Type};
@@ -71,36 +71,35 @@ impl Dial {
     }
 
     pub(crate) fn connect(self) -> WsClient {
-        let mut stream = self.socket();
-        let mut request = self.request().into_bytes();
-        request.extend(&self.early);
-        stream.write_all(&request).expect("the handshake is sent");
-        let rest = read_switch(&mut stream);
-        WsClient::new(stream, rest)
+        let opened = self.try_connect();
+        opened.unwrap_or_else(|error| panic!("no WebSocket: {error}"))
     }
 
-    fn socket(&self) -> TcpStream {
-        let socket =
-            Socket::new(Domain::for_address(self.addr), Type::STREAM, None).expect("a socket");
+    /// Like [`Dial::connect`], with an error if the server is not there or ends the connection in the handshake.
+    pub(crate) fn try_connect(self) -> io::Result<WsClient> {
+        let mut stream = self.socket()?;
+        let mut request = self.request().into_bytes();
+        request.extend(&self.early);
+        stream.write_all(&request)?;
+        let rest = read_switch(&mut stream)?;
+        Ok(WsClient::new(stream, rest))
+    }
+
+    fn socket(&self) -> io::Result<TcpStream> {
+        let socket = Socket::new(Domain::for_address(self.addr), Type::STREAM, None)?;
         if let Some(bytes) = self.receive_buffer_bytes {
-            socket.set_recv_buffer_size(bytes).expect("a buffer size");
+            socket.set_recv_buffer_size(bytes)?;
         }
-        socket
-            .connect(&self.addr.into())
-            .expect("the server listens");
-        socket.set_tcp_nodelay(true).expect("no delay");
-        socket
-            .set_write_timeout(Some(DEADLINE))
-            .expect("a deadline for writes");
-        socket
-            .set_read_timeout(Some(DEADLINE))
-            .expect("a deadline for reads");
-        socket.into()
+        socket.connect(&self.addr.into())?;
+        socket.set_tcp_nodelay(true)?;
+        socket.set_write_timeout(Some(DEADLINE))?;
+        socket.set_read_timeout(Some(DEADLINE))?;
+        Ok(socket.into())
     }
 }
 
 /// Reads and checks the response to the handshake, and returns the bytes behind it.
-fn read_switch(stream: &mut TcpStream) -> Vec<u8> {
+fn read_switch(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     let mut input = Vec::new();
     let mut piece = [0; 1024];
     loop {
@@ -108,18 +107,15 @@ fn read_switch(stream: &mut TcpStream) -> Vec<u8> {
             let rest = input.split_off(end + HEAD_END.len());
             check_switch(&String::from_utf8_lossy(&input));
             check_documented(&input);
-            return rest;
+            return Ok(rest);
         }
-        match stream.read(&mut piece) {
-            Ok(0) => panic!(
-                "closed in the handshake after {:?}",
-                String::from_utf8_lossy(&input)
-            ),
-            Ok(count) => input.extend(&piece[..count]),
-            Err(error) => panic!(
-                "{error} in the handshake after {:?}",
-                String::from_utf8_lossy(&input)
-            ),
+        match stream.read(&mut piece)? {
+            0 => {
+                let received = String::from_utf8_lossy(&input);
+                let text = format!("closed in the handshake after {received:?}");
+                return Err(io::Error::new(ErrorKind::UnexpectedEof, text));
+            }
+            count => input.extend(&piece[..count]),
         }
     }
 }

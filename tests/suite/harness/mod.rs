@@ -6,7 +6,7 @@
 
 mod alone;
 mod child;
-mod contract;
+pub(crate) mod contract;
 mod dial;
 mod frame;
 mod http;

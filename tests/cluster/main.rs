@@ -1,0 +1,22 @@
+//! Several servers as one over Redis (`docs/protocol.md`), from outside: nodes as processes, a Redis for each test, and clients that
+//! account for every event.
+//!
+//! Not a part of `cargo test`, because it needs `redis-server`: `tests/cluster/run` runs it.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+#[allow(dead_code, unused_imports, reason = "made for the suite")]
+#[path = "../suite/harness/mod.rs"]
+mod harness;
+
+#[path = "harness/mod.rs"]
+mod cluster;
+
+mod delivery;
+mod failures;
+mod harness_checks;
+mod history;
+mod nodes;
+mod soak;
+mod takeover;
+mod topics;
