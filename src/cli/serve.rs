@@ -9,6 +9,7 @@ use std::process::Command;
 use clap::ArgMatches;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use nix::unistd::{Pid, getppid};
+use threadcast::config::{InvalidConfig, SETTINGS, SettingDefinition};
 use threadcast::{Config, ConnectionCap, Server, StartError};
 use tracing::{info, warn};
 
@@ -119,7 +120,19 @@ pub(super) fn not_started(error: &StartError, matches: &ArgMatches) -> CliError 
             &invalid.file.to_string_lossy(),
             &invalid.reason,
         )),
-        StartError::Config(invalid) => CliError::usage(invalid),
+        StartError::Config(InvalidConfig {
+            setting,
+            value,
+            allowed,
+        }) => {
+            let found = SETTINGS.iter().find(|known| known.field == *setting);
+            let id = found.map_or_else(|| (*setting).to_owned(), SettingDefinition::id);
+            CliError::usage(wrong_value(
+                &origin_of_setting(matches, &id),
+                value,
+                allowed,
+            ))
+        }
         other => CliError::failed(other),
     }
 }

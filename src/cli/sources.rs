@@ -31,6 +31,8 @@ impl Sources {
             let separator = if group.is_empty() { "" } else { " " };
             let value = match &setting.value {
                 Some(SettingValue::Secret) => "set".to_owned(),
+                // Without the passwords that were given.
+                Some(SettingValue::List(urls)) if id == "redis_url" => urls.join(","),
                 _ => raw(matches, id),
             };
             group.push_str(&format!("{separator}{id}={value}"));

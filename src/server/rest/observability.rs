@@ -21,6 +21,8 @@ struct Health<'a> {
     version: &'static str,
     instance: &'a str,
     engine: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    engine_error: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -69,6 +71,10 @@ impl Api {
                 Engine::Embedded => "embedded",
                 Engine::Redis(redis) if redis.is_up() => "up",
                 Engine::Redis(_) => "down",
+            },
+            engine_error: match self.broker.engine() {
+                Engine::Embedded => None,
+                Engine::Redis(redis) => redis.problem(),
             },
         };
         Response::json(200, &health)

@@ -116,7 +116,7 @@ impl Appliers {
     }
 
     fn queue_of(&self, topic: &TopicName) -> &Queue {
-        &self.queues[super::hash(topic.as_str()) as usize % self.queues.len()]
+        &self.queues[super::ring::hash(topic.as_str()) as usize % self.queues.len()]
     }
 
     fn run(&self, at: usize, works: &Receiver<Work>) {

@@ -29,8 +29,8 @@ pub(super) enum After {
 /// What Redis holds of a topic.
 pub(super) struct Read {
     pub(super) place: Option<Place>,
-    /// The epoch of a topic of this name that was deleted.
-    pub(super) deleted: Option<EpochName>,
+    /// The epoch and the newest seq of a topic of this name that was deleted.
+    pub(super) deleted: Option<(EpochName, u64)>,
     entries: Vec<Vec<u8>>,
 }
 
@@ -58,9 +58,14 @@ pub(super) fn read(shard: &Shard, topic: &TopicName, from: u64) -> Result<Read, 
     };
     Ok(Read {
         place: read_place(place),
-        deleted: EpochName::parse(&lane::text(deleted)),
+        deleted: read_deleted(&lane::text(deleted)),
         entries: read_entries(entries),
     })
+}
+
+fn read_deleted(text: &str) -> Option<(EpochName, u64)> {
+    let (epoch, seq) = text.split_once(' ')?;
+    Some((EpochName::parse(epoch)?, seq.parse().ok()?))
 }
 
 fn read_place(answer: &Value) -> Option<Place> {
@@ -138,8 +143,12 @@ fn step(
     read: &Read,
     after: After,
 ) -> Result<bool, Unavailable> {
+    if let Some((epoch, seq)) = read.deleted.filter(|(epoch, _)| *epoch == here.epoch) {
+        topics::deleted_at(shard, topic, epoch, seq);
+        return Ok(true);
+    }
     let Some(there) = &read.place else {
-        return missing(shard, topic, here, read.deleted);
+        return missing(shard, topic);
     };
     let entries = read.entries();
     let place = there.clone();
@@ -149,10 +158,6 @@ fn step(
     };
     match here.compare(&snapshot) {
         Comparison::Lost => end_epoch(shard, topic.name(), here.epoch)?,
-        Comparison::NewEpoch if read.deleted == Some(here.epoch) => {
-            topics::deleted(shard, topic);
-            return Ok(true);
-        }
         Comparison::NewEpoch if topic.has_ended(there.epoch) => {
             end_epoch(shard, topic.name(), there.epoch)?;
         }
@@ -202,17 +207,8 @@ pub(super) fn append(topic: &Arc<Topic>, entry: &Entry<'_>, source: Source) -> A
     }
 }
 
-/// Redis has no such topic: it was deleted, or it was lost and is made again if somebody here is subscribed.
-fn missing(
-    shard: &Arc<Shard>,
-    topic: &Arc<Topic>,
-    here: &Place,
-    deleted: Option<EpochName>,
-) -> Result<bool, Unavailable> {
-    if deleted == Some(here.epoch) {
-        topics::deleted(shard, topic);
-        return Ok(true);
-    }
+/// Redis has lost the topic. It is made again if somebody here is subscribed.
+fn missing(shard: &Arc<Shard>, topic: &Arc<Topic>) -> Result<bool, Unavailable> {
     if topic.subscriber_count() == 0 {
         if topic.close_if_unused() {
             shard.close(topic);

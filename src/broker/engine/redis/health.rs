@@ -2,16 +2,15 @@
 
 use ::redis::{Connection, cmd};
 
-use super::keys::Keys;
+use super::shard::Shard;
 
 /// The format of the keys and channels. Another one is not touched.
 const FORMAT: &str = "1";
 const MIN_REDIS: (u32, u32) = (6, 2);
 const MIN_VALKEY: (u32, u32) = (7, 2);
 
-/// Returns the name that this Redis has in the cluster, which it got from the first node. A Redis that has lost everything
-/// has none, and gets a new one. The error is one line for people.
-pub(super) fn check(connection: &mut Connection, keys: &Keys) -> Result<String, String> {
+/// Checks a Redis, and notes its place and its name. The error is one line for people.
+pub(super) fn check(connection: &mut Connection, shard: &Shard) -> Result<(), String> {
     let fail = |error: ::redis::RedisError| error.to_string();
     let info: String = cmd("INFO").query(connection).map_err(fail)?;
     let field = |name: &str| {
@@ -37,41 +36,49 @@ pub(super) fn check(connection: &mut Connection, keys: &Keys) -> Result<String, 
         return Err("it is a replica".to_owned());
     }
     let policy = field("maxmemory_policy").unwrap_or_default();
-    if policy != "noeviction" {
-        tracing::error!(
-            policy,
-            "Redis may evict events by itself: set maxmemory-policy to noeviction"
-        );
-    }
-    name(connection, keys)
+    let is_safe = policy == "noeviction";
+    let warning = format!(
+        "its maxmemory-policy is {policy}: it may evict events by itself; set it to noeviction"
+    );
+    shard.warn((!is_safe).then_some(warning));
+    identify(connection, shard)
 }
 
-fn name(connection: &mut Connection, keys: &Keys) -> Result<String, String> {
+/// Reads the place and the name that this Redis has in the cluster, which it got from the first node. A Redis that has lost
+/// everything has none, and gets its old place and a new name.
+fn identify(connection: &mut Connection, shard: &Shard) -> Result<(), String> {
     let fail = |error: ::redis::RedisError| error.to_string();
-    let meta = keys.meta();
-    let new = uuid::Uuid::new_v4().simple().to_string();
-    let set = |connection: &mut Connection, field: &str, value: &str| {
-        cmd("HSETNX")
+    let meta = shard.keys.meta();
+    let new_name = uuid::Uuid::new_v4().simple().to_string();
+    let place = shard
+        .ring
+        .place(shard.at)
+        .map_or_else(|| shard.url.to_string(), str::to_owned);
+    let format = cmd("HGET")
+        .arg(&meta)
+        .arg("format")
+        .query::<Option<String>>(connection);
+    let format = format.map_err(fail)?.unwrap_or_else(|| FORMAT.to_owned());
+    if format != FORMAT {
+        return Err(format!(
+            "its keys have the format {format}, of another version of threadcast; this one knows format {FORMAT}"
+        ));
+    }
+    for (field, value) in [("format", FORMAT), ("name", &new_name), ("place", &place)] {
+        let set = cmd("HSETNX")
             .arg(&meta)
             .arg(field)
             .arg(value)
-            .query::<i64>(connection)
-            .map_err(fail)
-    };
-    set(connection, "format", FORMAT)?;
-    set(connection, "name", &new)?;
+            .query::<i64>(connection);
+        set.map_err(fail)?;
+    }
     let read = cmd("HMGET")
         .arg(&meta)
-        .arg("format")
         .arg("name")
+        .arg("place")
         .query(connection);
-    let (format, name): (String, String) = read.map_err(fail)?;
-    match format == FORMAT {
-        true => Ok(name),
-        false => Err(format!(
-            "its keys have the format {format}, of another version of threadcast; this one knows format {FORMAT}"
-        )),
-    }
+    let (name, place): (String, String) = read.map_err(fail)?;
+    shard.ring.found(shard.at, &place, &name)
 }
 
 /// The first two numbers of a version.

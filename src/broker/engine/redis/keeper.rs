@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::lane::COMMAND_TIMEOUT;
 use super::shard::{Shard, State};
-use super::{health, scripts};
+use super::{health, node, scripts};
 use crate::sync::Arc;
 
 /// How often the node says that it lives, and looks after what is its own.
@@ -62,14 +62,14 @@ impl Keeper {
             }
         }
         let connected = self.connect();
-        let (link, name) = match connected {
-            Ok(connected) => connected,
+        let link = match connected {
+            Ok(link) => link,
             Err(reason) => {
                 shard.down(&reason);
                 return None;
             }
         };
-        let ended = match shard.bring_up_to_date(&name) {
+        let ended = match shard.bring_up_to_date() {
             Ok(()) => {
                 shard.up();
                 self.look_after()
@@ -108,15 +108,21 @@ impl Keeper {
         }
     }
 
-    /// Opens the connections, and starts the link. Returns its thread, and the name that this Redis has in the cluster.
-    fn connect(&self) -> Result<(JoinHandle<()>, String), String> {
+    /// Opens the connections, and starts the link. Returns its thread.
+    fn connect(&self) -> Result<JoinHandle<()>, String> {
         let shard = &self.shard;
         let fail = |error: ::redis::RedisError| error.to_string();
         let mut connection = open(&shard.client).map_err(fail)?;
-        let found = health::check(&mut connection, &shard.keys)?;
+        health::check(&mut connection, shard)?;
         scripts::load(&mut connection).map_err(fail)?;
         shard.publishes.lane.open(connection);
         shard.lane.open(open(&shard.client).map_err(fail)?);
+        // Also the first measurement of the latency.
+        shard
+            .lane
+            .one(cmd("PING"))
+            .map_err(|_| "it does not answer".to_owned())?;
+        node::check_peers(shard)?;
         shard
             .heartbeat()
             .map_err(|_| "it takes no heartbeat".to_owned())?;
@@ -130,7 +136,7 @@ impl Keeper {
         });
         let link = link.map_err(|error| error.to_string())?;
         match is_ready.recv_timeout(CONNECT_TIMEOUT * 2) {
-            Ok(()) => Ok((link, found)),
+            Ok(()) => Ok(link),
             Err(_) => {
                 self.shard.disconnect();
                 let _ = link.join();

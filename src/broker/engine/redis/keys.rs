@@ -34,9 +34,14 @@ impl Keys {
         self.of_topic(topic, "owners")
     }
 
-    /// The epoch of a topic that was deleted, for some time.
+    /// The epoch and the newest seq of a topic that was deleted, for some time.
     pub(super) fn deleted(&self, topic: &TopicName) -> String {
         self.of_topic(topic, "deleted")
+    }
+
+    /// A stream: the entries of a topic that was deleted, for a moment.
+    pub(super) fn last_events(&self, topic: &TopicName) -> String {
+        self.of_topic(topic, "last")
     }
 
     /// The channel of a topic: its entries, deletion and new epochs.

@@ -20,6 +20,7 @@ mod metrics;
 mod node;
 mod owners;
 mod publishes;
+mod ring;
 mod scripts;
 mod shard;
 mod topics;
@@ -37,6 +38,7 @@ use self::catch_up::{After, catch_up};
 use self::keeper::{Event, Keeper};
 use self::keys::Keys;
 use self::node::Node;
+use self::ring::Ring;
 use self::shard::{Parts, Shard, State};
 use super::Unavailable;
 use crate::broker::history::{Ahead, HistoryError, HistoryPage, find_start};
@@ -59,6 +61,7 @@ const MAX_TRIES: usize = 5;
 /// A node of the cluster.
 pub(crate) struct Redis {
     shards: Vec<Arc<Shard>>,
+    ring: Arc<Ring>,
     topics: Arc<LocalTopics>,
     metrics: Arc<EngineMetrics>,
     appliers: Arc<Appliers>,
@@ -99,13 +102,15 @@ impl Redis {
         let metrics = Arc::new(EngineMetrics::default());
         let node = Arc::new(Node::new(options.address, options.connections, topics));
         let (appliers, mut threads) = Appliers::start(topics)?;
+        let ring = Arc::new(Ring::new(options.urls.len()));
         let mut shards = Vec::new();
         let mut keepers = Vec::new();
         for (at, url) in options.urls.iter().enumerate() {
             let (events, received) = unbounded();
             let shard = Arc::new(Shard::new(Parts {
                 at,
-                shards: options.urls.len(),
+                ring: Arc::clone(&ring),
+                url: url.clone(),
                 client: Client::open(url.secret()).map_err(io::Error::other)?,
                 keys: Keys::new(options.prefix),
                 node: Arc::clone(&node),
@@ -129,6 +134,7 @@ impl Redis {
         threads.push(named("redis-leave".to_owned(), leave)?);
         Ok(Arc::new(Redis {
             shards,
+            ring,
             topics: Arc::clone(topics),
             metrics,
             appliers,
@@ -160,13 +166,19 @@ impl Redis {
         }
     }
 
-    fn shard(&self, topic: &TopicName) -> &Arc<Shard> {
-        &self.shards[shard_of(topic, self.shards.len())]
+    fn shard(&self, topic: &TopicName) -> Result<&Arc<Shard>, Unavailable> {
+        let at = self.ring.shard_of(topic).ok_or(Unavailable)?;
+        Ok(&self.shards[at])
     }
 
     /// Whether every Redis can be used.
     pub(crate) fn is_up(&self) -> bool {
         self.shards.iter().all(|shard| shard.state() == State::Up)
+    }
+
+    /// Why a Redis cannot be used, or what is wrong with its settings: one line for people.
+    pub(crate) fn problem(&self) -> Option<String> {
+        self.shards.iter().find_map(|shard| shard.problem())
     }
 
     pub(crate) fn metrics(&self) -> &EngineMetrics {
@@ -182,14 +194,14 @@ impl Redis {
         if settings.overflow == OverflowPolicy::Block {
             return Err(CreateError::NoBlockInCluster);
         }
-        let shard = self.shard(topic);
+        let shard = self.shard(topic).map_err(|_| CreateError::Unavailable)?;
         let others = self.shards.iter().filter(|other| other.at != shard.at);
         let elsewhere = others.map(|other| other.topic_count()).sum();
         topics::create(shard, topic, &settings, max_topics, elsewhere)
     }
 
     pub(crate) fn delete(&self, topic: &TopicName) -> Result<bool, Unavailable> {
-        topics::delete(self.shard(topic), topic)
+        topics::delete(self.shard(topic)?, topic)
     }
 
     /// Makes the subscription of this client id the newest, and the mirror of its topic ready for it.
@@ -199,7 +211,7 @@ impl Redis {
         client_id: &ClientId,
         connection: u64,
     ) -> Result<Joined, TopicError> {
-        let shard = self.shard(name);
+        let shard = self.shard(name)?;
         for _ in 0..MAX_TRIES {
             let Some(topic) = self.mirror(shard, name)? else {
                 return Err(TopicError::NotFound);
@@ -270,7 +282,10 @@ impl Redis {
         let mut by_shard: Vec<(Vec<usize>, Vec<Batch>)> =
             vec![Default::default(); self.shards.len()];
         for (at, batch) in batches.into_iter().enumerate() {
-            let (places, batches) = &mut by_shard[shard_of(batch.topic(), self.shards.len())];
+            let Some(shard) = self.ring.shard_of(batch.topic()) else {
+                continue;
+            };
+            let (places, batches) = &mut by_shard[shard];
             places.push(at);
             batches.push(batch);
         }
@@ -335,7 +350,7 @@ impl Redis {
             }
             StartAt::After { .. } => 0,
         };
-        let read = topics::history(self.shard(name), name, from)?;
+        let read = topics::history(self.shard(name)?, name, from)?;
         let (log, record) = read.ok_or(TopicError::NotFound)?;
         let epochs = crate::broker::epoch::Epochs::new(record.place.epoch);
         let epoch = epochs.current();
@@ -344,7 +359,7 @@ impl Redis {
     }
 
     pub(crate) fn stats(&self, name: &TopicName) -> Result<TopicStats, TopicError> {
-        let stats = topics::stats(self.shard(name), name)?;
+        let stats = topics::stats(self.shard(name)?, name)?;
         stats.ok_or(TopicError::NotFound)
     }
 
@@ -411,11 +426,11 @@ fn has_reached(topic: &Topic, there: &mirror::Place) -> bool {
 /// Removes the owners of subscriptions that end, as they end, until no further one can.
 fn leave_all(shards: &[Arc<Shard>], departed: &Receiver<Departure>, has_left: &Receiver<()>) {
     let leave = |departure: Departure| {
-        let shard = &shards[shard_of(&departure.topic, shards.len())];
-        shard.appliers.owners.departed(departure);
-        for departure in departed.try_iter() {
-            shard.appliers.owners.departed(departure);
-        }
+        let owners = &shards[0].appliers.owners;
+        owners.departed(departure);
+        departed
+            .try_iter()
+            .for_each(|departure| owners.departed(departure));
         for shard in shards.iter().filter(|shard| shard.state() == State::Up) {
             let _ = owners::leave(shard);
         }
@@ -436,19 +451,4 @@ fn leave_all(shards: &[Arc<Shard>], departed: &Receiver<Departure>, has_left: &R
 
 fn named(name: String, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name(name).spawn(run)
-}
-
-/// Which Redis has a topic: the one with the highest hash of both. So another Redis takes over only its part of the topics.
-pub(super) fn shard_of(topic: &TopicName, shards: usize) -> usize {
-    let weight = |shard: &usize| hash(&format!("{topic} {shard}"));
-    (0..shards).max_by_key(weight).unwrap_or(0)
-}
-
-/// FNV-1a, the same on every node.
-fn hash(text: &str) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in text.bytes() {
-        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    }
-    hash
 }

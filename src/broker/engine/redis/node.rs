@@ -82,17 +82,48 @@ impl Node {
 
     /// What the other nodes read.
     pub(super) fn describe(&self, shard: &Shard) -> String {
-        // A node that says so is up.
-        let info = self.info(State::Up, shard.metrics.latency_ms());
-        serde_json::to_string(&info).unwrap_or_default()
+        let described = Described {
+            // A node that says so is up.
+            info: self.info(State::Up, shard.metrics.latency_ms()),
+            redis: shard.ring.names().unwrap_or_default(),
+        };
+        serde_json::to_string(&described).unwrap_or_default()
     }
+}
+
+/// What a node says of itself to the others.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Described {
+    #[serde(flatten)]
+    info: NodeInfo,
+    /// The names of the Redis that it uses.
+    redis: Vec<String>,
+}
+
+/// Whether this node uses the same Redis as the nodes that were there before it. The error is one line for people.
+pub(super) fn check_peers(shard: &Shard) -> Result<(), String> {
+    let names = shard.ring.names().ok_or("it waits for the other Redis")?;
+    let nodes = living(shard).map_err(|_| "it does not tell the nodes".to_owned())?;
+    let own_uptime = shard.node.started.elapsed().as_secs();
+    let others = nodes
+        .iter()
+        .filter_map(|(id, node)| Some((id, node.as_ref()?)));
+    for (id, node) in others.filter(|(id, _)| *id != shard.node.id()) {
+        if node.redis != names && node.info.uptime_sec >= own_uptime {
+            return Err(format!(
+                "node {id} at {} uses other Redis than this one",
+                node.info.address
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// All nodes that live, by id. This one is described as it is now.
 pub(super) fn list(shard: &Shard) -> Result<Vec<NodeInfo>, Unavailable> {
     let mut nodes: Vec<NodeInfo> = living(shard)?
         .into_iter()
-        .flat_map(|(_, info)| info)
+        .filter_map(|(_, node)| Some(node?.info))
         .collect();
     nodes.retain(|node| node.id != shard.node.id());
     nodes.push(shard.node.info(shard.state(), shard.metrics.latency_ms()));
@@ -101,7 +132,7 @@ pub(super) fn list(shard: &Shard) -> Result<Vec<NodeInfo>, Unavailable> {
 }
 
 /// The ids of all nodes that took part; `None` for those that died.
-fn living(shard: &Shard) -> Result<Vec<(String, Option<NodeInfo>)>, Unavailable> {
+fn living(shard: &Shard) -> Result<Vec<(String, Option<Described>)>, Unavailable> {
     let keys = &shard.keys;
     let mut members = cmd("SMEMBERS");
     members.arg(keys.nodes());

@@ -132,7 +132,7 @@ pub(super) fn rejoin(shard: &Arc<Shard>) -> Result<(), Unavailable> {
 /// Removes the owners whose subscriptions ended here. Those that cannot be removed now are tried again.
 pub(super) fn leave(shard: &Arc<Shard>) -> Result<(), Unavailable> {
     let owners = &shard.appliers.owners;
-    let mine = |departure: &Departure| super::shard_of(&departure.topic, shard.shards) == shard.at;
+    let mine = |departure: &Departure| shard.has(&departure.topic);
     let (leaving, others): (Vec<_>, Vec<_>) = std::mem::take(&mut *owners.departures.lock())
         .into_iter()
         .partition(mine);

@@ -14,10 +14,12 @@ use super::link::Link;
 use super::metrics::EngineMetrics;
 use super::node::Node;
 use super::publishes::Publishes;
+use super::ring::Ring;
 use super::{owners, scripts};
 use crate::broker::Topic;
 use crate::broker::engine::Unavailable;
 use crate::broker::local_topics::LocalTopics;
+use crate::config::RedisUrl;
 use crate::protocol::{ClientId, TopicName};
 use crate::sync::{Arc, AtomicBool, AtomicUsize, HashMap, Ordering};
 
@@ -34,11 +36,12 @@ pub(super) enum State {
 pub(super) struct Shard {
     /// Its number among all.
     pub(super) at: usize,
+    pub(super) url: RedisUrl,
     pub(super) client: Client,
     pub(super) keys: Keys,
     pub(super) node: Arc<Node>,
     pub(super) topics: Arc<LocalTopics>,
-    pub(super) shards: usize,
+    pub(super) ring: Arc<Ring>,
     pub(super) lane: Lane,
     pub(super) publishes: Publishes,
     pub(super) link: Arc<Link>,
@@ -48,22 +51,25 @@ pub(super) struct Shard {
     is_up: AtomicBool,
     /// The link should end.
     is_leaving: AtomicBool,
-    /// Why it is down, as last logged.
+    /// Why it is down, as last logged; empty while it is up.
     reason: Mutex<String>,
+    /// What is wrong with its settings.
+    warning: Mutex<Option<String>>,
     /// Topics that it has, as last known.
     topic_count: AtomicUsize,
     /// Mirrors without subscribers, and since when.
     unused: Mutex<HashMap<TopicName, Instant>>,
     /// Mirrors and where they were at the last look.
     seen: Mutex<HashMap<TopicName, u64>>,
-    /// The name of this Redis when it was last up.
-    name: Mutex<String>,
+    was_up: AtomicBool,
 }
 
 /// What a shard is made of.
 pub(super) struct Parts {
     pub(super) at: usize,
-    pub(super) shards: usize,
+    pub(super) ring: Arc<Ring>,
+    /// As it was given.
+    pub(super) url: RedisUrl,
     pub(super) client: Client,
     pub(super) keys: Keys,
     pub(super) node: Arc<Node>,
@@ -86,7 +92,8 @@ impl Shard {
             keys: parts.keys,
             node: parts.node,
             topics: parts.topics,
-            shards: parts.shards,
+            ring: parts.ring,
+            url: parts.url,
             link: Arc::default(),
             appliers: parts.appliers,
             metrics: parts.metrics,
@@ -94,10 +101,11 @@ impl Shard {
             is_up: AtomicBool::new(false),
             is_leaving: AtomicBool::new(false),
             reason: Mutex::default(),
+            warning: Mutex::default(),
             topic_count: AtomicUsize::new(0),
             unused: Mutex::default(),
             seen: Mutex::default(),
-            name: Mutex::default(),
+            was_up: AtomicBool::new(false),
         }
     }
 
@@ -138,6 +146,24 @@ impl Shard {
                 "Redis cannot be used; trying again"
             );
             reason.clone_into(&mut known);
+        }
+    }
+
+    /// Notes what is wrong with its settings; logged once.
+    pub(super) fn warn(&self, warning: Option<String>) {
+        let mut known = self.warning.lock();
+        if let Some(warning) = warning.as_ref().filter(|_| *known != warning) {
+            tracing::error!(redis = self.at, warning, "Redis is not set up for this");
+        }
+        *known = warning;
+    }
+
+    /// Why it cannot be used, or what is wrong with its settings.
+    pub(super) fn problem(&self) -> Option<String> {
+        let reason = self.reason.lock().clone();
+        match reason.is_empty() {
+            true => self.warning.lock().clone(),
+            false => Some(reason),
         }
     }
 
@@ -213,16 +239,9 @@ impl Shard {
     }
 
     /// After a connect: takes part in the cluster again, and reads what every mirror missed.
-    pub(super) fn bring_up_to_date(self: &Arc<Self>, name: &str) -> Result<(), String> {
-        let before = std::mem::replace(&mut *self.name.lock(), name.to_owned());
-        if !before.is_empty() {
+    pub(super) fn bring_up_to_date(self: &Arc<Self>) -> Result<(), String> {
+        if self.was_up.swap(true, Ordering::Relaxed) {
             EngineMetrics::count(&self.metrics.reconnects);
-            if before != name {
-                tracing::warn!(
-                    redis = self.at,
-                    "Redis has lost everything, or is another one"
-                );
-            }
         }
         let failed = |Unavailable| "it failed while the node was brought up to date".to_owned();
         for topic in self.mirrors().iter() {
@@ -255,12 +274,15 @@ impl Shard {
         let _ = self.lane.call(&[delete, forget]);
     }
 
+    /// Whether a topic is kept in this Redis.
+    pub(super) fn has(&self, topic: &TopicName) -> bool {
+        self.ring.shard_of(topic) == Some(self.at)
+    }
+
     /// The mirrors of topics that are kept in this Redis.
     pub(super) fn mirrors(&self) -> Vec<Arc<Topic>> {
         let topics = self.topics.sorted();
-        let mine = topics
-            .iter()
-            .filter(|topic| super::shard_of(topic.name(), self.shards) == self.at);
+        let mine = topics.iter().filter(|topic| self.has(topic.name()));
         mine.cloned().collect()
     }
 

@@ -19,7 +19,9 @@ use crate::protocol::{EpochName, NewEvent, TopicName};
 use crate::sync::Arc;
 
 /// How long a deletion is remembered, so that a node that was away can tell it from a loss.
-const DELETION_MEMORY: Duration = Duration::from_secs(3600);
+const DELETION_MEMORY: Duration = Duration::from_secs(600);
+/// How long the events of a deleted topic can be read.
+const LAST_EVENTS: Duration = Duration::from_secs(60);
 /// Topics that are asked for in one exchange.
 const AT_ONCE: usize = 500;
 
@@ -94,12 +96,13 @@ pub(super) fn delete(shard: &Arc<Shard>, topic: &TopicName) -> Result<bool, Unav
         keys.owners(topic),
         keys.deleted(topic),
         keys.topics(),
+        keys.last_events(topic),
     ];
     let mut delete = scripts::call(&scripts::DELETE, &keys_of_script);
+    delete.arg(topic.as_str()).arg(keys.channel(topic));
     delete
-        .arg(topic.as_str())
-        .arg(keys.channel(topic))
-        .arg(DELETION_MEMORY.as_secs());
+        .arg(DELETION_MEMORY.as_secs())
+        .arg(LAST_EVENTS.as_secs());
     let answers = shard.call(&[delete])?;
     let words = answers.first().map(lane::texts).unwrap_or_default();
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
@@ -117,17 +120,26 @@ pub(super) fn delete(shard: &Arc<Shard>, topic: &TopicName) -> Result<bool, Unav
     }
 }
 
-/// The topic of a mirror was deleted after this event. Events that did not arrive are reported as a gap.
+/// The topic of a mirror was deleted after this event. Appends the events that are still under way; those that cannot be read
+/// any more are reported as a gap.
 pub(super) fn deleted_at(shard: &Shard, topic: &Arc<Topic>, epoch: EpochName, seq: u64) {
-    if topic.place().is_some_and(|place| place.epoch == epoch) {
+    let Some(here) = topic.place().filter(|place| place.epoch == epoch) else {
+        return;
+    };
+    if here.seq < seq {
+        let mut events = cmd("XRANGE");
+        events
+            .arg(shard.keys.last_events(topic.name()))
+            .arg(here.seq + 1)
+            .arg("+");
+        let answer = shard.lane.one(events).unwrap_or_default();
+        let entries = catch_up::read_entries(&answer);
+        for entry in parsed(&entries).iter().filter(|entry| entry.epoch == epoch) {
+            catch_up::append(topic, entry, Source::Stream);
+        }
         let token = Token::NONE;
         topic.skip_to(&Place { epoch, seq, token });
-        deleted(shard, topic);
     }
-}
-
-/// The topic of a mirror was deleted.
-pub(super) fn deleted(shard: &Shard, topic: &Arc<Topic>) {
     if shard.topics.remove(topic) {
         let subscribers = topic.delete();
         shard.link.leave(shard.keys.channel(topic.name()));
