@@ -119,7 +119,7 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for Allowed<T> {
             .and_then(|text| (self.parse)(text))
             .ok_or_else(|| {
                 let origin = arg.map(|arg| origin_of(arg, source)).unwrap_or_default();
-                let line = match value.to_str().is_some_and(self.is_secret) {
+                let line = match (self.is_secret)(&value.to_string_lossy()) {
                     true => wrong_secret(&origin, &self.phrase),
                     false => wrong_value(&origin, &shown(value), &self.phrase),
                 };

@@ -4,10 +4,11 @@
 //! The place of a Redis is a text that the first node stores in it, so that it does not matter in which order or spelling a
 //! node names the URLs. Until all places are known, no topic is found.
 
+use std::sync::OnceLock;
+
 use parking_lot::Mutex;
 
 use crate::protocol::TopicName;
-use crate::sync::OnceLock;
 
 pub(super) struct Ring {
     places: Vec<OnceLock<String>>,
