@@ -2,7 +2,7 @@
 //!
 //! In the broker an event has a *position* in its topic's log, which only grows. Its seq counts from the beginning of its
 //! epoch. A topic of an embedded server has one epoch for life, and each position is a seq. In a cluster a topic may begin
-//! another epoch while it has subscribers: positions continue, and seqs begin anew.
+//! another epoch while it has subscribers: positions continue, and seqs start again.
 
 use std::collections::VecDeque;
 

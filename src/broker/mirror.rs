@@ -149,6 +149,15 @@ impl Mirror {
 }
 
 impl Place {
+    /// Reads the texts that Redis has for it.
+    pub(crate) fn parse(epoch: &str, seq: &str, token: &str) -> Option<Place> {
+        Some(Place {
+            epoch: EpochName::parse(epoch)?,
+            seq: seq.parse().ok()?,
+            token: Token::parse(token)?,
+        })
+    }
+
     /// How what Redis holds continues a mirror that was here when it was read.
     pub(crate) fn compare(&self, snapshot: &Snapshot<'_>) -> Comparison {
         let there = &snapshot.place;

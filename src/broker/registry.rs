@@ -4,7 +4,7 @@
 use std::io;
 
 use super::engine::redis::{NodeOptions, Redis};
-use super::engine::{Engine, Unavailable};
+use super::engine::{Counts, Engine, Unavailable};
 use super::history::{HistoryError, HistoryPage};
 use super::local_topics::{LocalTopics, NotAdded, SortedTopics};
 use super::log::LogBounds;
@@ -322,20 +322,24 @@ impl Broker {
         self.topics.sorted()
     }
 
-    /// How many topics there are; in a cluster, as last known.
-    pub(crate) fn topic_count(&self) -> usize {
+    /// How many topics and subscriptions there are; in a cluster, as last known.
+    pub(crate) fn counts(&self) -> Counts {
         match &self.engine {
-            Engine::Embedded => self.topics.len(),
-            Engine::Redis(redis) => redis.counts().topics,
+            Engine::Embedded => Counts {
+                topics: self.topics.len(),
+                subscriptions: self.local_subscriptions(),
+            },
+            Engine::Redis(redis) => redis.counts(),
         }
     }
 
-    /// How many subscriptions there are; in a cluster, as last known.
+    pub(crate) fn topic_count(&self) -> usize {
+        self.counts().topics
+    }
+
+    #[cfg(test)]
     pub(crate) fn subscription_count(&self) -> usize {
-        match &self.engine {
-            Engine::Embedded => self.local_subscriptions(),
-            Engine::Redis(redis) => redis.counts().subscriptions,
-        }
+        self.counts().subscriptions
     }
 
     /// How many subscriptions this server has.

@@ -12,11 +12,8 @@ impl EpochName {
     /// A name that no other epoch has.
     pub(crate) fn random() -> EpochName {
         let number = uuid::Uuid::new_v4().as_u64_pair().0;
-        let mut name = [b'0'; EpochName::LEN];
-        for (at, digit) in name.iter_mut().enumerate() {
-            let nibble = (number >> (60 - 4 * at)) as u8 & 0xF;
-            *digit = b"0123456789abcdef"[usize::from(nibble)];
-        }
+        let mut name = [0; EpochName::LEN];
+        name.copy_from_slice(format!("{number:016x}").as_bytes());
         EpochName(name)
     }
 

@@ -333,10 +333,11 @@ impl ServerHandle {
     /// The figures of the whole server.
     #[must_use]
     pub fn stats(&self) -> Stats {
+        let counts = self.broker.counts();
         Stats {
             uptime: self.started.elapsed(),
-            topics: self.broker.topic_count(),
-            subscribers: self.broker.subscription_count(),
+            topics: counts.topics,
+            subscribers: counts.subscriptions,
             connections: self.connections.load(Ordering::Relaxed),
             delivered: self.broker.metrics().delivered_total(),
             retained_bytes: self.broker.retained_bytes(),

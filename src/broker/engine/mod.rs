@@ -20,3 +20,10 @@ pub(crate) enum Engine {
 /// Redis cannot be reached, or cannot do what it is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Unavailable;
+
+/// Topics and subscriptions of a server, or of its whole cluster.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) topics: usize,
+    pub(crate) subscriptions: usize,
+}

@@ -57,11 +57,12 @@ struct Status {
 impl Api {
     pub(super) fn health(&self) -> Response {
         let draining = self.broker.is_draining();
+        let counts = self.broker.counts();
         let health = Health {
             status: if draining { "draining" } else { "ok" },
             uptime_sec: self.started.elapsed().as_secs(),
-            topics: self.broker.topic_count(),
-            subscribers: self.broker.subscription_count(),
+            topics: counts.topics,
+            subscribers: counts.subscriptions,
             connections: self.connections.count(),
             delivered: self.broker.metrics().delivered_total(),
             retained_bytes: self.broker.retained_bytes(),

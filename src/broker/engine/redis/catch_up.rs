@@ -14,7 +14,7 @@ use crate::sync::Arc;
 
 /// Entries that are read at a time.
 const ENTRIES_AT_ONCE: usize = 64;
-/// A mirror that needs more steps than this does not settle; the next look begins anew.
+/// A mirror that needs more steps than this still differs from Redis; it is read again at the next look.
 const MAX_STEPS: usize = 100_000;
 
 /// Why a mirror is read.
@@ -72,11 +72,7 @@ fn read_place(answer: &Value) -> Option<Place> {
     let [epoch, seq, token] = &lane::texts(answer)[..] else {
         return None;
     };
-    Some(Place {
-        epoch: EpochName::parse(epoch)?,
-        seq: seq.parse().ok()?,
-        token: Token::parse(token)?,
-    })
+    Place::parse(epoch, seq, token)
 }
 
 /// The entries of a stream's range: each is an id and a list of one field and its value.
@@ -131,7 +127,7 @@ pub(super) fn catch_up(
             return Ok(());
         }
     }
-    tracing::error!(topic = %topic.name(), "the topic does not settle; it is read again later");
+    tracing::error!(topic = %topic.name(), "the topic still differs from Redis; it is read again later");
     Ok(())
 }
 

@@ -1,5 +1,5 @@
 //! The keeper of a Redis: the thread that connects, checks what it finds, brings the node up to date, says that the node
-//! lives, and begins anew when a connection fails.
+//! lives, and connects again when a connection fails.
 
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What the keeper is told.
+/// An event for the keeper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Event {
     /// A connection failed, or Redis cannot do what it is for.

@@ -80,7 +80,7 @@ impl Keys {
         format!("{}:to:", self.prefix)
     }
 
-    /// The channel on which a node is told what concerns it.
+    /// The channel for messages to one node.
     pub(super) fn node_channel(&self, id: &str) -> String {
         format!("{}{id}", self.node_channels())
     }

@@ -40,7 +40,7 @@ use self::keys::Keys;
 use self::node::Node;
 use self::ring::Ring;
 use self::shard::{Parts, Shard, State};
-use super::Unavailable;
+use super::{Counts, Unavailable};
 use crate::broker::history::{Ahead, HistoryError, HistoryPage, find_start};
 use crate::broker::local_topics::LocalTopics;
 use crate::broker::mirror::{self, Batch};
@@ -74,13 +74,6 @@ pub(crate) struct Redis {
     keepers: Vec<Sender<Event>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     last_counts: Mutex<Counts>,
-}
-
-/// Topics and subscriptions of the whole cluster.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) topics: usize,
-    pub(crate) subscriptions: usize,
 }
 
 /// What a node needs to know to take part.

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use ::redis::{Cmd, cmd};
 use serde::{Deserialize, Serialize};
 
-use super::lane;
-use super::scripts;
 use super::shard::{Shard, State};
+use super::{lane, owners};
 use crate::broker::engine::Unavailable;
 use crate::broker::local_topics::LocalTopics;
+use crate::protocol::TopicName;
 use crate::sync::{Arc, AtomicUsize, Ordering};
 
 /// A node that says nothing for so long is dead.
@@ -184,9 +184,6 @@ pub(super) fn bury_dead(shard: &Arc<Shard>) -> Result<(), Unavailable> {
 
 fn leave(shard: &Shard, node: &str, owned: &str) -> Option<Cmd> {
     let (topic, client_id) = owned.split_once(' ')?;
-    let topic = crate::protocol::TopicName::new(topic).ok()?;
-    let keys = [shard.keys.owners(&topic), shard.keys.owned(node)];
-    let mut leave = scripts::call(&scripts::LEAVE, &keys);
-    leave.arg(client_id).arg("*").arg(node).arg(topic.as_str());
-    Some(leave)
+    let topic = TopicName::new(topic).ok()?;
+    Some(owners::leave_command(shard, node, &topic, client_id, "*"))
 }

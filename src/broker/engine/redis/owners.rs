@@ -8,10 +8,10 @@ use parking_lot::Mutex;
 use super::shard::Shard;
 use super::{lane, scripts};
 use crate::broker::engine::Unavailable;
-use crate::broker::mirror::{Place, Token};
+use crate::broker::mirror::Place;
 use crate::broker::registry::TopicError;
 use crate::broker::topic::Departure;
-use crate::protocol::{ClientId, EpochName, Timestamp, TopicName};
+use crate::protocol::{ClientId, Timestamp, TopicName};
 use crate::sync::Arc;
 
 /// The most scripts in one exchange.
@@ -63,19 +63,10 @@ pub(super) fn join(
     let words = lane::texts(&answer);
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["missing"] => Err(TopicError::NotFound),
-        ["ok", order, epoch, seq, token] => {
-            let place = || {
-                Some(Place {
-                    epoch: EpochName::parse(epoch)?,
-                    seq: seq.parse().ok()?,
-                    token: Token::parse(token)?,
-                })
-            };
-            Ok(Ownership {
-                order: order.parse().map_err(|_| TopicError::Unavailable)?,
-                place: place().ok_or(TopicError::Unavailable)?,
-            })
-        }
+        ["ok", order, epoch, seq, token] => Ok(Ownership {
+            order: order.parse().map_err(|_| TopicError::Unavailable)?,
+            place: Place::parse(epoch, seq, token).ok_or(TopicError::Unavailable)?,
+        }),
         _ => Err(TopicError::Unavailable),
     }
 }
@@ -140,7 +131,11 @@ pub(super) fn leave(shard: &Arc<Shard>) -> Result<(), Unavailable> {
     for some in leaving.chunks(AT_ONCE) {
         let leaves: Vec<Cmd> = some
             .iter()
-            .map(|departure| leave_command(shard, departure))
+            .map(|departure| {
+                let client_id = departure.client_id.as_str();
+                let order = departure.order.to_string();
+                leave_command(shard, shard.node.id(), &departure.topic, client_id, &order)
+            })
             .collect();
         if shard.lane.call(&leaves).is_err() {
             let at = leaving
@@ -156,15 +151,21 @@ pub(super) fn leave(shard: &Arc<Shard>) -> Result<(), Unavailable> {
     Ok(())
 }
 
-fn leave_command(shard: &Shard, departure: &Departure) -> Cmd {
-    let node = shard.node.id();
-    let keys = [shard.keys.owners(&departure.topic), shard.keys.owned(node)];
+/// Removes the owner of a client id if it is this subscription of a node. The order `*` is any.
+pub(super) fn leave_command(
+    shard: &Shard,
+    node: &str,
+    topic: &TopicName,
+    client_id: &str,
+    order: &str,
+) -> Cmd {
+    let keys = [shard.keys.owners(topic), shard.keys.owned(node)];
     let mut leave = scripts::call(&scripts::LEAVE, &keys);
     leave
-        .arg(departure.client_id.as_str())
-        .arg(departure.order)
+        .arg(client_id)
+        .arg(order)
         .arg(node)
-        .arg(departure.topic.as_str());
+        .arg(topic.as_str());
     leave
 }
 

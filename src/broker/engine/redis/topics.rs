@@ -184,11 +184,7 @@ fn read_record(answer: &Value) -> Option<Record> {
         return None;
     };
     Some(Record {
-        place: Place {
-            epoch: EpochName::parse(epoch)?,
-            seq: seq.parse().ok()?,
-            token: Token::parse(token)?,
-        },
+        place: Place::parse(epoch, seq, token)?,
         settings: TopicSettings {
             bounds: LogBounds {
                 history_size: history_size.parse().ok()?,

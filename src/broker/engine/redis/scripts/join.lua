@@ -1,4 +1,5 @@
--- Makes a subscription the owner of its client id. The previous owner, if on another node, is told there.
+-- Makes a subscription the owner of its client id. The node of the previous owner, if another one,
+-- gets a message.
 -- KEYS: topic, owners, owned by this node
 -- ARGV: topic name, client id, node, connection, since, prefix of the nodes' channels, order (empty: the newest)
 -- Returns: 'ok', order, epoch, seq, token; 'missing'; or 'replaced'
