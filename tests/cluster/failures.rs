@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::cluster::{
-    Account, BOTH, Cluster, Follower, Node, Publisher, Redis, SLACK, Setup, UNAVAILABLE_LIMIT, Way,
-    audit,
+    Account, BOTH, Cluster, Follower, Node, Published, Publisher, Redis, SLACK, Setup,
+    UNAVAILABLE_LIMIT, Way, audit,
 };
 use crate::harness::{Reply, WsClient, code_of, uuid_of};
 
@@ -72,7 +72,18 @@ fn durable_cluster(nodes: usize) -> Cluster {
 /// Ends the publishers, waits until every follower has all that is in the topic, and compares.
 #[track_caller]
 fn expect_all_whole(node: &Node, publishers: Vec<Publisher>, followers: &[Follower]) {
-    let published: Vec<_> = publishers.into_iter().map(Publisher::stop).collect();
+    expect_all_whole_after(Vec::new(), node, publishers, followers);
+}
+
+/// Like [`expect_all_whole`], with what was published before.
+#[track_caller]
+fn expect_all_whole_after(
+    mut published: Vec<Published>,
+    node: &Node,
+    publishers: Vec<Publisher>,
+    followers: &[Follower],
+) {
+    published.extend(publishers.into_iter().map(Publisher::stop));
     let head = node.seq("orders");
     for follower in followers {
         follower.expect_whole(head);

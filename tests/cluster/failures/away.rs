@@ -219,7 +219,7 @@ fn unsubscribed_and_closed_while_away_is_gone_afterwards() {
 fn node_that_starts_without_redis_is_not_ready_says_so_and_is_ready_later() {
     let port = free_port();
     let url = format!("redis://127.0.0.1:{port}");
-    let node = Node::start(&[("PUBSUB_REDIS_URL", &url), ("PUBSUB_TOPICS", "orders")]);
+    let node = Node::start(&[("PUBSUB_REDIS_URL", &url)]);
     assert_eq!(node.get("/livez").status, 200);
     assert_eq!(node.get("/readyz").status, 503);
     assert_eq!(node.health()["engine"], "down");
@@ -235,6 +235,7 @@ fn node_that_starts_without_redis_is_not_ready_says_so_and_is_ready_later() {
     throughout(Duration::from_secs(1), "not ready", || !node.is_ready());
     let _redis = Redis::at(port, &[]);
     node.await_ready();
+    node.create_topic("orders");
     assert_eq!(node.publish("orders", 1, 1), [1]);
     client.subscribe("orders", "c");
 }

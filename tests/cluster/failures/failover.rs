@@ -1,32 +1,34 @@
 //! Another Redis takes over, with all that was acked or without the last of it.
 
-use super::{PACE, expect_all_whole, expect_heard_nothing};
-use crate::cluster::{Cluster, DELIVERY_LIMIT, Follower, Publisher, Redis, Setup, audit, within};
+use super::{PACE, expect_all_whole_after, expect_heard_nothing};
+use crate::cluster::{
+    Cluster, DELIVERY_LIMIT, Follower, Published, Publisher, Redis, Setup, audit, within,
+};
 
 const BEFORE: u64 = 20;
 
 /// Two nodes with a proxy each, a topic with a subscriber on each node and 20 events, and a replica that has all of it.
-fn replicated() -> (Cluster, Vec<Follower>, Redis) {
+fn replicated() -> (Cluster, Vec<Follower>, Redis, Published) {
     let cluster = Setup::of(2)
         .with_proxies()
         .set("PUBSUB_HISTORY_SIZE", "100000")
         .start();
     cluster[0].create_topic("orders");
     let followers = cluster.follow("orders");
-    cluster[0].publish("orders", 1, BEFORE);
+    let published = cluster[0].publish_noted("orders", 1, BEFORE);
     let replica = Redis::replica_of(cluster.redis());
-    (cluster, followers, replica)
+    (cluster, followers, replica, published)
 }
 
 /// Like [`replicated`], but the replica is a primary that lacks the last `lost` events, which all subscribers have.
-fn diverged(lost: u64) -> (Cluster, Vec<Follower>, Redis) {
-    let (cluster, followers, replica) = replicated();
+fn diverged(lost: u64) -> (Cluster, Vec<Follower>, Redis, [Published; 2]) {
+    let (cluster, followers, replica, published) = replicated();
     replica.promote(cluster.redis());
-    cluster[0].publish("orders", BEFORE + 1, BEFORE + lost);
+    let then_lost = cluster[0].publish_noted("orders", BEFORE + 1, BEFORE + lost);
     for follower in &followers {
         follower.expect_whole(BEFORE + lost);
     }
-    (cluster, followers, replica)
+    (cluster, followers, replica, [published, then_lost])
 }
 
 fn cut_all(cluster: &Cluster) {
@@ -62,7 +64,7 @@ fn await_one_new_epoch(cluster: &Cluster, followers: &[Follower], old: &str) -> 
 
 #[test]
 fn replica_that_has_everything_goes_on() {
-    let (cluster, followers, replica) = replicated();
+    let (cluster, followers, replica, before) = replicated();
     let publisher = Publisher::start(&cluster[0], "orders", PACE);
     publisher.await_acked(100);
     let epoch = cluster[0].epoch("orders");
@@ -72,13 +74,13 @@ fn replica_that_has_everything_goes_on() {
     cluster.await_ready();
     publisher.await_acked(100);
     assert_eq!(cluster[1].epoch("orders"), epoch);
-    expect_all_whole(&cluster[0], vec![publisher], &followers);
+    expect_all_whole_after(vec![before], &cluster[0], vec![publisher], &followers);
     followers.iter().for_each(expect_heard_nothing);
 }
 
 #[test]
 fn replica_without_the_last_events_begins_a_new_epoch_on_all_nodes() {
-    let (cluster, followers, replica) = diverged(5);
+    let (cluster, followers, replica, _) = diverged(5);
     let old = cluster[0].epoch("orders");
     switch(&cluster, &replica);
     let new = await_one_new_epoch(&cluster, &followers, &old);
@@ -97,7 +99,7 @@ fn replica_without_the_last_events_begins_a_new_epoch_on_all_nodes() {
 
 #[test]
 fn the_first_publish_notices_that_events_are_lost() {
-    let (cluster, followers, replica) = diverged(1);
+    let (cluster, followers, replica, before) = diverged(1);
     let old = cluster[0].epoch("orders");
     let publisher = Publisher::start(&cluster[1], "orders", PACE);
     publisher.await_acked(10);
@@ -109,12 +111,13 @@ fn the_first_publish_notices_that_events_are_lost() {
     for follower in &followers {
         follower.await_position(head);
     }
-    audit(&[published], &followers);
+    let published: Vec<_> = before.into_iter().chain([published]).collect();
+    audit(&published, &followers);
 }
 
 /// Another node goes on with the old epoch before those that know better are back: with fewer events than were lost, as many, or more.
 fn expect_new_epoch_after_others_went_on(lost: u64, published: u64) {
-    let (cluster, mut followers, replica) = diverged(lost);
+    let (cluster, mut followers, replica, _) = diverged(lost);
     let old = cluster[0].epoch("orders");
     cut_all(&cluster);
     let unaware = cluster.node_at(&replica.url(), &[]);
@@ -163,7 +166,7 @@ fn next_seq_behind_one_that_was_lost_begins_a_new_epoch() {
 
 #[test]
 fn subscriber_link_that_stays_at_the_old_primary_loses_nothing() {
-    let (cluster, followers, replica) = replicated();
+    let (cluster, followers, replica, before) = replicated();
     replica.promote(cluster.redis());
     // New connections go to the new primary. Those that wait for events stay where they are, alive and silent.
     for proxy in cluster.proxies() {
@@ -173,13 +176,13 @@ fn subscriber_link_that_stays_at_the_old_primary_loses_nothing() {
     assert!(killed > 0, "no link for commands was at the old primary");
     let publisher = Publisher::start(&cluster[0], "orders", PACE);
     publisher.await_acked(200);
-    expect_all_whole(&cluster[0], vec![publisher], &followers);
+    expect_all_whole_after(vec![before], &cluster[0], vec![publisher], &followers);
     followers.iter().for_each(expect_heard_nothing);
 }
 
 #[test]
 fn replica_that_is_not_promoted_counts_as_away_until_it_is() {
-    let (cluster, followers, replica) = replicated();
+    let (cluster, followers, replica, before) = replicated();
     let publisher = Publisher::start(&cluster[0], "orders", PACE);
     publisher.await_acked(50);
     switch(&cluster, &replica);
@@ -191,13 +194,13 @@ fn replica_that_is_not_promoted_counts_as_away_until_it_is() {
     replica.promote(cluster.redis());
     cluster.await_ready();
     publisher.await_acked(50);
-    expect_all_whole(&cluster[0], vec![publisher], &followers);
+    expect_all_whole_after(vec![before], &cluster[0], vec![publisher], &followers);
     followers.iter().for_each(expect_heard_nothing);
 }
 
 #[test]
 fn deleted_topic_that_a_failover_brings_back_is_reported_as_deleted() {
-    let (cluster, followers, replica) = replicated();
+    let (cluster, followers, replica, _) = replicated();
     replica.promote(cluster.redis());
     cluster[0].delete_topic("orders");
     for follower in &followers {

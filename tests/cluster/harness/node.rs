@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use super::{READY_LIMIT, within};
+use super::{Published, READY_LIMIT, within};
 use crate::harness::{ChildServer, Dial, HttpClient, Reply, WsClient, epoch_of, seq_of};
 
 const GREETING: &str = "listening on http://";
@@ -233,6 +233,13 @@ impl Node {
     /// Publishes messages numbered `first..=last`, several at once, and waits for their acks; returns their sequences.
     pub(crate) fn publish(&self, topic: &str, first: u64, last: u64) -> Vec<u64> {
         self.ws().publish_many(topic, first, last)
+    }
+
+    /// Like [`Node::publish`]; returns what was acked, for an audit.
+    pub(crate) fn publish_noted(&self, topic: &str, first: u64, last: u64) -> Published {
+        let epoch = self.epoch(topic);
+        let seqs = self.publish(topic, first, last);
+        Published::acked(&epoch, seqs, first..=last)
     }
 
     pub(crate) fn is_ready(&self) -> bool {

@@ -141,11 +141,6 @@ impl Proxy {
         self.shared.lock().connections.len()
     }
 
-    /// How many connections were accepted in all.
-    pub(crate) fn accepted(&self) -> u64 {
-        self.shared.lock().accepted
-    }
-
     fn change(&self, ways: &[Way], change: impl Fn(&mut Flow)) {
         let mut state = self.shared.lock();
         for way in ways {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{DELIVERY_LIMIT, Homes, Node, let_pass, within};
-use crate::harness::{Dial, Frame, Incoming, Opcode, WsClient, code_of, epoch_of, seq_of};
+use crate::harness::{Dial, Frame, Incoming, Opcode, WsClient, code_of, epoch_of, seq_of, uuid_of};
 
 /// Messages under way at once.
 const WINDOW: usize = 8;
@@ -222,6 +222,20 @@ impl Worker {
 }
 
 impl Published {
+    /// Messages with the ids of these numbers, each with its seq.
+    pub(crate) fn acked(
+        epoch: &str,
+        seqs: impl IntoIterator<Item = u64>,
+        numbers: impl IntoIterator<Item = u64>,
+    ) -> Published {
+        let places = seqs.into_iter().map(|seq| (epoch.to_owned(), seq));
+        let acked = places.zip(numbers.into_iter().map(uuid_of)).collect();
+        Published {
+            acked,
+            ..Published::default()
+        }
+    }
+
     fn take(&mut self, id: String, answer: &Value) {
         if answer["type"] != "ack" {
             match code_of(answer) {

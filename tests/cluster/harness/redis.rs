@@ -152,6 +152,12 @@ impl Redis {
         keys
     }
 
+    /// How many connections of a type it has: `normal` or `pubsub`.
+    pub(crate) fn clients(&self, kind: &str) -> usize {
+        let clients = self.command(&["CLIENT", "LIST", "TYPE", kind]);
+        clients.text().lines().count()
+    }
+
     /// Ends the connections of a type: `normal` or `pubsub`.
     pub(crate) fn kill_clients(&self, kind: &str) -> i64 {
         self.command(&["CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes"])

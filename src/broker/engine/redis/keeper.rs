@@ -8,7 +8,7 @@ use ::redis::{Client, Connection, RedisResult, cmd};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::lane::COMMAND_TIMEOUT;
-use super::shard::{Shard, State};
+use super::shard::Shard;
 use super::{health, node, scripts};
 use crate::sync::Arc;
 
@@ -74,28 +74,25 @@ impl Keeper {
                 shard.up();
                 self.look_after()
             }
-            Err(reason) => {
-                shard.down(&reason);
-                None
-            }
+            Err(reason) => Err(reason),
         };
-        if ended == Some(Event::Stop) {
+        if ended.is_ok() {
             shard.say_goodbye();
         }
-        shard.down("a connection to it failed");
+        let reason = ended.err();
+        shard.down(reason.unwrap_or("the node stops"));
         shard.disconnect();
         let _ = link.join();
-        ended
+        reason.is_none().then_some(Event::Stop)
     }
 
-    /// Ticks until something fails.
-    fn look_after(&self) -> Option<Event> {
+    /// Ticks until the node stops, or something fails: then says what.
+    fn look_after(&self) -> Result<(), &'static str> {
         loop {
-            if let Some(event) = self.wait_until(Instant::now() + TICK) {
-                return Some(event);
-            }
-            if self.shard.state() != State::Up || self.shard.tick().is_err() {
-                return Some(Event::Failed);
+            match self.wait_until(Instant::now() + TICK) {
+                Some(Event::Stop) => return Ok(()),
+                Some(Event::Failed) => return Err("a connection to it failed"),
+                None => self.shard.tick()?,
             }
         }
     }
@@ -122,10 +119,7 @@ impl Keeper {
             .lane
             .one(cmd("PING"))
             .map_err(|_| "it does not answer".to_owned())?;
-        node::check_peers(shard)?;
-        shard
-            .heartbeat()
-            .map_err(|_| "it takes no heartbeat".to_owned())?;
+        node::join_peers(shard)?;
         let mut connection = open(&shard.client).map_err(fail)?;
         let (ready, is_ready) = crossbeam_channel::bounded(1);
         let (shard, name) = (Arc::clone(shard), format!("redis-link-{}", shard.at));

@@ -3,13 +3,14 @@
 //!
 //! In reading order: [`shard`] is one Redis, [`keeper`] the thread that connects to it; commands go over a [`lane`], messages
 //! come over the [`link`]. [`publishes`] numbers batches; [`apply`] appends what comes over the link, and [`catch_up`] what
-//! did not come. [`topics`] are created, deleted and shown; [`owners`] says who is subscribed where, [`node`] which nodes live.
+//! did not come. [`topics`] are created, deleted and shown, [`deletions`] remembered; [`owners`] says who is subscribed where, [`node`] which nodes live.
 //!
 //! Each lock here is taken alone, except that a command may be sent under the lock of a lane's connection. None is held while
 //! a topic's lock is taken.
 
 mod apply;
 mod catch_up;
+mod deletions;
 mod group_commit;
 mod health;
 mod keeper;
@@ -283,7 +284,7 @@ impl Redis {
             batches.push(batch);
         }
         for (shard, (places, batches)) in self.shards.iter().zip(by_shard) {
-            if batches.is_empty() || shard.state() == State::Down {
+            if batches.is_empty() || shard.check_up().is_err() {
                 continue;
             }
             for (at, result) in places.iter().zip(shard.publishes.publish(batches)) {

@@ -86,6 +86,7 @@ impl Node {
             // A node that says so is up.
             info: self.info(State::Up, shard.metrics.latency_ms()),
             redis: shard.ring.names().unwrap_or_default(),
+            has_joined: shard.ring.has_joined(),
         };
         serde_json::to_string(&described).unwrap_or_default()
     }
@@ -98,32 +99,51 @@ struct Described {
     info: NodeInfo,
     /// The names of the Redis that it uses.
     redis: Vec<String>,
+    /// Whether it serves, or still looks whether it may.
+    has_joined: bool,
 }
 
-/// Whether this node uses the same Redis as the nodes that were there before it. The error is one line for people.
-pub(super) fn check_peers(shard: &Shard) -> Result<(), String> {
+/// Joins the nodes of this Redis, unless those that are there use other Redis than this node. The error is one line for people.
+///
+/// A node says that it is there before it looks for others, so that of two that begin at once at least one sees the other.
+pub(super) fn join_peers(shard: &Shard) -> Result<(), String> {
     let names = shard.ring.names().ok_or("it waits for the other Redis")?;
-    let nodes = living(shard).map_err(|_| "it does not tell the nodes".to_owned())?;
-    let own_uptime = shard.node.started.elapsed().as_secs();
-    let others = nodes
-        .iter()
-        .filter_map(|(id, node)| Some((id, node.as_ref()?)));
-    for (id, node) in others.filter(|(id, _)| *id != shard.node.id()) {
-        if node.redis != names && node.info.uptime_sec >= own_uptime {
-            return Err(format!(
-                "node {id} at {} uses other Redis than this one",
-                node.info.address
-            ));
+    shard.heartbeat().map_err(|_| "it takes no heartbeat")?;
+    if shard.ring.has_joined() {
+        return Ok(());
+    }
+    let nodes = living(shard).map_err(|_| "it does not tell the nodes")?;
+    let own_id = shard.node.id();
+    let comes_first = |node: &&Described| node.has_joined || node.info.id.as_str() < own_id;
+    let mut others = nodes.iter().filter_map(|(_, node)| node.as_ref());
+    match others.find(|node| node.redis != names && comes_first(node)) {
+        None => Ok(()),
+        Some(other) => {
+            let _ = shard.lane.call(&forget(shard));
+            let NodeInfo { id, address, .. } = &other.info;
+            Err(format!(
+                "node {id} at {address} uses other Redis than this one"
+            ))
         }
     }
-    Ok(())
 }
 
-/// All nodes that live, by id. This one is described as it is now.
+/// The commands after which nobody knows of this node any more.
+pub(super) fn forget(shard: &Shard) -> [Cmd; 2] {
+    let (keys, id) = (&shard.keys, shard.node.id());
+    let mut delete = cmd("DEL");
+    delete.arg(keys.node(id)).arg(keys.owned(id));
+    let mut remove = cmd("SREM");
+    remove.arg(keys.nodes()).arg(id);
+    [delete, remove]
+}
+
+/// All nodes of this cluster that live, by id. This one is described as it is now.
 pub(super) fn list(shard: &Shard) -> Result<Vec<NodeInfo>, Unavailable> {
+    let names = shard.ring.names().unwrap_or_default();
     let mut nodes: Vec<NodeInfo> = living(shard)?
         .into_iter()
-        .filter_map(|(_, node)| Some(node?.info))
+        .filter_map(|(_, node)| Some(node.filter(|node| node.redis == names)?.info))
         .collect();
     nodes.retain(|node| node.id != shard.node.id());
     nodes.push(shard.node.info(shard.state(), shard.metrics.latency_ms()));

@@ -9,11 +9,14 @@ use std::sync::OnceLock;
 use parking_lot::Mutex;
 
 use crate::protocol::TopicName;
+use crate::sync::{AtomicBool, Ordering};
 
 pub(super) struct Ring {
     places: Vec<OnceLock<String>>,
     /// The name of each Redis, which it loses together with everything else.
     names: Mutex<Vec<Option<String>>>,
+    /// Which Redis were up once, with no node that uses others.
+    joined: Vec<AtomicBool>,
 }
 
 impl Ring {
@@ -21,7 +24,19 @@ impl Ring {
         Ring {
             places: (0..count).map(|_| OnceLock::new()).collect(),
             names: Mutex::new(vec![None; count]),
+            joined: (0..count).map(|_| AtomicBool::new(false)).collect(),
         }
+    }
+
+    /// Notes that this node has joined the nodes of a Redis.
+    pub(super) fn join(&self, at: usize) {
+        self.joined[at].store(true, Ordering::Release);
+    }
+
+    /// Whether this node has joined the nodes of all its Redis. Before, it serves nothing.
+    pub(super) fn has_joined(&self) -> bool {
+        let mut joined = self.joined.iter();
+        joined.all(|joined| joined.load(Ordering::Acquire))
     }
 
     pub(super) fn len(&self) -> usize {

@@ -7,12 +7,14 @@ use crossbeam_channel::Sender;
 use parking_lot::Mutex;
 
 use super::apply::Appliers;
+use super::catch_up::{After, catch_up};
+use super::deletions::Deletions;
 use super::keeper::Event;
 use super::keys::Keys;
 use super::lane::{self, Lane};
 use super::link::Link;
 use super::metrics::EngineMetrics;
-use super::node::Node;
+use super::node::{self, Node};
 use super::publishes::Publishes;
 use super::ring::Ring;
 use super::{owners, scripts};
@@ -57,6 +59,7 @@ pub(super) struct Shard {
     warning: Mutex<Option<String>>,
     /// Topics that it has, as last known.
     topic_count: AtomicUsize,
+    pub(super) deletions: Deletions,
     /// Mirrors without subscribers, and since when.
     unused: Mutex<HashMap<TopicName, Instant>>,
     /// Mirrors and where they were at the last look.
@@ -103,6 +106,7 @@ impl Shard {
             reason: Mutex::default(),
             warning: Mutex::default(),
             topic_count: AtomicUsize::new(0),
+            deletions: Deletions::default(),
             unused: Mutex::default(),
             seen: Mutex::default(),
             was_up: AtomicBool::new(false),
@@ -118,8 +122,8 @@ impl Shard {
 
     pub(super) fn check_up(&self) -> Result<(), Unavailable> {
         match self.state() {
-            State::Up => Ok(()),
-            State::Down => Err(Unavailable),
+            State::Up if self.ring.has_joined() => Ok(()),
+            State::Up | State::Down => Err(Unavailable),
         }
     }
 
@@ -130,6 +134,7 @@ impl Shard {
     }
 
     pub(super) fn up(&self) {
+        self.ring.join(self.at);
         self.is_up.store(true, Ordering::Release);
         self.reason.lock().clear();
         tracing::info!(redis = self.at, "Redis is up");
@@ -223,7 +228,7 @@ impl Shard {
         let mut beat = scripts::call(&scripts::HEARTBEAT, &keys);
         beat.arg(id)
             .arg(self.node.describe(self))
-            .arg(super::node::LIFE.as_millis() as u64);
+            .arg(node::LIFE.as_millis() as u64);
         let mut count = cmd("SCARD");
         count.arg(self.keys.topics());
         let answers = self.lane.call(&[beat, count])?;
@@ -238,40 +243,40 @@ impl Shard {
         self.topic_count.load(Ordering::Relaxed)
     }
 
-    /// After a connect: takes part in the cluster again, and reads what every mirror missed.
-    pub(super) fn bring_up_to_date(self: &Arc<Self>) -> Result<(), String> {
+    /// After a connect: reads what every mirror missed, and takes part in the cluster again. The error is one line for people.
+    pub(super) fn bring_up_to_date(self: &Arc<Self>) -> Result<(), &'static str> {
         if self.was_up.swap(true, Ordering::Relaxed) {
             EngineMetrics::count(&self.metrics.reconnects);
         }
-        let failed = |Unavailable| "it failed while the node was brought up to date".to_owned();
-        for topic in self.mirrors().iter() {
-            super::catch_up::catch_up(self, topic, super::catch_up::After::Interruption)
-                .map_err(failed)?;
-        }
-        owners::rejoin(self).map_err(failed)
+        let bring = || {
+            self.deletions.repeat(self)?;
+            for topic in &self.mirrors() {
+                catch_up(self, topic, After::Interruption)?;
+            }
+            owners::rejoin(self)
+        };
+        bring().map_err(|Unavailable| "it failed while the node was brought up to date")
     }
 
-    /// What is done every few seconds.
-    pub(super) fn tick(self: &Arc<Self>) -> Result<(), Unavailable> {
-        if !self.heartbeat()? {
-            // The others took this node for dead.
-            owners::rejoin(self)?;
+    /// What is done every few seconds. The error is one line for people.
+    pub(super) fn tick(self: &Arc<Self>) -> Result<(), &'static str> {
+        let failed = |Unavailable| "a connection to it failed";
+        if !self.heartbeat().map_err(failed)? {
+            // The others took this node for dead, or Redis has lost everything.
+            return Err("it does not know this node any more");
         }
-        owners::leave(self)?;
-        super::node::bury_dead(self)?;
+        owners::leave(self).map_err(failed)?;
+        node::bury_dead(self).map_err(failed)?;
         self.close_unused();
-        self.look_at_silent()
+        self.look_at_silent().map_err(failed)
     }
 
     /// When the node stops: its subscriptions are over, and nothing of it is left behind.
     pub(super) fn say_goodbye(self: &Arc<Self>) {
         let _ = owners::leave(self);
-        let id = self.node.id();
-        let mut delete = cmd("DEL");
-        delete.arg(self.keys.node(id)).arg(self.keys.owned(id));
-        let mut forget = cmd("SREM");
-        forget.arg(self.keys.nodes()).arg(id);
-        let _ = self.lane.call(&[delete, forget]);
+        // Perhaps nobody else is there to do it.
+        let _ = node::bury_dead(self);
+        let _ = self.lane.call(&node::forget(self));
     }
 
     /// Whether a topic is kept in this Redis.
@@ -338,7 +343,7 @@ impl Shard {
                     there == [place.epoch.to_string(), place.token.to_string()]
                 });
                 if !is_there {
-                    super::catch_up::catch_up(self, topic, super::catch_up::After::Interruption)?;
+                    catch_up(self, topic, After::Interruption)?;
                 }
             }
         }

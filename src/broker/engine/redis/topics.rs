@@ -19,7 +19,7 @@ use crate::protocol::{EpochName, NewEvent, TopicName};
 use crate::sync::Arc;
 
 /// How long a deletion is remembered, so that a node that was away can tell it from a loss.
-const DELETION_MEMORY: Duration = Duration::from_secs(600);
+pub(super) const DELETION_MEMORY: Duration = Duration::from_secs(600);
 /// How long the events of a deleted topic can be read.
 const LAST_EVENTS: Duration = Duration::from_secs(60);
 /// Topics that are asked for in one exchange.
@@ -88,6 +88,26 @@ fn create_command(
 
 /// Returns `false` if there is no such topic.
 pub(super) fn delete(shard: &Arc<Shard>, topic: &TopicName) -> Result<bool, Unavailable> {
+    shard.check_up()?;
+    let answer = shard.lane.one(delete_command(shard, topic, None))?;
+    let words = lane::texts(&answer);
+    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["missing"] => Ok(false),
+        ["ok", epoch, seq] => {
+            if let (Some(epoch), Ok(seq)) = (EpochName::parse(epoch), seq.parse()) {
+                shard.deletions.remember(topic, epoch);
+                if let Some(mirror) = shard.topics.get(topic.as_str()) {
+                    deleted_at(shard, &mirror, epoch, seq);
+                }
+            }
+            Ok(true)
+        }
+        _ => Err(Unavailable),
+    }
+}
+
+/// Deletes a topic, or only what is in this epoch.
+pub(super) fn delete_command(shard: &Shard, topic: &TopicName, epoch: Option<EpochName>) -> Cmd {
     let keys = &shard.keys;
     let keys_of_script = [
         keys.topic(topic),
@@ -99,25 +119,13 @@ pub(super) fn delete(shard: &Arc<Shard>, topic: &TopicName) -> Result<bool, Unav
         keys.last_events(topic),
     ];
     let mut delete = scripts::call(&scripts::DELETE, &keys_of_script);
-    delete.arg(topic.as_str()).arg(keys.channel(topic));
     delete
+        .arg(topic.as_str())
+        .arg(keys.channel(topic))
         .arg(DELETION_MEMORY.as_secs())
-        .arg(LAST_EVENTS.as_secs());
-    let answers = shard.call(&[delete])?;
-    let words = answers.first().map(lane::texts).unwrap_or_default();
-    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["missing"] => Ok(false),
-        ["ok", epoch, seq] => {
-            let (epoch, seq) = (EpochName::parse(epoch), seq.parse());
-            if let (Some(mirror), Some(epoch), Ok(seq)) =
-                (shard.topics.get(topic.as_str()), epoch, seq)
-            {
-                deleted_at(shard, &mirror, epoch, seq);
-            }
-            Ok(true)
-        }
-        _ => Err(Unavailable),
-    }
+        .arg(LAST_EVENTS.as_secs())
+        .arg(epoch.as_ref().map_or("", EpochName::as_str));
+    delete
 }
 
 /// The topic of a mirror was deleted after this event. Appends the events that are still under way; those that cannot be read
@@ -140,6 +148,7 @@ pub(super) fn deleted_at(shard: &Shard, topic: &Arc<Topic>, epoch: EpochName, se
         let token = Token::NONE;
         topic.skip_to(&Place { epoch, seq, token });
     }
+    shard.deletions.remember(topic.name(), epoch);
     if shard.topics.remove(topic) {
         let subscribers = topic.delete();
         shard.link.leave(shard.keys.channel(topic.name()));
