@@ -56,6 +56,7 @@ fn link_that_redis_ends_because_it_is_too_slow_loses_nothing() {
         .with_proxies()
         .set("PUBSUB_HISTORY_SIZE", "100000")
         .set("PUBSUB_HISTORY_BYTES", "256MiB")
+        .set("PUBSUB_MAX_QUEUE_SIZE", "10000")
         .start();
     cluster[0].create_topic("orders");
     let followers = cluster.follow("orders");
