@@ -1,8 +1,9 @@
 //! Nodes, publishers and subscribers under faults at random, with an exact account for every subscriber.
 //!
 //! `CLUSTER_SOAK_SECS` says how long (20 by default), `CLUSTER_SOAK_SEED` which faults: a run prints its seed.
+//! `CLUSTER_SOAK_PACE_MS` is the pause of a publisher between eight messages (20 by default).
 //!
-//!     CLUSTER_SOAK_SECS=600 tests/cluster/run soak --nocapture
+//!     CLUSTER_SOAK_SECS=600 CLUSTER_SOAK_PACE_MS=2 tests/cluster/run soak --nocapture
 
 mod faults;
 
@@ -20,7 +21,7 @@ const NODES: usize = 3;
 const TOPICS: [&str; 3] = ["orders", "returns", "stock"];
 const FOLLOWERS: usize = 4;
 const PUBLISHERS: usize = 2;
-const PACE: Duration = Duration::from_millis(20);
+const PACE_MS: u64 = 20;
 /// After which everything must work again.
 const HEAL_LIMIT: Duration = Duration::from_secs(30);
 
@@ -204,8 +205,9 @@ fn follow(homes: &Homes, topic: &str) -> Vec<Follower> {
 }
 
 fn publish(homes: &Homes, topic: &str) -> Vec<Publisher> {
+    let pace = number_in("CLUSTER_SOAK_PACE_MS").unwrap_or(PACE_MS);
     (0..PUBLISHERS)
-        .map(|n| Publisher::roaming(homes, n, topic, PACE))
+        .map(|n| Publisher::roaming(homes, n, topic, Duration::from_millis(pace)))
         .collect()
 }
 

@@ -3,7 +3,7 @@
 //!
 //! In reading order: [`shard`] is one Redis, [`keeper`] the thread that connects to it; commands go over a [`lane`], messages
 //! come over the [`link`]. [`publishes`] numbers batches; [`apply`] appends what comes over the link, and [`catch_up`] what
-//! did not come. [`topics`] are created, deleted and shown, [`deletions`] remembered; [`owners`] says who is subscribed where, [`node`] which nodes live.
+//! did not come. [`topics`] are created, deleted and shown, [`deletions`] remembered; [`owners`] says who is subscribed where, [`owned`] mends it, [`node`] which nodes live.
 //!
 //! Each lock here is taken alone, except that a command may be sent under the lock of a lane's connection. None is held while
 //! a topic's lock is taken.
@@ -19,6 +19,7 @@ mod lane;
 mod link;
 mod metrics;
 mod node;
+mod owned;
 mod owners;
 mod publishes;
 mod ring;
@@ -220,14 +221,16 @@ impl Redis {
                 return Err(TopicError::NotFound);
             }
             let owned = owned?;
-            if !has_reached(&topic, &owned.place) {
-                catch_up(shard, &topic, After::Subscribe)?;
-            }
-            if topic.place().is_some() {
+            let caught_up = match has_reached(&topic, &owned.place) {
+                true => Ok(()),
+                false => catch_up(shard, &topic, After::Subscribe),
+            };
+            if caught_up.is_ok() && topic.place().is_some() {
                 let order = owned.order;
                 return Ok(Joined { topic, order });
             }
             self.leave(name, client_id, owned.order);
+            caught_up?;
         }
         Err(TopicError::Unavailable)
     }

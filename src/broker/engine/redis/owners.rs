@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 
 use super::shard::Shard;
 use super::{lane, scripts};
+use crate::broker::Topic;
 use crate::broker::engine::Unavailable;
 use crate::broker::mirror::Place;
 use crate::broker::registry::TopicError;
@@ -15,7 +16,7 @@ use crate::protocol::{ClientId, Timestamp, TopicName};
 use crate::sync::Arc;
 
 /// The most scripts in one exchange.
-const AT_ONCE: usize = 500;
+pub(super) const AT_ONCE: usize = 500;
 /// Takeovers of subscriptions that are not open here yet.
 const MAX_EARLY: usize = 10_000;
 
@@ -91,29 +92,38 @@ fn join_command(
     join
 }
 
-/// Says of all subscriptions of this node that they are there. Those whose client id has a newer owner end.
-pub(super) fn rejoin(shard: &Arc<Shard>) -> Result<(), Unavailable> {
-    let mirrors = shard.mirrors();
-    let owners: Vec<_> = mirrors
-        .iter()
-        .flat_map(|topic| {
-            topic
-                .owners()
-                .into_iter()
-                .map(move |(client_id, order)| (topic, client_id, order))
+/// A subscription that is open here.
+pub(super) struct Open {
+    pub(super) topic: Arc<Topic>,
+    pub(super) client_id: ClientId,
+    order: u64,
+}
+
+/// All subscriptions of this node to topics of this Redis.
+pub(super) fn all_open(shard: &Shard) -> Vec<Open> {
+    let of_topic = |topic: Arc<Topic>| {
+        let owners = topic.owners().into_iter();
+        owners.map(move |(client_id, order)| Open {
+            topic: Arc::clone(&topic),
+            client_id,
+            order,
         })
-        .collect();
-    for some in owners.chunks(AT_ONCE) {
-        let joins = some.iter().map(|(topic, client_id, order)| {
-            join_command(shard, topic.name(), client_id, 0, Some(*order))
+    };
+    shard.mirrors().into_iter().flat_map(of_topic).collect()
+}
+
+/// Says of these subscriptions that they are there. Those whose client id has a newer owner end.
+pub(super) fn rejoin(shard: &Shard, open: &[Open]) -> Result<(), Unavailable> {
+    for some in open.chunks(AT_ONCE) {
+        let joins = some.iter().map(|open| {
+            let order = Some(open.order);
+            join_command(shard, open.topic.name(), &open.client_id, 0, order)
         });
         let answers = shard.lane.call(&joins.collect::<Vec<_>>())?;
-        for ((topic, client_id, _), answer) in some.iter().zip(&answers) {
-            if lane::texts(answer)
-                .first()
-                .is_some_and(|word| word == "replaced")
-            {
-                topic.supersede(client_id, u64::MAX);
+        for (open, answer) in some.iter().zip(&answers) {
+            let words = lane::texts(answer);
+            if words.first().is_some_and(|word| word == "replaced") {
+                open.topic.supersede(&open.client_id, u64::MAX);
             }
         }
     }
@@ -151,7 +161,7 @@ pub(super) fn leave(shard: &Arc<Shard>) -> Result<(), Unavailable> {
     Ok(())
 }
 
-/// Removes the owner of a client id if it is this subscription of a node. The order `*` is any.
+/// Removes the owner of a client id if it is this subscription of a node. The order `*` is any, of a node that is dead.
 pub(super) fn leave_command(
     shard: &Shard,
     node: &str,
@@ -159,7 +169,8 @@ pub(super) fn leave_command(
     client_id: &str,
     order: &str,
 ) -> Cmd {
-    let keys = [shard.keys.owners(topic), shard.keys.owned(node)];
+    let keys = &shard.keys;
+    let keys = [keys.owners(topic), keys.owned(node), keys.node(node)];
     let mut leave = scripts::call(&scripts::LEAVE, &keys);
     leave
         .arg(client_id)

@@ -15,6 +15,7 @@ use super::lane::{self, Lane};
 use super::link::Link;
 use super::metrics::EngineMetrics;
 use super::node::{self, Node};
+use super::owned::Owned;
 use super::publishes::Publishes;
 use super::ring::Ring;
 use super::{owners, scripts};
@@ -33,6 +34,14 @@ const LINGER: Duration = Duration::from_secs(10);
 pub(super) enum State {
     Down,
     Up,
+}
+
+/// What Redis answers to a heartbeat.
+pub(super) struct Heard {
+    /// It knew of this node.
+    is_known: bool,
+    /// How many subscriptions it has of this node.
+    owned: usize,
 }
 
 pub(super) struct Shard {
@@ -60,6 +69,7 @@ pub(super) struct Shard {
     /// Topics that it has, as last known.
     topic_count: AtomicUsize,
     pub(super) deletions: Deletions,
+    owned: Owned,
     /// Mirrors without subscribers, and since when.
     unused: Mutex<HashMap<TopicName, Instant>>,
     /// Mirrors and where they were at the last look.
@@ -107,6 +117,7 @@ impl Shard {
             warning: Mutex::default(),
             topic_count: AtomicUsize::new(0),
             deletions: Deletions::default(),
+            owned: Owned::default(),
             unused: Mutex::default(),
             seen: Mutex::default(),
             was_up: AtomicBool::new(false),
@@ -222,7 +233,7 @@ impl Shard {
         self.lane.one(wake).map(drop)
     }
 
-    pub(super) fn heartbeat(&self) -> Result<bool, Unavailable> {
+    pub(super) fn heartbeat(&self) -> Result<Heard, Unavailable> {
         let id = self.node.id();
         let keys = [self.keys.node(id), self.keys.nodes()];
         let mut beat = scripts::call(&scripts::HEARTBEAT, &keys);
@@ -231,12 +242,17 @@ impl Shard {
             .arg(node::LIFE.as_millis() as u64);
         let mut count = cmd("SCARD");
         count.arg(self.keys.topics());
-        let answers = self.lane.call(&[beat, count])?;
-        let [Value::Int(known), Value::Int(topics)] = answers[..] else {
+        let mut owned = cmd("SCARD");
+        owned.arg(self.keys.owned(id));
+        let answers = self.lane.call(&[beat, count, owned])?;
+        let [Value::Int(known), Value::Int(topics), Value::Int(owned)] = answers[..] else {
             return Err(Unavailable);
         };
         self.topic_count.store(topics as usize, Ordering::Relaxed);
-        Ok(known == 1)
+        Ok(Heard {
+            is_known: known == 1,
+            owned: owned as usize,
+        })
     }
 
     pub(super) fn topic_count(&self) -> usize {
@@ -253,7 +269,8 @@ impl Shard {
             for topic in &self.mirrors() {
                 catch_up(self, topic, After::Interruption)?;
             }
-            owners::rejoin(self)
+            self.owned.doubt();
+            owners::rejoin(self, &owners::all_open(self))
         };
         bring().map_err(|Unavailable| "it failed while the node was brought up to date")
     }
@@ -261,11 +278,14 @@ impl Shard {
     /// What is done every few seconds. The error is one line for people.
     pub(super) fn tick(self: &Arc<Self>) -> Result<(), &'static str> {
         let failed = |Unavailable| "a connection to it failed";
-        if !self.heartbeat().map_err(failed)? {
+        let heard = self.heartbeat().map_err(failed)?;
+        if !heard.is_known {
             // The others took this node for dead, or Redis has lost everything.
             return Err("it does not know this node any more");
         }
         owners::leave(self).map_err(failed)?;
+        let compared = self.owned.compare_if_needed(self, heard.owned);
+        compared.map_err(failed)?;
         node::bury_dead(self).map_err(failed)?;
         self.close_unused();
         self.look_at_silent().map_err(failed)

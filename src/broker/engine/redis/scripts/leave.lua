@@ -1,6 +1,7 @@
 -- Ends the ownership of a client id, unless a newer subscription has it.
--- KEYS: owners, owned by the node
--- ARGV: client id, order or '*', node, topic name
+-- KEYS: owners, owned by the node, the node
+-- ARGV: client id, order; or '*': all of a node that is dead, node, topic name
+if ARGV[2] == '*' and redis.call('EXISTS', KEYS[3]) == 1 then return 0 end
 local owner = redis.call('HGET', KEYS[1], ARGV[1])
 local order, node
 if owner then order, node = string.match(owner, '^(%d+) (%S+)') end
