@@ -31,12 +31,12 @@ redis.call('XADD', KEYS[2], last .. '-' .. ARGV[7], 'e', entry)
 redis.call('RPUSH', KEYS[3], ARGV[7] .. ' ' .. size)
 events, bytes = events + count, bytes + size
 
--- Whole entries are evicted. The events of the oldest one may be more than the history; who reads it counts.
+-- Whole entries are evicted, as long as the rest fills the history. The oldest one may be more than that; who reads it counts.
 local evicts = false
 while events > count do
   local oldest = redis.call('LINDEX', KEYS[3], 0)
   local oldest_count, oldest_size = string.match(oldest, '(%d+) (%d+)')
-  if events - oldest_count < keep and bytes <= max_bytes then break end
+  if events - oldest_count < keep and bytes - oldest_size < max_bytes then break end
   redis.call('LPOP', KEYS[3])
   events, bytes, evicts = events - oldest_count, bytes - oldest_size, true
 end
