@@ -6,6 +6,7 @@
 
 mod alone;
 mod child;
+mod cluster;
 pub(crate) mod contract;
 mod dial;
 mod frame;

@@ -5,11 +5,14 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 use threadcast::{InvalidKeysFile, Server, ShutdownReport};
 
+use super::cluster::Cluster;
 use super::{Config, Dial, HttpClient, Page, WsClient, eventually};
 
 /// A running server, shut down when dropped.
 pub(crate) struct TestServer {
     server: Server,
+    /// The node that gets the requests over REST, if it is another one.
+    http_node: Option<Server>,
     addr: SocketAddr,
 }
 
@@ -26,9 +29,17 @@ impl TestServer {
             ..Config::default()
         };
         change(&mut config);
+        let cluster = Cluster::from_environment();
+        cluster.join(&mut config);
+        let http_node = cluster.second_node(&config);
         let server = Server::bind(config).expect("a free port");
         let addr = server.local_addr();
-        TestServer { server, addr }
+        cluster.await_ready(&server);
+        TestServer {
+            server,
+            http_node,
+            addr,
+        }
     }
 
     /// A server with the default settings and one topic.
@@ -66,7 +77,8 @@ impl TestServer {
 
     /// A new HTTP connection.
     pub(crate) fn http(&self) -> HttpClient {
-        HttpClient::connect(self.addr)
+        let node = self.http_node.as_ref().unwrap_or(&self.server);
+        HttpClient::connect(node.local_addr())
     }
 
     pub(crate) fn create_topic(&self, topic: &str) {
