@@ -170,7 +170,11 @@ impl Broker {
         match &self.engine {
             Engine::Embedded => self.create_here(name.clone(), options).map(drop),
             Engine::Redis(_) if self.is_draining() => Err(CreateError::ShuttingDown),
-            Engine::Redis(redis) => redis.create(name, self.settings(options), self.max_topics),
+            Engine::Redis(redis) => {
+                redis.create(name, self.settings(options), self.max_topics)?;
+                limited!(self.created_log, info, "topic created", topic = %name);
+                Ok(())
+            }
         }
     }
 
@@ -199,7 +203,13 @@ impl Broker {
     pub(crate) fn delete_topic(&self, name: &TopicName) -> Result<bool, Unavailable> {
         match &self.engine {
             Engine::Embedded => Ok(self.delete_here(name)),
-            Engine::Redis(redis) => redis.delete(name),
+            Engine::Redis(redis) => {
+                let deleted = redis.delete(name)?;
+                if deleted {
+                    limited!(self.deleted_log, info, "topic deleted in the cluster", topic = %name);
+                }
+                Ok(deleted)
+            }
         }
     }
 

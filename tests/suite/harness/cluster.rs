@@ -3,11 +3,11 @@
 
 use std::env;
 
-use threadcast::Server;
+use threadcast::{DeleteTopicError, Server};
 use threadcast::config::RedisUrl;
 use uuid::Uuid;
 
-use super::{Config, HttpClient, eventually};
+use super::{Config, eventually};
 
 /// Where the servers of a test meet, if they do.
 pub(super) struct Cluster {
@@ -45,10 +45,9 @@ impl Cluster {
     pub(super) fn await_ready(&self, server: &Server) {
         if self.redis.is_some() {
             eventually("the node is ready", || {
-                HttpClient::connect(server.local_addr())
-                    .get("/readyz")
-                    .status
-                    == 200
+                // Not over a connection, which would count.
+                let asked = server.delete_topic("no-such-topic");
+                matches!(asked, Err(DeleteTopicError::UnknownTopic { .. }))
             });
         }
     }

@@ -185,6 +185,8 @@ impl Shard {
 
     pub(super) fn disconnect(&self) {
         self.is_leaving.store(true, Ordering::Release);
+        // So that the link ends now, and not at its next silence.
+        let _ = self.wake_link();
         self.lane.close();
         self.publishes.lane.close();
         self.link.down();
