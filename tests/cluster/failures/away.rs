@@ -9,7 +9,7 @@ use super::{
     expect_quick, expect_unavailable, publish_request, subscribe_request,
 };
 use crate::cluster::{
-    COUNT_LIMIT, DELIVERY_LIMIT, Follower, Node, Publisher, Redis, SLACK, UNAVAILABLE_LIMIT,
+    COUNT_LIMIT, DELIVERY_LIMIT, Follower, Node, Publisher, Redis, SLACK, Setup, UNAVAILABLE_LIMIT,
     free_port, let_pass, throughout, within,
 };
 use crate::harness::{seq_of, uuid_of};
@@ -238,6 +238,36 @@ fn node_that_starts_without_redis_is_not_ready_says_so_and_is_ready_later() {
     node.create_topic("orders");
     assert_eq!(node.publish("orders", 1, 1), [1]);
     client.subscribe("orders", "c");
+}
+
+#[test]
+fn while_redis_loads_its_file_it_counts_as_away() {
+    // A tenth of a second for each key, and answers all the while.
+    let slow = [
+        ("key-load-delay", "100000"),
+        ("loading-process-events-interval-bytes", "1024"),
+    ];
+    let cluster = Setup::of(2).over(Redis::with(&slow)).start();
+    cluster[0].create_topic("orders");
+    for n in 0..40 {
+        cluster[0].create_topic(&format!("t{n}"));
+    }
+    let followers = cluster.follow("orders");
+    cluster[0].publish("orders", 1, 5);
+    let epoch = cluster[0].epoch("orders");
+    cluster.redis().command(&["SAVE"]);
+    cluster.redis().restart_loading();
+    expect_unavailable(&mut cluster[0].ws(), publish_request("orders"));
+    expect_503("figures", || cluster[1].get("/topics/orders"));
+    assert_eq!(cluster[0].health()["engine"], "down");
+    cluster[0].await_not_ready();
+    cluster.await_ready();
+    assert_eq!(cluster[1].epoch("orders"), epoch);
+    assert_eq!(cluster[1].publish("orders", 6, 8), [6, 7, 8]);
+    for follower in &followers {
+        follower.expect_whole(8);
+        expect_heard_nothing(follower);
+    }
 }
 
 #[test]

@@ -250,7 +250,26 @@ impl Redis {
         kill(Pid::from_raw(id), signal).expect("Redis runs");
     }
 
+    /// Like [`Redis::restart`], but returns when it answers that it is still loading its file.
+    pub(crate) fn restart_loading(&self) {
+        self.kill();
+        self.launch();
+        within(START_LIMIT, "Redis loads its file", || {
+            self.assert_running();
+            let asked = self.try_command(&["PING"]);
+            asked.is_err_and(|error| error.to_string().starts_with("LOADING"))
+        });
+    }
+
     fn spawn(&self) {
+        self.launch();
+        within(START_LIMIT, "Redis answers", || {
+            self.assert_running();
+            self.try_command(&["PING"]).is_ok()
+        });
+    }
+
+    fn launch(&self) {
         fs::create_dir_all(&self.directory).expect("a directory");
         let child = Command::new("redis-server")
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
@@ -263,10 +282,6 @@ impl Redis {
             .spawn()
             .expect("redis-server is installed");
         *self.process.lock().expect("no panic under the lock") = Some(child);
-        within(START_LIMIT, "Redis answers", || {
-            self.assert_running();
-            self.try_command(&["PING"]).is_ok()
-        });
     }
 
     fn assert_running(&self) {

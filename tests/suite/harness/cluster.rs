@@ -3,8 +3,8 @@
 
 use std::env;
 
-use threadcast::{DeleteTopicError, Server};
 use threadcast::config::RedisUrl;
+use threadcast::{DeleteTopicError, Server};
 use uuid::Uuid;
 
 use super::{Config, eventually};
