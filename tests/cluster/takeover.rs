@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::cluster::{COUNT_LIMIT, Cluster, Publisher, Setup, throughout, within};
-use crate::harness::{SequenceChecker, WsClient, event_seqs, seq_of, text_of};
+use crate::cluster::{COUNT_LIMIT, Cluster, Follower, Publisher, Setup, throughout, within};
+use crate::harness::{SequenceChecker, WsClient, code_of, event_seqs, seq_of, text_of};
 
 /// Two connections, one to each of two nodes; the second has taken over the subscription of the first.
 fn taken_over(cluster: &Cluster) -> (WsClient, WsClient) {
@@ -207,4 +207,19 @@ fn read_to_replaced(client: &mut WsClient, checker: &mut SequenceChecker) -> u64
         }
         checker.take(&message);
     }
+}
+
+#[test]
+fn refused_subscribe_takes_nothing_over() {
+    let cluster = Setup::of(2).set("PUBSUB_MAX_SUBSCRIPTIONS", "1").start();
+    cluster[0].create_topic("orders");
+    cluster[0].create_topic("returns");
+    let older = Follower::start(&cluster[0], "orders", "c");
+    let mut full = cluster[1].ws();
+    full.subscribe("returns", "c");
+    let refused = full.ask(json!({"type": "subscribe", "topic": "orders", "client_id": "c"}));
+    assert_eq!(code_of(&refused), "LIMIT_REACHED");
+    cluster[1].publish("orders", 1, 5);
+    older.expect_whole(5);
+    assert_eq!(cluster[1].subscribers("orders"), 1);
 }

@@ -1,26 +1,22 @@
 //! A session carries out the requests of a connection. It collects replies and dirty topics until the reader would wait.
 
+mod subscribing;
+
 use std::time::Instant;
 
 use super::connection::Connection;
 use super::dirty_topics::DirtyTopics;
 use super::held_publishes::HeldPublishes;
-use crate::broker::{
-    Broker, Engine, Joined, Opened, Place, PublishError, Published, ReadBatch, SubscribeError,
-    SubscriberSink, Subscription, Topic, TopicError, WaitError,
-};
+use crate::broker::{Broker, Engine, Place, PublishError, Published, ReadBatch, Topic, WaitError};
 use crate::protocol::{
-    Ack, ClientId, ErrorCode, ErrorReply, Message, Request, RequestId, StartAt, Subscribe,
-    Timestamp, TopicName, parse_request, push_ack, push_error, push_gap, push_pong,
+    Ack, ErrorCode, ErrorReply, Message, Request, RequestId, Timestamp, TopicName, parse_request,
+    push_ack, push_error, push_pong,
 };
 use crate::server::publish_rate::PublishRate;
-use crate::sync::{Arc, Weak};
+use crate::sync::Arc;
 
 /// Replies are sent once there are this many bytes of them, or earlier.
 const MAX_HELD_REPLIES_BYTES: usize = 32 << 10;
-
-/// How often a subscribe is tried again whose topic was closed meanwhile.
-const MAX_JOINS: usize = 5;
 
 pub(super) struct Session {
     connection: Arc<Connection>,
@@ -335,162 +331,10 @@ impl Session {
             .ok_or_else(|| ErrorReply::no_topic(name))
     }
 
-    fn subscribe(
-        &mut self,
-        subscribe: Subscribe,
-        request_id: Option<&str>,
-    ) -> Result<(), ErrorReply> {
-        let Subscribe {
-            topic: name,
-            client_id,
-            start_at,
-        } = subscribe;
-        if !self.connection.principal.may_subscribe(name.as_str()) {
-            return Err(ErrorReply::may_not_subscribe(name.as_str()));
-        }
-        if self.broker.is_draining() {
-            return Err(ErrorReply::shutting_down());
-        }
-        let key = (name, client_id);
-        // Earlier replies are sent before the ack, and earlier events of this session are fanned out.
-        self.flush();
-        for _ in 0..MAX_JOINS {
-            let Joined { topic, order } = self.join(&key)?;
-            self.admit(&key, &topic)?;
-            match self.open(&key, &topic, order, &start_at, request_id) {
-                Err(SubscribeError::Deleted) if order > 0 => {
-                    self.broker.leave(&key.0, &key.1, order);
-                }
-                Err(SubscribeError::Deleted) => return Err(ErrorReply::no_topic(key.0.as_str())),
-                Err(SubscribeError::AheadOfTopic) => {
-                    self.broker.leave(&key.0, &key.1, order);
-                    return Err(ErrorReply::bad_request("after_seq is ahead of the topic"));
-                }
-                // Another thread ended the connection while this request waited: no reply can be sent.
-                Err(SubscribeError::ConnectionEnding) => {
-                    self.broker.leave(&key.0, &key.1, order);
-                    return Ok(());
-                }
-                Ok(()) => return Ok(()),
-            }
-        }
-        Err(ErrorReply::engine_away())
-    }
-
-    /// Makes the topic ready for a subscription.
-    fn join(&self, key: &(TopicName, ClientId)) -> Result<Joined, ErrorReply> {
-        let joined = self.broker.join(&key.0, &key.1, self.connection.info.id);
-        joined.map_err(|error| match error {
-            TopicError::NotFound => ErrorReply::no_topic(key.0.as_str()),
-            TopicError::Unavailable => ErrorReply::engine_away(),
-        })
-    }
-
-    /// Opens a subscription: the ack, the replay, and what comes from now on.
-    fn open(
-        &mut self,
-        key: &(TopicName, ClientId),
-        topic: &Arc<Topic>,
-        order: u64,
-        start_at: &StartAt,
-        request_id: Option<&str>,
-    ) -> Result<(), SubscribeError> {
-        let connection: Weak<Connection> = Arc::downgrade(&self.connection);
-        let sink: Weak<dyn SubscriberSink> = connection;
-        let outbox = &self.connection.outbox;
-        if let Some(block_timeout) = topic.block_timeout() {
-            outbox.may_hold_publishers(block_timeout);
-        }
-        let opened = outbox.reply_with(|cursors, frames| {
-            let client_id = key.1.clone();
-            let opened = cursors.open_in_order(topic, client_id, start_at, &sink, order)?;
-            let own_older = self
-                .connection
-                .insert_subscription(key.clone(), Arc::clone(&opened.subscription));
-            if let Some(older) = own_older {
-                // Even if another connection is taking it over: its notice must not follow the new ack.
-                cursors.end(&older);
-            }
-            push_opened(frames, topic, &opened, request_id);
-            Ok(opened)
-        })?;
-        if !self.connection.is_open() {
-            // It was just ended, perhaps before this subscription was in the list.
-            self.connection.end_subscriptions();
-        }
-        // An older subscription of this connection may have ended, so publishers may have room.
-        topic.cursor_moved();
-        if let Some(takeover) = opened.takeover {
-            takeover.end_older();
-        }
-        self.batch.clear();
-        opened.subscription.deliver_one(&mut self.batch);
-        if self.broker.was_replaced(&key.0, &key.1, order) {
-            topic.supersede(&key.1, u64::MAX);
-        }
-        Ok(())
-    }
-
-    /// Checks the limit of subscriptions. Waits for the end of an older subscription of the same key that still reads a
-    /// deleted topic.
-    fn admit(&mut self, key: &(TopicName, ClientId), topic: &Arc<Topic>) -> Result<(), ErrorReply> {
-        match self.connection.subscription(key) {
-            Some(older) if !Arc::ptr_eq(older.topic(), topic) => {
-                self.flush();
-                self.connection.outbox.wait_until_ended(&older);
-                Ok(())
-            }
-            Some(_) => Ok(()),
-            None if self.connection.subscription_count() < self.max_subscriptions => Ok(()),
-            None => {
-                let text = format!(
-                    "no more than {} subscriptions per connection",
-                    self.max_subscriptions
-                );
-                Err(ErrorReply::new(ErrorCode::LimitReached, text))
-            }
-        }
-    }
-
-    fn unsubscribe(&mut self, topic: &TopicName, client_id: ClientId) -> Result<u64, ErrorReply> {
-        let key = (topic.clone(), client_id);
-        let not_subscribed = || ErrorReply::not_subscribed(topic.as_str());
-        let subscription: Arc<Subscription> = self
-            .connection
-            .subscription(&key)
-            .ok_or_else(not_subscribed)?;
-        if subscription.is_superseded() {
-            // The newer subscription is acknowledged, and this connection has not ended its own yet.
-            self.connection.replaced(&subscription);
-            return Err(not_subscribed());
-        }
-        let end = self.connection.end_cursor(&subscription);
-        let seq = end.ok_or_else(not_subscribed)?.seq;
-        subscription.topic().unsubscribe(&subscription);
-        self.connection.remove_subscription(&subscription);
-        Ok(seq)
-    }
-
     fn bound_replies(&mut self) {
         self.replied = self.replies.len();
         if self.replies.len() >= MAX_HELD_REPLIES_BYTES {
             self.flush();
         }
-    }
-}
-
-/// Appends the ack of a subscribe, and the gap before the replay if there is one.
-fn push_opened(frames: &mut Vec<u8>, topic: &Topic, opened: &Opened, request_id: Option<&str>) {
-    let ack = Ack {
-        request_id,
-        topic: topic.name().as_str(),
-        seq: opened.seq,
-        epoch: Some(opened.epoch.as_str()),
-        recovered: opened.recovered,
-        ts: Timestamp::now(),
-    };
-    push_ack(frames, &ack);
-    if let Some(gap) = &opened.gap {
-        push_gap(frames, topic.name(), gap);
     }
 }
