@@ -9,9 +9,14 @@ const BEFORE: u64 = 20;
 
 /// Two nodes with a proxy each, a topic with a subscriber on each node and 20 events, and a replica that has all of it.
 fn replicated() -> (Cluster, Vec<Follower>, Redis, Published) {
+    replicated_with_history("100000")
+}
+
+fn replicated_with_history(size: &str) -> (Cluster, Vec<Follower>, Redis, Published) {
     let cluster = Setup::of(2)
         .with_proxies()
-        .set("PUBSUB_HISTORY_SIZE", "100000")
+        .set("PUBSUB_HISTORY_SIZE", size)
+        .set("PUBSUB_MAX_QUEUE_SIZE", "30")
         .start();
     cluster[0].create_topic("orders");
     let followers = cluster.follow("orders");
@@ -22,7 +27,13 @@ fn replicated() -> (Cluster, Vec<Follower>, Redis, Published) {
 
 /// Like [`replicated`], but the replica is a primary that lacks the last `lost` events, which all subscribers have.
 fn diverged(lost: u64) -> (Cluster, Vec<Follower>, Redis, [Published; 2]) {
-    let (cluster, followers, replica, published) = replicated();
+    diverge(replicated(), lost)
+}
+
+fn diverge(
+    (cluster, followers, replica, published): (Cluster, Vec<Follower>, Redis, Published),
+    lost: u64,
+) -> (Cluster, Vec<Follower>, Redis, [Published; 2]) {
     replica.promote(cluster.redis());
     let then_lost = cluster[0].publish_noted("orders", BEFORE + 1, BEFORE + lost);
     for follower in &followers {
@@ -142,6 +153,46 @@ fn expect_new_epoch_after_others_went_on(lost: u64, published: u64) {
                 .ends_with(&newest.iter().map(String::as_str).collect::<Vec<_>>())
         );
     }
+}
+
+#[test]
+fn other_content_that_was_trimmed_since_begins_a_new_epoch() {
+    let (cluster, followers, replica, _) = diverge(replicated_with_history("30"), 5);
+    let old = cluster[0].epoch("orders");
+    cut_all(&cluster);
+    let unaware = cluster.node_at(&replica.url(), &[]);
+    unaware.await_ready();
+    // All that could be compared with what the followers have is gone from the history.
+    unaware.publish("orders", 101, 300);
+    switch(&cluster, &replica);
+    let new = await_one_new_epoch(&cluster, &followers, &old);
+    cluster.await_ready();
+    cluster[1].publish("orders", 301, 310);
+    let head = cluster[0].seq("orders");
+    for follower in &followers {
+        follower.await_account(DELIVERY_LIMIT, "all of the new epoch", |account| {
+            account.check_complete(&new, head).is_ok()
+        });
+    }
+}
+
+#[test]
+fn first_publish_after_a_trimmed_loss_begins_a_new_epoch() {
+    let (cluster, followers, replica, _) = diverge(replicated_with_history("30"), 5);
+    // The second node knows the lost events, but has no subscriber any more.
+    drop(followers);
+    cluster[0].await_subscribers("orders", 0);
+    let last = cluster[1].publish("orders", 90, 90)[0];
+    cut_all(&cluster);
+    let unaware = cluster.node_at(&replica.url(), &[]);
+    unaware.await_ready();
+    unaware.publish("orders", 101, 300);
+    let old = unaware.epoch("orders");
+    switch(&cluster, &replica);
+    cluster.await_ready();
+    assert!(last > BEFORE);
+    assert_eq!(cluster[1].publish("orders", 301, 301), [1]);
+    assert_ne!(unaware.epoch("orders"), old);
 }
 
 #[test]

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::{PACE, expect_heard_nothing};
 use crate::cluster::{
-    COUNT_LIMIT, Cluster, DELIVERY_LIMIT, Follower, Publisher, REJOIN_LIMIT, Setup, audit, within,
+    COUNT_LIMIT, Cluster, DELIVERY_LIMIT, Follower, Publisher, REJOIN_LIMIT, Redis, Setup, audit,
+    within,
 };
 use crate::harness::{epoch_of, event_seqs, seq_of};
 
@@ -209,6 +210,31 @@ fn takeover_works_after_a_loss() {
     cluster[0].await_subscribers("orders", 1);
     cluster[0].publish("orders", 1, 3);
     assert_eq!(event_seqs(&newer.next_events(3)), [1, 2, 3]);
+}
+
+#[test]
+fn history_that_was_trimmed_behind_a_restart_is_a_gap_and_no_loss() {
+    let cluster = Setup::of(2)
+        .over(Redis::durable())
+        .with_proxies()
+        .set("PUBSUB_HISTORY_SIZE", "30")
+        .set("PUBSUB_MAX_QUEUE_SIZE", "30")
+        .start();
+    cluster[0].create_topic("orders");
+    let followers = cluster.follow("orders");
+    cluster[0].publish("orders", 1, 20);
+    followers[1].expect_whole(20);
+    cluster.proxy(1).cut();
+    cluster.redis().restart();
+    cluster[0].await_ready();
+    cluster[0].publish("orders", 21, 300);
+    cluster.proxy(1).heal();
+    cluster[1].await_ready();
+    followers[1].await_position(300);
+    let account = followers[1].account();
+    assert_eq!(account.epoch_changes, 0, "{:?}", account.gaps);
+    assert_eq!(account.gaps[0]["gap"]["reason"], "history_evicted");
+    assert_eq!(account.events.len() as u64 + account.skipped, 300);
 }
 
 #[test]

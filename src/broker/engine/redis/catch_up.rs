@@ -31,6 +31,8 @@ pub(super) struct Read {
     pub(super) place: Option<Place>,
     /// The epoch and the newest seq of a topic of this name that was deleted.
     pub(super) deleted: Option<(EpochName, u64)>,
+    /// The runs of Redis that numbered its events.
+    runs: String,
     entries: Vec<Vec<u8>>,
 }
 
@@ -42,7 +44,8 @@ pub(super) fn read(shard: &Shard, topic: &TopicName, from: u64) -> Result<Read, 
         .arg(keys.topic(topic))
         .arg("epoch")
         .arg("seq")
-        .arg("token");
+        .arg("token")
+        .arg("runs");
     let mut deleted = cmd("GET");
     deleted.arg(keys.deleted(topic));
     let mut entries = cmd("XRANGE");
@@ -56,8 +59,10 @@ pub(super) fn read(shard: &Shard, topic: &TopicName, from: u64) -> Result<Read, 
     let [place, deleted, entries] = &answers[..] else {
         return Err(Unavailable);
     };
+    let place = lane::texts(place);
     Ok(Read {
-        place: read_place(place),
+        place: read_place(&place),
+        runs: place.into_iter().nth(3).unwrap_or_default(),
         deleted: read_deleted(&lane::text(deleted)),
         entries: read_entries(entries),
     })
@@ -68,8 +73,8 @@ fn read_deleted(text: &str) -> Option<(EpochName, u64)> {
     Some((EpochName::parse(epoch)?, seq.parse().ok()?))
 }
 
-fn read_place(answer: &Value) -> Option<Place> {
-    let [epoch, seq, token] = &lane::texts(answer)[..] else {
+fn read_place(fields: &[String]) -> Option<Place> {
+    let [epoch, seq, token, _] = fields else {
         return None;
     };
     Place::parse(epoch, seq, token)
@@ -154,6 +159,11 @@ fn step(
     };
     match here.compare(&snapshot) {
         Comparison::Lost => end_epoch(shard, topic.name(), here.epoch)?,
+        Comparison::Continues { is_whole: false }
+            if shard.runs.contradict(&read.runs, here.seq) =>
+        {
+            end_epoch(shard, topic.name(), here.epoch)?;
+        }
         Comparison::NewEpoch if topic.has_ended(there.epoch) => {
             end_epoch(shard, topic.name(), there.epoch)?;
         }

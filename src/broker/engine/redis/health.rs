@@ -35,6 +35,9 @@ pub(super) fn check(connection: &mut Connection, shard: &Shard) -> Result<(), St
     if field("role").as_deref() != Some("master") {
         return Err("it is a replica".to_owned());
     }
+    shard
+        .runs
+        .connected(&field("master_replid").unwrap_or_default());
     let policy = field("maxmemory_policy").unwrap_or_default();
     let is_safe = policy == "noeviction";
     let warning = format!(

@@ -3,7 +3,7 @@
 //!
 //! In reading order: [`shard`] is one Redis, [`keeper`] the thread that connects to it; commands go over a [`lane`], messages
 //! come over the [`link`]. [`publishes`] numbers batches; [`apply`] appends what comes over the link, and [`catch_up`] what
-//! did not come. [`topics`] are created, deleted and shown, [`deletions`] remembered; [`owners`] says who is subscribed where, [`owned`] mends it, [`node`] which nodes live.
+//! did not come. [`topics`] are created, deleted and shown, [`deletions`] and [`runs`] of Redis remembered; [`owners`] says who is subscribed where, [`owned`] mends it, [`node`] which nodes live.
 //!
 //! Each lock here is taken alone, except that a command may be sent under the lock of a lane's connection. None is held while
 //! a topic's lock is taken.
@@ -23,6 +23,7 @@ mod owned;
 mod owners;
 mod publishes;
 mod ring;
+mod runs;
 mod scripts;
 mod shard;
 mod topics;

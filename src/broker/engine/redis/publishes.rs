@@ -7,6 +7,7 @@ use super::group_commit::GroupCommit;
 use super::keys::Keys;
 use super::lane::{self, Lane};
 use super::metrics::EngineMetrics;
+use super::runs::Runs;
 use super::scripts;
 use crate::broker::Topic;
 use crate::broker::local_topics::LocalTopics;
@@ -49,7 +50,15 @@ pub(super) struct Publishes {
     topics: Arc<LocalTopics>,
     metrics: Arc<EngineMetrics>,
     /// The last place of topics to which this node publishes.
-    known: Mutex<HashMap<TopicName, Place>>,
+    known: Mutex<HashMap<TopicName, Known>>,
+    runs: Arc<Runs>,
+}
+
+/// A place in a topic, and the run of Redis in which it was reached.
+#[derive(Debug, Clone)]
+struct Known {
+    place: Place,
+    run: String,
 }
 
 /// Batches that become one entry.
@@ -66,6 +75,7 @@ impl Publishes {
         keys: Keys,
         topics: &Arc<LocalTopics>,
         metrics: &Arc<EngineMetrics>,
+        runs: &Arc<Runs>,
     ) -> Publishes {
         Publishes {
             group: GroupCommit::new(),
@@ -74,6 +84,7 @@ impl Publishes {
             topics: Arc::clone(topics),
             metrics: Arc::clone(metrics),
             known: Mutex::new(HashMap::default()),
+            runs: Arc::clone(runs),
         }
     }
 
@@ -117,20 +128,23 @@ impl Publishes {
     fn command(&self, joined: &Joined) -> Cmd {
         let Joined { batch, token, .. } = joined;
         let (keys, topic) = (&self.keys, batch.topic());
-        let known = self.known_place(topic);
+        let run = self.runs.current();
+        let known = self.known_place(topic, &run);
         let mut command = scripts::call(
             &scripts::PUBLISH,
             &[keys.topic(topic), keys.events(topic), keys.sizes(topic)],
         );
         command.arg(keys.channel(topic));
         match known {
-            Some(known) => command
-                .arg(known.epoch.as_str())
-                .arg(known.seq)
-                .arg(known.token.to_string()),
-            None => command.arg("").arg(0).arg(""),
+            Some(Known { place, run }) => command
+                .arg(place.epoch.as_str())
+                .arg(place.seq)
+                .arg(place.token.to_string())
+                .arg(run),
+            None => command.arg("").arg(0).arg("").arg(""),
         };
         command
+            .arg(run)
             .arg(EpochName::random().as_str())
             .arg(token.to_string())
             .arg(batch.len())
@@ -139,11 +153,15 @@ impl Publishes {
         command
     }
 
-    /// The newest place of a topic that this node knows. Redis must not be behind it.
-    fn known_place(&self, topic: &TopicName) -> Option<Place> {
+    /// The newest place of a topic that this node knows. Redis must not be behind it. That of a mirror was compared with what
+    /// the current run has.
+    fn known_place(&self, topic: &TopicName, run: &str) -> Option<Known> {
         let mirror = self.topics.get(topic.as_str());
         let place = mirror.and_then(|mirror| mirror.place());
-        place.or_else(|| self.known.lock().get(topic).cloned())
+        let run = run.to_owned();
+        place
+            .map(|place| Known { place, run })
+            .or_else(|| self.known.lock().get(topic).cloned())
     }
 
     /// Reads the answer of the script, and appends the entry to the mirror on this node.
@@ -183,7 +201,8 @@ impl Publishes {
         if known.len() >= MAX_KNOWN {
             known.clear();
         }
-        known.insert(topic.clone(), place);
+        let run = self.runs.current();
+        known.insert(topic.clone(), Known { place, run });
     }
 }
 

@@ -18,6 +18,7 @@ use super::node::{self, Node};
 use super::owned::Owned;
 use super::publishes::Publishes;
 use super::ring::Ring;
+use super::runs::Runs;
 use super::{owners, scripts};
 use crate::broker::Topic;
 use crate::broker::engine::Unavailable;
@@ -69,6 +70,7 @@ pub(super) struct Shard {
     /// Topics that it has, as last known.
     topic_count: AtomicUsize,
     pub(super) deletions: Deletions,
+    pub(super) runs: Arc<Runs>,
     owned: Owned,
     /// Mirrors without subscribers, and since when.
     unused: Mutex<HashMap<TopicName, Instant>>,
@@ -96,7 +98,8 @@ impl Shard {
     pub(super) fn new(parts: Parts) -> Shard {
         let lane = || Lane::new(parts.events.clone(), &parts.metrics);
         let keys = parts.keys.clone();
-        let publishes = Publishes::new(lane(), keys, &parts.topics, &parts.metrics);
+        let runs = Arc::<Runs>::default();
+        let publishes = Publishes::new(lane(), keys, &parts.topics, &parts.metrics, &runs);
         Shard {
             lane: lane(),
             publishes,
@@ -117,6 +120,7 @@ impl Shard {
             warning: Mutex::default(),
             topic_count: AtomicUsize::new(0),
             deletions: Deletions::default(),
+            runs,
             owned: Owned::default(),
             unused: Mutex::default(),
             seen: Mutex::default(),
@@ -274,7 +278,9 @@ impl Shard {
             self.owned.doubt();
             owners::rejoin(self, &owners::all_open(self))
         };
-        bring().map_err(|Unavailable| "it failed while the node was brought up to date")
+        bring().map_err(|Unavailable| "it failed while the node was brought up to date")?;
+        self.runs.is_up_to_date();
+        Ok(())
     }
 
     /// What is done every few seconds. The error is one line for people.
