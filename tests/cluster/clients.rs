@@ -1,10 +1,12 @@
 //! The Rust client and the program over several nodes.
 
+use std::process::Command;
 use std::time::Duration;
 
+use serde_json::Value;
 use threadcast::client::{Client, Delivery, GapReason, Position, Start, Subscription};
 
-use crate::cluster::{Cluster, Node, Redis, Setup};
+use crate::cluster::{COUNT_LIMIT, Cluster, NOT_READY_LIMIT, Node, Redis, Setup, within};
 use crate::harness::DEADLINE;
 
 fn url(node: &Node) -> String {
@@ -104,4 +106,91 @@ fn rust_client_ahead_of_its_topic_reads_it_anew() {
         old,
         "other events, the same numbers"
     );
+}
+
+#[test]
+fn rust_client_lists_the_nodes() {
+    let cluster = Cluster::with_topic(2, "orders");
+    let client = client_of(&[&cluster[0]]);
+    let _subscription = client.subscribe("orders", Start::Now).unwrap();
+    let mut nodes = Vec::new();
+    within(COUNT_LIMIT, "two nodes and a subscription", || {
+        nodes = client.nodes().unwrap();
+        nodes.len() == 2 && nodes.iter().map(|node| node.subscriptions).sum::<u64>() == 1
+    });
+    assert!(client.health().unwrap().is_node());
+    assert!(nodes.is_sorted_by_key(|node| node.id.clone()));
+    for node in cluster.nodes() {
+        let address = node.addr().to_string();
+        let listed = nodes.iter().find(|listed| listed.address == address);
+        let listed = listed.unwrap_or_else(|| panic!("{address} in {nodes:?}"));
+        assert_eq!(listed.version, env!("CARGO_PKG_VERSION"));
+        assert_eq!(listed.engine.state, "up");
+        assert!(listed.engine.latency_ms > 0.0, "{listed:?}");
+    }
+}
+
+/// The lines that a run of the program prints, and what it says on standard error.
+fn run(arguments: &[&str], node: &Node) -> (Option<i32>, Vec<String>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_threadcast"))
+        .args(arguments)
+        .args(["--url", &url(node)])
+        .env_remove("PUBSUB_KEY")
+        .output()
+        .expect("the program runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let lines = text(&output.stdout).lines().map(str::to_owned).collect();
+    (output.status.code(), lines, text(&output.stderr))
+}
+
+#[test]
+fn program_lists_the_nodes_of_a_cluster() {
+    let cluster = Cluster::of(2);
+    within(COUNT_LIMIT, "two nodes", || cluster[1].nodes().len() == 2);
+    let (code, table, errors) = run(&["nodes"], &cluster[1]);
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
+    assert_eq!(table.len(), 3, "{table:?}");
+    let columns = |line: &String| {
+        let words = line.split_whitespace().map(str::to_owned);
+        words.collect::<Vec<_>>()
+    };
+    let heading = columns(&table[0]);
+    assert_eq!((&*heading[0], &*heading[6]), ("ID", "ENGINE"));
+    for (line, node) in table[1..].iter().zip(cluster[1].nodes()) {
+        let cells = columns(line);
+        assert_eq!((cells.len(), &*cells[6]), (heading.len(), "up"), "{line}");
+        assert_eq!(
+            (node["id"].as_str(), node["address"].as_str()),
+            (Some(&*cells[0]), Some(&*cells[1]))
+        );
+    }
+
+    let (code, objects, _) = run(&["nodes", "--json"], &cluster[0]);
+    assert_eq!((code, objects.len()), (Some(0), 2));
+    for (line, node) in objects.iter().zip(cluster[0].nodes()) {
+        let listed: Value = serde_json::from_str(line).expect("JSON");
+        for field in ["id", "address", "version"] {
+            assert_eq!(listed[field], node[field], "{line}");
+        }
+        assert_eq!(listed["engine"]["state"], "up", "{line}");
+    }
+
+    let (code, overview, _) = run(&["top", "--once", "--interval", "0.1"], &cluster[0]);
+    assert_eq!(code, Some(0));
+    assert!(
+        overview[0].contains(", 2 nodes, 0 topics, "),
+        "{overview:?}"
+    );
+}
+
+#[test]
+fn program_is_refused_the_nodes_while_redis_is_away() {
+    let cluster = Cluster::of(1);
+    cluster.redis().kill();
+    within(NOT_READY_LIMIT, "the engine is down", || {
+        cluster[0].health()["engine"] == "down"
+    });
+    let (code, lines, errors) = run(&["nodes"], &cluster[0]);
+    assert_eq!((code, lines), (Some(1), Vec::new()));
+    assert!(errors.contains("UNAVAILABLE"), "{errors}");
 }
