@@ -105,7 +105,7 @@ fn cells(node: &NodeState) -> [String; HEADING.len()] {
         node.connections.to_string(),
         node.subscriptions.to_string(),
         text(&node.engine.state),
-        format!("{:.1}ms", node.engine.latency_ms),
+        format!("{:.2}ms", node.engine.latency_ms),
     ]
 }
 
@@ -130,8 +130,8 @@ mod tests {
             table(&nodes),
             [
                 "ID                ADDRESS        VERSION  UPTIME  CONNECTIONS  SUBSCRIPTIONS  ENGINE  LATENCY",
-                "8aec3b42c29f491a  10.0.0.5:8080  0.1.0    7s      15           2              up      0.2ms",
-                "b                 [::1]:1        0.1.0    3600s   15           2              up      0.2ms",
+                "8aec3b42c29f491a  10.0.0.5:8080  0.1.0    7s      15           2              up      0.24ms",
+                "b                 [::1]:1        0.1.0    3600s   15           2              up      0.24ms",
             ]
         );
     }

@@ -21,7 +21,7 @@ const nodeTable = new Table(byId("node-table"), {
         setText(badge, visible(engine.state));
       },
     },
-    numberColumn("Latency", (node) => node.engine.latency_ms, (millis) => `${millis.toFixed(1)} ms`),
+    numberColumn("Latency", (node) => node.engine.latency_ms, (millis) => `${millis.toFixed(2)} ms`),
   ],
   keyOf: (node) => node.id,
   matches: () => true,
@@ -46,6 +46,7 @@ function showEngine({ engine, engine_error: error }) {
   const isDown = engine === "down";
   notice.hidden = !isDown && !error;
   notice.dataset.state = isDown ? "bad" : "warn";
-  const what = isDown ? "Redis cannot be used: nothing can be published or subscribed to until it is back. The figures are the last known." : "Redis is not as it should be.";
-  setText(notice, error ? `${what} ${visible(error)}` : what);
+  const why = error ? ` (${visible(error)})` : "";
+  const down = `Redis cannot be used${why}: nothing can be published or subscribed to until it is back. The figures are the last known.`;
+  setText(notice, isDown ? down : `Redis is not as it should be${why}.`);
 }
