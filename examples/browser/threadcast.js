@@ -4,6 +4,8 @@
 
 const FIRST_PAUSE_MS = 500;
 const MAX_PAUSE_MS = 30_000;
+// To connect: for a round through all addresses, of which each has an equal share.
+const CONNECT_TIMEOUT_MS = 10_000;
 // After this silence a subscriber sends a ping request; after the same time again the connection counts as dead.
 const QUIET_MS = 25_000;
 // How long a publish waits for a connection.
@@ -12,14 +14,14 @@ const PUBLISH_TIMEOUT_MS = 30_000;
 // Close codes after which reconnecting unchanged cannot succeed.
 const WRONG_CLIENT_CODES = [1002, 1003, 1007, 1008, 1009];
 // Error codes after which a retry may succeed.
-const TEMPORARY_ERRORS = ["SHUTTING_DOWN", "INTERNAL"];
+const TEMPORARY_ERRORS = ["SHUTTING_DOWN", "UNAVAILABLE", "INTERNAL"];
 // Errors without a request: a close code follows and decides.
 const ERRORS_BEFORE_CLOSE = ["SLOW_CONSUMER", "UNAUTHORIZED"];
 
 /**
  * Subscribes to a topic. Reconnects after a lost connection and resumes after the last delivered entry.
  *
- * @param {string} url such as `wss://example.org/ws`
+ * @param {string} url such as `wss://example.org/ws`; several servers of one cluster are separated by commas
  * @param {string} topic
  * @param {object} options
  * @param {(event: {seq, id, payload, ts, position}) => void} options.onEvent
@@ -37,7 +39,7 @@ const ERRORS_BEFORE_CLOSE = ["SLOW_CONSUMER", "UNAUTHORIZED"];
  */
 export function subscribe(url, topic, options) {
   const subscription = new Subscription(topic, options);
-  const backoff = new Backoff();
+  const servers = new Servers(url, options.key);
   const quietMs = options.quietMs ?? QUIET_MS;
   let socket = null;
   let timer = null;
@@ -57,13 +59,13 @@ export function subscribe(url, topic, options) {
     let isBroken = false;
     let isOpen = false;
     let quiet = null;
-    const { socket: current, end } = open(url, options.key, (code, reason) => {
+    const { socket: current, end } = servers.open((code, reason) => {
       clearTimeout(quiet);
       isBroken = true;
       if (isOpen) options.onConnection?.(false);
       if (isClosed) return;
       if (mustStop(code)) return stop(code, reason);
-      timer = setTimeout(connect, backoff.next());
+      timer = setTimeout(connect, servers.next());
     });
     socket = current;
     // A page cannot send WebSocket pings, so a dead connection needs a check of its own.
@@ -92,7 +94,7 @@ export function subscribe(url, topic, options) {
         clearTimeout(quiet);
         return current.close();
       }
-      backoff.reset();
+      servers.noteAnswer();
       if (!isOpen) options.onConnection?.((isOpen = true));
       if (event) options.onEvent(event);
       if (gap) options.onGap(gap);
@@ -130,17 +132,15 @@ export class NotSent extends Error {
   }
 }
 
-/** Publishes over one connection, opened with the first message and again after a loss. */
+/** Publishes over one connection, opened with the first message and again after a loss. `url` is as in `subscribe`. */
 export class Publisher {
-  #url;
-  #key;
+  #servers;
   #timeoutMs;
   /** Resolves to the open socket, or to `null` after an error; `null` without an attempt. */
   #opening = null;
   #socket = null;
   #pending = new Map();
   #number = 0;
-  #backoff = new Backoff();
   #notBefore = 0;
   /** The previous call: messages are sent in the order of the calls, also if they wait for a connection. */
   #turn = Promise.resolve();
@@ -148,8 +148,7 @@ export class Publisher {
   #end = null;
 
   constructor(url, { key, timeoutMs = PUBLISH_TIMEOUT_MS } = {}) {
-    this.#url = url;
-    this.#key = key;
+    this.#servers = new Servers(url, key);
     this.#timeoutMs = timeoutMs;
   }
 
@@ -190,10 +189,10 @@ export class Publisher {
   #open() {
     let opened;
     const opening = new Promise((resolve) => (opened = resolve));
-    const { socket } = open(this.#url, this.#key, (code, reason) => {
+    const { socket } = this.#servers.open((code, reason) => {
       opened(null);
       if (this.#opening === opening) this.#opening = null;
-      this.#notBefore = Date.now() + this.#backoff.next();
+      this.#notBefore = Date.now() + this.#servers.next();
       if (code >= 4000 && code <= 4099) this.#end ??= `${code} ${reason}`;
       for (const [request_id, { socket: used, id, reject }] of this.#pending) {
         if (used !== socket) continue;
@@ -204,7 +203,7 @@ export class Publisher {
     this.#socket = socket;
     socket.onopen = () => opened(socket);
     socket.onmessage = ({ data }) => {
-      this.#backoff.reset();
+      this.#servers.noteAnswer();
       const frame = JSON.parse(data);
       const pending = this.#pending.get(frame.request_id);
       if (!pending) return;
@@ -243,7 +242,7 @@ class Subscription {
 
   handle(frame) {
     // A gap is an info or an error, depending on its reason.
-    if (frame.gap) return this.#onGap(frame.gap);
+    if (frame.gap) return this.#onGap(frame.gap, frame);
     switch (frame.type) {
       case "event":
         return this.#onEvent(frame);
@@ -277,10 +276,11 @@ class Subscription {
     return { event: { seq, id: message.id, payload: message.payload, ts, position: this.#advance(seq) } };
   }
 
-  #onGap(gap) {
+  #onGap(gap, { seq, epoch }) {
     if (gap.reason === "epoch_changed") {
-      this.#position = { seq: 0, epoch: this.#ackedEpoch };
-      this.#openStart = true;
+      // On an open subscription the frame has the new position.
+      this.#position = epoch ? { seq, epoch } : { seq: 0, epoch: this.#ackedEpoch };
+      this.#openStart = !epoch;
       return { gap: { ...gap, position: this.#position } };
     }
     const last = this.#position.seq;
@@ -304,33 +304,70 @@ class Subscription {
   }
 }
 
-/** Backoff between attempts, doubled each time, with a random part, so that clients do not reconnect at the same time. */
-class Backoff {
-  #next = FIRST_PAUSE_MS;
+/**
+ * The addresses of the servers, tried in turn, and the pauses: one follows when each address has failed. They double and
+ * have a random part, so that clients do not reconnect at the same time.
+ */
+class Servers {
+  #urls;
+  #key;
+  #place = 0;
+  // Since the last pause.
+  #failed = 0;
+  #pause = FIRST_PAUSE_MS;
+  #answeredAt = null;
 
-  reset() {
-    this.#next = FIRST_PAUSE_MS;
+  constructor(urls, key) {
+    this.#urls = urls.split(",").map((url) => url.trim());
+    this.#key = key;
   }
 
+  /** Connects to the address whose turn it is, see `open` below. */
+  open(ended) {
+    return open(this.#urls[this.#place], this.#key, CONNECT_TIMEOUT_MS / this.#urls.length, ended);
+  }
+
+  /** The server answers. */
+  noteAnswer() {
+    this.#pause = FIRST_PAUSE_MS;
+    this.#answeredAt ??= Date.now();
+  }
+
+  /** It is the turn of the next address: returns the pause before the attempt. */
   next() {
-    const pause = this.#next * (0.5 + Math.random() / 2);
-    this.#next = Math.min(this.#next * 2, MAX_PAUSE_MS);
+    this.#place = (this.#place + 1) % this.#urls.length;
+    // A connection that was open only briefly counts as a failed attempt.
+    if (this.#answeredAt !== null && Date.now() - this.#answeredAt > MAX_PAUSE_MS) this.#failed = 0;
+    this.#answeredAt = null;
+    this.#failed += 1;
+    if (this.#failed < this.#urls.length) return 0;
+    this.#failed = 0;
+    const pause = this.#pause * (0.5 + Math.random() / 2);
+    this.#pause = Math.min(this.#pause * 2, MAX_PAUSE_MS);
     return pause;
   }
 }
 
 // Opens a socket. Calls `ended` once, with code and reason. The returned `end` calls it before the socket reports its end.
 // After a failed attempt some environments (Node.js 22) only fire an error event, others also a close event.
-function open(url, key, ended) {
+function open(url, key, timeoutMs, ended) {
   const socket = key ? new WebSocket(url, ["threadcast.v1", subprotocol(key)]) : new WebSocket(url);
   let isOpen = false;
   let isClosed = false;
   const end = (code, reason) => {
     if (isClosed) return;
     isClosed = true;
+    clearTimeout(late);
     ended(code, reason);
   };
-  socket.addEventListener("open", () => (isOpen = true));
+  const late = setTimeout(() => {
+    end(1006, "no answer to the handshake");
+    socket.close();
+  }, timeoutMs);
+  socket.addEventListener("open", () => {
+    isOpen = true;
+    clearTimeout(late);
+  });
   socket.addEventListener("error", () => isOpen || end(1006, ""));
   socket.addEventListener("close", ({ code, reason }) => end(code, reason));
   return { socket, end };

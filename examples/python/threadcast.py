@@ -9,6 +9,7 @@ import itertools
 import json
 import logging
 import random
+import time
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -23,13 +24,15 @@ log = logging.getLogger("threadcast")
 
 FIRST_PAUSE_SECS = 0.5
 MAX_PAUSE_SECS = 30.0
+# To connect: for a round through all addresses, of which each has an equal share.
+CONNECT_TIMEOUT_SECS = 10.0
 # How long a publish waits for a connection.
 PUBLISH_TIMEOUT_SECS = 30.0
 
 # Close codes after which reconnecting unchanged cannot succeed.
 WRONG_CLIENT_CODES = (1002, 1003, 1007, 1008, 1009)
 # Error codes after which a retry may succeed.
-TEMPORARY_ERRORS = ("SHUTTING_DOWN", "INTERNAL")
+TEMPORARY_ERRORS = ("SHUTTING_DOWN", "UNAVAILABLE", "INTERNAL")
 # Errors without a request: a close code follows and decides.
 ERRORS_BEFORE_CLOSE = ("SLOW_CONSUMER", "UNAUTHORIZED")
 
@@ -106,33 +109,34 @@ async def subscribe(
 ) -> AsyncIterator[Event | Gap]:
     """Yields the events of a topic, and every gap in its place.
 
-    Reconnects after a lost connection and resumes after the last yielded entry. Raises `Stopped` if that cannot succeed:
-    the topic was deleted, another subscriber took over, the key or the request is invalid.
+    `url` may have the addresses of several servers of one cluster, separated by commas. Reconnects after a lost connection
+    and resumes after the last yielded entry. Raises `Stopped` if that cannot succeed: the topic was deleted, another
+    subscriber took over, the key or the request is invalid.
     """
     subscription = _Subscription(topic, client_id or f"python-{uuid.uuid4()}", last_n, position)
-    backoff = _Backoff()
+    servers = _Servers(url, key)
     while True:
         try:
-            async with _open(url, key) as socket:
+            async with servers.open() as socket:
                 await socket.send(json.dumps(subscription.request()))
                 while True:
                     entry = subscription.handle(json.loads(await socket.recv()))
-                    backoff.reset()
+                    servers.note_answer()
                     if entry is not None:
                         yield entry
         except (_TemporaryError, ConnectionClosed, InvalidHandshake, OSError, EOFError) as error:
-            await backoff.wait(error)
+            await servers.wait(error)
 
 
 class Publisher:
     """Publishes over one connection, opened with the first message and again after a loss.
 
-    Calls may overlap (`asyncio.gather`): the messages of one task are sent in the order of its calls.
+    Calls may overlap (`asyncio.gather`): the messages of one task are sent in the order of its calls. `url` is as in
+    `subscribe`.
     """
 
     def __init__(self, url: str, key: str | None = None, timeout: float = PUBLISH_TIMEOUT_SECS) -> None:
-        self._url = url
-        self._key = key
+        self._servers = _Servers(url, key)
         self._timeout = timeout
         self._is_closed = asyncio.Event()
         self._numbers = itertools.count(1)
@@ -186,17 +190,20 @@ class Publisher:
 
     async def _connected(self) -> tuple[ClientConnection, dict[str, asyncio.Future]]:
         async with self._opening:
-            backoff = _Backoff()
-            while self._socket is None or self._socket.state is not State.OPEN:
+            if self._socket is not None and self._socket.state is not State.OPEN:
                 # A message that was too large closed its connection; the next one may be smaller.
-                if self._socket is not None and 4000 <= (self._socket.close_code or 0) <= 4099:
+                if 4000 <= (self._socket.close_code or 0) <= 4099:
                     raise Stopped(self._socket.close_code, self._socket.close_reason or "")
+                self._socket = None
+                self._servers.next()
+            while self._socket is None:
                 try:
-                    self._socket = await _open(self._url, self._key)
+                    self._socket = await self._servers.open()
+                    self._servers.note_answer()
                     self._answers = {}
                     self._reader = asyncio.create_task(_receive_answers(self._socket, self._answers))
                 except (InvalidHandshake, OSError, EOFError) as error:
-                    await backoff.wait(error)
+                    await self._servers.wait(error)
             return self._socket, self._answers
 
 
@@ -241,7 +248,7 @@ class _Subscription:
         """Handles one frame of the server; returns the entry for the subscriber, if any."""
         # A gap is an info or an error, depending on its reason.
         if "gap" in frame:
-            return self._on_gap(frame["gap"])
+            return self._on_gap(frame["gap"], frame)
         match frame["type"]:
             case "event":
                 return self._on_event(frame)
@@ -267,8 +274,11 @@ class _Subscription:
         self._advance(seq)
         return Event(seq, message["id"], message["payload"], frame["ts"], self._position())
 
-    def _on_gap(self, gap: dict) -> Gap:
-        if gap["reason"] == "epoch_changed":
+    def _on_gap(self, gap: dict, frame: dict) -> Gap:
+        if gap["reason"] == "epoch_changed" and "epoch" in frame:
+            # On an open subscription: the frame has the new position.
+            self._epoch, self._seq, self._open_start = frame["epoch"], frame["seq"], False
+        elif gap["reason"] == "epoch_changed":
             self._epoch, self._seq, self._open_start = self._acked_epoch, 0, True
         else:
             if gap["from_seq"] != self._seq + 1 and not self._open_start:
@@ -292,12 +302,6 @@ class _Subscription:
             raise Stopped(error["code"], error["message"])
 
 
-def _open(url: str, key: str | None) -> connect:
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
-    # An event is larger than its message, so the limit of the server does not apply.
-    return connect(url, additional_headers=headers, max_size=None, compression=None)
-
-
 def _retry_after(error: Exception) -> float | None:
     """The `Retry-After` of the server, if any; raises `Stopped` if a retry cannot succeed."""
     if isinstance(error, ConnectionClosed) and error.rcvd is not None:
@@ -317,18 +321,56 @@ def _stop_if_permanent(code: int, reason: str) -> None:
         raise Stopped(code, reason)
 
 
-class _Backoff:
-    """Pauses between attempts, doubled each time, with a random part, so that clients do not reconnect at the same time."""
+class _Servers:
+    """The addresses of the servers, tried in turn, and the pauses: one follows when each address has failed. They double
+    and have a random part, so that clients do not reconnect at the same time."""
 
-    def __init__(self) -> None:
-        self._next = FIRST_PAUSE_SECS
+    def __init__(self, urls: str, key: str | None) -> None:
+        self._urls = [url.strip() for url in urls.split(",")]
+        self._key = key
+        self._place = 0
+        # Since the last pause.
+        self._failed = 0
+        self._retry_after = 0.0
+        self._pause = FIRST_PAUSE_SECS
+        self._answered_at: float | None = None
 
-    def reset(self) -> None:
-        self._next = FIRST_PAUSE_SECS
+    def open(self) -> connect:
+        """Connects to the address whose turn it is."""
+        return connect(
+            self._urls[self._place],
+            additional_headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
+            open_timeout=CONNECT_TIMEOUT_SECS / len(self._urls),
+            # An event is larger than its message, so the limit of the server does not apply.
+            max_size=None,
+            compression=None,
+        )
+
+    def note_answer(self) -> None:
+        """The server answers."""
+        self._pause = FIRST_PAUSE_SECS
+        if self._answered_at is None:
+            self._answered_at = time.monotonic()
+
+    def next(self) -> None:
+        """It is the turn of the next address."""
+        self._place = (self._place + 1) % len(self._urls)
+        answered_at, self._answered_at = self._answered_at, None
+        # A connection that was open only briefly counts as a failed attempt.
+        if answered_at is not None and time.monotonic() - answered_at > MAX_PAUSE_SECS:
+            self._failed = 0
 
     async def wait(self, error: Exception) -> None:
-        """Raises `Stopped` if a retry cannot succeed."""
-        pause = max(self._next * random.uniform(0.5, 1), _retry_after(error) or 0)
+        """Goes on to the next address. Raises `Stopped` if a retry cannot succeed."""
+        self._retry_after = max(self._retry_after, _retry_after(error) or 0)
+        self.next()
+        self._failed += 1
+        pause = 0.0 if self._failed < len(self._urls) else self._next_pause()
         log.warning("%s; next attempt in %.1f s", str(error) or type(error).__name__, pause)
         await asyncio.sleep(pause)
-        self._next = min(self._next * 2, MAX_PAUSE_SECS)
+
+    def _next_pause(self) -> float:
+        pause = max(self._pause * random.uniform(0.5, 1), self._retry_after)
+        self._pause = min(self._pause * 2, MAX_PAUSE_SECS)
+        self._failed, self._retry_after = 0, 0.0
+        return pause

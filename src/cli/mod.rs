@@ -7,6 +7,7 @@ mod error;
 mod healthcheck;
 mod key;
 mod logging;
+mod nodes;
 mod origin;
 mod output;
 mod printable;
@@ -33,6 +34,7 @@ use describe::{Completions, Man};
 use error::CliError;
 use healthcheck::Healthcheck;
 use key::KeyCommand;
+use nodes::Nodes;
 use publish::Publish;
 use settings::Settings;
 use subscribe::Subscribe;
@@ -64,6 +66,8 @@ enum Command {
     Sub(Box<Subscribe>),
     /// List, create, show and delete topics
     Topics(Box<Topics>),
+    /// List the nodes of a cluster
+    Nodes(Box<Nodes>),
     /// Watch topics and slow subscribers in a terminal
     Top(Box<Top>),
     /// Check that a server is alive; exit code 0 if it is, 1 if not
@@ -98,6 +102,7 @@ fn dispatch((cli, matches): (Cli, ArgMatches)) -> Result<(), CliError> {
         Some(Command::Pub(publish)) => publish::run(&publish),
         Some(Command::Sub(subscribe)) => subscribe::run(&subscribe),
         Some(Command::Topics(topics)) => topics::run(*topics),
+        Some(Command::Nodes(nodes)) => nodes::run(&nodes),
         Some(Command::Healthcheck(check)) => healthcheck::run(&check),
         Some(Command::Top(top)) => top::run(&top),
         Some(Command::Bench(bench)) => bench::run(&bench),

@@ -21,8 +21,9 @@ pub enum GapReason {
     SlowConsumer,
     /// The events were evicted from the history before they could be sent.
     HistoryEvicted,
-    /// The position is from another epoch, because the server was restarted or the topic created again. How many events
-    /// are missing is unknown; everything in the history follows.
+    /// The position is from another epoch, because the server was restarted, the topic created again, or the Redis of a
+    /// cluster has lost events. How many events are missing is unknown. After a reconnect everything in the history follows;
+    /// on an open connection the next event does, and the position is already in the new epoch.
     EpochChanged,
     /// A reason that this version of the client does not know.
     Unknown,

@@ -84,8 +84,8 @@ pub use position::{Position, Start};
 pub use publisher::Published;
 pub use reconnect::Reconnect;
 pub use rest::{
-    ConnectionState, Connections, Health, History, HistoryState, SubscriptionState, TopicLimits,
-    TopicOptions, TopicState, TopicStats, TopicSummary,
+    ConnectionState, Connections, EngineState, Health, History, HistoryState, NodeState,
+    SubscriptionState, TopicLimits, TopicOptions, TopicState, TopicStats, TopicSummary,
 };
 pub use subscriber::Subscriber;
 pub use subscription::Subscription;
@@ -197,6 +197,14 @@ impl Client {
     /// As [`topics`](Client::topics).
     pub fn stats(&self) -> Result<BTreeMap<String, TopicStats>, Error> {
         self.inner.rest.stats()
+    }
+
+    /// The nodes of the cluster, sorted by id. Empty if the server is not a node of one.
+    ///
+    /// # Errors
+    /// As [`topics`](Client::topics); [`Error::Refused`] with code `UNAVAILABLE` while Redis cannot be reached.
+    pub fn nodes(&self) -> Result<Vec<NodeState>, Error> {
+        self.inner.rest.nodes()
     }
 
     /// The open connections: at most `limit`, those with the lowest ids.

@@ -67,6 +67,14 @@ pub(super) struct StartAck<'a> {
     pub(super) recovered: Option<bool>,
 }
 
+impl StartAck<'_> {
+    /// Whether the topic is behind a position that the subscription already had. A server answers like that when it lost
+    /// events and has not begun a new epoch yet.
+    fn is_behind(&self, seq: u64) -> bool {
+        self.recovered == Some(false) && self.seq < seq
+    }
+}
+
 /// The position of one subscription, and which delivery may be next.
 #[derive(Debug, Clone)]
 pub(super) enum Cursor {
@@ -79,7 +87,8 @@ pub(super) enum Cursor {
         epoch: Arc<str>,
         max_first: Option<u64>,
     },
-    /// The epoch has changed. A gap must be next; until it arrives, the old position is valid.
+    /// The topic did not continue the position when subscribing again: its epoch is another one, or it has lost events. A gap
+    /// must be next; until it arrives, the old position is valid.
     Moved {
         from: Position,
         to: Arc<str>,
@@ -123,7 +132,7 @@ impl Cursor {
             Start::After {
                 seq,
                 epoch: Some(epoch),
-            } if *epoch == *ack.epoch => at(seq, None),
+            } if *epoch == *ack.epoch && !ack.is_behind(seq) => at(seq, None),
             Start::After { .. } if ack.recovered == Some(true) => {
                 return Err(Error::protocol("recovered a position of another epoch"));
             }
@@ -143,7 +152,16 @@ impl Cursor {
         self.advance(seq, seq, "event")
     }
 
-    pub(super) fn on_gap(&mut self, gap: &Gap) -> Result<(), Error> {
+    /// Handles a gap. With `next`, the epoch has ended on a live subscription, and the next event is the one after it.
+    pub(super) fn on_gap(&mut self, gap: &Gap, next: Option<Position>) -> Result<(), Error> {
+        if let Some(Position { seq, epoch }) = next {
+            *self = Cursor::At {
+                last: seq,
+                epoch,
+                max_first: None,
+            };
+            return Ok(());
+        }
         match (&*self, gap.range()) {
             (_, Some((from, to))) => self.advance(from, to, "gap"),
             (Cursor::Moved { to, newest, .. }, None) if gap.reason() == GapReason::EpochChanged => {
@@ -215,7 +233,7 @@ mod tests {
         assert!(cursor.on_event(7).is_err());
         cursor.on_event(8).unwrap();
         cursor
-            .on_gap(&gap(Some((9, 20)), GapReason::SlowConsumer))
+            .on_gap(&gap(Some((9, 20)), GapReason::SlowConsumer), None)
             .unwrap();
         assert!(cursor.on_event(20).is_err());
         cursor.on_event(21).unwrap();
@@ -242,9 +260,9 @@ mod tests {
         assert_eq!(position_of(&cursor), (7, "old".to_owned()));
         assert!(cursor.clone().on_event(1).is_err());
         let changed = gap(None, GapReason::EpochChanged);
-        cursor.on_gap(&changed).unwrap();
+        cursor.on_gap(&changed, None).unwrap();
         assert_eq!(position_of(&cursor), (0, "new".to_owned()));
-        assert!(cursor.clone().on_gap(&changed).is_err());
+        assert!(cursor.clone().on_gap(&changed, None).is_err());
         cursor.on_event(2).unwrap();
         assert!(cursor.on_event(4).is_err());
     }
@@ -269,6 +287,53 @@ mod tests {
         let json = serde_json::to_string(&position).unwrap();
         assert_eq!(json, r#"{"seq":41,"epoch":"9f2c61d0a7b34e18"}"#);
         assert_eq!(serde_json::from_str::<Position>(&json).unwrap(), position);
+    }
+
+    fn position(seq: u64, epoch: &str) -> Position {
+        Position {
+            seq,
+            epoch: epoch.into(),
+        }
+    }
+
+    #[test]
+    fn live_epoch_change_moves_to_its_position() {
+        let changed = gap(None, GapReason::EpochChanged);
+        let before_the_first = after(Start::Last(5), &ack(20, "old", None));
+        let mut live = after(Start::Now, &ack(20, "old", None));
+        live.on_event(21).unwrap();
+        for mut cursor in [before_the_first, live] {
+            cursor.on_gap(&changed, Some(position(3, "new"))).unwrap();
+            assert_eq!(position_of(&cursor), (3, "new".to_owned()));
+            assert_eq!(cursor.start(), Start::from(position(3, "new")));
+            for seq in [3, 5, 22] {
+                assert!(cursor.clone().on_event(seq).is_err(), "{seq}");
+            }
+            cursor.on_event(4).unwrap();
+            assert_eq!(position_of(&cursor), (4, "new".to_owned()));
+        }
+    }
+
+    #[test]
+    fn topic_that_is_behind_in_its_own_epoch_begins_anew() {
+        let mut cursor = after(Start::Now, &ack(20, "e", None));
+        cursor.on_ack(&ack(12, "e", Some(false))).unwrap();
+        assert_eq!(position_of(&cursor), (20, "e".to_owned()));
+        assert!(cursor.clone().on_event(13).is_err(), "a gap is next");
+        let changed = gap(None, GapReason::EpochChanged);
+        cursor.on_gap(&changed, None).unwrap();
+        for (seq, fits) in [(1, true), (12, true), (13, true), (14, false), (21, false)] {
+            assert_eq!(cursor.clone().on_event(seq).is_ok(), fits, "{seq}");
+        }
+    }
+
+    #[test]
+    fn resume_that_has_lost_its_history_stays_at_its_position() {
+        let mut cursor = after(Start::Now, &ack(20, "e", None));
+        cursor.on_ack(&ack(30, "e", Some(false))).unwrap();
+        let evicted = gap(Some((21, 25)), GapReason::HistoryEvicted);
+        cursor.on_gap(&evicted, None).unwrap();
+        cursor.on_event(26).unwrap();
     }
 
     #[test]

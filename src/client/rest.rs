@@ -21,8 +21,8 @@ mod types;
 
 use attempt::{Attempt, Outgoing};
 pub use types::{
-    ConnectionState, Connections, Health, History, HistoryState, SubscriptionState, TopicLimits,
-    TopicOptions, TopicState, TopicStats, TopicSummary,
+    ConnectionState, Connections, EngineState, Health, History, HistoryState, NodeState,
+    SubscriptionState, TopicLimits, TopicOptions, TopicState, TopicStats, TopicSummary,
 };
 
 /// Sends REST requests.
@@ -100,6 +100,14 @@ impl Rest {
 
     pub(super) fn connections(&self, limit: u64) -> Result<Connections, Error> {
         self.get(&format!("/connections?limit={limit}"))
+    }
+
+    pub(super) fn nodes(&self) -> Result<Vec<NodeState>, Error> {
+        #[derive(Deserialize)]
+        struct Nodes {
+            nodes: Vec<NodeState>,
+        }
+        self.get("/nodes").map(|list: Nodes| list.nodes)
     }
 
     pub(super) fn livez(&self) -> Result<(), Error> {

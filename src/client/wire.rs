@@ -59,6 +59,8 @@ pub(super) enum Frame<'a> {
     Gap {
         topic: Cow<'a, str>,
         gap: Gap,
+        /// Where the subscription goes on, if its epoch ended while it was live.
+        next: Option<NewEpoch<'a>>,
     },
     TopicDeleted(Cow<'a, str>),
     SubscriptionReplaced(Cow<'a, str>),
@@ -82,6 +84,13 @@ pub(super) struct Ack<'a> {
     pub(super) epoch: Option<Cow<'a, str>>,
     pub(super) recovered: Option<bool>,
     pub(super) ts: Cow<'a, str>,
+}
+
+/// A position that a live `epoch_changed` gives: the next event is `seq` + 1 of this epoch.
+#[derive(Debug)]
+pub(super) struct NewEpoch<'a> {
+    pub(super) seq: u64,
+    pub(super) epoch: Cow<'a, str>,
 }
 
 #[derive(Deserialize)]
@@ -174,13 +183,15 @@ fn ack(fields: Fields<'_>) -> Result<Frame<'_>, Error> {
 }
 
 fn gap(fields: Fields<'_>) -> Result<Frame<'_>, Error> {
-    match (fields.topic, fields.gap) {
-        (Some(Text(topic)), Some(gap)) => Ok(Frame::Gap {
-            gap: gap.read(&topic)?,
-            topic,
-        }),
-        _ => Err(missing_field("info")),
-    }
+    let (Some(Text(topic)), Some(gap)) = (fields.topic, fields.gap) else {
+        return Err(missing_field("info"));
+    };
+    let gap = gap.read(&topic)?;
+    let next = match (gap.reason(), fields.seq, fields.epoch) {
+        (GapReason::EpochChanged, Some(seq), Some(Text(epoch))) => Some(NewEpoch { seq, epoch }),
+        _ => None,
+    };
+    Ok(Frame::Gap { topic, gap, next })
 }
 
 impl GapFields<'_> {
@@ -238,6 +249,24 @@ mod tests {
         let text =
             r#"{"type":"event","topic":"t","message":{"id":"i","payload":null},"seq":7,"ts":"z"}"#;
         assert!(matches!(parse(text), Ok(Frame::Event(event)) if event.payload.get() == "null"));
+    }
+
+    #[test]
+    fn only_a_live_epoch_change_says_where_the_next_epoch_begins() {
+        let next = |reason: &str, more: &str| {
+            let text = format!(
+                r#"{{"type":"info","topic":"t","msg":"gap","gap":{{"reason":"{reason}"}}{more},"ts":"z"}}"#
+            );
+            let Ok(Frame::Gap { next, .. }) = parse(&text) else {
+                panic!("must be a gap: {text}")
+            };
+            next.map(|next| (next.seq, next.epoch.into_owned()))
+        };
+        let both = r#","epoch":"new","seq":7"#;
+        assert_eq!(next("epoch_changed", both), Some((7, "new".to_owned())));
+        assert_eq!(next("epoch_changed", ""), None, "on a resume");
+        assert_eq!(next("epoch_changed", r#","seq":7"#), None);
+        assert_eq!(next("a_new_reason", both), None);
     }
 
     #[test]

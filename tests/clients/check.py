@@ -1,5 +1,5 @@
-"""Tests the Python and the JavaScript client with the same scenarios: cut connections, restarted servers. Run by
-`tests/clients/run`."""
+"""Tests the Python and the JavaScript client with the same scenarios: cut connections, restarted servers, servers of a
+cluster. Run by `tests/clients/run`."""
 
 import asyncio
 import hashlib
@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from stage import ROOT, Client, Server, Proxy, keys_file, soon
+from stage import ROOT, Client, Proxy, ScriptedServer, Server, keys_file, soon
 from threadcast import Publisher, subscribe
 
 HERE = ROOT / "tests" / "clients"
@@ -211,6 +211,143 @@ async def reports_unsent_messages(_subscriber, publisher) -> None:
     await server.stop()
 
 
+def ack(seq: int, epoch: str, **more: object) -> dict:
+    return {"type": "ack", "topic": TOPIC, "status": "ok", "seq": seq, "epoch": epoch} | more
+
+
+def event(seq: int) -> dict:
+    return {"type": "event", "topic": TOPIC, "message": {"id": f"m{seq}", "payload": seq}, "seq": seq}
+
+
+def epoch_changed(**more: object) -> dict:
+    return {"type": "info", "topic": TOPIC, "msg": "gap", "gap": {"reason": "epoch_changed"}} | more
+
+
+def position(request: dict) -> tuple:
+    return request.get("after_seq"), request.get("epoch")
+
+
+async def goes_on_in_a_new_epoch(subscriber, _publisher) -> None:
+    """Redis has lost events while the subscription was open: the notice has the new position."""
+    server = await ScriptedServer.start(
+        [ack(5, "old"), event(6), epoch_changed(epoch="new", seq=2), event(3)],
+        [ack(4, "new", recovered=True), event(4), epoch_changed(epoch="newer", seq=0)],
+        [ack(1, "newer", recovered=True), event(1)],
+    )
+    async with await Client.start(subscriber, server.url, topic=TOPIC, client_id="s1") as client:
+        await client.events([6])
+        assert await client.gap(reason="epoch_changed") == {"seq": 2, "epoch": "new"}
+        await client.events([3, 4])
+        assert await client.gap(reason="epoch_changed") == {"seq": 0, "epoch": "newer"}
+        await client.events([1])
+    await server.request()
+    assert position(await server.request()) == (3, "new")
+    assert position(await server.request()) == (0, "newer")
+    await server.close()
+
+
+async def expects_the_next_event_of_a_new_epoch(subscriber, _publisher) -> None:
+    server = await ScriptedServer.start([ack(5, "old"), epoch_changed(epoch="new", seq=2), event(4)])
+    async with await Client.start(subscriber, server.url, topic=TOPIC, client_id="s1") as client:
+        await client.gap(reason="epoch_changed")
+        await client.stopped("unexpected_seq")
+    await server.close()
+
+
+async def reads_a_topic_behind_its_position_anew(subscriber, _publisher) -> None:
+    """Redis has lost events, and nobody who knew them is left: the topic is behind, in the same epoch."""
+    server = await ScriptedServer.start(
+        [ack(5, "e"), event(6)],
+        [ack(2, "e", recovered=False), epoch_changed(), event(1), event(2), event(3)],
+        [ack(4, "e", recovered=True), event(4)],
+    )
+    async with await Client.start(subscriber, server.url, topic=TOPIC, client_id="s1") as client:
+        await client.events([6])
+        await client.gap(reason="epoch_changed")
+        await client.events([1, 2, 3, 4])
+    await server.request()
+    assert position(await server.request()) == (6, "e")
+    assert position(await server.request()) == (3, "e")
+    await server.close()
+
+
+async def retries_while_unavailable(subscriber, _publisher) -> None:
+    unavailable = {"type": "error", "error": {"code": "UNAVAILABLE", "message": "the engine cannot be reached"}}
+    server = await ScriptedServer.start([unavailable], [ack(0, "e"), event(1)])
+    async with await Client.start(subscriber, server.url, topic=TOPIC, client_id="s1") as client:
+        await client.events([1])
+    await server.close()
+
+
+async def silent_address() -> asyncio.Server:
+    """Accepts connections and does not answer."""
+
+    async def ignore(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    return await asyncio.start_server(ignore, "127.0.0.1", 0)
+
+
+async def uses_the_next_address(subscriber, publisher) -> None:
+    """Two proxies before one server are like two servers of one cluster."""
+    server = await Server.start()
+    await server.rest("POST", "/topics", {"name": TOPIC, "history_size": 100})
+    first, second = await Proxy.start(server), await Proxy.start(server)
+    urls = f"{first.url}, {second.url}"
+    async with await Client.start(subscriber, urls, topic=TOPIC, client_id="s1") as client:
+        await subscribed(server)
+        await server.publish(TOPIC, range(1, 4))
+        await client.events(range(1, 4))
+        assert (first.accepted, second.accepted) == (1, 0)
+
+        # It goes on to the other one, and stays there when the first works again.
+        first.cut()
+        await server.publish(TOPIC, range(4, 8))
+        await client.events(range(4, 8))
+        first.mend()
+        await server.publish(TOPIC, range(8, 10))
+        await client.events(range(8, 10))
+        assert (first.accepted, second.accepted) == (1, 1)
+
+        second.cut()
+        await server.publish(TOPIC, range(10, 14))
+        await client.events(range(10, 14))
+        assert (first.accepted, second.accepted) == (2, 1)
+        second.mend()
+    await subscribed(server, 0)
+    async with await Client.start(publisher, urls) as client:
+        assert await client.ask([TOPIC, 14]) == {"seq": 14}
+        assert (first.accepted, second.accepted) == (3, 1)
+        first.cut()
+        answer = await client.ask([TOPIC, 15])
+        if "unacknowledged" in answer:
+            # The cut was not detected yet.
+            answer = await client.ask([TOPIC, 15])
+        assert answer == {"seq": 15}, answer
+        assert (first.accepted, second.accepted) == (3, 2)
+    await first.close()
+    await second.close()
+    await server.stop()
+
+
+async def leaves_an_address_that_does_not_answer(subscriber, publisher) -> None:
+    server = await Server.start()
+    await server.rest("POST", "/topics", {"name": TOPIC})
+    await server.publish(TOPIC, [1])
+    silent = await silent_address()
+    urls = "ws://%s:%d/ws,ws://%s/ws" % (*silent.sockets[0].getsockname(), server.address)
+    async with (
+        await Client.start(subscriber, urls, topic=TOPIC, client_id="s1", last_n=1) as reader,
+        await Client.start(publisher, urls) as writer,
+    ):
+        answer = asyncio.create_task(writer.ask([TOPIC, 2]))
+        await reader.events([1, 2])
+        assert await answer == {"seq": 2}
+    silent.close()
+    await server.stop()
+
+
 SCENES = [
     resumes_exactly,
     stops_after_permanent_errors,
@@ -219,6 +356,12 @@ SCENES = [
     publishes_with_acks,
     publishes_in_order_while_waiting,
     reports_unsent_messages,
+    goes_on_in_a_new_epoch,
+    expects_the_next_event_of_a_new_epoch,
+    reads_a_topic_behind_its_position_anew,
+    retries_while_unavailable,
+    uses_the_next_address,
+    leaves_an_address_that_does_not_answer,
 ]
 
 

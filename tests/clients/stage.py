@@ -1,4 +1,4 @@
-"""The fixtures of the checks: the real server, a proxy that can be cut, and client programs.
+"""The fixtures of the checks: the real server, a server with a script, a proxy that can be cut, and client programs.
 
 Nothing sleeps: every wait is for a line, a connection or a response, with a deadline."""
 
@@ -11,6 +11,9 @@ import socket
 import tempfile
 import urllib.request
 from pathlib import Path
+
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_SECS = 30
@@ -72,6 +75,45 @@ class Server:
         for process in cls.running:
             process.kill()
             await process.wait()
+
+
+class ScriptedServer:
+    """Answers the first request of each connection with the frames of a script, and closes it; the last one stays open."""
+
+    def __init__(self, scripts: list[list[dict]]) -> None:
+        self._scripts = iter(scripts)
+        self._left = len(scripts)
+        self._requests: asyncio.Queue[dict] = asyncio.Queue()
+
+    @classmethod
+    async def start(cls, *scripts: list[dict]) -> "ScriptedServer":
+        server = cls(list(scripts))
+        server._listener = await serve(server._play, "127.0.0.1", 0)
+        return server
+
+    @property
+    def url(self) -> str:
+        return "ws://%s:%d/ws" % self._listener.sockets[0].getsockname()
+
+    async def request(self) -> dict:
+        """The next first request of a connection."""
+        return await soon(self._requests.get())
+
+    async def close(self) -> None:
+        self._listener.close()
+        await soon(self._listener.wait_closed())
+
+    async def _play(self, socket: ServerConnection) -> None:
+        try:
+            request = json.loads(await socket.recv())
+            self._requests.put_nowait(request)
+            self._left -= 1
+            for frame in next(self._scripts, []):
+                await socket.send(json.dumps(frame | {"ts": "2026-01-01T00:00:00.000000Z"}))
+            if self._left <= 0:
+                await socket.wait_closed()
+        except ConnectionClosed:
+            pass
 
 
 class Proxy:
@@ -199,9 +241,11 @@ class Client:
             line = await self.line()
             assert line.get("event") == seq, f"event {seq} was next: {line}"
 
-    async def gap(self, **gap: object) -> None:
+    async def gap(self, **gap: object) -> dict:
+        """Expects this gap; returns its position."""
         line = await self.line()
         assert line.get("gap") == {"from_seq": None, "to_seq": None} | gap, f"{gap} was next: {line}"
+        return line["position"]
 
     async def stopped(self, code: int | str) -> None:
         """Expects this stop, and the end of the process."""

@@ -12,6 +12,7 @@ mod harness;
 #[path = "harness/mod.rs"]
 mod cluster;
 
+mod clients;
 mod delivery;
 mod failures;
 mod harness_checks;

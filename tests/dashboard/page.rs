@@ -19,7 +19,12 @@ pub(crate) struct Page {
 impl Page {
     /// Opens the dashboard of a server and waits until it has data.
     pub(crate) fn of(server: &TestServer) -> Page {
-        let mut page = Page::unopened(server);
+        Page::at(server.addr())
+    }
+
+    /// As `of`, for a server at this address.
+    pub(crate) fn at(addr: SocketAddr) -> Page {
+        let mut page = Page::unopened_at(addr);
         page.open();
         page.await_text("#status", "live");
         page
@@ -27,9 +32,13 @@ impl Page {
 
     /// A browser before it opens the dashboard.
     pub(crate) fn unopened(server: &TestServer) -> Page {
+        Page::unopened_at(server.addr())
+    }
+
+    fn unopened_at(addr: SocketAddr) -> Page {
         let mut page = Page {
             chromium: Chromium::start(),
-            addr: server.addr(),
+            addr,
         };
         page.resize(DESK.0, DESK.1);
         page
@@ -37,7 +46,7 @@ impl Page {
 
     pub(crate) fn open(&mut self) {
         let url = format!("http://{}/", self.addr);
-        let went = self.chromium.call("Page.navigate", json!({"url": url}));
+        let went = self.chromium.call("Page.navigate", &json!({"url": url}));
         assert_eq!(went.get("errorText"), None, "{went}");
     }
 
@@ -45,25 +54,25 @@ impl Page {
     pub(crate) fn run_first(&mut self, script: &str) {
         let source = json!({"source": script});
         self.chromium
-            .call("Page.addScriptToEvaluateOnNewDocument", source);
+            .call("Page.addScriptToEvaluateOnNewDocument", &source);
     }
 
     pub(crate) fn resize(&mut self, width: u32, height: u32) {
         let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600});
         self.chromium
-            .call("Emulation.setDeviceMetricsOverride", size);
+            .call("Emulation.setDeviceMetricsOverride", &size);
     }
 
     pub(crate) fn prefer(&mut self, color_scheme: &str) {
         let features = json!([{"name": "prefers-color-scheme", "value": color_scheme}]);
         self.chromium
-            .call("Emulation.setEmulatedMedia", json!({"features": features}));
+            .call("Emulation.setEmulatedMedia", &json!({"features": features}));
     }
 
     /// The value of an expression.
     pub(crate) fn eval(&mut self, expression: &str) -> Value {
         let asked = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
-        let result = self.chromium.call("Runtime.evaluate", asked);
+        let result = self.chromium.call("Runtime.evaluate", &asked);
         assert_eq!(result.get("exceptionDetails"), None, "{expression}");
         result["result"]["value"].clone()
     }
@@ -127,7 +136,7 @@ impl Page {
         ));
         for kind in ["mousePressed", "mouseReleased"] {
             let mouse = json!({"type": kind, "x": place[0], "y": place[1], "button": "left", "clickCount": 1});
-            self.chromium.call("Input.dispatchMouseEvent", mouse);
+            self.chromium.call("Input.dispatchMouseEvent", &mouse);
         }
     }
 
@@ -139,7 +148,7 @@ impl Page {
             self.press("Delete", 46);
         } else {
             self.chromium
-                .call("Input.insertText", json!({"text": text}));
+                .call("Input.insertText", &json!({"text": text}));
         }
     }
 
@@ -148,7 +157,7 @@ impl Page {
         let text = if name == "Enter" { "\r" } else { "" };
         for kind in ["keyDown", "keyUp"] {
             let key = json!({"type": kind, "key": name, "code": name, "text": text, "windowsVirtualKeyCode": code});
-            self.chromium.call("Input.dispatchKeyEvent", key);
+            self.chromium.call("Input.dispatchKeyEvent", &key);
         }
     }
 
@@ -176,7 +185,7 @@ impl Page {
     pub(crate) fn screenshot(&mut self) -> Vec<u8> {
         let taken = self
             .chromium
-            .call("Page.captureScreenshot", json!({"format": "png"}));
+            .call("Page.captureScreenshot", &json!({"format": "png"}));
         let data = taken["data"].as_str().expect("a screenshot");
         BASE64.decode(data.as_bytes()).expect("base64")
     }

@@ -17,6 +17,8 @@ pub(super) struct Sample {
     pub(super) health: Health,
     pub(super) topics: BTreeMap<String, TopicStats>,
     pub(super) connections: Connections,
+    /// How many nodes the cluster has; `None` for a server that is not a node.
+    pub(super) nodes: Option<usize>,
 }
 
 impl Sample {
@@ -24,8 +26,11 @@ impl Sample {
     pub(super) fn take(client: &Client) -> Result<Sample, Error> {
         loop {
             let health = client.health()?;
+            let server = client.server();
+            let nodes = health.is_node().then(|| client.nodes()).transpose()?;
             let sample = Sample {
-                server: client.server(),
+                nodes: nodes.map(|nodes| nodes.len()),
+                server,
                 connections: client.connections(MAX_CONNECTIONS)?,
                 at: Instant::now(),
                 topics: client.stats()?,

@@ -200,8 +200,11 @@ fn server(sample: &Sample) -> String {
 
 fn counts(sample: &Sample, rate_table: &RateTable) -> String {
     let health = &sample.health;
+    let nodes = sample
+        .nodes
+        .map_or(String::new(), |nodes| format!("{nodes} nodes, "));
     format!(
-        "{} topics, {} subscriptions, {} connections, {} retained, {} deliveries/s",
+        "{nodes}{} topics, {} subscriptions, {} connections, {} retained, {} deliveries/s",
         health.topics,
         health.subscribers,
         health.connections,

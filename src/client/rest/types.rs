@@ -105,6 +105,51 @@ pub struct Health {
     /// The server's version.
     #[serde(default)]
     pub version: String,
+    /// Who numbers events and keeps history: `embedded`, the server itself; for a node of a cluster `up` or `down`, whether it
+    /// can use Redis. Empty if the server does not report it.
+    #[serde(default)]
+    pub engine: String,
+    /// Why the engine is down or not set up as it should be; `None` if there is nothing to report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine_error: Option<String>,
+}
+
+impl Health {
+    /// Whether the server is a node of a cluster.
+    #[must_use]
+    pub fn is_node(&self) -> bool {
+        matches!(self.engine.as_str(), "up" | "down")
+    }
+}
+
+/// A node of a cluster. Those other than the one that answers are shown as they were up to 2 seconds ago.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct NodeState {
+    /// Opaque, another one after each start.
+    pub id: String,
+    /// Address and port on which it listens.
+    pub address: String,
+    /// Its version.
+    pub version: String,
+    /// Seconds since its start.
+    pub uptime_sec: u64,
+    /// Its connections, including REST.
+    pub connections: u64,
+    /// Its subscriptions.
+    pub subscriptions: u64,
+    /// How it reaches Redis.
+    pub engine: EngineState,
+}
+
+/// How a node reaches Redis.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct EngineState {
+    /// `up` or `down`.
+    pub state: String,
+    /// Milliseconds that an exchange with Redis takes.
+    pub latency_ms: f64,
 }
 
 /// The counters of a topic.

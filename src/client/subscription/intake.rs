@@ -6,6 +6,7 @@ use super::{Ready, Subscription};
 use crate::client::delivery::Delivery;
 use crate::client::event::Event;
 use crate::client::followed_topic::{FollowedTopic, Phase};
+use crate::client::position::Position;
 use crate::client::reconnect::RetryState;
 use crate::client::wire::{self, Frame};
 use crate::client::{EndReason, Error};
@@ -24,11 +25,15 @@ impl Subscription {
                 let event = Event::new(&followed.name, text, &frame)?;
                 self.deliver(topic, Delivery::Event(event));
             }
-            Frame::Gap { topic, gap } => {
+            Frame::Gap { topic, gap, next } => {
                 let Some(topic) = self.live(&topic)? else {
                     return Ok(());
                 };
-                self.topics[topic].cursor.on_gap(&gap)?;
+                let next = next.map(|next| Position {
+                    seq: next.seq,
+                    epoch: next.epoch.into(),
+                });
+                self.topics[topic].cursor.on_gap(&gap, next)?;
                 self.deliver(topic, Delivery::Gap(gap));
             }
             Frame::Ack(ack) => {

@@ -46,9 +46,12 @@ const poller = {
     // Restarted, perhaps with other settings.
     if (health.instance !== this.instance) this.settingsShown = false;
     this.instance = health.instance;
+    showEngine(health);
     const { topics } = await request("GET", "stats");
     showTopics(topics, this.overview.add(health, topics));
     showConnections(await request("GET", `connections?limit=${LISTED_CONNECTIONS}`));
+    if (isNode(health)) showNodes((await request("GET", "nodes")).nodes);
+    else hideNodes();
     if (!this.settingsShown) showSettings(await request("GET", "config"));
     this.settingsShown = true;
   },
@@ -90,6 +93,8 @@ const poller = {
     this.overview.forget();
     topicTable.show([], "Not shown without a key with that right.");
     connectionTable.show([], "Not shown without a key with that right.");
+    hideNodes();
+    byId("engine").hidden = true;
     byId("settings-table").replaceChildren();
     setText(byId("settings-note"), "");
   },

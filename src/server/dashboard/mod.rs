@@ -20,6 +20,7 @@ const SCRIPT: &str = concat!(
     include_str!("figures.js"),
     include_str!("topics.js"),
     include_str!("connections.js"),
+    include_str!("nodes.js"),
     include_str!("tail.js"),
     include_str!("app.js"),
 );

@@ -133,7 +133,7 @@ class Tail {
   #receive(text) {
     const frame = JSON.parse(text);
     if (frame.type === "event") this.#event(frame, text);
-    else if (frame.gap) this.#gap(frame.gap);
+    else if (frame.gap) this.#gap(frame);
     else if (frame.type === "ack") this.#subscribed(frame);
     else if (frame.type === "error") this.#refused(frame.error);
     else if (frame.type === "info") this.#notice(frame);
@@ -150,6 +150,8 @@ class Tail {
   #refused({ code, message }) {
     this.#mark(`${code}: ${message}`, "error");
     if (code === "TOPIC_NOT_FOUND" || code === "FORBIDDEN" || code === "BAD_REQUEST") this.stop();
+    // Redis may be back soon; so may a server that is being replaced.
+    if (code === "UNAVAILABLE" || code === "SHUTTING_DOWN") this.#socket?.close();
   }
 
   #notice({ msg, seq }) {
@@ -180,10 +182,12 @@ class Tail {
     this.#push({ seq, ts, payload: visible(shown) });
   }
 
-  #gap({ from_seq, to_seq, count: events, reason }) {
+  #gap({ gap: { from_seq, to_seq, count: events, reason }, epoch, seq }) {
     const why = reason.replaceAll("_", " ");
     if (to_seq === undefined) {
-      [this.#next, this.#latest] = [null, Infinity];
+      // On an open subscription, the notice has the new position.
+      if (epoch) [this.#epoch, this.#next, this.#latest] = [epoch, seq + 1, seq + 1];
+      else [this.#next, this.#latest] = [null, Infinity];
       return this.#mark(`gap: ${why}, numbering restarts`, "gap");
     }
     this.#check(from_seq, to_seq);

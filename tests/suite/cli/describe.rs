@@ -7,11 +7,12 @@ use std::{env, fs, process};
 
 use super::program::{run, threadcast};
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 12] = [
     "serve",
     "pub",
     "sub",
     "topics",
+    "nodes",
     "top",
     "healthcheck",
     "bench",

@@ -9,6 +9,7 @@ mod healthcheck;
 mod liar;
 mod lifecycle;
 mod logs;
+mod nodes;
 mod program;
 mod pty;
 mod publish;

@@ -101,7 +101,7 @@ fn refusal_is_one_line_and_exit_code_1() {
 
 #[test]
 fn every_command_has_help_with_examples_and_without_the_environment() {
-    for name in ["pub", "sub", "topics"] {
+    for name in ["pub", "sub", "topics", "nodes"] {
         let mut command = threadcast(&[name, "--help"]);
         let end = run(command
             .env("PUBSUB_KEY", "s3cret")

@@ -5,6 +5,7 @@ mod closing;
 mod credentials;
 mod cuts;
 mod deadlines;
+mod epochs;
 mod hostile;
 mod pipelines;
 mod proxy;

@@ -114,6 +114,11 @@ fn stats_and_health_are_those_of_the_server() {
         (health.status.as_str(), health.topics, health.subscribers),
         ("ok", 1, 1)
     );
+    assert_eq!(
+        (health.engine.as_str(), health.is_node()),
+        ("embedded", false)
+    );
+    assert_eq!(client.nodes().unwrap(), []);
     let stats = client.stats().unwrap();
     assert_eq!(
         (stats["orders"].messages, stats["orders"].subscribers),
