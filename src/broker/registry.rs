@@ -130,6 +130,7 @@ impl Broker {
         let options = NodeOptions {
             urls: &config.redis_url,
             prefix: &config.redis_prefix,
+            ca_file: config.redis_ca_file.as_deref(),
             address,
             connections,
         };

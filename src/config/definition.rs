@@ -134,6 +134,8 @@ pub enum Kind {
     Secret(Field<Option<ApiKey>>),
     /// The path of a file.
     File(Field<Option<PathBuf>>),
+    /// The path of a file with certificates, in PEM.
+    Certificates(Field<Option<PathBuf>>),
 }
 
 impl SettingDefinition {
@@ -191,7 +193,7 @@ impl SettingDefinition {
                 (field.get)(config).as_ref()?;
                 SettingValue::Secret
             }
-            Kind::File(field) => {
+            Kind::File(field) | Kind::Certificates(field) => {
                 let path = (field.get)(config).as_ref()?;
                 SettingValue::Text(path.to_string_lossy().into_owned())
             }
@@ -219,7 +221,8 @@ impl SettingDefinition {
             | Kind::Port(_)
             | Kind::Switch(_)
             | Kind::Secret(_)
-            | Kind::File(_) => Ok(()),
+            | Kind::File(_)
+            | Kind::Certificates(_) => Ok(()),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The cluster over Redis: topics, their numbers and their history are in Redis; each node mirrors the topics that its clients
 //! are subscribed to.
 //!
-//! In reading order: [`shard`] is one Redis, [`keeper`] the thread that connects to it; commands go over a [`lane`], messages
-//! come over the [`link`]. [`publishes`] numbers batches; [`apply`] appends what comes over the link, and [`catch_up`] what
+//! In reading order: [`shard`] is one Redis, [`keeper`] the thread that connects to it ([`connect`]), perhaps where its
+//! [`sentinels`] say; commands go over a [`lane`], messages come over the [`link`]. [`publishes`] numbers batches; [`apply`] appends what comes over the link, and [`catch_up`] what
 //! did not come. [`topics`] are created, deleted and shown; [`owners`] says who is subscribed where, [`node`] which nodes live.
 //!
 //! Each lock here is taken alone, except that a command may be sent under the lock of a lane's connection. None is held while
@@ -10,6 +10,7 @@
 
 mod apply;
 mod catch_up;
+mod connect;
 mod group_commit;
 mod health;
 mod keeper;
@@ -22,19 +23,21 @@ mod owners;
 mod publishes;
 mod ring;
 mod scripts;
+mod sentinels;
 mod shard;
 mod topics;
 
 use std::collections::HashSet;
 use std::io;
+use std::path::Path;
 use std::thread::{self, JoinHandle};
 
-use ::redis::Client;
 use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
 use parking_lot::{Condvar, Mutex};
 
 use self::apply::Appliers;
 use self::catch_up::{After, catch_up};
+use self::connect::Dialer;
 use self::keeper::{Event, Keeper};
 use self::keys::Keys;
 use self::node::Node;
@@ -80,6 +83,8 @@ pub(crate) struct Redis {
 pub(crate) struct NodeOptions<'a> {
     pub(crate) urls: &'a [RedisUrl],
     pub(crate) prefix: &'a str,
+    /// The authorities whose certificates a Redis may have; none are those of the system.
+    pub(crate) ca_file: Option<&'a Path>,
     /// Where clients reach this node.
     pub(crate) address: String,
     /// How many connections it has.
@@ -104,7 +109,6 @@ impl Redis {
                 at,
                 ring: Arc::clone(&ring),
                 url: url.clone(),
-                client: Client::open(url.secret()).map_err(io::Error::other)?,
                 keys: Keys::new(options.prefix),
                 node: Arc::clone(&node),
                 topics: Arc::clone(topics),
@@ -112,8 +116,9 @@ impl Redis {
                 metrics: Arc::clone(&metrics),
                 events: events.clone(),
             }));
-            let keeper = Keeper {
+            let mut keeper = Keeper {
                 shard: Arc::clone(&shard),
+                dialer: Dialer::new(url, options.ca_file.map(Path::to_path_buf)),
                 events: received,
             };
             threads.push(named(format!("redis-{at}"), move || keeper.run())?);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ::redis::{Client, Cmd, Connection, Msg, Value, cmd};
+use ::redis::{Cmd, Connection, Msg, Value, cmd};
 use crossbeam_channel::Sender;
 use parking_lot::Mutex;
 
@@ -37,7 +37,6 @@ pub(super) struct Shard {
     /// Its number among all.
     pub(super) at: usize,
     pub(super) url: RedisUrl,
-    pub(super) client: Client,
     pub(super) keys: Keys,
     pub(super) node: Arc<Node>,
     pub(super) topics: Arc<LocalTopics>,
@@ -70,7 +69,6 @@ pub(super) struct Parts {
     pub(super) ring: Arc<Ring>,
     /// As it was given.
     pub(super) url: RedisUrl,
-    pub(super) client: Client,
     pub(super) keys: Keys,
     pub(super) node: Arc<Node>,
     pub(super) topics: Arc<LocalTopics>,
@@ -88,7 +86,6 @@ impl Shard {
             lane: lane(),
             publishes,
             at: parts.at,
-            client: parts.client,
             keys: parts.keys,
             node: parts.node,
             topics: parts.topics,
