@@ -161,7 +161,11 @@ fn explain(error: &RedisError, has_tls: bool) -> String {
     let text = error.to_string();
     let is_not_redis = error.is_connection_dropped() || text.contains("parse");
     if error.is_timeout() {
-        "it does not answer in time".to_owned()
+        // A Redis without TLS waits for the end of a line.
+        match has_tls {
+            true => "it does not answer in time, or does not speak TLS there".to_owned(),
+            false => "it does not answer in time".to_owned(),
+        }
     } else if has_tls && text.contains("InvalidContentType") {
         "it does not speak TLS there, but the URL begins with rediss".to_owned()
     } else if has_tls && text.contains("peer certificate") {
