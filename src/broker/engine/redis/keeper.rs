@@ -81,7 +81,9 @@ impl Keeper {
         if ended == Some(Event::Stop) {
             shard.say_goodbye();
         }
-        shard.down("a connection to it failed");
+        if shard.state() == State::Up {
+            shard.down("a connection to it failed");
+        }
         shard.disconnect();
         let _ = link.join();
         ended

@@ -50,8 +50,8 @@ pub(super) struct Shard {
     is_up: AtomicBool,
     /// The link should end.
     is_leaving: AtomicBool,
-    /// Why it is down, as last logged; empty while it is up.
-    reason: Mutex<String>,
+    /// Why it is down, each reason since it was up once, the present one last.
+    reasons: Mutex<Vec<String>>,
     /// What is wrong with its settings.
     warning: Mutex<Option<String>>,
     /// Topics that it has, as last known.
@@ -97,7 +97,7 @@ impl Shard {
             events: parts.events,
             is_up: AtomicBool::new(false),
             is_leaving: AtomicBool::new(false),
-            reason: Mutex::default(),
+            reasons: Mutex::default(),
             warning: Mutex::default(),
             topic_count: AtomicUsize::new(0),
             unused: Mutex::default(),
@@ -128,22 +128,24 @@ impl Shard {
 
     pub(super) fn up(&self) {
         self.is_up.store(true, Ordering::Release);
-        self.reason.lock().clear();
+        self.reasons.lock().clear();
         tracing::info!(redis = self.at, "Redis is up");
     }
 
     /// Notes that it cannot be used; logged once for each reason.
     pub(super) fn down(&self, reason: &str) {
         self.is_up.store(false, Ordering::Release);
-        let mut known = self.reason.lock();
-        if known.is_empty() {
+        let mut known = self.reasons.lock();
+        let before = known.len();
+        known.retain(|known| known != reason);
+        if known.len() == before {
             tracing::error!(
                 redis = self.at,
                 reason,
                 "Redis cannot be used; trying again"
             );
-            reason.clone_into(&mut known);
         }
+        known.push(reason.to_owned());
     }
 
     /// Notes what is wrong with its settings; logged once.
@@ -157,11 +159,8 @@ impl Shard {
 
     /// Why it cannot be used, or what is wrong with its settings.
     pub(super) fn problem(&self) -> Option<String> {
-        let reason = self.reason.lock().clone();
-        match reason.is_empty() {
-            true => self.warning.lock().clone(),
-            false => Some(reason),
-        }
+        let reason = self.reasons.lock().last().cloned();
+        reason.or_else(|| self.warning.lock().clone())
     }
 
     pub(super) fn disconnect(&self) {
