@@ -15,6 +15,9 @@ use crate::sync::{Arc, AtomicUsize, Ordering};
 /// A node that says nothing for so long is dead.
 pub(super) const LIFE: Duration = Duration::from_secs(8);
 
+/// What a node says of its uptime is as old as its last heartbeat.
+const UPTIME_AGE_SECS: u64 = 3;
+
 /// This node.
 pub(crate) struct Node {
     id: String,
@@ -109,7 +112,7 @@ pub(super) fn check_peers(shard: &Shard) -> Result<(), String> {
         .iter()
         .filter_map(|(id, node)| Some((id, node.as_ref()?)));
     for (id, node) in others.filter(|(id, _)| *id != shard.node.id()) {
-        if node.redis != names && node.info.uptime_sec >= own_uptime {
+        if node.redis != names && node.info.uptime_sec + UPTIME_AGE_SECS >= own_uptime {
             return Err(format!(
                 "node {id} at {} uses other Redis than this one",
                 node.info.address
