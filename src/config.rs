@@ -156,4 +156,14 @@ definition::settings! {
     ///
     /// Read again whenever a server connects.
     redis_ca_file: Option<PathBuf> = None, Cluster, "FILE", Certificates;
+
+    /// PEM file of this server's certificate, for a Redis that asks for one.
+    ///
+    /// Read again whenever a server connects.
+    redis_cert_file: Option<PathBuf> = None, Cluster, "FILE", Certificates;
+
+    /// PEM file of the key of that certificate.
+    ///
+    /// Of [`Config::redis_cert_file`]: both are given, or neither.
+    redis_key_file: Option<PathBuf> = None, Cluster, "FILE", PrivateKey;
 }

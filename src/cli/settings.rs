@@ -82,7 +82,7 @@ fn arg(definition: &SettingDefinition) -> Arg {
         .value_name(definition.value_name)
         .value_parser(parser(&definition.kind))
         .value_hint(match definition.kind {
-            Kind::File(_) | Kind::Certificates(_) => ValueHint::FilePath,
+            Kind::File(_) | Kind::Certificates(_) | Kind::PrivateKey(_) => ValueHint::FilePath,
             _ => ValueHint::Unknown,
         })
         .help(help)
@@ -131,6 +131,7 @@ fn parser(kind: &Kind) -> Allowed<Change> {
         Kind::Secret(field) => value::api_key().into_field(field),
         Kind::File(field) => value::file().into_field(field),
         Kind::Certificates(field) => value::certificates().into_field(field),
+        Kind::PrivateKey(field) => value::private_key().into_field(field),
     }
 }
 

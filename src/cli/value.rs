@@ -15,8 +15,8 @@ use clap::builder::{PossibleValue, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use threadcast::config::{Config, Field, RedisUrl, normalize_origin};
 use threadcast::{ApiKey, InvalidApiKey};
@@ -416,6 +416,17 @@ pub(super) fn certificates() -> Allowed<Option<PathBuf>> {
     Allowed::new(phrase.to_owned(), |text| match text {
         "" => Some(None),
         path => has_certificates(path).then(|| Some(path.into())),
+    })
+}
+
+/// The path of a file with a private key; an empty text is none.
+pub(super) fn private_key() -> Allowed<Option<PathBuf>> {
+    let phrase = "the path of a file with a private key (PEM)";
+    Allowed::new(phrase.to_owned(), |text| match text {
+        "" => Some(None),
+        path => PrivateKeyDer::from_pem_file(path)
+            .is_ok()
+            .then(|| Some(path.into())),
     })
 }
 

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::check::{check_origin, check_overflow, check_prefix, within};
+use super::check::{check_key, check_origin, check_overflow, check_prefix, within};
 use super::{Config, InvalidConfig, OverflowPolicy, RedisUrl, Setting, SettingValue, Source};
 use crate::access::ApiKey;
 
@@ -136,6 +136,8 @@ pub enum Kind {
     File(Field<Option<PathBuf>>),
     /// The path of a file with certificates, in PEM.
     Certificates(Field<Option<PathBuf>>),
+    /// The path of a file with a private key, in PEM.
+    PrivateKey(Field<Option<PathBuf>>),
 }
 
 impl SettingDefinition {
@@ -193,7 +195,7 @@ impl SettingDefinition {
                 (field.get)(config).as_ref()?;
                 SettingValue::Secret
             }
-            Kind::File(field) | Kind::Certificates(field) => {
+            Kind::File(field) | Kind::Certificates(field) | Kind::PrivateKey(field) => {
                 let path = (field.get)(config).as_ref()?;
                 SettingValue::Text(path.to_string_lossy().into_owned())
             }
@@ -215,6 +217,7 @@ impl SettingDefinition {
                 .iter()
                 .try_for_each(|origin| check_origin(self.field, origin)),
             Kind::RedisPrefix(field) => check_prefix(self.field, (field.get)(config)),
+            Kind::PrivateKey(_) => check_key(self.field, config),
             Kind::Overflow(field) => check_overflow(self.field, *(field.get)(config), config),
             Kind::RedisUrls(_)
             | Kind::Host(_)

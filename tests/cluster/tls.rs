@@ -38,8 +38,10 @@ fn node_at(url: &str, variables: &[(&str, &str)]) -> Node {
 /// Waits until `/health` and the log say this; the node is not ready, and lives.
 #[track_caller]
 fn expect_refused(node: &Node, reason: &str) {
-    let engine_error = || node.health()["engine_error"].to_string();
-    within(LINE_LIMIT, reason, || engine_error().contains(reason));
+    within(LINE_LIMIT, reason, || {
+        let error = node.health()["engine_error"].to_string();
+        error.contains(reason) && node.has_logged(reason)
+    });
     let lines = node.log();
     let said = lines.iter().filter(|line| line.contains(reason));
     assert_eq!(said.count(), 1, "{lines:?}");
@@ -172,6 +174,18 @@ fn file_of_authorities_is_read_again_when_a_node_connects() {
 }
 
 #[test]
+fn certificate_that_is_refused_later_is_one_line_too() {
+    let (certificates, others) = (Certificates::new(), Certificates::new());
+    let redis = Redis::with_tls(&certificates, &[]);
+    let ca = certificates.ca();
+    let node = node_at(&redis.url(), &[("PUBSUB_REDIS_CA_FILE", &ca)]);
+    node.await_ready();
+    fs::copy(others.ca(), &ca).expect("a file");
+    redis.kill_clients("normal");
+    expect_refused(&node, "its certificate is not accepted");
+}
+
+#[test]
 fn port_without_tls_is_named_as_such() {
     let certificates = Certificates::new();
     let redis = Redis::start();
@@ -193,6 +207,57 @@ fn port_with_tls_is_named_as_such() {
     let redis = Redis::with_tls(&certificates, &[]);
     let node = node_at(&format!("redis://{}", redis.node_addr()), &[]);
     expect_refused(&node, "the URL must begin with rediss");
+}
+
+#[test]
+fn redis_that_wants_a_certificate_gets_that_of_the_node() {
+    let (certificates, others) = (Certificates::new(), Certificates::new());
+    let redis = Redis::with_tls(&certificates, &[("tls-auth-clients", "yes")]);
+    let ca = certificates.ca();
+    let with = |[certificate, key]: [String; 2]| {
+        node_at(
+            &redis.url(),
+            &[
+                ("PUBSUB_REDIS_CA_FILE", &ca),
+                ("PUBSUB_REDIS_CERT_FILE", &certificate),
+                ("PUBSUB_REDIS_KEY_FILE", &key),
+            ],
+        )
+    };
+    let node = with(certificates.pair());
+    node.await_ready();
+    node.create_topic("orders");
+    assert_eq!(node.publish("orders", 1, 2), [1, 2]);
+    let stranger = with(others.pair());
+    let without = node_at(&redis.url(), &[("PUBSUB_REDIS_CA_FILE", &ca)]);
+    for refused in [&stranger, &without] {
+        within(LINE_LIMIT, "the node says that it is down", || {
+            refused.health()["engine_error"].is_string()
+        });
+        assert!(!refused.is_ready());
+    }
+    assert!(node.is_ready());
+}
+
+#[test]
+fn certificate_without_its_key_stops_the_start() {
+    let certificates = Certificates::new();
+    let [certificate, key] = certificates.pair();
+    for (variable, file) in [
+        ("PUBSUB_REDIS_CERT_FILE", &certificate),
+        ("PUBSUB_REDIS_KEY_FILE", &key),
+        ("PUBSUB_REDIS_KEY_FILE", &certificate),
+    ] {
+        let url = "rediss://127.0.0.1:1";
+        let node = NodeProcess::start(&[("PUBSUB_REDIS_URL", url), (variable, file)]);
+        let (status, log) = (node.await_end(), node.log());
+        assert_eq!(status.code(), Some(2), "{log:?}");
+        assert_eq!(log.len(), 1, "one line: {log:?}");
+        assert!(
+            log[0].contains("redis_key_file") || log[0].contains("REDIS_KEY_FILE"),
+            "{log:?}"
+        );
+    }
 }
 
 #[test]

@@ -58,6 +58,11 @@ impl Certificates {
         self.path("ca.pem")
     }
 
+    /// A certificate of the authority, and its key: what a node can show.
+    pub(crate) fn pair(&self) -> [String; 2] {
+        ["redis.pem", "redis.key"].map(|file| self.path(file))
+    }
+
     /// The settings of a Redis or a Sentinel that speaks TLS at this port.
     pub(crate) fn settings(&self, port: u16) -> Vec<(String, String)> {
         let setting = |name: &str, value: String| (name.to_owned(), value);

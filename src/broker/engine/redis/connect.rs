@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ::redis::{
-    Client, Connection, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo,
-    RedisError, RedisResult, TlsCertificates, cmd,
+    Client, ClientTlsConfig, Connection, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
+    RedisConnectionInfo, RedisError, RedisResult, TlsCertificates, cmd,
 };
 
 use super::lane::COMMAND_TIMEOUT;
@@ -19,14 +19,19 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Knows how to reach a Redis.
 pub(super) struct Dialer {
     url: RedisUrl,
-    tls: Option<Tls>,
+    /// `None` without TLS.
+    tls: Option<TlsFiles>,
     sentinels: Option<Sentinels>,
 }
 
-/// Whose certificates are good.
-struct Tls {
-    /// None are the authorities of the system.
-    ca_file: Option<PathBuf>,
+/// Files in PEM, read whenever a node connects.
+#[derive(Clone)]
+pub(crate) struct TlsFiles {
+    /// The authorities that may sign the certificate of a Redis; without one, those of the system.
+    pub(crate) ca: Option<PathBuf>,
+    /// The certificate of this node and its key, if it has one.
+    pub(crate) certificate: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
 }
 
 /// A Redis at one address: all connections to it lead to the same one.
@@ -39,10 +44,10 @@ pub(super) struct Server {
 }
 
 impl Dialer {
-    pub(super) fn new(url: &RedisUrl, ca_file: Option<PathBuf>) -> Dialer {
+    pub(super) fn new(url: &RedisUrl, tls_files: &TlsFiles) -> Dialer {
         let sentinels = |master: &String| Sentinels::new(master, &url.hosts);
         Dialer {
-            tls: url.has_tls.then_some(Tls { ca_file }),
+            tls: url.has_tls.then(|| tls_files.clone()),
             sentinels: url.master.as_ref().map(sentinels),
             url: url.clone(),
         }
@@ -105,17 +110,23 @@ impl Dialer {
     }
 }
 
-impl Tls {
+impl TlsFiles {
     fn client(&self, info: ConnectionInfo) -> Result<Client, String> {
         // A program that this server is embedded in may have chosen another provider before.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let read = |path: &PathBuf| {
-            fs::read(path).map_err(|error| format!("redis_ca_file {}: {error}", path.display()))
+            fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))
         };
-        let root_cert = self.ca_file.as_ref().map(read).transpose()?;
+        let client_tls = match (&self.certificate, &self.key) {
+            (Some(certificate), Some(key)) => Some(ClientTlsConfig {
+                client_cert: read(certificate)?,
+                client_key: read(key)?,
+            }),
+            _ => None,
+        };
         let certificates = TlsCertificates {
-            client_tls: None,
-            root_cert,
+            client_tls,
+            root_cert: self.ca.as_ref().map(read).transpose()?,
         };
         Client::build_with_tls(info, certificates).map_err(|error| error.to_string())
     }
@@ -170,6 +181,8 @@ fn explain(error: &RedisError, has_tls: bool) -> String {
         "it does not speak TLS there, but the URL begins with rediss".to_owned()
     } else if has_tls && text.contains("peer certificate") {
         format!("its certificate is not accepted: {text}")
+    } else if has_tls && text.contains("CertificateRequired") {
+        format!("it wants a certificate of this node (redis_cert_file): {text}")
     } else if !has_tls && is_not_redis {
         format!("{text}; if it speaks TLS there, the URL must begin with rediss")
     } else {

@@ -29,7 +29,6 @@ mod topics;
 
 use std::collections::HashSet;
 use std::io;
-use std::path::Path;
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
@@ -54,6 +53,7 @@ use crate::config::{OverflowPolicy, RedisUrl};
 use crate::protocol::{ClientId, Message, StartAt, Timestamp, TopicName};
 use crate::sync::{Arc, AtomicUsize};
 
+pub(crate) use self::connect::TlsFiles;
 pub(crate) use self::metrics::EngineMetrics;
 pub(crate) use self::node::NodeInfo;
 pub(crate) use self::publishes::{BatchError, Receipt};
@@ -83,8 +83,7 @@ pub(crate) struct Redis {
 pub(crate) struct NodeOptions<'a> {
     pub(crate) urls: &'a [RedisUrl],
     pub(crate) prefix: &'a str,
-    /// The authorities whose certificates a Redis may have; none are those of the system.
-    pub(crate) ca_file: Option<&'a Path>,
+    pub(crate) tls_files: TlsFiles,
     /// Where clients reach this node.
     pub(crate) address: String,
     /// How many connections it has.
@@ -118,7 +117,7 @@ impl Redis {
             }));
             let mut keeper = Keeper {
                 shard: Arc::clone(&shard),
-                dialer: Dialer::new(url, options.ca_file.map(Path::to_path_buf)),
+                dialer: Dialer::new(url, &options.tls_files),
                 events: received,
             };
             threads.push(named(format!("redis-{at}"), move || keeper.run())?);
