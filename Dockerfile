@@ -18,6 +18,8 @@ RUN find src -name '*.rs' -exec touch {} + \
 
 FROM debian:bookworm-slim
 COPY --from=build /src/target/dist/threadcast /usr/local/bin/threadcast
+# The authorities that a Redis with TLS is checked against.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 
 USER 65532:65532
 ENV PUBSUB_HOST=0.0.0.0

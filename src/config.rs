@@ -17,6 +17,7 @@ pub(crate) use check::within;
 pub use definition::{Field, Group, Kind, SettingDefinition};
 pub use origin::normalize_origin;
 pub use redis_url::RedisUrl;
+pub(crate) use redis_url::{Host, Login};
 pub use settings::{Setting, SettingValue, Source};
 
 pub use crate::protocol::{OverflowPolicy, UnknownOverflowPolicy};
@@ -145,9 +146,24 @@ definition::settings! {
 
     /// Redis that makes several servers one; several URLs share the topics.
     ///
-    /// With none, topics live in this process.
+    /// With none, topics live in this process. See [`RedisUrl`].
     redis_url: Vec<RedisUrl> = Vec::new(), Cluster, "URLS", RedisUrls;
 
     /// Begin of all names in Redis: servers with the same one and the same Redis are one.
     redis_prefix: String = "threadcast".to_owned(), Cluster, "PREFIX", RedisPrefix;
+
+    /// PEM file of the authorities that may sign the certificate of a Redis; without one, those of the system.
+    ///
+    /// Read again whenever a server connects.
+    redis_ca_file: Option<PathBuf> = None, Cluster, "FILE", Certificates;
+
+    /// PEM file of this server's certificate, for a Redis that asks for one.
+    ///
+    /// Read again whenever a server connects.
+    redis_cert_file: Option<PathBuf> = None, Cluster, "FILE", Certificates;
+
+    /// PEM file of the key of that certificate.
+    ///
+    /// Of [`Config::redis_cert_file`]: both are given, or neither.
+    redis_key_file: Option<PathBuf> = None, Cluster, "FILE", PrivateKey;
 }

@@ -3,7 +3,7 @@
 
 use std::io;
 
-use super::engine::redis::{NodeOptions, Redis};
+use super::engine::redis::{NodeOptions, Redis, TlsFiles};
 use super::engine::{Counts, Engine, Unavailable};
 use super::history::{HistoryError, HistoryPage};
 use super::local_topics::{LocalTopics, NotAdded, SortedTopics};
@@ -130,6 +130,11 @@ impl Broker {
         let options = NodeOptions {
             urls: &config.redis_url,
             prefix: &config.redis_prefix,
+            tls_files: TlsFiles {
+                ca: config.redis_ca_file.clone(),
+                certificate: config.redis_cert_file.clone(),
+                key: config.redis_key_file.clone(),
+            },
             address,
             connections,
         };

@@ -82,7 +82,7 @@ fn arg(definition: &SettingDefinition) -> Arg {
         .value_name(definition.value_name)
         .value_parser(parser(&definition.kind))
         .value_hint(match definition.kind {
-            Kind::File(_) => ValueHint::FilePath,
+            Kind::File(_) | Kind::Certificates(_) | Kind::PrivateKey(_) => ValueHint::FilePath,
             _ => ValueHint::Unknown,
         })
         .help(help)
@@ -130,6 +130,8 @@ fn parser(kind: &Kind) -> Allowed<Change> {
         Kind::RedisPrefix(field) => value::redis_prefix().into_field(field),
         Kind::Secret(field) => value::api_key().into_field(field),
         Kind::File(field) => value::file().into_field(field),
+        Kind::Certificates(field) => value::certificates().into_field(field),
+        Kind::PrivateKey(field) => value::private_key().into_field(field),
     }
 }
 

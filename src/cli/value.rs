@@ -14,6 +14,10 @@ use std::time::Duration;
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
 use threadcast::config::{Config, Field, RedisUrl, normalize_origin};
 use threadcast::{ApiKey, InvalidApiKey};
 
@@ -312,16 +316,12 @@ pub(super) fn origins() -> Allowed<Vec<String>> {
 /// URLs of Redis, separated by commas; none at all is allowed. An error does not show them if
 /// there may be a password in them.
 pub(super) fn redis_urls() -> Allowed<Vec<RedisUrl>> {
-    let phrase = "URLs like redis://user:password@host:6379, separated by commas";
-    Allowed::new(phrase.to_owned(), |text| {
-        if text.is_empty() {
-            return Some(Vec::new());
-        }
-        text.split(',')
-            .map(|url| RedisUrl::new(url.trim()))
-            .collect()
+    let phrase = "URLs like rediss://user:password@host:6379 or redis+sentinel://host:26379,host2:26379/master, separated by commas";
+    Allowed::new(phrase.to_owned(), |text| match text {
+        "" => Some(Vec::new()),
+        urls => RedisUrl::list(urls),
     })
-    .secret(|urls| urls.contains('@'))
+    .secret(|urls| urls.contains(['@', '?']))
 }
 
 /// The begin of names in Redis.
@@ -408,6 +408,36 @@ pub(super) fn file() -> Allowed<Option<PathBuf>> {
     Allowed::new("a path".to_owned(), |text| {
         Some((!text.is_empty()).then(|| text.into()))
     })
+}
+
+/// The path of a file with certificates; an empty text is none.
+pub(super) fn certificates() -> Allowed<Option<PathBuf>> {
+    let phrase = "the path of a file with certificates (PEM)";
+    Allowed::new(phrase.to_owned(), |text| match text {
+        "" => Some(None),
+        path => has_certificates(path).then(|| Some(path.into())),
+    })
+}
+
+/// The path of a file with a private key; an empty text is none.
+pub(super) fn private_key() -> Allowed<Option<PathBuf>> {
+    let phrase = "the path of a file with a private key (PEM)";
+    Allowed::new(phrase.to_owned(), |text| match text {
+        "" => Some(None),
+        path => PrivateKeyDer::from_pem_file(path)
+            .is_ok()
+            .then(|| Some(path.into())),
+    })
+}
+
+fn has_certificates(path: &str) -> bool {
+    let Ok(certificates) = CertificateDer::pem_file_iter(path) else {
+        return false;
+    };
+    let mut roots = RootCertStore::empty();
+    let mut certificates = certificates.map(|read| read.is_ok_and(|read| roots.add(read).is_ok()));
+    let are_valid = certificates.all(|is_valid| is_valid);
+    are_valid && !roots.is_empty()
 }
 
 #[cfg(test)]

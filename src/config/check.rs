@@ -101,6 +101,22 @@ pub(super) fn check_overflow(
     })
 }
 
+/// A certificate and its key belong together.
+pub(super) fn check_key(setting: &'static str, config: &Config) -> Result<(), InvalidConfig> {
+    let key = &config.redis_key_file;
+    if key.is_some() == config.redis_cert_file.is_some() {
+        return Ok(());
+    }
+    let path = key
+        .as_ref()
+        .map(|path| format!("{:?}", path.display().to_string()));
+    Err(InvalidConfig {
+        setting,
+        value: path.unwrap_or_else(|| "none".to_owned()),
+        allowed: "a key together with its certificate in redis_cert_file, or neither".to_owned(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -153,6 +169,13 @@ mod tests {
                 ..base()
             }),
             "heartbeat"
+        );
+        assert_eq!(
+            refused(&Config {
+                redis_cert_file: Some("node.pem".into()),
+                ..base()
+            }),
+            "redis_key_file"
         );
         let origins = vec!["https://shop.example/".to_owned()];
         assert_eq!(

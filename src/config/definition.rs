@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::check::{check_origin, check_overflow, check_prefix, within};
+use super::check::{check_key, check_origin, check_overflow, check_prefix, within};
 use super::{Config, InvalidConfig, OverflowPolicy, RedisUrl, Setting, SettingValue, Source};
 use crate::access::ApiKey;
 
@@ -134,6 +134,10 @@ pub enum Kind {
     Secret(Field<Option<ApiKey>>),
     /// The path of a file.
     File(Field<Option<PathBuf>>),
+    /// The path of a file with certificates, in PEM.
+    Certificates(Field<Option<PathBuf>>),
+    /// The path of a file with a private key, in PEM.
+    PrivateKey(Field<Option<PathBuf>>),
 }
 
 impl SettingDefinition {
@@ -191,7 +195,7 @@ impl SettingDefinition {
                 (field.get)(config).as_ref()?;
                 SettingValue::Secret
             }
-            Kind::File(field) => {
+            Kind::File(field) | Kind::Certificates(field) | Kind::PrivateKey(field) => {
                 let path = (field.get)(config).as_ref()?;
                 SettingValue::Text(path.to_string_lossy().into_owned())
             }
@@ -213,13 +217,15 @@ impl SettingDefinition {
                 .iter()
                 .try_for_each(|origin| check_origin(self.field, origin)),
             Kind::RedisPrefix(field) => check_prefix(self.field, (field.get)(config)),
+            Kind::PrivateKey(_) => check_key(self.field, config),
             Kind::Overflow(field) => check_overflow(self.field, *(field.get)(config), config),
             Kind::RedisUrls(_)
             | Kind::Host(_)
             | Kind::Port(_)
             | Kind::Switch(_)
             | Kind::Secret(_)
-            | Kind::File(_) => Ok(()),
+            | Kind::File(_)
+            | Kind::Certificates(_) => Ok(()),
         }
     }
 }

@@ -18,6 +18,8 @@ mod failures;
 mod harness_checks;
 mod history;
 mod nodes;
+mod sentinels;
 mod soak;
 mod takeover;
+mod tls;
 mod topics;

@@ -4,6 +4,7 @@
 
 mod account;
 mod auditor;
+mod certificates;
 mod follower;
 mod homes;
 mod node;
@@ -12,10 +13,12 @@ mod publisher;
 mod random;
 mod redis;
 mod resp;
+mod sentinel;
 mod setup;
 
 pub(crate) use account::Account;
 pub(crate) use auditor::{audit, compare};
+pub(crate) use certificates::Certificates;
 pub(crate) use follower::Follower;
 pub(crate) use homes::Homes;
 pub(crate) use node::{Node, NodeProcess};
@@ -24,6 +27,7 @@ pub(crate) use publisher::{Published, Publisher};
 pub(crate) use random::Random;
 pub(crate) use redis::{Redis, free_port};
 pub(crate) use resp::Answer;
+pub(crate) use sentinel::{MASTER, Sentinel};
 pub(crate) use setup::{Cluster, Setup};
 
 use std::thread;

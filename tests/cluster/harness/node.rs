@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -26,6 +26,8 @@ pub(crate) struct NodeProcess {
     pid: Pid,
     output: Lines,
     log: Lines,
+    /// They end when the program does.
+    readers: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// Lines that a thread reads from a pipe, so that the server can write.
@@ -48,10 +50,13 @@ impl NodeProcess {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the server program runs");
+        let (output, of_output) = lines_of(child.stdout.take().expect("a pipe"));
+        let (log, of_log) = lines_of(child.stderr.take().expect("a pipe"));
         NodeProcess {
             pid: Pid::from_raw(i32::try_from(child.id()).expect("a process id")),
-            output: lines_of(child.stdout.take().expect("a pipe")),
-            log: lines_of(child.stderr.take().expect("a pipe")),
+            output,
+            log,
+            readers: Mutex::new(vec![of_output, of_log]),
             child: Mutex::new(child),
         }
     }
@@ -65,13 +70,16 @@ impl NodeProcess {
         kill(self.pid, signal).expect("the node runs");
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and for all of its log.
     pub(crate) fn await_end(&self) -> ExitStatus {
         let mut ended = None;
         within(END_LIMIT, "the node ends", || {
             ended = self.ended();
             ended.is_some()
         });
+        for reader in lock(&self.readers).drain(..) {
+            reader.join().expect("a reader does not panic");
+        }
         ended.expect("an exit status")
     }
 
@@ -271,13 +279,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn lines_of(pipe: impl Read + Send + 'static) -> Lines {
+fn lines_of(pipe: impl Read + Send + 'static) -> (Lines, JoinHandle<()>) {
     let lines = Lines::default();
     let kept = Arc::clone(&lines);
-    thread::spawn(move || {
+    let reader = thread::spawn(move || {
         for line in BufReader::new(pipe).lines().map_while(Result::ok) {
             lock(&kept).push(line);
         }
     });
-    lines
+    (lines, reader)
 }

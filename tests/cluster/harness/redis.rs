@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::resp::{Answer, RespClient};
-use super::within;
+use super::{Certificates, within};
 
 /// Below the ports that the system gives to connections, so that a server that restarts finds its port free.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
@@ -36,6 +36,8 @@ pub(crate) fn free_port() -> u16 {
 /// A `redis-server`, killed when dropped.
 pub(crate) struct Redis {
     port: u16,
+    /// Where it speaks TLS to nodes. The tests themselves use the other port.
+    tls_port: Option<u16>,
     directory: PathBuf,
     flags: Vec<(String, String)>,
     password: Mutex<Option<String>>,
@@ -58,8 +60,21 @@ impl Redis {
         Redis::at(free_port(), settings)
     }
 
+    /// With TLS for the nodes, and these settings.
+    pub(crate) fn with_tls(certificates: &Certificates, settings: &[(&str, &str)]) -> Redis {
+        let port = free_port();
+        let of_tls = certificates.settings(port);
+        let of_tls = of_tls.iter().map(|(name, value)| (&**name, &**value));
+        let all: Vec<_> = of_tls.chain(settings.iter().copied()).collect();
+        Redis::on(free_port(), Some(port), &all)
+    }
+
     /// On this port.
     pub(crate) fn at(port: u16, settings: &[(&str, &str)]) -> Redis {
+        Redis::on(port, None, settings)
+    }
+
+    fn on(port: u16, tls_port: Option<u16>, settings: &[(&str, &str)]) -> Redis {
         static DIRECTORIES: AtomicU32 = AtomicU32::new(0);
         let number = DIRECTORIES.fetch_add(1, Ordering::Relaxed);
         let name = format!("threadcast-redis-{}-{number}", std::process::id());
@@ -68,6 +83,7 @@ impl Redis {
         let password = settings.iter().find(|(name, _)| *name == "requirepass");
         let redis = Redis {
             port,
+            tls_port,
             directory,
             password: Mutex::new(password.map(|(_, secret)| (*secret).to_owned())),
             flags: settings
@@ -96,7 +112,8 @@ impl Redis {
         self.command(&["REPLICAOF", "NO", "ONE"]);
     }
 
-    fn await_replicated(&self, primary: &Redis) {
+    /// Waits until it has all that `primary` has taken.
+    pub(crate) fn await_replicated(&self, primary: &Redis) {
         let offset = |redis: &Redis| redis.info("replication", "master_repl_offset");
         let end: u64 = offset(primary).parse().expect("an offset");
         within(START_LIMIT, "the replica has every write", || {
@@ -108,16 +125,25 @@ impl Redis {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
+    /// Where nodes connect to.
+    pub(crate) fn node_addr(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.tls_port.unwrap_or(self.port)).into()
+    }
+
     /// The URL for a node that connects to `addr`, with the password if there is one.
     pub(crate) fn url_at(&self, addr: SocketAddr) -> String {
+        let scheme = match self.tls_port {
+            Some(_) => "rediss",
+            None => "redis",
+        };
         match self.password() {
-            Some(password) => format!("redis://:{password}@{addr}"),
-            None => format!("redis://{addr}"),
+            Some(password) => format!("{scheme}://:{password}@{addr}"),
+            None => format!("{scheme}://{addr}"),
         }
     }
 
     pub(crate) fn url(&self) -> String {
-        self.url_at(self.addr())
+        self.url_at(self.node_addr())
     }
 
     /// Its answer to a command, on a connection of its own.

@@ -137,7 +137,7 @@ impl Cluster {
     /// Starts a new node in the place of one that has ended, over the same link, and waits until it listens.
     pub(crate) fn replace_node(&mut self, number: usize) {
         let proxy = self.proxies.get(number);
-        let addr = proxy.map_or(self.redis.addr(), Proxy::addr);
+        let addr = proxy.map_or(self.redis.node_addr(), Proxy::addr);
         self.nodes[number] = self.node_at(&self.redis.url_at(addr), &[]);
     }
 
@@ -155,9 +155,9 @@ impl Cluster {
 
     fn next_redis_addr(&mut self) -> SocketAddr {
         if !self.has_proxies {
-            return self.redis.addr();
+            return self.redis.node_addr();
         }
-        let proxy = Proxy::to(self.redis.addr());
+        let proxy = Proxy::to(self.redis.node_addr());
         let addr = proxy.addr();
         self.proxies.push(proxy);
         addr

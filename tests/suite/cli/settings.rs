@@ -9,7 +9,7 @@ use crate::harness::HttpClient;
 use super::program::{End, Program, run, threadcast};
 
 /// A wrong value for each setting.
-const WRONG: [(&str, &str); 27] = [
+const WRONG: [(&str, &str); 30] = [
     ("PUBSUB_HOST", "http://localhost"),
     ("PUBSUB_PORT", "99999"),
     ("PUBSUB_KEYS_FILE", "/nowhere/keys.toml"),
@@ -37,6 +37,9 @@ const WRONG: [(&str, &str); 27] = [
     ("PUBSUB_ALLOWED_ORIGINS", "https://a.example,b.example"),
     ("PUBSUB_REDIS_URL", "redis://a,http://b"),
     ("PUBSUB_REDIS_PREFIX", "a b"),
+    ("PUBSUB_REDIS_CA_FILE", "/nowhere/ca.pem"),
+    ("PUBSUB_REDIS_CERT_FILE", "/nowhere/node.pem"),
+    ("PUBSUB_REDIS_KEY_FILE", "/nowhere/node.key"),
 ];
 
 fn flag(variable: &str) -> String {

@@ -4,10 +4,10 @@
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use ::redis::{Client, Connection, RedisResult, cmd};
+use ::redis::cmd;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use super::lane::COMMAND_TIMEOUT;
+use super::connect::{CONNECT_TIMEOUT, Dialer, Server};
 use super::shard::Shard;
 use super::{health, node, scripts};
 use crate::sync::Arc;
@@ -17,7 +17,6 @@ pub(super) const TICK: Duration = Duration::from_secs(2);
 /// The pause between two attempts to connect is a random part of a time that grows up to this.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// An event for the keeper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,11 +28,12 @@ pub(super) enum Event {
 
 pub(super) struct Keeper {
     pub(super) shard: Arc<Shard>,
+    pub(super) dialer: Dialer,
     pub(super) events: Receiver<Event>,
 }
 
 impl Keeper {
-    pub(super) fn run(&self) {
+    pub(super) fn run(&mut self) {
         let mut pause = FIRST_PAUSE;
         loop {
             let began = Instant::now();
@@ -53,17 +53,16 @@ impl Keeper {
     }
 
     /// Connects and serves until the connections fail or the node stops.
-    fn serve(&self) -> Option<Event> {
-        let shard = &self.shard;
+    fn serve(&mut self) -> Option<Event> {
+        let shard = &Arc::clone(&self.shard);
         // What failed belongs to connections that are gone.
         while let Ok(event) = self.events.try_recv() {
             if event == Event::Stop {
                 return Some(Event::Stop);
             }
         }
-        let connected = self.connect();
-        let link = match connected {
-            Ok(link) => link,
+        let (server, link) = match self.connect() {
+            Ok(connected) => connected,
             Err(reason) => {
                 shard.down(&reason);
                 return None;
@@ -72,28 +71,28 @@ impl Keeper {
         let ended = match shard.bring_up_to_date() {
             Ok(()) => {
                 shard.up();
-                self.look_after()
+                self.look_after(&server)
             }
-            Err(reason) => Err(reason),
+            Err(reason) => Err(reason.to_owned()),
         };
-        if ended.is_ok() {
-            shard.say_goodbye();
+        match &ended {
+            Ok(()) => shard.say_goodbye(),
+            Err(reason) => shard.down(reason),
         }
-        let reason = ended.err();
-        shard.down(reason.unwrap_or("the node stops"));
         shard.disconnect();
         let _ = link.join();
-        reason.is_none().then_some(Event::Stop)
+        ended.is_ok().then_some(Event::Stop)
     }
 
-    /// Ticks until the node stops, or something fails: then says what.
-    fn look_after(&self) -> Result<(), &'static str> {
+    /// Ticks until the node stops, something fails, or another server is the master: then says what.
+    fn look_after(&mut self, server: &Server) -> Result<(), String> {
         loop {
             match self.wait_until(Instant::now() + TICK) {
                 Some(Event::Stop) => return Ok(()),
-                Some(Event::Failed) => return Err("a connection to it failed"),
+                Some(Event::Failed) => return Err("a connection to it failed".to_owned()),
                 None => self.shard.tick()?,
             }
+            self.dialer.check(server)?;
         }
     }
 
@@ -105,22 +104,30 @@ impl Keeper {
         }
     }
 
+    /// Finds the Redis and connects to it. Returns it and the thread of the link.
+    fn connect(&mut self) -> Result<(Server, JoinHandle<()>), String> {
+        let server = self.dialer.find()?;
+        match self.connect_to(&server) {
+            Ok(link) => Ok((server, link)),
+            Err(reason) => Err(server.explain(reason)),
+        }
+    }
+
     /// Opens the connections, and starts the link. Returns its thread.
-    fn connect(&self) -> Result<JoinHandle<()>, String> {
+    fn connect_to(&self, server: &Server) -> Result<JoinHandle<()>, String> {
         let shard = &self.shard;
-        let fail = |error: ::redis::RedisError| error.to_string();
-        let mut connection = open(&shard.client).map_err(fail)?;
+        let mut connection = server.open()?;
         health::check(&mut connection, shard)?;
-        scripts::load(&mut connection).map_err(fail)?;
+        scripts::load(&mut connection).map_err(|error| error.to_string())?;
         shard.publishes.lane.open(connection);
-        shard.lane.open(open(&shard.client).map_err(fail)?);
+        shard.lane.open(server.open()?);
         // Also the first measurement of the latency.
         shard
             .lane
             .one(cmd("PING"))
             .map_err(|_| "it does not answer".to_owned())?;
         node::join_peers(shard)?;
-        let mut connection = open(&shard.client).map_err(fail)?;
+        let mut connection = server.open()?;
         let (ready, is_ready) = crossbeam_channel::bounded(1);
         let (shard, name) = (Arc::clone(shard), format!("redis-link-{}", shard.at));
         let link = thread::Builder::new().name(name).spawn(move || {
@@ -138,14 +145,6 @@ impl Keeper {
             }
         }
     }
-}
-
-fn open(client: &Client) -> RedisResult<Connection> {
-    let mut connection = client.get_connection_with_timeout(CONNECT_TIMEOUT)?;
-    connection.set_read_timeout(Some(COMMAND_TIMEOUT))?;
-    connection.set_write_timeout(Some(COMMAND_TIMEOUT))?;
-    cmd("PING").query::<String>(&mut connection)?;
-    Ok(connection)
 }
 
 /// From 0 to 1.

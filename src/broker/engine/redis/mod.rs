@@ -1,15 +1,18 @@
 //! The cluster over Redis: topics, their numbers and their history are in Redis; each node mirrors the topics that its clients
 //! are subscribed to.
 //!
-//! In reading order: [`shard`] is one Redis, [`keeper`] the thread that connects to it; commands go over a [`lane`], messages
-//! come over the [`link`]. [`publishes`] numbers batches; [`apply`] appends what comes over the link, and [`catch_up`] what
-//! did not come. [`topics`] are created, deleted and shown, [`deletions`] and [`runs`] of Redis remembered; [`owners`] says who is subscribed where, [`owned`] mends it, [`node`] which nodes live.
+//! In reading order: [`shard`] is one Redis, [`keeper`] the thread that connects to it ([`connect`]), perhaps where its
+//! [`sentinels`] say; commands go over a [`lane`], messages come over the [`link`]. [`publishes`] numbers batches; [`apply`]
+//! appends what comes over the link, and [`catch_up`] what did not come. [`topics`] are created, deleted and shown,
+//! [`deletions`] and [`runs`] of Redis remembered; [`owners`] says who is subscribed where, [`owned`] mends it, [`node`] says
+//! which nodes live.
 //!
 //! Each lock here is taken alone, except that a command may be sent under the lock of a lane's connection. None is held while
 //! a topic's lock is taken.
 
 mod apply;
 mod catch_up;
+mod connect;
 mod deletions;
 mod group_commit;
 mod health;
@@ -25,6 +28,7 @@ mod publishes;
 mod ring;
 mod runs;
 mod scripts;
+mod sentinels;
 mod shard;
 mod topics;
 
@@ -32,12 +36,12 @@ use std::collections::HashSet;
 use std::io;
 use std::thread::{self, JoinHandle};
 
-use ::redis::Client;
 use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
 use parking_lot::{Condvar, Mutex};
 
 use self::apply::Appliers;
 use self::catch_up::{After, catch_up};
+use self::connect::Dialer;
 use self::keeper::{Event, Keeper};
 use self::keys::Keys;
 use self::node::Node;
@@ -54,6 +58,7 @@ use crate::config::{OverflowPolicy, RedisUrl};
 use crate::protocol::{ClientId, Message, StartAt, Timestamp, TopicName};
 use crate::sync::{Arc, AtomicUsize};
 
+pub(crate) use self::connect::TlsFiles;
 pub(crate) use self::metrics::EngineMetrics;
 pub(crate) use self::node::NodeInfo;
 pub(crate) use self::publishes::{BatchError, Receipt};
@@ -83,6 +88,7 @@ pub(crate) struct Redis {
 pub(crate) struct NodeOptions<'a> {
     pub(crate) urls: &'a [RedisUrl],
     pub(crate) prefix: &'a str,
+    pub(crate) tls_files: TlsFiles,
     /// Where clients reach this node.
     pub(crate) address: String,
     /// How many connections it has.
@@ -107,7 +113,6 @@ impl Redis {
                 at,
                 ring: Arc::clone(&ring),
                 url: url.clone(),
-                client: Client::open(url.secret()).map_err(io::Error::other)?,
                 keys: Keys::new(options.prefix),
                 node: Arc::clone(&node),
                 topics: Arc::clone(topics),
@@ -115,8 +120,9 @@ impl Redis {
                 metrics: Arc::clone(&metrics),
                 events: events.clone(),
             }));
-            let keeper = Keeper {
+            let mut keeper = Keeper {
                 shard: Arc::clone(&shard),
+                dialer: Dialer::new(url, &options.tls_files),
                 events: received,
             };
             threads.push(named(format!("redis-{at}"), move || keeper.run())?);

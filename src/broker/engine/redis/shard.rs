@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ::redis::{Client, Cmd, Connection, Msg, Value, cmd};
+use ::redis::{Cmd, Connection, Msg, Value, cmd};
 use crossbeam_channel::Sender;
 use parking_lot::Mutex;
 
@@ -49,7 +49,6 @@ pub(super) struct Shard {
     /// Its number among all.
     pub(super) at: usize,
     pub(super) url: RedisUrl,
-    pub(super) client: Client,
     pub(super) keys: Keys,
     pub(super) node: Arc<Node>,
     pub(super) topics: Arc<LocalTopics>,
@@ -63,8 +62,8 @@ pub(super) struct Shard {
     is_up: AtomicBool,
     /// The link should end.
     is_leaving: AtomicBool,
-    /// Why it is down, as last logged; empty while it is up.
-    reason: Mutex<String>,
+    /// Why it is down, each reason since it was up once, the present one last.
+    reasons: Mutex<Vec<String>>,
     /// What is wrong with its settings.
     warning: Mutex<Option<String>>,
     /// Topics that it has, as last known.
@@ -85,7 +84,6 @@ pub(super) struct Parts {
     pub(super) ring: Arc<Ring>,
     /// As it was given.
     pub(super) url: RedisUrl,
-    pub(super) client: Client,
     pub(super) keys: Keys,
     pub(super) node: Arc<Node>,
     pub(super) topics: Arc<LocalTopics>,
@@ -104,7 +102,6 @@ impl Shard {
             lane: lane(),
             publishes,
             at: parts.at,
-            client: parts.client,
             keys: parts.keys,
             node: parts.node,
             topics: parts.topics,
@@ -116,7 +113,7 @@ impl Shard {
             events: parts.events,
             is_up: AtomicBool::new(false),
             is_leaving: AtomicBool::new(false),
-            reason: Mutex::default(),
+            reasons: Mutex::default(),
             warning: Mutex::default(),
             topic_count: AtomicUsize::new(0),
             deletions: Deletions::default(),
@@ -151,22 +148,24 @@ impl Shard {
     pub(super) fn up(&self) {
         self.ring.join(self.at);
         self.is_up.store(true, Ordering::Release);
-        self.reason.lock().clear();
+        self.reasons.lock().clear();
         tracing::info!(redis = self.at, "Redis is up");
     }
 
     /// Notes that it cannot be used; logged once for each reason.
     pub(super) fn down(&self, reason: &str) {
         self.is_up.store(false, Ordering::Release);
-        let mut known = self.reason.lock();
-        if known.is_empty() {
+        let mut known = self.reasons.lock();
+        let before = known.len();
+        known.retain(|known| known != reason);
+        if known.len() == before {
             tracing::error!(
                 redis = self.at,
                 reason,
                 "Redis cannot be used; trying again"
             );
-            reason.clone_into(&mut known);
         }
+        known.push(reason.to_owned());
     }
 
     /// Notes what is wrong with its settings; logged once.
@@ -180,14 +179,12 @@ impl Shard {
 
     /// Why it cannot be used, or what is wrong with its settings.
     pub(super) fn problem(&self) -> Option<String> {
-        let reason = self.reason.lock().clone();
-        match reason.is_empty() {
-            true => self.warning.lock().clone(),
-            false => Some(reason),
-        }
+        let reason = self.reasons.lock().last().cloned();
+        reason.or_else(|| self.warning.lock().clone())
     }
 
     pub(super) fn disconnect(&self) {
+        self.is_up.store(false, Ordering::Release);
         self.is_leaving.store(true, Ordering::Release);
         // So that the link ends now, and not at its next silence.
         let _ = self.wake_link();
