@@ -14,6 +14,7 @@ mod cluster;
 
 mod delivery;
 mod failures;
+mod figures;
 mod harness_checks;
 mod history;
 mod nodes;
