@@ -203,6 +203,12 @@ impl Log {
         first_where(within_count.max(self.first_seq - 1), self.head, fits) + 1
     }
 
+    /// Whether the history would be the same if no event before the retained ones had been evicted.
+    pub(super) fn covers_history(&self) -> bool {
+        let retained = self.head + 1 - self.first_seq;
+        retained >= self.bounds.history_size as u64 || self.history_start() > self.first_seq
+    }
+
     /// The retained events after a position, oldest first.
     pub(super) fn after(&self, seq: u64) -> impl Iterator<Item = EventFrame<'_>> {
         let first = self.first_seq.max(seq + 1);

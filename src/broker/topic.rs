@@ -29,6 +29,7 @@ use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Lock, Ordering, RwLoc
 
 pub(crate) use mirroring::{Applied, Source};
 pub(crate) use publishing::{Place, PublishError, Published, WaitError};
+pub(super) use view::HistoryFigures;
 pub(crate) use view::TopicStats;
 
 /// The settings of a topic.

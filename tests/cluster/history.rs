@@ -174,6 +174,9 @@ fn position_ahead_of_the_topic_is_a_foreign_epoch() {
         let gap = &client.next_info("gap")["gap"];
         assert_eq!(*gap, json!({"reason": "epoch_changed"}));
         assert_eq!(event_seqs(&client.next_events(3)), [1, 2, 3]);
+        let history = node.history("orders", &format!("?after_seq=1000&epoch={epoch}"));
+        assert_eq!(history["gap"], json!({"reason": "epoch_changed"}));
+        assert_eq!(event_seqs(events(&history)), [1, 2, 3]);
     }
 }
 

@@ -15,6 +15,7 @@ mod cluster;
 mod clients;
 mod delivery;
 mod failures;
+mod figures;
 mod harness_checks;
 mod history;
 mod nodes;

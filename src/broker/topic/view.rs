@@ -4,12 +4,13 @@ use super::{Topic, TopicSettings};
 use crate::broker::epoch::Epoch;
 use crate::broker::history::{HistoryError, HistoryPage, find_start};
 use crate::broker::log::Log;
+use crate::broker::mirror::Place;
 use crate::config::OverflowPolicy;
 use crate::protocol::{EpochName, StartAt};
 use crate::sync::Ordering;
 
 /// Figures of a topic, for REST and the dashboard.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TopicStats {
     pub(crate) epoch: EpochName,
     pub(crate) subscribers: usize,
@@ -74,6 +75,29 @@ impl Topic {
             ..stats
         }
     }
+
+    /// The figures of the whole topic, if this is a mirror of it that is at this place and surely has its whole history: the
+    /// memory budget may have evicted the oldest part, and events that could not be read were skipped.
+    pub(crate) fn stats_at(&self, place: &Place) -> Option<TopicStats> {
+        let state = self.state.read();
+        let mirror = state.mirror.as_ref().filter(|_| !state.deleted)?;
+        let (log, epoch) = (&state.log, state.epochs.current());
+        let has_all = log.first_seq() <= epoch.start + 1 && epoch.seq(epoch.start) == 0;
+        let is_whole = has_all || log.covers_history();
+        (mirror.place() == place && is_whole).then(|| TopicStats {
+            dropped: self.dropped(),
+            ..TopicStats::of(log, epoch, &self.settings)
+        })
+    }
+}
+
+/// What of a topic can be replayed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::broker) struct HistoryFigures {
+    pub(in crate::broker) count: usize,
+    pub(in crate::broker) bytes: usize,
+    /// The time of the oldest event.
+    pub(in crate::broker) first_ts: Option<String>,
 }
 
 impl TopicStats {
@@ -82,17 +106,31 @@ impl TopicStats {
         let head = log.head();
         let first = log.history_start().max(epoch.start + 1);
         let oldest = log.after(first - 1).next();
-        let history_bytes = log.bytes_after(first - 1);
+        let history = HistoryFigures {
+            count: (head + 1 - first) as usize,
+            bytes: log.bytes_after(first - 1),
+            first_ts: oldest.map(|event| event.ts().to_owned()),
+        };
+        TopicStats::new(epoch.name(), epoch.seq(head), history, settings)
+    }
+
+    /// The figures of a topic without subscribers.
+    pub(in crate::broker) fn new(
+        epoch: EpochName,
+        seq: u64,
+        history: HistoryFigures,
+        settings: &TopicSettings,
+    ) -> TopicStats {
         let bounds = settings.bounds;
         TopicStats {
-            epoch: epoch.name(),
+            epoch,
             subscribers: 0,
-            messages: epoch.seq(head),
-            seq: epoch.seq(head),
-            history_count: (head + 1 - first) as usize,
-            history_bytes,
-            history_first_seq: (first <= head).then(|| epoch.seq(first)),
-            history_first_ts: oldest.map(|event| event.ts().to_owned()),
+            messages: seq,
+            seq,
+            history_count: history.count,
+            history_bytes: history.bytes,
+            history_first_seq: (history.count > 0).then(|| seq + 1 - history.count as u64),
+            history_first_ts: history.first_ts,
             overflow: settings.overflow,
             history_size: bounds.history_size,
             max_history_bytes: bounds.bytes,

@@ -83,6 +83,9 @@ impl Api {
 
     pub(super) fn stats(&self, request: &Request) -> Result<Response, Problem> {
         let expected = self.broker.topic_count() * TOPIC_FIGURES_BYTES;
+        if expected > request.max_response_bytes {
+            return Ok(Response::needs_memory(expected));
+        }
         let topics = self.broker.all_stats();
         let topics = topics.map_err(|_| problems::engine_away())?;
         Ok(Response::list(request, expected, &Stats { topics }))

@@ -91,6 +91,9 @@ impl Api {
 
     pub(super) fn list_topics(&self, request: &Request) -> Result<Response, Problem> {
         let expected = self.broker.topic_count() * TOPIC_LINE_BYTES;
+        if expected > request.max_response_bytes {
+            return Ok(Response::needs_memory(expected));
+        }
         let topics = self.broker.list_topics();
         let topics = topics.map_err(|_| problems::engine_away())?;
         let list = TopicList {

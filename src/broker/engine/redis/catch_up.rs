@@ -13,7 +13,7 @@ use crate::protocol::{EpochName, TopicName};
 use crate::sync::Arc;
 
 /// Entries that are read at a time.
-const ENTRIES_AT_ONCE: usize = 64;
+pub(super) const ENTRIES_AT_ONCE: usize = 64;
 /// A mirror that needs more steps than this still differs from Redis; it is read again at the next look.
 const MAX_STEPS: usize = 100_000;
 

@@ -3,9 +3,11 @@
 //!
 //! In reading order: [`shard`] is one Redis, [`keeper`] the thread that connects to it ([`connect`]), perhaps where its
 //! [`sentinels`] say; commands go over a [`lane`], messages come over the [`link`]. [`publishes`] numbers batches; [`apply`]
-//! appends what comes over the link, and [`catch_up`] what did not come. [`topics`] are created, deleted and shown,
-//! [`deletions`] and [`runs`] of Redis remembered; [`owners`] says who is subscribed where, [`owned`] mends it, [`node`] says
-//! which nodes live.
+//! appends what comes over the link, and [`catch_up`] what did not come. [`topics`] are created, deleted and listed,
+//! [`deletions`] and [`runs`] of Redis remembered. A subscription is [`joining`] its topic, whose mirror is one of the
+//! [`mirrors`]; [`owners`] says who is subscribed where, [`owned`] mends it, [`node`] says which nodes live. [`records`] and
+//! entries of topics come from Redis as one [`reading`]: for [`figures`], which are kept as [`event_sizes`], and for the
+//! [`history`].
 //!
 //! Each lock here is taken alone, except that a command may be sent under the lock of a lane's connection. None is held while
 //! a topic's lock is taken.
@@ -14,17 +16,24 @@ mod apply;
 mod catch_up;
 mod connect;
 mod deletions;
+mod event_sizes;
+mod figures;
 mod group_commit;
 mod health;
+mod history;
+mod joining;
 mod keeper;
 mod keys;
 mod lane;
 mod link;
 mod metrics;
+mod mirrors;
 mod node;
 mod owned;
 mod owners;
 mod publishes;
+mod reading;
+mod records;
 mod ring;
 mod runs;
 mod scripts;
@@ -32,30 +41,31 @@ mod sentinels;
 mod shard;
 mod topics;
 
-use std::collections::HashSet;
 use std::io;
 use std::thread::{self, JoinHandle};
 
-use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
-use parking_lot::{Condvar, Mutex};
+use crossbeam_channel::{Sender, bounded, unbounded};
+use parking_lot::Mutex;
 
 use self::apply::Appliers;
-use self::catch_up::{After, catch_up};
 use self::connect::Dialer;
+use self::figures::Figures;
 use self::keeper::{Event, Keeper};
 use self::keys::Keys;
+use self::mirrors::Mirrors;
 use self::node::Node;
 use self::ring::Ring;
 use self::shard::{Parts, Shard, State};
 use super::{Counts, Unavailable};
+use crate::broker::ReadBatch;
+use crate::broker::epoch::Epochs;
 use crate::broker::history::{Ahead, HistoryError, HistoryPage, find_start};
 use crate::broker::local_topics::LocalTopics;
-use crate::broker::mirror::{self, Batch};
-use crate::broker::registry::{CreateError, Joined, TopicError};
+use crate::broker::mirror::Batch;
+use crate::broker::registry::{CreateError, TopicError};
 use crate::broker::topic::{Departure, PublishError, Published, TopicSettings, TopicStats};
-use crate::broker::{ReadBatch, Topic};
 use crate::config::{OverflowPolicy, RedisUrl};
-use crate::protocol::{ClientId, Message, StartAt, Timestamp, TopicName};
+use crate::protocol::{Message, StartAt, Timestamp, TopicName};
 use crate::sync::{Arc, AtomicUsize};
 
 pub(crate) use self::connect::TlsFiles;
@@ -63,22 +73,17 @@ pub(crate) use self::metrics::EngineMetrics;
 pub(crate) use self::node::NodeInfo;
 pub(crate) use self::publishes::{BatchError, Receipt};
 
-/// How often a subscribe is tried again whose mirror was closed meanwhile.
-const MAX_TRIES: usize = 5;
-
 /// A node of the cluster.
 pub(crate) struct Redis {
     shards: Vec<Arc<Shard>>,
     ring: Arc<Ring>,
-    topics: Arc<LocalTopics>,
     metrics: Arc<EngineMetrics>,
     appliers: Arc<Appliers>,
     departures: Sender<Departure>,
     /// Dropped when no further subscription can end.
     leaving: Mutex<Option<Sender<()>>>,
-    /// Mirrors that are being opened.
-    opening: Mutex<HashSet<TopicName>>,
-    opened: Condvar,
+    mirrors: Mirrors,
+    figures: Figures,
     keepers: Vec<Sender<Event>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     last_counts: Mutex<Counts>,
@@ -132,18 +137,17 @@ impl Redis {
         let (departures, departed) = unbounded();
         let (leaving, has_left) = bounded(0);
         let of_leaves = shards.clone();
-        let leave = move || leave_all(&of_leaves, &departed, &has_left);
+        let leave = move || joining::leave_all(&of_leaves, &departed, &has_left);
         threads.push(named("redis-leave".to_owned(), leave)?);
         Ok(Arc::new(Redis {
             shards,
             ring,
-            topics: Arc::clone(topics),
             metrics,
             appliers,
             departures,
             leaving: Mutex::new(Some(leaving)),
-            opening: Mutex::default(),
-            opened: Condvar::new(),
+            mirrors: Mirrors::default(),
+            figures: Figures::default(),
             keepers,
             threads: Mutex::new(threads),
             last_counts: Mutex::default(),
@@ -204,79 +208,6 @@ impl Redis {
 
     pub(crate) fn delete(&self, topic: &TopicName) -> Result<bool, Unavailable> {
         topics::delete(self.shard(topic)?, topic)
-    }
-
-    /// Makes the subscription of this client id the newest, and the mirror of its topic ready for it.
-    pub(crate) fn join(
-        &self,
-        name: &TopicName,
-        client_id: &ClientId,
-        connection: u64,
-    ) -> Result<Joined, TopicError> {
-        let shard = self.shard(name)?;
-        for _ in 0..MAX_TRIES {
-            let Some(topic) = self.mirror(shard, name)? else {
-                return Err(TopicError::NotFound);
-            };
-            let owned = owners::join(shard, name, client_id, connection);
-            if owned.as_ref().err() == Some(&TopicError::NotFound) {
-                // The mirror is of a topic that was deleted or lost.
-                catch_up(shard, &topic, After::Interruption)?;
-                if topic.place().is_some() {
-                    continue;
-                }
-                return Err(TopicError::NotFound);
-            }
-            let owned = owned?;
-            let caught_up = match has_reached(&topic, &owned.place) {
-                true => Ok(()),
-                false => catch_up(shard, &topic, After::Subscribe),
-            };
-            if caught_up.is_ok() && topic.place().is_some() {
-                let order = owned.order;
-                return Ok(Joined { topic, order });
-            }
-            self.leave(name, client_id, owned.order);
-            caught_up?;
-        }
-        Err(TopicError::Unavailable)
-    }
-
-    /// A subscription that joined was not opened.
-    pub(crate) fn leave(&self, topic: &TopicName, client_id: &ClientId, order: u64) {
-        let _ = self.departures.send(Departure {
-            topic: topic.clone(),
-            client_id: client_id.clone(),
-            order,
-        });
-    }
-
-    /// Whether another node took over the client id of a subscription before it was open here.
-    pub(crate) fn was_replaced(&self, topic: &TopicName, client_id: &ClientId, order: u64) -> bool {
-        self.appliers.owners.was_replaced(topic, client_id, order)
-    }
-
-    /// The mirror of a topic, opened if need be; `None` if there is no such topic.
-    fn mirror(
-        &self,
-        shard: &Arc<Shard>,
-        name: &TopicName,
-    ) -> Result<Option<Arc<Topic>>, Unavailable> {
-        let mut opening = self.opening.lock();
-        loop {
-            if let Some(mirror) = self.topics.get(name.as_str()) {
-                return Ok(Some(mirror));
-            }
-            if opening.insert(name.clone()) {
-                break;
-            }
-            self.opened.wait(&mut opening);
-        }
-        drop(opening);
-        let opened = topics::open_mirror(shard, name, &self.departures);
-        self.opening.lock().remove(name);
-        self.opened.notify_all();
-        opened
     }
 
     /// Publishes batches of different topics, and appends them to the mirrors on this node, which the caller must fan out.
@@ -343,40 +274,31 @@ impl Redis {
         start_at: &StartAt,
         look: impl FnOnce(&HistoryPage<'_>) -> R,
     ) -> Result<Result<R, HistoryError>, TopicError> {
-        let from = |record: &topics::Record| match start_at {
-            StartAt::Last(n) => (record.place.seq + 1).saturating_sub(*n),
-            StartAt::After { seq, epoch }
-                if epoch
-                    .as_deref()
-                    .is_none_or(|epoch| epoch == record.place.epoch.as_str()) =>
-            {
-                seq.saturating_add(1).min(record.place.seq + 1)
-            }
-            StartAt::After { .. } => 0,
-        };
-        let read = topics::history(self.shard(name)?, name, from)?;
-        let (log, record) = read.ok_or(TopicError::NotFound)?;
-        let epochs = crate::broker::epoch::Epochs::new(record.place.epoch);
+        let read = history::read(self.shard(name)?, name, start_at)?;
+        let (log, epoch) = read.ok_or(TopicError::NotFound)?;
+        let epochs = Epochs::new(epoch);
         let epoch = epochs.current();
         let start = find_start(&log, epoch, start_at, Ahead::IsForeign);
         Ok(start.map(|start| look(&HistoryPage::new(&log, epoch, start))))
     }
 
     pub(crate) fn stats(&self, name: &TopicName) -> Result<TopicStats, TopicError> {
-        let stats = topics::stats(self.shard(name)?, name)?;
-        stats.ok_or(TopicError::NotFound)
+        let topics = std::slice::from_ref(name);
+        let mut stats = self.figures.read(self.shard(name)?, topics)?;
+        stats
+            .pop()
+            .map(|(_, stats)| stats)
+            .ok_or(TopicError::NotFound)
     }
 
     /// The figures of all topics, by name. A topic that is deleted meanwhile is left out.
     pub(crate) fn all_stats(&self) -> Result<Vec<(TopicName, TopicStats)>, Unavailable> {
         let mut all = Vec::new();
         for shard in &self.shards {
-            for name in topics::names(shard)? {
-                let stats = topics::stats(shard, &name)?;
-                all.extend(stats.map(|stats| (name, stats)));
-            }
+            all.extend(self.figures.read(shard, &topics::names(shard)?)?);
         }
         all.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        self.figures.retain(&all);
         Ok(all)
     }
 
@@ -418,38 +340,6 @@ impl Redis {
             topics,
             subscriptions,
         })
-    }
-}
-
-/// Whether a mirror has this event, or is in another epoch, which is found out elsewhere.
-fn has_reached(topic: &Topic, there: &mirror::Place) -> bool {
-    let here = topic.place();
-    here.is_some_and(|here| here.epoch == there.epoch && here.seq >= there.seq)
-}
-
-/// Removes the owners of subscriptions that end, as they end, until no further one can.
-fn leave_all(shards: &[Arc<Shard>], departed: &Receiver<Departure>, has_left: &Receiver<()>) {
-    let leave = |departure: Departure| {
-        let owners = &shards[0].appliers.owners;
-        owners.departed(departure);
-        departed
-            .try_iter()
-            .for_each(|departure| owners.departed(departure));
-        for shard in shards.iter().filter(|shard| shard.state() == State::Up) {
-            let _ = owners::leave(shard);
-        }
-    };
-    loop {
-        select! {
-            recv(departed) -> departure => match departure {
-                Ok(departure) => leave(departure),
-                Err(_) => return,
-            },
-            recv(has_left) -> _ => {
-                departed.try_iter().for_each(leave);
-                return;
-            }
-        }
     }
 }
 
