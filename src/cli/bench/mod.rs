@@ -100,10 +100,11 @@ pub(super) struct Bench {
     #[arg(value_parser = value::number(0..=1_048_576_usize))]
     payload_bytes: usize,
 
-    /// The policy of its topics: with block nothing is dropped, and the slowest subscriber sets the pace
-    #[arg(long, value_name = "POLICY", default_value_t = OverflowPolicy::Block)]
+    /// The policy of its topics: with block nothing is dropped, and the slowest subscriber sets the pace [default: block; on a
+    /// node of a cluster, which refuses it, drop_oldest]
+    #[arg(long, value_name = "POLICY")]
     #[arg(value_parser = overflow())]
-    overflow: OverflowPolicy,
+    overflow: Option<OverflowPolicy>,
 
     /// Print one JSON document in place of the table
     #[arg(long)]
@@ -163,11 +164,16 @@ pub(super) fn run(bench: &Bench) -> Result<(), CliError> {
         None => client,
     };
     let client = client.connect().map_err(CliError::from)?;
+    let overflow = match bench.overflow {
+        Some(overflow) => overflow,
+        None if client.health().map_err(CliError::from)?.is_node() => OverflowPolicy::DropOldest,
+        None => OverflowPolicy::Block,
+    };
     let setup = Setup {
         client: &client,
         server: own.as_ref(),
         cancel: &cancel,
-        overflow: bench.overflow,
+        overflow,
         payload_bytes: bench.payload_bytes,
         duration: bench.duration(),
     };

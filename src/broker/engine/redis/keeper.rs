@@ -71,6 +71,8 @@ impl Keeper {
         let ended = match shard.bring_up_to_date() {
             Ok(()) => {
                 shard.up();
+                // Now the others may know that this node has joined.
+                let _ = shard.heartbeat();
                 self.look_after(&server)
             }
             Err(reason) => Err(reason.to_owned()),
