@@ -7,8 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::cluster::{
-    BOTH, Certificates, Cluster, Follower, Node, NodeProcess, Publisher, READY_LIMIT, Redis, Setup,
-    audit, within,
+    BOTH, Certificates, Cluster, Follower, Node, NodeProcess, Publisher, READY_LIMIT, Redis, SLACK,
+    Setup, UNAVAILABLE_LIMIT, audit, within,
 };
 
 const PACE: Duration = Duration::from_millis(5);
@@ -105,6 +105,29 @@ fn large_batches_travel_over_tls() {
     }
     for event in subscriber.next_events(4) {
         assert_eq!(event["message"]["payload"], payload.as_str());
+    }
+}
+
+#[test]
+fn large_publish_is_answered_in_time_when_nothing_comes_through() {
+    let certificates = Certificates::new();
+    let cluster = cluster_over_tls(&certificates);
+    cluster[0].create_topic("orders");
+    let body = serde_json::json!({ "payload": "x".repeat(900_000) });
+    cluster.proxy(0).hold(&BOTH);
+    let publish = || {
+        let start = Instant::now();
+        let reply = cluster[0].post("/topics/orders/messages", &body);
+        (reply.status, start.elapsed())
+    };
+    let answers: Vec<_> = thread::scope(|scope| {
+        let publishers: Vec<_> = (0..4).map(|_| scope.spawn(publish)).collect();
+        let joined = publishers.into_iter().map(|one| one.join());
+        joined.map(|answer| answer.expect("an answer")).collect()
+    });
+    for (status, took) in &answers {
+        assert_eq!(*status, 503);
+        assert!(*took < UNAVAILABLE_LIMIT + SLACK, "{answers:?}");
     }
 }
 

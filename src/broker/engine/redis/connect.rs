@@ -170,7 +170,8 @@ fn open(client: &Client) -> RedisResult<Connection> {
 /// An error of a new connection as one line for people: it says if one side speaks TLS and the other does not.
 fn explain(error: &RedisError, has_tls: bool) -> String {
     let text = error.to_string();
-    let is_not_redis = error.is_connection_dropped() || text.contains("parse");
+    let was_dropped = error.is_connection_dropped() && !error.is_connection_refusal();
+    let is_not_redis = was_dropped || text.contains("parse");
     if error.is_timeout() {
         // A Redis without TLS waits for the end of a line.
         match has_tls {
