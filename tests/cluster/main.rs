@@ -13,9 +13,11 @@ mod harness;
 mod cluster;
 
 mod delivery;
+mod embedding;
 mod failures;
 mod harness_checks;
 mod history;
+mod metrics;
 mod nodes;
 mod soak;
 mod takeover;
