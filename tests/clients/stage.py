@@ -33,12 +33,15 @@ class Server:
         self.process = process
         self.address = address
 
+    @staticmethod
+    def program() -> str:
+        return str(Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug" / "threadcast")
+
     @classmethod
     async def start(cls, **settings: str) -> "Server":
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PUBSUB_")}
-        program = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug" / "threadcast"
         process = await asyncio.create_subprocess_exec(
-            str(program),
+            cls.program(),
             env=environment | {"PUBSUB_PORT": "0", "PUBSUB_LOG_LEVEL": "ERROR"} | settings,
             stdout=asyncio.subprocess.PIPE,
         )

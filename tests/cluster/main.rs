@@ -14,10 +14,12 @@ mod cluster;
 
 mod clients;
 mod delivery;
+mod embedding;
 mod failures;
 mod figures;
 mod harness_checks;
 mod history;
+mod metrics;
 mod nodes;
 mod sentinels;
 mod soak;

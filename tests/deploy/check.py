@@ -4,7 +4,6 @@ Only names, ports, paths and times are replaced in them. Run by `tests/deploy/ru
 
 import asyncio
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -12,21 +11,14 @@ from pathlib import Path
 
 import yaml
 
+from cluster import cluster, free_port
+from manifests import DRAIN_SECS, HEARTBEAT_SECS, cluster_compose, cluster_kubernetes, fits_the_schemas
 from proxy import Proxy, certificate, assert_no_key, check_proxy
 from stage import ROOT, Server
 
 DEPLOY = ROOT / "deploy"
-# The server's defaults.
-DRAIN_SECS = 5
-HEARTBEAT_SECS = 30
 # The proxies' timeouts are shortened in proportion to this one, so that no check takes minutes.
 SHORT_HEARTBEAT_SECS = 0.4
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def replaced(text: str, *pairs: tuple[str, object]) -> str:
@@ -109,7 +101,7 @@ async def systemd(folder: Path) -> None:
 
 
 async def kubernetes(_folder: Path) -> None:
-    deployment, service = yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text())
+    deployment, service = fits_the_schemas(DEPLOY / "kubernetes.yaml")
     assert (deployment["kind"], service["kind"]) == ("Deployment", "Service")
     spec = deployment["spec"]
     assert (spec["replicas"], spec["strategy"]["type"]) == (1, "Recreate")
@@ -131,14 +123,25 @@ async def compose(_folder: Path) -> None:
     assert (DEPLOY / service["build"] / "Dockerfile").resolve() == ROOT / "Dockerfile"
 
 
-CHECKS = {nginx: "nginx", caddy: "caddy", systemd: "systemd-analyze", kubernetes: None, compose: None}
+# Each check and the programs that it needs.
+CHECKS = {
+    nginx: ["nginx"],
+    caddy: ["caddy"],
+    systemd: ["systemd-analyze"],
+    kubernetes: [],
+    compose: [],
+    cluster_compose: [],
+    cluster_kubernetes: [],
+    cluster: ["redis-server", "caddy"],
+}
 
 
 async def main() -> None:
     try:
-        for check, tool in CHECKS.items():
-            if tool and not shutil.which(tool):
-                print(f"{check.__name__}: skipped, {tool} is not installed", file=sys.stderr)
+        for check, tools in CHECKS.items():
+            missing = [tool for tool in tools if not shutil.which(tool)]
+            if missing:
+                print(f"{check.__name__}: skipped, {missing[0]} is not installed", file=sys.stderr)
                 continue
             with tempfile.TemporaryDirectory() as folder:
                 # The server writes here too, after it has dropped its rights.

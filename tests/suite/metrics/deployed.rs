@@ -12,10 +12,22 @@ fn names_in(text: &str) -> BTreeSet<&str> {
         .collect()
 }
 
+/// The series of a node of a cluster, as documented; `tests/cluster/run` compares the document with a node.
+fn series_of_a_node(document: &str) -> BTreeSet<&str> {
+    let rows = document
+        .lines()
+        .filter(|line| line.starts_with("| `pubsub_"));
+    rows.flat_map(names_in).collect()
+}
+
 #[test]
 fn dashboard_and_alerts_use_only_existing_series() {
     let page = whole_page();
-    let known: BTreeSet<_> = page.samples().map(|sample| sample.name.as_str()).collect();
+    let mut known: BTreeSet<_> = page.samples().map(|sample| sample.name.as_str()).collect();
+    let document = read("docs/cluster.md");
+    let of_a_node = series_of_a_node(&document);
+    assert!(of_a_node.len() > 5, "{of_a_node:?}");
+    known.extend(of_a_node);
     for path in [
         "deploy/grafana-dashboard.json",
         "deploy/alerts.yml",
