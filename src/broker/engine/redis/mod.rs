@@ -17,6 +17,8 @@ mod keys;
 mod lane;
 mod link;
 mod metrics;
+#[cfg(all(test, shuttle))]
+pub(crate) mod model;
 mod node;
 mod owners;
 mod publishes;
