@@ -128,10 +128,16 @@ fn readers(
     group: usize,
     clock: Instant,
 ) -> Result<(Load, Plan), Failure> {
-    let mut load = Load::new(server.address(), clock)?;
+    let mut load = Load::new(clock)?;
     for index in (group..size.subscribers).step_by(THREADS) {
         let client_id = format!("reader-{index}");
-        load.subscribe(&WebSocket, &client_id, size.publishers, None)?;
+        load.subscribe(
+            server.address(),
+            &WebSocket,
+            &client_id,
+            size.publishers,
+            None,
+        )?;
     }
     Ok((load, wave(size.publishers)))
 }
@@ -143,7 +149,7 @@ fn senders(
     group: usize,
     clock: Instant,
 ) -> Result<(Load, Plan), Failure> {
-    let mut load = Load::new(server.address(), clock)?;
+    let mut load = Load::new(clock)?;
     load.set_numbering(group as u64 + 1, THREADS as u64);
     let indices = (group..size.publishers).step_by(THREADS);
     let publishers = indices.len();
@@ -152,7 +158,7 @@ fn senders(
             true => &Rest,
             false => &WebSocket,
         };
-        load.add_publisher(protocol)?;
+        load.add_publisher(server.address(), protocol)?;
     }
     Ok((load, wave(publishers)))
 }

@@ -105,11 +105,17 @@ fn stalled(readers: usize, stalled: usize, messages: u64) -> Result<(), Failure>
 fn beside(readers: usize, stalled: usize, plan: &Plan) -> Result<f64, Failure> {
     let server = start_server(&["--write-timeout-secs", "600"])?;
     let mut load = Load::open(server.address(), &WebSocket, 1, readers)?;
-    let mut idle = Load::new(server.address(), Instant::now())?;
+    let mut idle = Load::new(Instant::now())?;
     idle.allow_gaps();
     for index in 0..stalled {
         let client_id = format!("stalled-{index}");
-        idle.subscribe(&WebSocket, &client_id, 1, Some(SMALL_BUFFER_BYTES))?;
+        idle.subscribe(
+            server.address(),
+            &WebSocket,
+            &client_id,
+            1,
+            Some(SMALL_BUFFER_BYTES),
+        )?;
     }
     load.run(&FILL)?;
     let filled = resident(&server)?;

@@ -23,7 +23,6 @@ const STALL_DEADLINE: Duration = Duration::from_secs(15);
 /// Clients of one topic. Several runs may follow each other.
 #[derive(Debug)]
 pub(crate) struct Load {
-    server: SocketAddr,
     epoll: Epoll,
     clock: Instant,
     /// The number of its first message, and by how much the next one is greater.
@@ -53,9 +52,8 @@ struct Run {
 
 impl Load {
     /// Without clients. Loads that run at the same time share a clock.
-    pub(crate) fn new(server: SocketAddr, clock: Instant) -> Result<Load, Failure> {
+    pub(crate) fn new(clock: Instant) -> Result<Load, Failure> {
         Ok(Load {
-            server,
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             clock,
             numbering: (1, 1),
@@ -76,12 +74,18 @@ impl Load {
         publishers: usize,
         subscribers: usize,
     ) -> Result<Load, Failure> {
-        let mut load = Load::new(server, Instant::now())?;
+        let mut load = Load::new(Instant::now())?;
         for index in 0..subscribers {
-            load.subscribe(protocol, &format!("reader-{index}"), publishers, None)?;
+            load.subscribe(
+                server,
+                protocol,
+                &format!("reader-{index}"),
+                publishers,
+                None,
+            )?;
         }
         for _ in 0..publishers {
-            load.add_publisher(protocol)?;
+            load.add_publisher(server, protocol)?;
         }
         Ok(load)
     }
@@ -96,15 +100,16 @@ impl Load {
         self.may_miss = true;
     }
 
-    /// Adds a subscriber of the topic to which so many publish.
+    /// Adds a subscriber at this server, of the topic to which so many publish.
     pub(crate) fn subscribe(
         &mut self,
+        server: SocketAddr,
         protocol: &'static dyn Protocol,
         client_id: &str,
         publishers: usize,
         receive_buffer_bytes: Option<usize>,
     ) -> Result<(), Failure> {
-        let mut connection = Connection::open(self.server, receive_buffer_bytes)?;
+        let mut connection = Connection::open(server, receive_buffer_bytes)?;
         protocol.subscribe(&mut connection, client_id)?;
         self.watch(&connection, self.subscribers.len() as u64)?;
         self.subscribers.push(Subscriber {
@@ -115,9 +120,13 @@ impl Load {
         Ok(())
     }
 
-    /// Adds a publisher.
-    pub(crate) fn add_publisher(&mut self, protocol: &'static dyn Protocol) -> Result<(), Failure> {
-        let mut connection = Connection::open(self.server, None)?;
+    /// Adds a publisher at this server.
+    pub(crate) fn add_publisher(
+        &mut self,
+        server: SocketAddr,
+        protocol: &'static dyn Protocol,
+    ) -> Result<(), Failure> {
+        let mut connection = Connection::open(server, None)?;
         protocol.open_publisher(&mut connection)?;
         self.watch(&connection, PUBLISHERS + self.publishers.len() as u64)?;
         self.publishers.push(Publisher {

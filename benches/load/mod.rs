@@ -1,4 +1,4 @@
-//! The load of the benchmarks `fanout` and `compare`: clients of any protocol on one epoll in the calling thread, so that the load
+//! The load of the benchmarks: clients of any protocol on one epoll in the calling thread, so that the load
 //! costs little and uses one clock.
 
 mod clients;

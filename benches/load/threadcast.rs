@@ -8,14 +8,15 @@ use super::protocol::{Message, Protocol, TOPIC, first_answer};
 
 /// The id of a message ends with its number in hex.
 const ID_DIGITS: usize = 12;
-const PUBLISH: &[u8] =
-    br#"{"type":"publish","topic":"bench","message":{"id":"00000000-0000-4000-8000-"#;
-const EVENT: &[u8] =
-    br#"{"type":"event","topic":"bench","message":{"id":"00000000-0000-4000-8000-"#;
+const PUBLISH: &[u8] = br#"{"type":"publish","topic":""#;
+const EVENT: &[u8] = br#"{"type":"event","topic":""#;
+const BEFORE_ID: &[u8] = br#"","message":{"id":"00000000-0000-4000-8000-"#;
 const REST_MESSAGE: &[u8] = br#"{"id":"00000000-0000-4000-8000-"#;
 const BEFORE_PAYLOAD: &[u8] = br#"","payload":""#;
+/// Where the digits in the id of an event begin. Every topic has a name as long as [`TOPIC`].
+const ID_AT: usize = EVENT.len() + TOPIC.len() + BEFORE_ID.len();
 /// Where the payload of an event begins.
-const PAYLOAD_AT: usize = EVENT.len() + ID_DIGITS + BEFORE_PAYLOAD.len();
+const PAYLOAD_AT: usize = ID_AT + ID_DIGITS + BEFORE_PAYLOAD.len();
 
 /// The protocol over WebSocket.
 #[derive(Debug)]
@@ -24,15 +25,9 @@ pub(crate) struct WebSocket;
 impl Protocol for WebSocket {
     fn subscribe(&self, connection: &mut Connection, client_id: &str) -> Result<(), Failure> {
         connection.upgrade("/ws", None)?;
-        let request =
-            format!(r#"{{"type":"subscribe","topic":"{TOPIC}","client_id":"{client_id}"}}"#);
-        connection.add_text(request.as_bytes());
+        connection.add_text(subscribe_request(TOPIC, client_id).as_bytes());
         connection.send()?;
-        match connection.read_text() {
-            Incoming::Text(text) if is_ack(text) => Ok(()),
-            Incoming::Text(text) => Err(unexpected(text)),
-            other => Err(format!("no ack: {other:?}").into()),
-        }
+        read_ack(connection)
     }
 
     fn open_publisher(&self, connection: &mut Connection) -> Result<(), Failure> {
@@ -40,15 +35,7 @@ impl Protocol for WebSocket {
     }
 
     fn publish(&self, number: u64, payload: &str, out: &mut Vec<u8>) {
-        let digits = id_digits(number);
-        let parts = [
-            PUBLISH,
-            &digits,
-            BEFORE_PAYLOAD,
-            payload.as_bytes(),
-            br#""}}"#,
-        ];
-        append_frame(opcode::TEXT, &parts, out);
+        publish_to(TOPIC, number, payload, out);
     }
 
     fn first_message(&self, received: &[u8]) -> Result<Option<(usize, Message)>, Failure> {
@@ -66,6 +53,35 @@ impl Protocol for WebSocket {
         };
         Ok(Some((end, message)))
     }
+}
+
+/// The request that subscribes to a topic.
+pub(crate) fn subscribe_request(topic: &str, client_id: &str) -> String {
+    format!(r#"{{"type":"subscribe","topic":"{topic}","client_id":"{client_id}"}}"#)
+}
+
+/// Waits for an ack. Anything else is a failure.
+pub(crate) fn read_ack(connection: &mut Connection) -> Result<(), Failure> {
+    match connection.read_text() {
+        Incoming::Text(text) if is_ack(text) => Ok(()),
+        Incoming::Text(text) => Err(unexpected(text)),
+        other => Err(format!("no ack: {other:?}").into()),
+    }
+}
+
+/// Appends the request that publishes to a topic.
+pub(crate) fn publish_to(topic: &str, number: u64, payload: &str, out: &mut Vec<u8>) {
+    let digits = id_digits(number);
+    let parts = [
+        PUBLISH,
+        topic.as_bytes(),
+        BEFORE_ID,
+        &digits,
+        BEFORE_PAYLOAD,
+        payload.as_bytes(),
+        br#""}}"#,
+    ];
+    append_frame(opcode::TEXT, &parts, out);
 }
 
 /// A publisher over REST.
@@ -109,8 +125,10 @@ fn id_digits(number: u64) -> [u8; ID_DIGITS] {
 }
 
 fn is_event(text: &[u8]) -> bool {
-    let after_id = text.strip_prefix(EVENT).and_then(|id| id.get(ID_DIGITS..));
-    after_id.is_some_and(|rest| rest.starts_with(BEFORE_PAYLOAD))
+    let is_at = |at: usize, part: &[u8]| text.get(at..).is_some_and(|rest| rest.starts_with(part));
+    is_at(0, EVENT)
+        && is_at(EVENT.len() + TOPIC.len(), BEFORE_ID)
+        && is_at(ID_AT + ID_DIGITS, BEFORE_PAYLOAD)
 }
 
 fn is_ack(text: &[u8]) -> bool {

@@ -163,6 +163,11 @@ impl Broker {
         }
     }
 
+    #[cfg(all(test, shuttle))]
+    pub(super) fn held_topics(&self) -> &LocalTopics {
+        &self.topics
+    }
+
     pub(crate) fn engine(&self) -> &Engine {
         &self.engine
     }
@@ -398,7 +403,7 @@ impl Broker {
         self.topics.draining().load(Ordering::SeqCst)
     }
 
-    fn settings(&self, options: &TopicOptions) -> TopicSettings {
+    pub(super) fn settings(&self, options: &TopicOptions) -> TopicSettings {
         let mut settings = self.defaults;
         let bounds = &mut settings.bounds;
         bounds.history_size = options.history_size.unwrap_or(bounds.history_size);

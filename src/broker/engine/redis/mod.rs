@@ -28,6 +28,8 @@ mod lane;
 mod link;
 mod metrics;
 mod mirrors;
+#[cfg(all(test, shuttle))]
+pub(crate) mod model;
 mod node;
 mod owned;
 mod owners;

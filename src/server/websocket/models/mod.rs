@@ -14,6 +14,7 @@ mod closing;
 mod completeness;
 mod crowd;
 mod frames;
+mod mirrors;
 mod recreate;
 mod replies;
 mod shutdown;
