@@ -338,7 +338,7 @@ async def leaves_an_address_that_does_not_answer(subscriber, publisher) -> None:
     silent = await silent_address()
     urls = "ws://%s:%d/ws,ws://%s/ws" % (*silent.sockets[0].getsockname(), server.address)
     async with (
-        await Client.start(subscriber, urls, topic=TOPIC, client_id="s1", last_n=1) as reader,
+        await Client.start(subscriber, urls, topic=TOPIC, client_id="s1", last_n=2) as reader,
         await Client.start(publisher, urls) as writer,
     ):
         answer = asyncio.create_task(writer.ask([TOPIC, 2]))
