@@ -125,7 +125,7 @@ impl ErrorReply {
 
     /// The engine behind the server cannot be reached. Of a publish nobody knows whether it was taken.
     pub(crate) fn engine_away() -> ErrorReply {
-        let text = "the cluster cannot be reached at the moment; try again";
+        let text = "the cluster cannot be reached at the moment";
         ErrorReply::new(ErrorCode::Unavailable, text)
     }
 
