@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from cluster import cluster, free_port
-from manifests import DRAIN_SECS, HEARTBEAT_SECS, cluster_compose, cluster_kubernetes, fits_the_schemas
+from manifests import DRAIN_SECS, HEARTBEAT_SECS, cluster_compose, cluster_kubernetes, cluster_rights, fits_the_schemas
 from proxy import Proxy, certificate, assert_no_key, check_proxy
 from stage import ROOT, Server
 
@@ -132,6 +132,7 @@ CHECKS = {
     compose: [],
     cluster_compose: [],
     cluster_kubernetes: [],
+    cluster_rights: [],
     cluster: ["redis-server", "caddy"],
 }
 

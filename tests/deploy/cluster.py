@@ -14,8 +14,8 @@ from pathlib import Path
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from manifests import CLUSTER, NODES, PORT, REDIS_PORT, compose
-from stage import DEADLINE_SECS, ROOT, Server, soon
+from manifests import CLUSTER, NODES, PORT, REDIS_PORT, compose, user_of_a_node
+from stage import DEADLINE_SECS, Server, soon
 
 PASSWORD = "s3cret"
 TOPIC = "orders"
@@ -214,13 +214,20 @@ async def client_comes_back_after_its_node_died(balancer: Balancer, nodes: list[
 
 async def node_has_the_rights_that_the_document_gives(redis: Redis) -> None:
     """The user of docs/cluster.md may do what a node does, and nothing of it is refused."""
-    document = (ROOT / "docs" / "cluster.md").read_text()
-    line = re.search(r"^    ACL (SETUSER threadcast .*(?:\n     +.*)*)", document, re.MULTILINE)[1]
+    line = user_of_a_node()
     assert await redis.command("ACL", *line.split()) == "OK"
     await redis.command("ACL", "LOG", "RESET")
     secret = re.search(r">(\S+)", line)[1]
     url = f"redis://threadcast:{secret}@127.0.0.1:{redis.port}"
     node, other = [await Server.start(PUBSUB_REDIS_URL=url) for _ in range(2)]
+    try:
+        await does_what_a_node_does(node, other)
+    finally:
+        refused = await redis.command("ACL", "LOG")
+        assert refused == "", refused
+
+
+async def does_what_a_node_does(node: Server, other: Server) -> None:
     await until("the nodes see each other", lambda: has_both(node, other))
     await node.rest("POST", "/topics", {"name": "limited"})
     async with connect(f"ws://{other.address}/ws", proxy=None) as client:
@@ -228,12 +235,12 @@ async def node_has_the_rights_that_the_document_gives(redis: Redis) -> None:
         await answer(client, "ack")
         await node.publish("limited", range(1, 4))
         await expect(client, range(1, 4))
+        for path in ("/topics/limited", "/topics/limited/messages", "/topics", "/stats"):
+            await node.rest("GET", path)
         await node.rest("DELETE", "/topics/limited")
         assert (await answer(client, "info"))["msg"] == "topic_deleted"
     for one in (node, other):
         await one.stop()
-    refused = await redis.command("ACL", "LOG")
-    assert refused == "", refused
 
 
 async def has_both(node: Server, other: Server) -> bool:

@@ -122,6 +122,25 @@ def check_nodes(spec: dict) -> None:
     assert spread["labelSelector"] == spec["selector"]
 
 
+async def cluster_rights(_folder: Path) -> None:
+    """The user of docs/cluster.md may use every command that nodes and their scripts use."""
+    engine = ROOT / "src" / "broker" / "engine" / "redis"
+    used = {"SUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE", "SCRIPT|LOAD"}
+    for path, call in (("*.rs", r'cmd\("(\w+)"\)'), ("scripts/*.lua", r"redis\.call\('(\w+)'")):
+        for file in engine.glob(path):
+            used |= set(re.findall(call, file.read_text()))
+    # That one goes to Sentinels.
+    used.discard("SENTINEL")
+    rights = {right.upper() for right in re.findall(r" \+(\S+)", user_of_a_node())}
+    assert used <= rights, used - rights
+
+
+def user_of_a_node() -> str:
+    """The words after `ACL` that make a user for nodes."""
+    document = (ROOT / "docs" / "cluster.md").read_text()
+    return re.search(r"^    ACL (SETUSER threadcast .*(?:\n     +.*)*)", document, re.MULTILINE)[1]
+
+
 def check_redis(spec: dict, config: dict) -> None:
     assert config["data"]["redis.conf"] == (CLUSTER / "redis.conf").read_text()
     (container,) = spec["template"]["spec"]["containers"]
