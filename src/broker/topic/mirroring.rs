@@ -45,13 +45,6 @@ impl Topic {
             .is_some_and(|mirror| mirror.has_ended(epoch))
     }
 
-    /// Whether an entry is a copy of one that the mirror has.
-    pub(crate) fn has_entry(&self, entry: &Entry<'_>) -> bool {
-        let state = self.state.read();
-        let mirror = state.mirror.as_ref();
-        mirror.is_some_and(|mirror| mirror.judge(entry) == Action::Ignore)
-    }
-
     /// Appends an entry if it is the next one. Never waits, and does not deliver its events: see [`Topic::fan_out`].
     pub(crate) fn append_entry(&self, entry: &Entry<'_>, source: Source) -> Applied {
         let mut guard = self.state.write();
