@@ -11,7 +11,7 @@ use ::redis::{
 };
 
 use super::lane::COMMAND_TIMEOUT;
-use super::sentinels::Sentinels;
+use super::sentinels::{SENTINEL_TIMEOUT, Sentinels};
 use crate::config::{Host, Login, RedisUrl};
 
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -86,7 +86,8 @@ impl Dialer {
 
     fn sentinel(&self, host: &Host) -> Result<Connection, String> {
         let client = self.client(host, &self.url.sentinel_login, 0)?;
-        Sentinels::open(&client).map_err(|error| explain(&error, self.tls.is_some()))
+        let opened = open(&client, SENTINEL_TIMEOUT, SENTINEL_TIMEOUT);
+        opened.map_err(|error| explain(&error, self.tls.is_some()))
     }
 
     fn client(&self, host: &Host, login: &Login, database: i64) -> Result<Client, String> {
@@ -147,7 +148,12 @@ fn settings(login: &Login, database: i64) -> RedisConnectionInfo {
 impl Server {
     /// Opens a connection that works. The error is one line for people.
     pub(super) fn open(&self) -> Result<Connection, String> {
-        open(&self.client).map_err(|error| explain(&error, self.has_tls))
+        let opened = open(&self.client, CONNECT_TIMEOUT, COMMAND_TIMEOUT);
+        let works = opened.and_then(|mut connection| {
+            cmd("PING").query::<String>(&mut connection)?;
+            Ok(connection)
+        });
+        works.map_err(|error| explain(&error, self.has_tls))
     }
 
     /// The reason why it cannot be used, with its address if that is news.
@@ -159,11 +165,11 @@ impl Server {
     }
 }
 
-fn open(client: &Client) -> RedisResult<Connection> {
-    let mut connection = client.get_connection_with_timeout(CONNECT_TIMEOUT)?;
-    connection.set_read_timeout(Some(COMMAND_TIMEOUT))?;
-    connection.set_write_timeout(Some(COMMAND_TIMEOUT))?;
-    cmd("PING").query::<String>(&mut connection)?;
+/// Opens a connection that waits so long to connect, and then for each answer.
+fn open(client: &Client, connect: Duration, answer: Duration) -> RedisResult<Connection> {
+    let connection = client.get_connection_with_timeout(connect)?;
+    connection.set_read_timeout(Some(answer))?;
+    connection.set_write_timeout(Some(answer))?;
     Ok(connection)
 }
 

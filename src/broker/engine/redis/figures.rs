@@ -7,7 +7,6 @@ use super::event_sizes::EventSizes;
 use super::reading::{self, Part, Reading};
 use super::records::{self, Record};
 use super::shard::Shard;
-use super::topics;
 use crate::broker::engine::Unavailable;
 use crate::broker::topic::TopicStats;
 use crate::protocol::TopicName;
@@ -17,6 +16,8 @@ use crate::sync::HashMap;
 const MAX_BYTES: usize = 32 << 20;
 /// What a topic takes of it besides its events.
 const TOPIC_BYTES: usize = 256;
+/// Topics whose records are read in one exchange.
+const TOPICS_AT_ONCE: usize = 500;
 /// Topics whose events are read in one exchange.
 const READ_AT_ONCE: usize = 50;
 /// An exchange reads no further topic when it has these bytes of events.
@@ -50,7 +51,7 @@ impl Figures {
         topics: &[TopicName],
     ) -> Result<Vec<(TopicName, TopicStats)>, Unavailable> {
         let mut figures = Vec::with_capacity(topics.len());
-        for some in topics.chunks(topics::AT_ONCE) {
+        for some in topics.chunks(TOPICS_AT_ONCE) {
             let mut unread = Vec::new();
             for (topic, found) in some.iter().zip(records::read(shard, some)?) {
                 let Some((record, subscribers)) = found else {

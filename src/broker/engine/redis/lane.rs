@@ -15,6 +15,8 @@ use crate::sync::Arc;
 
 /// How long Redis may take for an answer.
 pub(super) const COMMAND_TIMEOUT: Duration = Duration::from_millis(900);
+/// The most commands that are sent in one exchange when there are many.
+pub(super) const MAX_COMMANDS: usize = 500;
 /// What Redis answers when it cannot do what it is for: these count as if it were away.
 const AWAY: [&str; 9] = [
     "OOM",
@@ -76,6 +78,15 @@ impl Lane {
                         .swap_remove(0);
                 }
             }
+        }
+        Ok(answers)
+    }
+
+    /// Like [`Lane::call`], for any number of commands: in as many exchanges as they need.
+    pub(super) fn call_all(&self, commands: &[Cmd]) -> Result<Vec<Value>, Unavailable> {
+        let mut answers = Vec::with_capacity(commands.len());
+        for some in commands.chunks(MAX_COMMANDS) {
+            answers.extend(self.call(some)?);
         }
         Ok(answers)
     }

@@ -9,7 +9,6 @@ use super::shard::{Shard, State};
 use super::{lane, owners};
 use crate::broker::engine::Unavailable;
 use crate::broker::local_topics::LocalTopics;
-use crate::protocol::TopicName;
 use crate::sync::{Arc, AtomicUsize, Ordering};
 
 /// A node that says nothing for so long is dead.
@@ -185,11 +184,9 @@ pub(super) fn bury_dead(shard: &Arc<Shard>) -> Result<(), Unavailable> {
         let owned = lane::texts(&shard.lane.one(members)?);
         let leaves: Vec<Cmd> = owned
             .iter()
-            .filter_map(|owned| leave(shard, id, owned))
+            .filter_map(|owned| owners::leave_owned(shard, id, owned, "*"))
             .collect();
-        for some in leaves.chunks(500) {
-            shard.lane.call(some)?;
-        }
+        shard.lane.call_all(&leaves)?;
         let mut forget = cmd("SREM");
         forget.arg(shard.keys.nodes()).arg(id);
         shard.lane.one(forget)?;
@@ -200,10 +197,4 @@ pub(super) fn bury_dead(shard: &Arc<Shard>) -> Result<(), Unavailable> {
         );
     }
     Ok(())
-}
-
-fn leave(shard: &Shard, node: &str, owned: &str) -> Option<Cmd> {
-    let (topic, client_id) = owned.split_once(' ')?;
-    let topic = TopicName::new(topic).ok()?;
-    Some(owners::leave_command(shard, node, &topic, client_id, "*"))
 }

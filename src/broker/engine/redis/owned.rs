@@ -2,17 +2,16 @@
 //!
 //! They differ after a join or a leave whose answer was lost, or that arrived late.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use ::redis::{Cmd, cmd};
 use parking_lot::Mutex;
 
 use super::lane;
-use super::owners::{self, AT_ONCE, Open};
+use super::owners::{self, Open};
 use super::shard::Shard;
 use crate::broker::engine::Unavailable;
-use crate::protocol::TopicName;
-use crate::sync::{AtomicBool, HashMap, Ordering};
+use crate::sync::{AtomicBool, Ordering};
 
 #[derive(Default)]
 pub(super) struct Owned {
@@ -47,70 +46,28 @@ impl Owned {
         let owned: HashSet<String> = lane::texts(&shard.lane.one(members)?).into_iter().collect();
         let open = owners::all_open(shard);
         let strays: Vec<String> = {
-            let names: HashSet<String> = open.iter().map(name).collect();
+            let names: HashSet<String> = open.iter().map(Open::name).collect();
             owned.difference(&names).cloned().collect()
         };
         let (_, absent): (Vec<Open>, Vec<Open>) = open
             .into_iter()
-            .partition(|open| owned.contains(&name(open)));
+            .partition(|open| owned.contains(&open.name()));
         owners::rejoin(shard, &absent)?;
         let are_alike = absent.is_empty() && strays.is_empty();
         self.remove_strays(shard, &strays)?;
         Ok(are_alike)
     }
 
-    /// Removes the strays that were there at the last look, too, and remembers the others.
+    /// Removes the strays that were there at the last look, too.
     fn remove_strays(&self, shard: &Shard, strays: &[String]) -> Result<(), Unavailable> {
-        let before = std::mem::take(&mut *self.strays.lock());
-        for some in strays.chunks(AT_ONCE) {
-            let orders = orders(shard, some)?;
-            let mut leaves = Vec::new();
-            for (stray, order) in some.iter().zip(orders) {
-                match before.get(stray) == Some(&order) {
-                    true => leaves.extend(leave(shard, stray, &order)),
-                    false => {
-                        self.strays.lock().insert(stray.clone(), order);
-                    }
-                }
-            }
-            shard.lane.call(&leaves)?;
-        }
-        Ok(())
+        let now = owners::orders(shard, strays)?;
+        let before = std::mem::replace(&mut *self.strays.lock(), now.clone());
+        let node = shard.node.id();
+        let leaves: Vec<Cmd> = now
+            .iter()
+            .filter(|(stray, order)| before.get(*stray) == Some(order))
+            .filter_map(|(stray, order)| owners::leave_owned(shard, node, stray, order))
+            .collect();
+        shard.lane.call_all(&leaves).map(drop)
     }
-}
-
-/// As Redis names it among those of a node.
-fn name(open: &Open) -> String {
-    format!("{} {}", open.topic.name(), open.client_id)
-}
-
-fn split(name: &str) -> Option<(TopicName, &str)> {
-    let (topic, client_id) = name.split_once(' ')?;
-    Some((TopicName::new(topic).ok()?, client_id))
-}
-
-/// The order of the owner of each; empty if there is none.
-fn orders(shard: &Shard, names: &[String]) -> Result<Vec<String>, Unavailable> {
-    let get = |name: &String| {
-        let mut get = cmd("HGET");
-        match split(name) {
-            Some((topic, client_id)) => get.arg(shard.keys.owners(&topic)).arg(client_id),
-            None => get.arg(shard.keys.meta()).arg(""),
-        };
-        get
-    };
-    let answers = shard
-        .lane
-        .call(&names.iter().map(get).collect::<Vec<Cmd>>())?;
-    let order = |answer| {
-        let owner = lane::text(answer);
-        owner.split(' ').next().unwrap_or_default().to_owned()
-    };
-    Ok(answers.iter().map(order).collect())
-}
-
-fn leave(shard: &Shard, name: &str, order: &str) -> Option<Cmd> {
-    let (topic, client_id) = split(name)?;
-    let node = shard.node.id();
-    Some(owners::leave_command(shard, node, &topic, client_id, order))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use ::redis::{Cmd, Value};
+use ::redis::{Cmd, Value, cmd};
 use parking_lot::Mutex;
 
 use super::shard::Shard;
@@ -15,8 +15,6 @@ use crate::broker::topic::Departure;
 use crate::protocol::{ClientId, Timestamp, TopicName};
 use crate::sync::Arc;
 
-/// The most scripts in one exchange.
-pub(super) const AT_ONCE: usize = 500;
 /// Takeovers of subscriptions that are not open here yet.
 const MAX_EARLY: usize = 10_000;
 
@@ -99,6 +97,13 @@ pub(super) struct Open {
     order: u64,
 }
 
+impl Open {
+    /// As it is named among those of a node.
+    pub(super) fn name(&self) -> String {
+        format!("{} {}", self.topic.name(), self.client_id)
+    }
+}
+
 /// All subscriptions of this node to topics of this Redis.
 pub(super) fn all_open(shard: &Shard) -> Vec<Open> {
     let of_topic = |topic: Arc<Topic>| {
@@ -114,17 +119,15 @@ pub(super) fn all_open(shard: &Shard) -> Vec<Open> {
 
 /// Says of these subscriptions that they are there. Those whose client id has a newer owner end.
 pub(super) fn rejoin(shard: &Shard, open: &[Open]) -> Result<(), Unavailable> {
-    for some in open.chunks(AT_ONCE) {
-        let joins = some.iter().map(|open| {
-            let order = Some(open.order);
-            join_command(shard, open.topic.name(), &open.client_id, 0, order)
-        });
-        let answers = shard.lane.call(&joins.collect::<Vec<_>>())?;
-        for (open, answer) in some.iter().zip(&answers) {
-            let words = lane::texts(answer);
-            if words.first().is_some_and(|word| word == "replaced") {
-                open.topic.supersede(&open.client_id, u64::MAX);
-            }
+    let joins = open.iter().map(|open| {
+        let order = Some(open.order);
+        join_command(shard, open.topic.name(), &open.client_id, 0, order)
+    });
+    let answers = shard.lane.call_all(&joins.collect::<Vec<_>>())?;
+    for (open, answer) in open.iter().zip(&answers) {
+        let words = lane::texts(answer);
+        if words.first().is_some_and(|word| word == "replaced") {
+            open.topic.supersede(&open.client_id, u64::MAX);
         }
     }
     Ok(())
@@ -138,7 +141,7 @@ pub(super) fn leave(shard: &Arc<Shard>) -> Result<(), Unavailable> {
         .into_iter()
         .partition(mine);
     owners.departures.lock().extend(others);
-    for some in leaving.chunks(AT_ONCE) {
+    for some in leaving.chunks(lane::MAX_COMMANDS) {
         let leaves: Vec<Cmd> = some
             .iter()
             .map(|departure| {
@@ -178,6 +181,37 @@ pub(super) fn leave_command(
         .arg(node)
         .arg(topic.as_str());
     leave
+}
+
+/// Like [`leave_command`], of a subscription as it is named among those of a node; `None` for what is no such name.
+pub(super) fn leave_owned(shard: &Shard, node: &str, owned: &str, order: &str) -> Option<Cmd> {
+    let (topic, client_id) = split(owned)?;
+    Some(leave_command(shard, node, &topic, client_id, order))
+}
+
+/// The order of the owner of each of these subscriptions; empty if there is none.
+pub(super) fn orders(
+    shard: &Shard,
+    owned: &[String],
+) -> Result<HashMap<String, String>, Unavailable> {
+    let get = |name: &String| {
+        let (topic, client_id) = split(name)?;
+        let mut get = cmd("HGET");
+        get.arg(shard.keys.owners(&topic)).arg(client_id);
+        Some((name.clone(), get))
+    };
+    let (names, gets): (Vec<String>, Vec<Cmd>) = owned.iter().filter_map(get).unzip();
+    let answers = shard.lane.call_all(&gets)?;
+    let order = |answer| {
+        let owner = lane::text(answer);
+        owner.split(' ').next().unwrap_or_default().to_owned()
+    };
+    Ok(names.into_iter().zip(answers.iter().map(order)).collect())
+}
+
+fn split(owned: &str) -> Option<(TopicName, &str)> {
+    let (topic, client_id) = owned.split_once(' ')?;
+    Some((TopicName::new(topic).ok()?, client_id))
 }
 
 /// A subscription on another node has taken over this client id.

@@ -58,7 +58,7 @@ pub(super) struct Publishes {
 #[derive(Debug, Clone)]
 struct Known {
     place: Place,
-    run: String,
+    run: Arc<str>,
 }
 
 /// Batches that become one entry.
@@ -140,11 +140,11 @@ impl Publishes {
                 .arg(place.epoch.as_str())
                 .arg(place.seq)
                 .arg(place.token.to_string())
-                .arg(run),
+                .arg(&*run),
             None => command.arg("").arg(0).arg("").arg(""),
         };
         command
-            .arg(run)
+            .arg(&*run)
             .arg(EpochName::random().as_str())
             .arg(token.to_string())
             .arg(batch.len())
@@ -155,10 +155,10 @@ impl Publishes {
 
     /// The newest place of a topic that this node knows. Redis must not be behind it. That of a mirror was compared with what
     /// the current run has.
-    fn known_place(&self, topic: &TopicName, run: &str) -> Option<Known> {
+    fn known_place(&self, topic: &TopicName, run: &Arc<str>) -> Option<Known> {
         let mirror = self.topics.get(topic.as_str());
         let place = mirror.and_then(|mirror| mirror.place());
-        let run = run.to_owned();
+        let run = Arc::clone(run);
         place
             .map(|place| Known { place, run })
             .or_else(|| self.known.lock().get(topic).cloned())

@@ -7,6 +7,8 @@ use std::collections::VecDeque;
 
 use parking_lot::Mutex;
 
+use crate::sync::Arc;
+
 /// Runs that are remembered.
 const MAX_KNOWN: usize = 64;
 /// Characters of the replication id that name a run.
@@ -19,23 +21,23 @@ pub(super) struct Runs {
 
 #[derive(Default)]
 struct State {
-    current: String,
+    current: Arc<str>,
     /// The runs in which this node was up to date.
-    known: VecDeque<String>,
+    known: VecDeque<Arc<str>>,
 }
 
 impl Runs {
     /// Notes the run of a new connection, by the replication id of Redis.
     pub(super) fn connected(&self, replication_id: &str) {
         let name = replication_id.get(..NAME_LEN).unwrap_or(replication_id);
-        name.clone_into(&mut self.state.lock().current);
+        self.state.lock().current = name.into();
     }
 
     /// The mirrors of this node were compared with what the current run has.
     pub(super) fn is_up_to_date(&self) {
         let mut state = self.state.lock();
         if !state.known.contains(&state.current) {
-            let current = state.current.clone();
+            let current = Arc::clone(&state.current);
             state.known.push_back(current);
         }
         if state.known.len() > MAX_KNOWN {
@@ -43,8 +45,8 @@ impl Runs {
         }
     }
 
-    pub(super) fn current(&self) -> String {
-        self.state.lock().current.clone()
+    pub(super) fn current(&self) -> Arc<str> {
+        Arc::clone(&self.state.lock().current)
     }
 
     /// Whether a run that is new to this node has numbered events from before this seq, which this node has, too.
@@ -54,7 +56,7 @@ impl Runs {
             let (name, before) = run.split_once(':')?;
             Some((name, before.parse::<u64>().ok()?))
         });
-        runs.any(|(name, before)| before < seq && !state.known.iter().any(|known| known == name))
+        runs.any(|(name, before)| before < seq && !state.known.iter().any(|known| **known == *name))
     }
 }
 

@@ -4,12 +4,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use ::redis::{Client, Connection, RedisResult, cmd};
+use ::redis::{Connection, cmd};
 
 use crate::config::Host;
 
 /// How long one Sentinel may take, to connect and for an answer.
-const SENTINEL_TIMEOUT: Duration = Duration::from_millis(500);
+pub(super) const SENTINEL_TIMEOUT: Duration = Duration::from_millis(500);
 
 pub(super) struct Sentinels {
     master: String,
@@ -27,14 +27,6 @@ impl Sentinels {
             asked: 0,
             connection: None,
         }
-    }
-
-    /// Opens a connection to a Sentinel.
-    pub(super) fn open(client: &Client) -> RedisResult<Connection> {
-        let connection = client.get_connection_with_timeout(SENTINEL_TIMEOUT)?;
-        connection.set_read_timeout(Some(SENTINEL_TIMEOUT))?;
-        connection.set_write_timeout(Some(SENTINEL_TIMEOUT))?;
-        Ok(connection)
     }
 
     /// The address that most Sentinels name: one that was away for some time may name an old one. The error is one line for

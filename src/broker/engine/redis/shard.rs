@@ -360,7 +360,7 @@ impl Shard {
         drop(seen);
         let is_silent = |topic: &&Arc<Topic>| before.get(topic.name()) == places.get(topic.name());
         let silent: Vec<_> = mirrors.iter().filter(is_silent).collect();
-        for some in silent.chunks(500) {
+        for some in silent.chunks(lane::MAX_COMMANDS) {
             let commands: Vec<Cmd> = some.iter().map(|topic| self.look(topic.name())).collect();
             for (topic, answer) in some.iter().zip(self.lane.call(&commands)?) {
                 let there = lane::texts(&answer);

@@ -19,8 +19,6 @@ use crate::sync::Arc;
 pub(super) const DELETION_MEMORY: Duration = Duration::from_secs(600);
 /// How long the events of a deleted topic can be read.
 const LAST_EVENTS: Duration = Duration::from_secs(60);
-/// Topics that are asked for in one exchange.
-pub(super) const AT_ONCE: usize = 500;
 
 pub(super) fn create(
     shard: &Shard,
@@ -161,14 +159,13 @@ pub(super) fn names(shard: &Shard) -> Result<Vec<TopicName>, Unavailable> {
 /// The topics that this Redis has, and their numbers of subscribers.
 pub(super) fn list(shard: &Shard) -> Result<Vec<(TopicName, usize)>, Unavailable> {
     let names = names(shard)?;
-    let mut list = Vec::with_capacity(names.len());
-    for some in names.chunks(AT_ONCE) {
-        let counts: Vec<Cmd> = some
-            .iter()
-            .map(|topic| records::count_command(shard, topic))
-            .collect();
-        let counts = shard.call(&counts)?;
-        list.extend(some.iter().cloned().zip(counts.iter().map(owners::count)));
-    }
-    Ok(list)
+    let counts: Vec<Cmd> = names
+        .iter()
+        .map(|topic| records::count_command(shard, topic))
+        .collect();
+    let counts = shard.lane.call_all(&counts)?;
+    Ok(names
+        .into_iter()
+        .zip(counts.iter().map(owners::count))
+        .collect())
 }
