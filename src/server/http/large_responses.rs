@@ -133,19 +133,23 @@ impl Write for BoundedBody {
 
 impl Response {
     /// A list as JSON, no larger than the request allows. `expected` is about how many bytes it will have, with those
-    /// needed to write it; if that is too little, twice as much is requested.
-    pub(crate) fn list(request: &Request, expected: usize, list: &impl Serialize) -> Response {
+    /// needed to write it; if that is too little, twice as much is requested. `read` makes the list, once there is room.
+    pub(crate) fn list<L: Serialize>(
+        request: &Request,
+        expected: usize,
+        read: impl FnOnce() -> Result<L, Problem>,
+    ) -> Result<Response, Problem> {
         let allowed = request.max_response_bytes;
         let mut body = match BoundedBody::new(expected, allowed) {
             Ok(body) => body,
-            Err(response) => return response,
+            Err(response) => return Ok(response),
         };
-        match serde_json::to_writer(&mut body, list) {
-            Ok(()) => Response::new(200, JSON, body.finish()),
-            Err(error) if error.is_io() => Response::needs_memory(allowed.max(expected) * 2),
+        match serde_json::to_writer(&mut body, &read()?) {
+            Ok(()) => Ok(Response::new(200, JSON, body.finish())),
+            Err(error) if error.is_io() => Ok(Response::needs_memory(allowed.max(expected) * 2)),
             Err(error) => {
                 tracing::error!(%error, "a list could not be written as JSON");
-                Response::from(&Problem::internal())
+                Err(Problem::internal())
             }
         }
     }
@@ -195,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_list_that_fits_is_written() {
-        let response = Response::list(&read(5), 3, &["a"]);
+        let response = Response::list(&read(5), 3, || Ok(["a"])).unwrap();
         assert_eq!(
             (response.status, &response.body[..]),
             (200, &b"[\"a\"]"[..])
@@ -204,9 +208,9 @@ mod tests {
 
     #[test]
     fn a_list_that_does_not_fit_says_how_much_it_needs() {
-        let expected = Response::list(&read(5), 6, &["a"]);
+        let expected = Response::list(&read(5), 6, || Ok(["a"])).unwrap();
         assert_eq!(needed(&expected), Some(6));
-        let unexpected = Response::list(&read(4), 3, &["a"]);
+        let unexpected = Response::list(&read(4), 3, || Ok(["a"])).unwrap();
         assert_eq!(needed(&unexpected), Some(8));
     }
 

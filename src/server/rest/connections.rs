@@ -66,15 +66,17 @@ struct Closed {
 }
 
 impl Api {
-    pub(super) fn list_connections(&self, limit: usize, request: &Request) -> Response {
+    pub(super) fn list_connections(
+        &self,
+        limit: usize,
+        request: &Request,
+    ) -> Result<Response, Problem> {
         let (connections, subscriptions) = self.connections.size(limit);
         let expected = connections * CONNECTION_BYTES + subscriptions * SUBSCRIPTION_BYTES;
-        if expected > request.max_response_bytes {
-            return Response::needs_memory(expected);
-        }
-        let (total, connections) = self.connections.list(limit);
-        let list = ConnectionList { total, connections };
-        Response::list(request, expected, &list)
+        Response::list(request, expected, || {
+            let (total, connections) = self.connections.list(limit);
+            Ok(ConnectionList { total, connections })
+        })
     }
 
     pub(super) fn close_connection(&self, id: u64) -> Result<Response, Problem> {

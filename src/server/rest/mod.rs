@@ -82,7 +82,7 @@ impl Api {
             Route::DeleteTopic(name) => self.delete_topic(name),
             Route::ReadMessages(name, start_at) => self.read_messages(name, start_at, request),
             Route::PublishMessage(name) => self.publish_message(name, request),
-            Route::ListConnections(limit) => Ok(self.list_connections(*limit, request)),
+            Route::ListConnections(limit) => self.list_connections(*limit, request),
             Route::CloseConnection(id) => self.close_connection(*id),
             Route::ShowSettings => Ok(self.show_settings()),
             Route::Health => Ok(self.health()),

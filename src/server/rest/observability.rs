@@ -83,12 +83,11 @@ impl Api {
 
     pub(super) fn stats(&self, request: &Request) -> Result<Response, Problem> {
         let expected = self.broker.topic_count() * TOPIC_FIGURES_BYTES;
-        if expected > request.max_response_bytes {
-            return Ok(Response::needs_memory(expected));
-        }
-        let topics = self.broker.all_stats();
-        let topics = topics.map_err(|_| problems::engine_away())?;
-        Ok(Response::list(request, expected, &Stats { topics }))
+        Response::list(request, expected, || {
+            let topics = self.broker.all_stats();
+            let topics = topics.map_err(|_| problems::engine_away())?;
+            Ok(Stats { topics })
+        })
     }
 
     /// The nodes of the cluster, by id; an embedded server has none.

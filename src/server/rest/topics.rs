@@ -91,15 +91,13 @@ impl Api {
 
     pub(super) fn list_topics(&self, request: &Request) -> Result<Response, Problem> {
         let expected = self.broker.topic_count() * TOPIC_LINE_BYTES;
-        if expected > request.max_response_bytes {
-            return Ok(Response::needs_memory(expected));
-        }
-        let topics = self.broker.list_topics();
-        let topics = topics.map_err(|_| problems::engine_away())?;
-        let list = TopicList {
-            topics: Lines(topics),
-        };
-        Ok(Response::list(request, expected, &list))
+        Response::list(request, expected, || {
+            let topics = self.broker.list_topics();
+            let topics = topics.map_err(|_| problems::engine_away())?;
+            Ok(TopicList {
+                topics: Lines(topics),
+            })
+        })
     }
 
     pub(super) fn show_topic(&self, name: &TopicName) -> Result<Response, Problem> {
