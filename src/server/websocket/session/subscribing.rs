@@ -38,21 +38,18 @@ impl Session {
         for _ in 0..MAX_JOINS {
             let Joined { topic, order } = self.join(&key)?;
             self.await_end_of_older(&key, &topic);
-            match self.open(&key, &topic, order, &start_at, request_id) {
-                Err(SubscribeError::Deleted) if order > 0 => {
-                    self.broker.leave(&key.0, &key.1, order);
-                }
-                Err(SubscribeError::Deleted) => return Err(ErrorReply::no_topic(key.0.as_str())),
-                Err(SubscribeError::AheadOfTopic) => {
-                    self.broker.leave(&key.0, &key.1, order);
+            let Err(error) = self.open(&key, &topic, order, &start_at, request_id) else {
+                return Ok(());
+            };
+            self.broker.leave(&key.0, &key.1, order);
+            match error {
+                SubscribeError::Deleted if order > 0 => {}
+                SubscribeError::Deleted => return Err(ErrorReply::no_topic(key.0.as_str())),
+                SubscribeError::AheadOfTopic => {
                     return Err(ErrorReply::bad_request("after_seq is ahead of the topic"));
                 }
                 // Another thread ended the connection while this request waited: no reply can be sent.
-                Err(SubscribeError::ConnectionEnding) => {
-                    self.broker.leave(&key.0, &key.1, order);
-                    return Ok(());
-                }
-                Ok(()) => return Ok(()),
+                SubscribeError::ConnectionEnding => return Ok(()),
             }
         }
         Err(ErrorReply::engine_away())
