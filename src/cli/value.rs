@@ -412,21 +412,24 @@ pub(super) fn file() -> Allowed<Option<PathBuf>> {
 
 /// The path of a file with certificates; an empty text is none.
 pub(super) fn certificates() -> Allowed<Option<PathBuf>> {
-    let phrase = "the path of a file with certificates (PEM)";
-    Allowed::new(phrase.to_owned(), |text| match text {
-        "" => Some(None),
-        path => has_certificates(path).then(|| Some(path.into())),
-    })
+    readable(
+        "the path of a file with certificates (PEM)",
+        has_certificates,
+    )
 }
 
 /// The path of a file with a private key; an empty text is none.
 pub(super) fn private_key() -> Allowed<Option<PathBuf>> {
-    let phrase = "the path of a file with a private key (PEM)";
-    Allowed::new(phrase.to_owned(), |text| match text {
+    readable("the path of a file with a private key (PEM)", |path| {
+        PrivateKeyDer::from_pem_file(path).is_ok()
+    })
+}
+
+/// The path of a file that is right as it is now; an empty text is none.
+fn readable(phrase: &str, is_right: fn(&str) -> bool) -> Allowed<Option<PathBuf>> {
+    Allowed::new(phrase.to_owned(), move |text| match text {
         "" => Some(None),
-        path => PrivateKeyDer::from_pem_file(path)
-            .is_ok()
-            .then(|| Some(path.into())),
+        path => is_right(path).then(|| Some(path.into())),
     })
 }
 

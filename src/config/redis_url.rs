@@ -173,8 +173,12 @@ fn split(text: &str, separator: char) -> (&str, &str) {
 
 /// The rule of Sentinel for names of masters.
 fn is_master(name: &str) -> bool {
-    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    !name.is_empty() && name.chars().all(is_allowed)
+    !name.is_empty() && is_plain(name)
+}
+
+fn is_plain(name: &str) -> bool {
+    name.chars()
+        .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
 }
 
 /// A URL without what is secret.
@@ -204,8 +208,7 @@ impl fmt::Debug for RedisUrl {
 
 /// Whether a text can stand before the keys of a cluster.
 pub(super) fn is_prefix(text: &str) -> bool {
-    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    (1..=64).contains(&text.len()) && text.chars().all(is_allowed)
+    (1..=64).contains(&text.len()) && is_plain(text)
 }
 
 #[cfg(test)]
