@@ -8,6 +8,7 @@ mod certificates;
 mod follower;
 mod homes;
 mod node;
+mod process;
 mod proxy;
 mod publisher;
 mod random;

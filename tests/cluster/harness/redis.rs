@@ -4,14 +4,13 @@ use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
+use super::process::Process;
 use super::resp::{Answer, RespClient};
 use super::{Certificates, within};
 
@@ -41,7 +40,7 @@ pub(crate) struct Redis {
     directory: PathBuf,
     flags: Vec<(String, String)>,
     password: Mutex<Option<String>>,
-    process: Mutex<Option<Child>>,
+    process: Process,
 }
 
 impl Redis {
@@ -90,7 +89,7 @@ impl Redis {
                 .iter()
                 .map(|(name, value)| (format!("--{name}"), (*value).to_owned()))
                 .collect(),
-            process: Mutex::new(None),
+            process: Process::default(),
         };
         redis.spawn();
         redis
@@ -154,11 +153,7 @@ impl Redis {
     }
 
     pub(crate) fn try_command(&self, words: &[&str]) -> io::Result<Answer> {
-        let mut client = RespClient::connect(self.addr())?;
-        if let Some(password) = self.password() {
-            client.command(&["AUTH", &password])?;
-        }
-        client.command(words)
+        RespClient::ask(self.addr(), self.password().as_deref(), words)
     }
 
     /// A field of `INFO`.
@@ -227,29 +222,24 @@ impl Redis {
 
     /// Kills it (SIGKILL) and waits for its end.
     pub(crate) fn kill(&self) {
-        let mut process = self.process.lock().expect("no panic under the lock");
-        if let Some(mut child) = process.take() {
-            child.kill().expect("Redis runs");
-            child.wait().expect("Redis has ended");
-        }
+        self.process.kill();
     }
 
     /// Stops it (SIGSTOP): its sockets stay open and nothing is answered. Does nothing if it was killed.
     pub(crate) fn pause(&self) {
         if self.is_running() {
-            self.signal(Signal::SIGSTOP);
+            self.process.signal(Signal::SIGSTOP);
         }
     }
 
     /// Lets it go on (SIGCONT).
     pub(crate) fn proceed(&self) {
-        self.signal(Signal::SIGCONT);
+        self.process.signal(Signal::SIGCONT);
     }
 
     /// Whether it was not killed; it may be stopped.
     pub(crate) fn is_running(&self) -> bool {
-        let process = self.process.lock().expect("no panic under the lock");
-        process.is_some()
+        self.process.is_running()
     }
 
     /// Starts it again on the same port, with what its files hold.
@@ -267,13 +257,6 @@ impl Redis {
 
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
-    }
-
-    fn signal(&self, signal: Signal) {
-        let process = self.process.lock().expect("no panic under the lock");
-        let id = process.as_ref().expect("Redis runs").id();
-        let id = i32::try_from(id).expect("a process id");
-        kill(Pid::from_raw(id), signal).expect("Redis runs");
     }
 
     /// Like [`Redis::restart`], but returns when it answers that it is still loading its file.
@@ -297,24 +280,17 @@ impl Redis {
 
     fn launch(&self) {
         fs::create_dir_all(&self.directory).expect("a directory");
-        let child = Command::new("redis-server")
-            .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
-            .args(["--save", "", "--logfile", "redis.log", "--dir"])
-            .arg(&self.directory)
-            .args(self.flags.iter().flat_map(words))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("redis-server is installed");
-        *self.process.lock().expect("no panic under the lock") = Some(child);
+        self.process.launch(|command| {
+            command
+                .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
+                .args(["--save", "", "--logfile", "redis.log", "--dir"])
+                .arg(&self.directory)
+                .args(self.flags.iter().flat_map(words));
+        });
     }
 
     fn assert_running(&self) {
-        let mut process = self.process.lock().expect("no panic under the lock");
-        let child = process.as_mut().expect("Redis runs");
-        if let Some(status) = child.try_wait().expect("a process can be waited for") {
-            drop(process);
+        if let Some(status) = self.process.ended() {
             let log = fs::read_to_string(self.directory.join("redis.log")).unwrap_or_default();
             panic!("Redis has ended: {status}\n{log}");
         }

@@ -43,7 +43,16 @@ impl Answer {
 pub(super) struct RespClient(BufReader<TcpStream>);
 
 impl RespClient {
-    pub(super) fn connect(addr: SocketAddr) -> Result<RespClient> {
+    /// The answer to a command, on a connection of its own.
+    pub(super) fn ask(addr: SocketAddr, password: Option<&str>, words: &[&str]) -> Result<Answer> {
+        let mut client = RespClient::connect(addr)?;
+        if let Some(password) = password {
+            client.command(&["AUTH", password])?;
+        }
+        client.command(words)
+    }
+
+    fn connect(addr: SocketAddr) -> Result<RespClient> {
         let stream = TcpStream::connect_timeout(&addr, TIMEOUT)?;
         stream.set_read_timeout(Some(TIMEOUT))?;
         stream.set_write_timeout(Some(TIMEOUT))?;
@@ -51,7 +60,7 @@ impl RespClient {
     }
 
     /// Sends a command and reads its answer; an error of Redis is an error with its text.
-    pub(super) fn command(&mut self, words: &[&str]) -> Result<Answer> {
+    fn command(&mut self, words: &[&str]) -> Result<Answer> {
         let mut request = format!("*{}\r\n", words.len());
         for word in words {
             request.push_str(&format!("${}\r\n{word}\r\n", word.len()));

@@ -4,14 +4,12 @@ use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
+use super::process::Process;
 use super::resp::{Answer, RespClient};
 use super::{free_port, within};
 
@@ -25,7 +23,7 @@ pub(crate) struct Sentinel {
     port: u16,
     directory: PathBuf,
     password: Option<String>,
-    process: Mutex<Option<Child>>,
+    process: Process,
 }
 
 impl Sentinel {
@@ -62,7 +60,7 @@ impl Sentinel {
             port,
             directory,
             password: password.map(|(_, secret)| secret.clone()),
-            process: Mutex::new(None),
+            process: Process::default(),
         };
         sentinel.spawn();
         sentinel
@@ -80,11 +78,7 @@ impl Sentinel {
     }
 
     pub(crate) fn try_command(&self, words: &[&str]) -> io::Result<Answer> {
-        let mut client = RespClient::connect(self.addr())?;
-        if let Some(password) = &self.password {
-            client.command(&["AUTH", password])?;
-        }
-        client.command(words)
+        RespClient::ask(self.addr(), self.password.as_deref(), words)
     }
 
     /// The address of the primary, as it says.
@@ -111,32 +105,21 @@ impl Sentinel {
     }
 
     pub(crate) fn kill(&self) {
-        let mut process = self.process.lock().expect("no panic under the lock");
-        if let Some(mut child) = process.take() {
-            child.kill().expect("the Sentinel runs");
-            child.wait().expect("the Sentinel has ended");
-        }
+        self.process.kill();
     }
 
     /// Stops it (SIGSTOP): it accepts connections and says nothing.
     pub(crate) fn pause(&self) {
-        let process = self.process.lock().expect("no panic under the lock");
-        let id = process.as_ref().expect("the Sentinel runs").id();
-        let id = i32::try_from(id).expect("a process id");
-        kill(Pid::from_raw(id), Signal::SIGSTOP).expect("the Sentinel runs");
+        self.process.signal(Signal::SIGSTOP);
     }
 
     fn spawn(&self) {
-        let child = Command::new("redis-server")
-            .arg(self.directory.join("sentinel.conf"))
-            .args(["--sentinel", "--logfile"])
-            .arg(self.directory.join("sentinel.log"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("redis-server is installed");
-        *self.process.lock().expect("no panic under the lock") = Some(child);
+        self.process.launch(|command| {
+            command
+                .arg(self.directory.join("sentinel.conf"))
+                .args(["--sentinel", "--logfile"])
+                .arg(self.directory.join("sentinel.log"));
+        });
         within(START_LIMIT, "the Sentinel answers", || {
             self.try_command(&["PING"]).is_ok()
         });
