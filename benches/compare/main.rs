@@ -30,13 +30,7 @@ const HEADING: &str =
     "peer,series,subscribers,rate,round,deliveries,cpu_us_per_delivery,p50_us,p99_us";
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("error: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    load::exit_code(run(&Options::parse()))
 }
 
 fn run(options: &Options) -> Result<(), Failure> {

@@ -7,10 +7,22 @@ pub(crate) mod protocol;
 pub(crate) mod threadcast;
 
 use std::fmt;
+use std::process::ExitCode;
 
 use ::threadcast::load::{self, Failure, Latencies, ServerProcess, Usage};
 
 pub(crate) use driver::Load;
+
+/// The end of a benchmark: prints what failed.
+pub(crate) fn exit_code(outcome: Result<(), Failure>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
 
 /// How the publishers send.
 #[derive(Debug, Clone, Copy)]
