@@ -3,6 +3,7 @@
 //! [`Config`] and [`SETTINGS`] are generated from the table. Checks, `GET /config`, `--help`, `check-config` and the tables of
 //! `docs/configuration.md` are loops over [`SETTINGS`]. Pure data: reads no environment, opens nothing.
 
+mod advertised;
 mod check;
 mod definition;
 mod origin;
@@ -12,6 +13,7 @@ pub(crate) mod settings;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub(crate) use advertised::AdvertisedAddress;
 pub use check::InvalidConfig;
 pub(crate) use check::within;
 pub use definition::{Field, Group, Kind, SettingDefinition};
@@ -27,11 +29,21 @@ use crate::access::ApiKey;
 /// Ranges that hold for more than the setting itself.
 pub mod ranges {
     use std::ops::RangeInclusive;
+    use std::time::Duration;
+
+    const TEN_YEARS: Duration = Duration::from_secs(10 * 365 * 86_400);
 
     /// [`Config::max_queue_size`](super::Config::max_queue_size), and the queue of a single topic. Events.
     pub const MAX_QUEUE_SIZE: RangeInclusive<usize> = 1..=1_000_000;
     /// [`Config::history_size`](super::Config::history_size), and the history of a single topic. Events.
     pub const HISTORY_SIZE: RangeInclusive<usize> = 0..=1_000_000;
+    /// [`Config::history_ttl`](super::Config::history_ttl), and the history of a single topic. 0 is any age.
+    pub const HISTORY_TTL: RangeInclusive<Duration> = Duration::ZERO..=TEN_YEARS;
+    /// [`Config::topic_idle`](super::Config::topic_idle), and a single topic. 0 is for ever.
+    pub const TOPIC_IDLE: RangeInclusive<Duration> = Duration::ZERO..=TEN_YEARS;
+    /// [`Config::idempotency_window`](super::Config::idempotency_window).
+    pub const IDEMPOTENCY_WINDOW: RangeInclusive<Duration> =
+        Duration::from_millis(1)..=Duration::from_secs(86_400);
     /// [`Config::max_connections`](super::Config::max_connections), and the computed number of connections.
     pub const MAX_CONNECTIONS: RangeInclusive<usize> = 1..=1_000_000;
 }
@@ -68,7 +80,7 @@ definition::settings! {
     /// Bytes kept for replay, per topic; 0 is none.
     history_bytes: usize = 8 << 20, Topics, "BYTES", Bytes(0..=MAX_MEMORY);
 
-    /// Memory that retained events take, all topics together.
+    /// Memory that retained events and remembered ids take, all topics together.
     ///
     /// In bytes.
     max_memory_bytes: usize = 1 << 30, Topics, "BYTES", Bytes(1..=MAX_MEMORY);
@@ -80,6 +92,32 @@ definition::settings! {
 
     /// How long publishers wait under the block policy.
     block_timeout: Duration = Duration::from_secs(5), Topics, "SECONDS", Time(Duration::ZERO..=HOUR);
+
+    /// How long a topic remembers the id of an idempotent message.
+    ///
+    /// At most the newest 10,000 ids per topic are remembered. They count towards [`Config::max_memory_bytes`].
+    idempotency_window: Duration = Duration::from_secs(120), Topics, "SECONDS", Time(ranges::IDEMPOTENCY_WINDOW);
+
+    /// Age above which an event leaves the history; 0 is never.
+    ///
+    /// Holds for topics that do not name their own. It never takes an event from the queue of a live subscription.
+    history_ttl: Duration = Duration::ZERO, Topics, "SECONDS", Time(ranges::HISTORY_TTL);
+
+    /// Topics that exist from the start.
+    ///
+    /// One that exists already, in a cluster, stays as it is.
+    topics: Vec<String> = Vec::new(), Topics, "TOPICS", TopicNames;
+
+    /// Whether a subscribe or a publish creates a topic that does not exist.
+    ///
+    /// With the settings of the server. A resume behind a position above 0 creates nothing.
+    auto_create_topics: bool = false, Topics, "BOOL", Switch;
+
+    /// Time without a subscription and a publish after which a topic is deleted; 0 is never.
+    ///
+    /// Holds for topics that do not name their own, and counts from the creation, the last publish or the end of the last
+    /// subscription.
+    topic_idle: Duration = Duration::ZERO, Topics, "SECONDS", Time(ranges::TOPIC_IDLE);
 
     /// Largest WebSocket message or request body.
     ///
@@ -151,6 +189,12 @@ definition::settings! {
 
     /// Begin of all names in Redis: servers with the same one and the same Redis are one.
     redis_prefix: String = "threadcast".to_owned(), Cluster, "PREFIX", RedisPrefix;
+
+    /// Address at which other machines reach this server, as the list of nodes shows it; by default where it listens.
+    ///
+    /// `host:port`, or a host alone, which gets the port that the server listens on. By default, a server that listens on every
+    /// address of its machine shows the name of the machine.
+    advertised_address: Option<String> = None, Cluster, "ADDRESS", Address;
 
     /// PEM file of the authorities that may sign the certificate of a Redis; without one, those of the system.
     ///

@@ -3,10 +3,12 @@
 //! Returns plain data and asserts nothing: the targets do.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use crate::access::{Digest, Guard, Principal};
 use crate::protocol::{
-    self, ClientId, Message, RequestId, StartAt, Timestamp, TopicFilter, TopicName,
+    self, ClientId, Message, PatternStart, Position, RequestId, StartAt, Timestamp, TopicFilter,
+    TopicName,
 };
 use crate::server::body::ChunkedDecoder;
 use crate::server::fields::BodyLength;
@@ -146,7 +148,9 @@ pub fn is_request_id(text: &str) -> bool {
 
 /// Whether a topic filter matches this topic; `None` if the text is no filter.
 pub fn filter_matches(filter: &str, topic: &str) -> Option<bool> {
-    TopicFilter::parse(filter).map(|filter| filter.matches(topic))
+    TopicFilter::parse(filter)
+        .ok()
+        .map(|filter| filter.matches(topic))
 }
 
 /// An accepted request.
@@ -154,7 +158,7 @@ pub fn filter_matches(filter: &str, topic: &str) -> Option<bool> {
 pub enum Request {
     /// A subscribe.
     Subscribe {
-        /// The topic.
+        /// The topic or the pattern.
         topic: String,
         /// The client.
         client_id: String,
@@ -162,6 +166,10 @@ pub enum Request {
         last_n: u64,
         /// Or the events after a position, with an epoch if given.
         after: Option<(u64, Option<String>)>,
+        /// Or, of a pattern, the events after these positions.
+        positions: Option<BTreeMap<String, (u64, String)>>,
+        /// Whether the client hears who else is subscribed.
+        presence: bool,
     },
     /// An unsubscribe.
     Unsubscribe {
@@ -178,6 +186,8 @@ pub enum Request {
         id: String,
         /// The payload, verbatim.
         payload: String,
+        /// Whether it is idempotent.
+        idempotent: bool,
     },
     /// A ping.
     Ping,
@@ -226,13 +236,17 @@ fn plain(request: protocol::Request<'_>) -> Request {
     match request {
         protocol::Request::Ping => Request::Ping,
         protocol::Request::Publish { topic, message } => publish(&topic, &message),
-        protocol::Request::Unsubscribe { topic, client_id } => Request::Unsubscribe {
-            topic: topic.as_str().to_owned(),
+        protocol::Request::Unsubscribe { filter, client_id } => Request::Unsubscribe {
+            topic: match filter {
+                TopicFilter::Topic(topic) => topic.as_str().to_owned(),
+                TopicFilter::Pattern(pattern) => pattern.as_str().to_owned(),
+            },
             client_id: client_id.as_str().to_owned(),
         },
         protocol::Request::Subscribe(subscribe) => {
             let (last_n, after) = match subscribe.start_at {
                 StartAt::Last(last_n) => (last_n, None),
+                StartAt::First => (0, None),
                 StartAt::After { seq, epoch } => (0, Some((seq, epoch))),
             };
             Request::Subscribe {
@@ -240,6 +254,25 @@ fn plain(request: protocol::Request<'_>) -> Request {
                 client_id: subscribe.client_id.as_str().to_owned(),
                 last_n,
                 after,
+                positions: None,
+                presence: subscribe.presence,
+            }
+        }
+        protocol::Request::SubscribePattern(subscribe) => {
+            let (last_n, positions) = match subscribe.start_at {
+                PatternStart::Last(last_n) => (last_n, None),
+                PatternStart::After(positions) => (0, Some(positions)),
+            };
+            let plain = |(topic, position): (TopicName, Position)| {
+                (topic.as_str().to_owned(), (position.seq, position.epoch))
+            };
+            Request::Subscribe {
+                topic: subscribe.pattern.as_str().to_owned(),
+                client_id: subscribe.client_id.as_str().to_owned(),
+                last_n,
+                after: None,
+                positions: positions.map(|positions| positions.into_iter().map(plain).collect()),
+                presence: subscribe.presence,
             }
         }
     }
@@ -250,6 +283,7 @@ fn publish(topic: &str, message: &Message<'_>) -> Request {
         topic: topic.to_owned(),
         id: message.id().to_owned(),
         payload: message.payload().to_owned(),
+        idempotent: message.key().is_some(),
     }
 }
 

@@ -68,7 +68,8 @@ pub use self::{
     broker::TopicOptions,
     config::Config,
     server::{
-        ConnectionCap, CreateTopicError, DeleteTopicError, PublishError, Published, Server,
-        ServerHandle, ShutdownReport, StartError, Stats, TopicInfo,
+        ChangeTopicError, ConnectionCap, CreateTopicError, DeleteTopicError, PublishError,
+        Published, Server, ServerHandle, ShutdownReport, StartError, Stats, SubscriberInfo,
+        SubscriberList, TopicInfo,
     },
 };

@@ -12,6 +12,7 @@ mod lines;
 #[allow(dead_code, reason = "no REST, no gaps and no crowd here")]
 mod load;
 mod many;
+mod memory;
 mod options;
 mod scenes;
 mod servers;
@@ -53,5 +54,6 @@ fn run_scene(scene: Scene, options: &Options) -> Result<(), Failure> {
         Scene::Nodes => growth::nodes(options),
         Scene::Topics => growth::topics(options),
         Scene::Subscribers => growth::subscribers(options),
+        Scene::Memory => memory::memory(options),
     }
 }

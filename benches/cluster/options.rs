@@ -58,4 +58,6 @@ pub(crate) enum Scene {
     Topics,
     /// 1, 10, 100 and 1000 subscribers of one node
     Subscribers,
+    /// Memory of Redis for events, topics and subscriptions
+    Memory,
 }

@@ -84,6 +84,10 @@ impl Servers {
         }
     }
 
+    pub(crate) fn redis_address(&self) -> Option<SocketAddr> {
+        self.redis.as_ref().map(ServerProcess::address)
+    }
+
     pub(crate) fn cpu(&self) -> Result<Cpu, Failure> {
         let of = |server: &ServerProcess| {
             let cpu = server.cpu();

@@ -117,7 +117,7 @@ impl Crowd {
     }
 }
 
-fn join<T>(thread: ScopedJoinHandle<'_, Result<T, Failure>>) -> Result<T, Failure> {
+pub(crate) fn join<T>(thread: ScopedJoinHandle<'_, Result<T, Failure>>) -> Result<T, Failure> {
     thread.join().map_err(|_| "a thread of the load panicked")?
 }
 

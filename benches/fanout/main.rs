@@ -3,6 +3,7 @@
 //! Fails when an event is lost, doubled or out of order; judges no speed.
 
 mod crowd;
+mod joins;
 #[path = "../load/mod.rs"]
 mod load;
 mod options;
@@ -67,4 +68,13 @@ fn print_line(what: &str, outcome: &Outcome) {
 /// One more fact about the line above.
 fn print_fact(fact: &str) {
     println!("    {fact}");
+}
+
+/// The median of ratios of the server's CPU.
+fn print_median(what: &str, mut ratios: Vec<f64>) {
+    ratios.sort_by(f64::total_cmp);
+    let (median, rounds) = (ratios[ratios.len() / 2], ratios.len());
+    print_fact(&format!(
+        "server CPU of {what}: {median:.2} (median of {rounds})"
+    ));
 }

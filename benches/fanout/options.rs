@@ -43,6 +43,12 @@ pub(crate) enum Scene {
     Latency,
     /// 1 publisher, 1 subscriber, as fast as 256 events in flight allow
     Pipeline,
+    /// The scenes throughput and wide with event streams in the place of WebSockets, one after the other
+    Streams,
+    /// The scene throughput without and with 1000 patterns that match none of its topics, one after the other
+    Patterns,
+    /// 5000 subscribers that join at once: while nobody watches who is subscribed, 10 or 100 clients do, or all of them
+    Presence,
     /// Thousands of subscribers that wait, and one broadcast to all of them
     Held,
     /// 100 subscribers that read, without and with 1000 that never do

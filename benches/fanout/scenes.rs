@@ -4,10 +4,12 @@ use std::time::Instant;
 
 use threadcast::load::{Failure, ServerProcess};
 
-use super::load::threadcast::WebSocket;
+use super::load::event_stream::EventStream;
+use super::load::protocol::Protocol;
+use super::load::threadcast::{WebSocket, subscribe_to_patterns};
 use super::load::{Load, Outcome, Pace, Plan};
 use super::options::{Options, Scene};
-use super::{PAYLOAD_BYTES, crowd, print_fact, print_line, start_server};
+use super::{PAYLOAD_BYTES, crowd, joins, print_fact, print_line, print_median, start_server};
 
 /// Descriptors that are not clients.
 const SPARE_DESCRIPTORS: u64 = 100;
@@ -31,6 +33,9 @@ pub(crate) fn run(scene: Scene, options: &Options, descriptors: u64) -> Result<(
         Scene::Wide => fan_out(1, 1000, 250, Pace::PerSecond(50)),
         Scene::Latency => fan_out(1, 1, pick(10_000, 1_000), Pace::PerSecond(2000)),
         Scene::Pipeline => fan_out(1, 1, pick(300_000, 10_000), Pace::Window(256)),
+        Scene::Streams => streams(quick),
+        Scene::Patterns => patterns(quick),
+        Scene::Presence => joins::run(quick),
         Scene::Held if quick => held(options.held.min(500), descriptors),
         Scene::Held => held(options.held, descriptors),
         Scene::Stalled if quick => stalled(20, 100, 250),
@@ -53,17 +58,101 @@ fn fan_out(
     messages: u64,
     pace: Pace,
 ) -> Result<(), Failure> {
+    let what = format!("{publishers} → {subscribers}, {pace}");
+    let plan = plan(messages, pace);
+    fan_out_to(&WebSocket, &what, publishers, subscribers, &plan).map(drop)
+}
+
+/// What an event stream costs beside a WebSocket: rounds of both, and the median of the ratios.
+fn streams(quick: bool) -> Result<(), Failure> {
+    let rounds = if quick { 1 } else { 5 };
+    let shapes = match quick {
+        true => [
+            (100, plan(1_000, Pace::Window(64))),
+            (200, plan(25, Pace::PerSecond(50))),
+        ],
+        false => [
+            (100, plan(40_000, Pace::Window(64))),
+            (1000, plan(250, Pace::PerSecond(50))),
+        ],
+    };
+    for (subscribers, plan) in shapes {
+        let mut ratios = Vec::new();
+        for _ in 0..rounds {
+            let mut cpu = Vec::new();
+            for (name, protocol) in [
+                ("ws", &WebSocket as &'static dyn Protocol),
+                ("sse", &EventStream),
+            ] {
+                let what = format!("1 → {subscribers}, {}, {name}", plan.pace);
+                cpu.push(fan_out_to(protocol, &what, 1, subscribers, &plan)?);
+            }
+            ratios.push(cpu[1] / cpu[0]);
+        }
+        print_median("a delivery, sse / ws", ratios);
+    }
+    Ok(())
+}
+
+/// What patterns cost publishes that they do not match: rounds without and with them, and the median of the ratios.
+fn patterns(quick: bool) -> Result<(), Failure> {
+    let rounds = if quick { 1 } else { 5 };
+    let plan = plan(if quick { 1_000 } else { 40_000 }, Pace::Window(64));
+    let mut ratios = Vec::new();
+    for _ in 0..rounds {
+        let mut cpu = Vec::new();
+        for count in [0, 1_000] {
+            let what = format!("1 → 100, {}, {count} patterns", plan.pace);
+            cpu.push(fan_out_beside(count, &WebSocket, &what, 1, 100, &plan)?);
+        }
+        ratios.push(cpu[1] / cpu[0]);
+    }
+    print_median("a delivery, with patterns / without", ratios);
+    Ok(())
+}
+
+/// Like [`fan_out_beside`], without patterns.
+fn fan_out_to(
+    protocol: &'static dyn Protocol,
+    what: &str,
+    publishers: usize,
+    subscribers: usize,
+    plan: &Plan,
+) -> Result<f64, Failure> {
+    fan_out_beside(0, protocol, what, publishers, subscribers, plan)
+}
+
+/// Returns the server's processor time for each delivery, in microseconds. The publishers have WebSockets. Other clients are
+/// subscribed to so many patterns that match nothing.
+fn fan_out_beside(
+    patterns: usize,
+    protocol: &'static dyn Protocol,
+    what: &str,
+    publishers: usize,
+    subscribers: usize,
+    plan: &Plan,
+) -> Result<f64, Failure> {
+    let pace = plan.pace;
     // A window that is larger than the default queue needs a queue of its size, or events would be dropped by design.
     let queue_size = match pace {
         Pace::Window(window) => window.max(100),
         Pace::PerSecond(_) => 100,
     };
     let server = start_server(&["--max-queue-size", &queue_size.to_string()])?;
-    let mut load = Load::open(server.address(), &WebSocket, publishers, subscribers)?;
-    let outcome = Outcome::measure(&server, || load.run(&plan(messages, pace)))?;
-    print_line(&format!("{publishers} → {subscribers}, {pace}"), &outcome);
+    let _patterns = subscribe_to_patterns(server.address(), patterns)?;
+    let mut load = Load::new(Instant::now())?;
+    for index in 0..subscribers {
+        let client_id = format!("reader-{index}");
+        load.subscribe(server.address(), protocol, &client_id, publishers, None)?;
+    }
+    for _ in 0..publishers {
+        load.add_publisher(server.address(), &WebSocket)?;
+    }
+    let outcome = Outcome::measure(&server, || load.run(plan))?;
+    print_line(what, &outcome);
     drop(load);
-    server.stop()
+    server.stop()?;
+    Ok(outcome.cpu_micros())
 }
 
 /// Thousands of connections that wait, and a few broadcasts to all of them.

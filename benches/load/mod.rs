@@ -3,6 +3,7 @@
 
 mod clients;
 mod driver;
+pub(crate) mod event_stream;
 pub(crate) mod protocol;
 pub(crate) mod threadcast;
 

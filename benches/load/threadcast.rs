@@ -1,11 +1,16 @@
 //! threadcast's protocol over WebSocket, and its REST interface for publishers.
 
+use std::net::SocketAddr;
+use std::ops::Range;
+
 use data_encoding::HEXLOWER;
 use serde_json::Value;
 use threadcast::load::{Connection, Failure, Incoming, append_frame, first_frame, opcode};
 
 use super::protocol::{Message, Protocol, TOPIC, first_answer};
 
+/// How many patterns a connection is subscribed to.
+const PATTERNS_OF_ONE: usize = 250;
 /// The id of a message ends with its number in hex.
 const ID_DIGITS: usize = 12;
 const PUBLISH: &[u8] = br#"{"type":"publish","topic":""#;
@@ -42,12 +47,9 @@ impl Protocol for WebSocket {
         let Some((opcode, payload)) = first_frame(received) else {
             return Ok(None);
         };
-        let (start, end) = (payload.start, payload.end);
-        let text = &received[payload];
+        let end = payload.end;
         let message = match opcode {
-            opcode::TEXT if is_event(text) => Message::Event(start + PAYLOAD_AT..end),
-            opcode::TEXT if is_ack(text) => Message::Ack,
-            opcode::TEXT => gap(text)?,
+            opcode::TEXT => text_message(received, payload)?,
             opcode::CLOSE => return Err("the server sent a close frame".into()),
             _ => Message::Other,
         };
@@ -55,9 +57,39 @@ impl Protocol for WebSocket {
     }
 }
 
+/// The message in this part of the received bytes.
+pub(super) fn text_message(received: &[u8], text: Range<usize>) -> Result<Message, Failure> {
+    let (start, end) = (text.start, text.end);
+    match &received[text] {
+        text if is_event(text) => Ok(Message::Event(start + PAYLOAD_AT..end)),
+        text if is_ack(text) => Ok(Message::Ack),
+        text => gap(text),
+    }
+}
+
 /// The request that subscribes to a topic.
 pub(crate) fn subscribe_request(topic: &str, client_id: &str) -> String {
     format!(r#"{{"type":"subscribe","topic":"{topic}","client_id":"{client_id}"}}"#)
+}
+
+/// Opens connections that are subscribed to so many patterns, none of which matches a topic of a benchmark.
+pub(crate) fn subscribe_to_patterns(
+    server: SocketAddr,
+    patterns: usize,
+) -> Result<Vec<Connection>, Failure> {
+    let mut connections = Vec::new();
+    for of_one in (0..patterns).collect::<Vec<_>>().chunks(PATTERNS_OF_ONE) {
+        let mut connection = Connection::open(server, None)?;
+        connection.upgrade("/ws", None)?;
+        for number in of_one {
+            let request = subscribe_request(&format!("other.{number}.*"), "patterns");
+            connection.add_text(request.as_bytes());
+            connection.send()?;
+            read_ack(&mut connection)?;
+        }
+        connections.push(connection);
+    }
+    Ok(connections)
 }
 
 /// Waits for an ack. Anything else is a failure.

@@ -10,9 +10,13 @@ const CONNECT_TIMEOUT_MS = 10_000;
 const QUIET_MS = 25_000;
 // How long a publish waits for a connection.
 const PUBLISH_TIMEOUT_MS = 30_000;
+// How long a message is sent again, from its first sending: as long as the server remembers it.
+const IDEMPOTENCY_WINDOW_MS = 120_000;
 
 // Close codes after which reconnecting unchanged cannot succeed.
 const WRONG_CLIENT_CODES = [1002, 1003, 1007, 1008, 1009];
+// The close code for a message that is too large.
+const TOO_LARGE = 1009;
 // Error codes after which a retry may succeed.
 const TEMPORARY_ERRORS = ["SHUTTING_DOWN", "UNAVAILABLE", "INTERNAL"];
 // Errors without a request: a close code follows and decides.
@@ -24,21 +28,51 @@ const ERRORS_BEFORE_CLOSE = ["SLOW_CONSUMER", "UNAUTHORIZED"];
  * @param {string} url such as `wss://example.org/ws`; several servers of one cluster are separated by commas
  * @param {string} topic
  * @param {object} options
- * @param {(event: {seq, id, payload, ts, position}) => void} options.onEvent
- * @param {(gap: {reason, from_seq?, to_seq?, count?, position}) => void} options.onGap a range of missing events; after
+ * @param {(event: {topic, seq, id, payload, ts, position}) => void} options.onEvent
+ * @param {(gap: {topic, reason, from_seq?, to_seq?, count?, position}) => void} options.onGap a range of missing events; after
  *   `epoch_changed` the range is unknown
  * @param {(end: {code, text}) => void} [options.onStop] reconnecting cannot succeed: the topic was deleted,
  *   another subscriber took over, the key or the request is invalid
+ * @param {(presence: {topic, total, subscribers?, joined?, left?, position}) => void} [options.onPresence] who is subscribed to the
+ *   topic, by client id: at the beginning and after each reconnect `subscribers`, all of them (of more than 1000, the first 1000 by
+ *   name), then who `joined` and `left`; `total` counts all of them. `Subscribers` keeps the names
  * @param {(isConnected: boolean) => void} [options.onConnection]
  * @param {string} [options.clientId] unique in the topic; default: random
  * @param {string} [options.key]
  * @param {number} [options.lastN] start with the newest n events
  * @param {{seq, epoch}} [options.position] start after this position of an event or a gap
+ * @param {boolean} [options.waitForTopic] wait for a topic that does not exist yet, and begin with its first event; without it
+ *   that is an end like an invalid request
  * @param {number} [options.quietMs] silence after which a ping request is sent
  * @returns {{close(): void}}
  */
 export function subscribe(url, topic, options) {
-  const subscription = new Subscription(topic, options);
+  return follow(url, new Subscription(topic, options), options);
+}
+
+/**
+ * Subscribes to all topics that match a pattern such as `shop.*`, also to those that are created later. As `subscribe`, but a
+ * topic that is deleted does not end it, nor one that another subscriber takes over while others are left.
+ *
+ * To resume in a new page, store the position of each entry under its topic, forget it when the topic is `deleted`, and pass
+ * all of them as `positions`: a topic without one is replayed from the beginning of its history.
+ *
+ * With `onPresence`, the list of each topic follows when it has `joined`; forget it when the topic is `deleted` or `replaced`.
+ *
+ * @param {string} url as in `subscribe`
+ * @param {string} pattern
+ * @param {object} options those of `subscribe`, without `position` and `waitForTopic`, and:
+ * @param {(change: {change, topic?, position?, count?}) => void} [options.onTopic] `change` is `joined`; `deleted`; `replaced`, when
+ *   another subscriber with the same client id has taken the topic over; or `not_joined`, when the server allows no more topics on
+ *   this connection: for several there is a `count` instead of a `topic`
+ * @param {Record<string, {seq, epoch}>} [options.positions] start after the position of each topic
+ * @returns {{close(): void}}
+ */
+export function subscribePattern(url, pattern, options) {
+  return follow(url, new PatternSubscription(pattern, options), options);
+}
+
+function follow(url, subscription, options) {
   const servers = new Servers(url, options.key);
   const quietMs = options.quietMs ?? QUIET_MS;
   let socket = null;
@@ -87,7 +121,7 @@ export function subscribe(url, topic, options) {
       // Browsers deliver received messages even after the close event.
       if (isClosed || isBroken) return;
       restartTimer();
-      const { event, gap, end, isTemporary } = subscription.handle(JSON.parse(data));
+      const { event, gap, presence, changes, end, isTemporary } = subscription.handle(JSON.parse(data));
       if (end) return stop(end.code, end.text);
       if (isTemporary) {
         isBroken = true;
@@ -98,10 +132,26 @@ export function subscribe(url, topic, options) {
       if (!isOpen) options.onConnection?.((isOpen = true));
       if (event) options.onEvent(event);
       if (gap) options.onGap(gap);
+      if (presence) options.onPresence?.(presence);
+      changes?.forEach((change) => options.onTopic?.(change));
     };
   };
   connect();
   return { close };
+}
+
+/** Who is subscribed to one topic, after the last `apply`. Of more than 1000 subscribers, some names may be missing. */
+export class Subscribers {
+  total = 0;
+  names = new Set();
+
+  /** Takes what `onPresence` was called with. */
+  apply({ total, subscribers, joined = [], left = [] }) {
+    this.total = total;
+    if (subscribers) this.names = new Set(subscribers);
+    left.forEach((name) => this.names.delete(name));
+    joined.forEach((name) => this.names.add(name));
+  }
 }
 
 /** The server answered a publish with an error. */
@@ -113,14 +163,13 @@ export class Refused extends Error {
 }
 
 /**
- * The connection was lost before the ack: the message may or may not be published. Publish it again with the same id, so
- * that subscribers can recognise a copy.
+ * No ack came, and the message cannot be sent again any more: there was no connection in time, the window has passed, or no
+ * server takes it. It may or may not be published.
  */
 export class Unacknowledged extends Error {
-  constructor(id, code) {
-    super(`no ack for message ${id}: connection closed with ${code}`);
+  constructor(id, reason) {
+    super(`no ack for message ${id}: ${reason}`);
     this.id = id;
-    this.code = code;
   }
 }
 
@@ -132,13 +181,19 @@ export class NotSent extends Error {
   }
 }
 
-/** Publishes over one connection, opened with the first message and again after a loss. `url` is as in `subscribe`. */
+/**
+ * Publishes over one connection, opened with the first message and again after a loss. A message without an ack is then sent
+ * again, within `idempotencyWindowMs` after its first sending: it is published once. The window must not be longer than that of
+ * the server. `url` is as in `subscribe`.
+ */
 export class Publisher {
   #servers;
   #timeoutMs;
+  #windowMs;
   /** Resolves to the open socket, or to `null` after an error; `null` without an attempt. */
   #opening = null;
   #socket = null;
+  /** The messages without an answer, by request id, in the order in which they were sent. */
   #pending = new Map();
   #number = 0;
   #notBefore = 0;
@@ -147,21 +202,28 @@ export class Publisher {
   /** Why the publisher is closed. */
   #end = null;
 
-  constructor(url, { key, timeoutMs = PUBLISH_TIMEOUT_MS } = {}) {
+  constructor(
+    url,
+    { key, timeoutMs = PUBLISH_TIMEOUT_MS, idempotencyWindowMs = IDEMPOTENCY_WINDOW_MS } = {},
+  ) {
     this.#servers = new Servers(url, key);
     this.#timeoutMs = timeoutMs;
+    this.#windowMs = idempotencyWindowMs;
   }
 
-  /** Resolves to the sequence number of the message; rejects with `Refused`, `Unacknowledged` or `NotSent`. */
+  /**
+   * Resolves to the sequence number of the message; rejects with `Refused`, `Unacknowledged` or `NotSent`. A message with the id
+   * of an earlier one is not published again, and has its number.
+   */
   async publish(topic, payload, id = newId()) {
     const until = Date.now() + this.#timeoutMs;
     const turn = this.#turn.then(() => this.#connected(id, until));
     this.#turn = turn.catch(() => {});
     const socket = await turn;
     const request_id = String((this.#number += 1));
-    const text = JSON.stringify({ type: "publish", topic, message: { id, payload }, request_id });
+    const text = JSON.stringify({ type: "publish", topic, message: { id, payload }, idempotent: true, request_id });
     return new Promise((resolve, reject) => {
-      this.#pending.set(request_id, { socket, id, resolve, reject });
+      this.#pending.set(request_id, { socket, id, text, firstSent: Date.now(), isResent: false, resolve, reject });
       socket.send(text);
     });
   }
@@ -194,63 +256,178 @@ export class Publisher {
       if (this.#opening === opening) this.#opening = null;
       this.#notBefore = Date.now() + this.#servers.next();
       if (code >= 4000 && code <= 4099) this.#end ??= `${code} ${reason}`;
-      for (const [request_id, { socket: used, id, reject }] of this.#pending) {
-        if (used !== socket) continue;
-        this.#pending.delete(request_id);
-        reject(new Unacknowledged(id, code));
-      }
+      this.#onLoss(socket, code);
     });
     this.#socket = socket;
-    socket.onopen = () => opened(socket);
+    socket.onopen = () => {
+      this.#sendAgain(socket);
+      opened(socket);
+    };
     socket.onmessage = ({ data }) => {
       this.#servers.noteAnswer();
       const frame = JSON.parse(data);
       const pending = this.#pending.get(frame.request_id);
-      if (!pending) return;
-      this.#pending.delete(frame.request_id);
-      if (frame.type === "error") pending.reject(new Refused(frame.error));
-      else pending.resolve(frame.seq);
+      if (pending) this.#onAnswer(frame, pending, socket);
     };
     return opening;
   }
+
+  #onAnswer(frame, pending, socket) {
+    const isError = frame.type === "error";
+    // Nobody knows yet whether it is published: it is sent over another connection.
+    if (isError && pending.isResent && TEMPORARY_ERRORS.includes(frame.error.code)) return socket.close();
+    this.#pending.delete(frame.request_id);
+    if (isError && !pending.isResent) pending.reject(new Refused(frame.error));
+    else if (isError) pending.reject(new Unacknowledged(pending.id, frame.error.code));
+    else if (pending.isResent && !frame.duplicate && this.#isOver(pending)) this.#giveUp(frame.request_id, "too late");
+    else pending.resolve(frame.seq);
+  }
+
+  #onLoss(socket, code) {
+    const lost = [...this.#pending].filter(([, pending]) => pending.socket === socket);
+    if (code === TOO_LARGE && lost.length > 0) {
+      // The server answers in order: it was the first without an answer, and those after it were not read.
+      const [request_id, { reject }] = lost.shift();
+      this.#pending.delete(request_id);
+      reject(new Refused({ code: "PAYLOAD_TOO_LARGE", message: "the message is larger than the server accepts" }));
+    } else if (this.#end || mustStop(code)) {
+      for (const [request_id] of lost.splice(0)) this.#giveUp(request_id, `connection closed with ${code}`);
+    }
+    if (lost.length === 0) return;
+    // The next connection begins with them.
+    this.#connected(null, Date.now() + this.#timeoutMs).catch(({ message }) => {
+      for (const [request_id] of lost) this.#giveUp(request_id, message);
+    });
+  }
+
+  #sendAgain(socket) {
+    for (const [request_id, pending] of this.#pending) {
+      if (this.#isOver(pending)) {
+        this.#giveUp(request_id, "too late");
+        continue;
+      }
+      pending.isResent = true;
+      pending.socket = socket;
+      socket.send(pending.text);
+    }
+  }
+
+  #isOver({ firstSent }) {
+    return Date.now() - firstSent >= this.#windowMs;
+  }
+
+  #giveUp(request_id, reason) {
+    const pending = this.#pending.get(request_id);
+    if (!pending) return;
+    this.#pending.delete(request_id);
+    pending.reject(new Unacknowledged(pending.id, reason));
+  }
 }
 
-/** The position of a subscription, and the check of its numbers. Has no socket. */
-class Subscription {
+/** The position in one topic, and the check of its numbers. */
+class Cursor {
   #topic;
-  #clientId;
-  #lastN;
-  #position;
+  /** `null` before the first ack. */
+  position;
   // From the last ack. Used only after its gap: if the connection is lost in between, nothing has changed.
   #ackedEpoch = null;
   // After a subscribe with `lastN`, or in a new epoch, the first number may be any.
   #openStart = false;
 
-  constructor(topic, { clientId = `page-${newId()}`, lastN = 0, position = null }) {
+  constructor(topic, position = null) {
     this.#topic = topic;
-    this.#clientId = clientId;
+    this.position = position;
+  }
+
+  /** Without a position, the newest `lastN` events were requested; `null` is all of them. */
+  onAck({ seq, epoch }, lastN) {
+    this.#ackedEpoch = epoch;
+    if (this.position) return;
+    this.#openStart = lastN > 0;
+    this.position = { seq: lastN === null ? 0 : Math.max(seq - lastN, 0), epoch };
+  }
+
+  onEvent({ seq, message, ts }) {
+    const last = this.position.seq;
+    if (seq !== last + 1 && !(this.#openStart && seq > last)) return this.#unexpected(`event ${seq}`);
+    const position = this.#advance(seq);
+    return { event: { topic: this.#topic, seq, id: message.id, payload: message.payload, ts, position } };
+  }
+
+  onGap({ gap, seq, epoch }) {
+    if (gap.reason === "epoch_changed") {
+      // On an open subscription the frame has the new position.
+      this.position = epoch ? { seq, epoch } : { seq: 0, epoch: this.#ackedEpoch };
+      this.#openStart = !epoch;
+    } else if (gap.from_seq !== this.position.seq + 1 && !this.#openStart) {
+      return this.#unexpected(`a gap from ${gap.from_seq}`);
+    } else {
+      this.#advance(gap.to_seq);
+    }
+    return { gap: { ...gap, topic: this.#topic, position: this.position } };
+  }
+
+  onPresence({ total, subscribers, joined, left }) {
+    return { presence: { topic: this.#topic, total, subscribers, joined, left, position: this.position } };
+  }
+
+  #advance(seq) {
+    this.#openStart = false;
+    return (this.position = { seq, epoch: this.position.epoch });
+  }
+
+  #unexpected(what) {
+    return { end: { code: "unexpected_seq", text: `${what} of ${this.#topic} after ${this.position.seq}` } };
+  }
+}
+
+/** A subscription to one topic. Has no socket. */
+class Subscription {
+  #topic;
+  #subscriber;
+  #lastN;
+  #cursor;
+  #waitForTopic;
+  #wasAcked = false;
+  // The topic did not exist: all its events are new.
+  #wasMissing = false;
+
+  constructor(topic, { clientId, onPresence, lastN = 0, position = null, waitForTopic = false }) {
+    this.#waitForTopic = waitForTopic;
+    this.#topic = topic;
+    this.#subscriber = subscriber(clientId, onPresence);
     this.#lastN = lastN;
-    this.#position = position;
+    this.#cursor = new Cursor(topic, position);
   }
 
   request() {
-    const start = this.#position
-      ? { after_seq: this.#position.seq, epoch: this.#position.epoch }
-      : { last_n: this.#lastN };
-    return { type: "subscribe", topic: this.#topic, client_id: this.#clientId, ...start };
+    const { position } = this.#cursor;
+    const start = position
+      ? { after_seq: position.seq, epoch: position.epoch }
+      : this.#wasMissing
+        ? { after_seq: 0 }
+        : { last_n: this.#lastN };
+    return { type: "subscribe", topic: this.#topic, ...this.#subscriber, ...start };
   }
 
   handle(frame) {
     // A gap is an info or an error, depending on its reason.
-    if (frame.gap) return this.#onGap(frame.gap, frame);
+    if (frame.gap) return this.#cursor.onGap(frame);
     switch (frame.type) {
       case "event":
-        return this.#onEvent(frame);
+        return this.#cursor.onEvent(frame);
       case "ack":
-        return this.#onAck(frame);
-      case "error":
-        return this.#onError(frame.error);
+        this.#wasAcked = true;
+        this.#cursor.onAck(frame, this.#wasMissing ? null : this.#lastN);
+        return {};
+      case "error": {
+        // A restarted server has no topics until they are created again.
+        const isMissing = frame.error.code === "TOPIC_NOT_FOUND" && (this.#wasAcked || this.#waitForTopic);
+        this.#wasMissing ||= isMissing;
+        return onError(frame.error, isMissing);
+      }
       case "info": {
+        if (frame.msg === "presence") return this.#cursor.onPresence(frame);
         const isEnd = frame.msg === "topic_deleted" || frame.msg === "subscription_replaced";
         return isEnd ? { end: { code: frame.msg, text: `the subscription to ${this.#topic} has ended` } } : {};
       }
@@ -258,50 +435,109 @@ class Subscription {
         return {};
     }
   }
+}
 
-  #onAck({ seq, epoch }) {
-    this.#ackedEpoch = epoch;
-    if (!this.#position) {
-      this.#openStart = this.#lastN > 0;
-      this.#position = { seq: Math.max(seq - this.#lastN, 0), epoch };
+/** A subscription to all topics that match a pattern. Has no socket. */
+class PatternSubscription {
+  #pattern;
+  #subscriber;
+  #lastN;
+  // After the first ack it resumes by positions: what has no position is then replayed from its beginning.
+  #resumes;
+  #cursors;
+  // The topics whose events the server sends on this connection.
+  #live = new Set();
+
+  constructor(pattern, { clientId, onPresence, lastN = 0, positions = null }) {
+    this.#pattern = pattern;
+    this.#subscriber = subscriber(clientId, onPresence);
+    this.#lastN = lastN;
+    this.#resumes = positions !== null;
+    const known = Object.entries(positions ?? {});
+    this.#cursors = new Map(known.map(([topic, position]) => [topic, new Cursor(topic, position)]));
+  }
+
+  request() {
+    this.#live.clear();
+    const known = [...this.#cursors].map(([topic, { position }]) => [topic, position]);
+    const start = this.#resumes ? { positions: Object.fromEntries(known) } : { last_n: this.#lastN };
+    return { type: "subscribe", topic: this.#pattern, ...this.#subscriber, ...start };
+  }
+
+  handle(frame) {
+    if (frame.gap || frame.type === "event" || frame.msg === "presence") {
+      if (!this.#live.has(frame.topic)) {
+        return { end: { code: "unexpected_topic", text: `${frame.topic} has not joined` } };
+      }
+      const cursor = this.#cursors.get(frame.topic);
+      if (frame.gap) return cursor.onGap(frame);
+      return frame.type === "event" ? cursor.onEvent(frame) : cursor.onPresence(frame);
     }
-    return {};
-  }
-
-  #onEvent({ seq, message, ts }) {
-    const last = this.#position.seq;
-    if (seq !== last + 1 && !(this.#openStart && seq > last)) {
-      return { end: { code: "unexpected_seq", text: `event ${seq} after ${last}` } };
+    switch (frame.type) {
+      case "ack":
+        this.#resumes = true;
+        return {};
+      case "error": {
+        if (!frame.pattern) return onError(frame.error);
+        const { topic, count = 1 } = frame;
+        return { changes: [{ change: "not_joined", topic, count }] };
+      }
+      case "info":
+        return this.#onInfo(frame);
+      default:
+        return {};
     }
-    return { event: { seq, id: message.id, payload: message.payload, ts, position: this.#advance(seq) } };
   }
 
-  #onGap(gap, { seq, epoch }) {
-    if (gap.reason === "epoch_changed") {
-      // On an open subscription the frame has the new position.
-      this.#position = epoch ? { seq, epoch } : { seq: 0, epoch: this.#ackedEpoch };
-      this.#openStart = !epoch;
-      return { gap: { ...gap, position: this.#position } };
+  #onInfo(frame) {
+    switch (frame.msg) {
+      case "subscribed":
+        return { changes: this.#onSubscribed(frame) };
+      case "topic_deleted":
+        return { changes: this.#forget(frame.topic) };
+      case "subscription_replaced":
+        return this.#onReplaced(frame);
+      default:
+        return {};
     }
-    const last = this.#position.seq;
-    if (gap.from_seq !== last + 1 && !this.#openStart) {
-      return { end: { code: "unexpected_seq", text: `a gap from ${gap.from_seq} after ${last}` } };
+  }
+
+  #onSubscribed(notice) {
+    const { topic, recovered } = notice;
+    // Without `recovered`, a topic with a position was deleted and created again before it joined.
+    const changes = recovered === undefined ? this.#forget(topic) : [];
+    this.#live.add(topic);
+    const known = this.#cursors.get(topic);
+    const cursor = known ?? new Cursor(topic);
+    cursor.onAck(notice, recovered === undefined ? this.#lastN : null);
+    if (!known) {
+      this.#cursors.set(topic, cursor);
+      changes.push({ change: "joined", topic, position: cursor.position });
     }
-    return { gap: { ...gap, position: this.#advance(gap.to_seq) } };
+    return changes;
   }
 
-  #advance(seq) {
-    this.#openStart = false;
-    return (this.#position = { seq, epoch: this.#position.epoch });
+  #forget(topic) {
+    this.#live.delete(topic);
+    return this.#cursors.delete(topic) ? [{ change: "deleted", topic }] : [];
   }
 
-  #onError({ code, message }) {
-    // A restarted server has no topics until they are created again.
-    const isMissing = code === "TOPIC_NOT_FOUND" && this.#ackedEpoch !== null;
-    if (isMissing || TEMPORARY_ERRORS.includes(code)) return { isTemporary: true };
-    if (ERRORS_BEFORE_CLOSE.includes(code)) return {};
-    return { end: { code, text: message } };
+  #onReplaced({ topic, msg }) {
+    this.#live.delete(topic);
+    if (this.#live.size > 0) return { changes: [{ change: "replaced", topic }] };
+    return { end: { code: msg, text: `the subscription to ${this.#pattern} has ended` } };
   }
+}
+
+function subscriber(clientId = `page-${newId()}`, onPresence) {
+  // Absent, not false, for servers that are older than presence.
+  return { client_id: clientId, presence: onPresence ? true : undefined };
+}
+
+function onError({ code, message }, isTemporary = false) {
+  if (isTemporary || TEMPORARY_ERRORS.includes(code)) return { isTemporary: true };
+  if (ERRORS_BEFORE_CLOSE.includes(code)) return {};
+  return { end: { code, text: message } };
 }
 
 /**

@@ -26,7 +26,10 @@ fuzz_target!(|data: &[u8]| {
                 (&request_id, &found),
                 (&expected.request_id, &expected.kind)
             );
-            if let Kind::Publish { topic, id, payload } = found {
+            if let Kind::Publish {
+                topic, id, payload, ..
+            } = found
+            {
                 check_event(&text, &topic, &id, &payload);
             }
         }
@@ -38,17 +41,31 @@ fuzz_target!(|data: &[u8]| {
 fn kind(request: Request) -> Kind {
     match request {
         Request::Ping => Kind::Ping,
-        Request::Publish { topic, id, payload } => Kind::Publish { topic, id, payload },
+        Request::Publish {
+            topic,
+            id,
+            payload,
+            idempotent,
+        } => Kind::Publish {
+            topic,
+            id,
+            payload,
+            idempotent,
+        },
         Request::Subscribe {
             topic,
             client_id,
             last_n,
             after,
+            positions,
+            presence,
         } => Kind::Subscribe {
             topic,
             client_id,
             last_n,
             after,
+            positions,
+            presence,
         },
         Request::Unsubscribe { topic, client_id } => Kind::Unsubscribe { topic, client_id },
     }

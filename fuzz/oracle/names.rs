@@ -11,13 +11,27 @@ pub fn is_topic_name(text: &str) -> bool {
 
 /// Whether a pattern matches a topic; `None` if it is not a pattern.
 pub fn pattern_matches(pattern: &str, topic: &str) -> Option<bool> {
-    match pattern.split_once('*') {
-        None => is_topic_name(pattern).then(|| pattern == topic),
-        Some((prefix, "")) if prefix.is_empty() || is_topic_name(prefix) => Some(
-            topic.len() >= prefix.len() && topic.as_bytes()[..prefix.len()] == *prefix.as_bytes(),
-        ),
-        Some(_) => None,
+    let stars = pattern.bytes().filter(|byte| *byte == b'*').count();
+    if stars == 0 {
+        return is_topic_name(pattern).then(|| pattern == topic);
     }
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-*".contains(&byte);
+    let is_valid = pattern.len() <= 128 && stars <= 4 && pattern.bytes().all(is_allowed);
+    is_valid.then(|| {
+        // Which beginnings of the topic the part of the pattern so far matches, by their length.
+        let mut ends = vec![false; topic.len() + 1];
+        ends[0] = true;
+        for byte in pattern.bytes() {
+            let before = ends.clone();
+            for at in 0..ends.len() {
+                ends[at] = match byte {
+                    b'*' => before[..=at].contains(&true),
+                    _ => at > 0 && before[at - 1] && topic.as_bytes()[at - 1] == byte,
+                };
+            }
+        }
+        ends[topic.len()]
+    })
 }
 
 /// Text without its percent-encoding; `None` if the encoding is broken or the result is not UTF-8.

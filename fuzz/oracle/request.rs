@@ -1,9 +1,9 @@
 //! WebSocket requests, by section 1 of the protocol.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::json::{self, Node, Value};
-use crate::names::is_topic_name;
+use crate::names::{is_topic_name, pattern_matches};
 
 const MAX_PAYLOAD_DEPTH: usize = 128;
 
@@ -21,12 +21,15 @@ pub enum Kind {
         topic: String,
         id: String,
         payload: String,
+        idempotent: bool,
     },
     Subscribe {
         topic: String,
         client_id: String,
         last_n: u64,
         after: Option<(u64, Option<String>)>,
+        positions: Option<Positions>,
+        presence: bool,
     },
     Unsubscribe {
         topic: String,
@@ -51,19 +54,36 @@ pub fn read(text: &str) -> Option<Request> {
                 topic: topic(field("topic"))?,
                 id,
                 payload,
+                idempotent: boolean(field("idempotent"))?,
             }
         }
         "subscribe" => {
+            let topic = topic_or_pattern(field("topic"))?;
             let (last_n, after) = start(field("last_n"), field("after_seq"), field("epoch"))?;
+            let positions = match field("positions") {
+                None => None,
+                Some(positions) if field("last_n").is_none() => {
+                    Some(read_positions(positions, &topic)?)
+                }
+                Some(_) => return None,
+            };
+            let is_pattern = topic.contains('*');
+            let fits = match is_pattern {
+                true => field("after_seq").is_none() && field("epoch").is_none(),
+                false => positions.is_none(),
+            };
+            fits.then_some(())?;
             Kind::Subscribe {
-                topic: topic(field("topic"))?,
+                topic,
                 client_id: client(field("client_id"))?,
                 last_n,
                 after,
+                positions,
+                presence: boolean(field("presence"))?,
             }
         }
         "unsubscribe" => Kind::Unsubscribe {
-            topic: topic(field("topic"))?,
+            topic: topic_or_pattern(field("topic"))?,
             client_id: client(field("client_id"))?,
         },
         _ => return None,
@@ -94,6 +114,41 @@ fn topic(node: Option<&Node>) -> Option<String> {
         .string()
         .filter(|name| is_topic_name(name))
         .map(str::to_owned)
+}
+
+fn topic_or_pattern(node: Option<&Node>) -> Option<String> {
+    let text = node?.string()?;
+    pattern_matches(text, "")?;
+    Some(text.to_owned())
+}
+
+type Positions = BTreeMap<String, (u64, String)>;
+
+/// By topic: a seq and an epoch.
+fn read_positions(positions: &Node, pattern: &str) -> Option<Positions> {
+    keys_are_unique(positions)?;
+    let Value::Object(members) = &positions.value else {
+        return None;
+    };
+    let mut read = Positions::new();
+    for (topic, position) in members {
+        let topic = topic.as_deref()?;
+        let fits = is_topic_name(topic) && pattern_matches(pattern, topic) == Some(true);
+        fits.then_some(())?;
+        keys_are_unique(position)?;
+        let seq = whole_number(position.get("seq")?)?;
+        let epoch = position.get("epoch")?.string()?.to_owned();
+        read.insert(topic.to_owned(), (seq, epoch));
+    }
+    Some(read)
+}
+
+fn boolean(node: Option<&Node>) -> Option<bool> {
+    match node.map_or("false", |node| node.text) {
+        "true" => Some(true),
+        "false" => Some(false),
+        _ => None,
+    }
 }
 
 fn client(node: Option<&Node>) -> Option<String> {

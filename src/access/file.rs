@@ -117,12 +117,12 @@ impl Entry {
 fn patterns(name: &str, field: &str, texts: &[String]) -> Result<Vec<TopicFilter>, String> {
     let invalid = |number: usize| {
         format!(
-            "key '{name}': {field}: entry {number} must be a topic name, or a prefix of topic names ending in *"
+            "key '{name}': {field}: entry {number} must be a topic name, or a pattern with one to four *"
         )
     };
     (1..)
         .zip(texts)
-        .map(|(number, text)| TopicFilter::parse(text).ok_or_else(|| invalid(number)))
+        .map(|(number, text)| TopicFilter::parse(text).map_err(|_| invalid(number)))
         .collect()
 }
 

@@ -3,7 +3,7 @@
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 
 use super::digest::Digest;
-use crate::protocol::TopicFilter;
+use crate::protocol::{TopicFilter, TopicPattern};
 use crate::sync::Arc;
 
 /// The longest name of a key, in characters.
@@ -24,7 +24,7 @@ pub(crate) struct Key {
 impl Key {
     /// The API key, which has all rights.
     pub(super) fn api_key(digest: Digest) -> Key {
-        let everything = || TopicFilter::parse("*").into_iter().collect();
+        let everything = || Vec::from_iter(TopicFilter::parse("*"));
         Key {
             name: API_KEY_NAME.to_owned(),
             digest,
@@ -35,11 +35,16 @@ impl Key {
     }
 
     pub(super) fn may_publish(&self, topic: &str) -> bool {
-        self.publish.iter().any(|pattern| pattern.matches(topic))
+        self.publish.iter().any(|filter| filter.matches(topic))
     }
 
     pub(super) fn may_subscribe(&self, topic: &str) -> bool {
-        self.subscribe.iter().any(|pattern| pattern.matches(topic))
+        self.subscribe.iter().any(|filter| filter.matches(topic))
+    }
+
+    /// Whether it may subscribe to every topic that the pattern matches.
+    pub(super) fn may_subscribe_to_all(&self, pattern: &TopicPattern) -> bool {
+        self.subscribe.iter().any(|filter| filter.covers(pattern))
     }
 }
 
@@ -87,7 +92,7 @@ mod tests {
         let patterns = |texts: &[&str]| {
             texts
                 .iter()
-                .filter_map(|text| TopicFilter::parse(text))
+                .map(|text| TopicFilter::parse(text).unwrap())
                 .collect()
         };
         Key {

@@ -71,7 +71,7 @@ fn entry(name: &str, digest: &Digest) -> String {
         "[[key]]\n\
          name = \"{name}\"\n\
          sha256 = \"{sha256}\"\n\
-         publish = []                   # topic names, or prefixes ending in *\n\
+         publish = []                   # topic names, or patterns with *\n\
          subscribe = []\n\
          admin = false                  # create and delete topics, read the state of the server\n"
     )

@@ -1,6 +1,7 @@
 //! The principal of a request or a connection, and its rights.
 
 use super::key::Key;
+use crate::protocol::TopicPattern;
 use crate::sync::Arc;
 
 /// Who made a request or opened a connection.
@@ -19,6 +20,12 @@ impl Principal {
 
     pub(crate) fn may_subscribe(&self, topic: &str) -> bool {
         self.key().is_none_or(|key| key.may_subscribe(topic))
+    }
+
+    /// Whether it may subscribe to every topic that the pattern matches.
+    pub(crate) fn may_subscribe_to_all(&self, pattern: &TopicPattern) -> bool {
+        let key = self.key();
+        key.is_none_or(|key| key.may_subscribe_to_all(pattern))
     }
 
     pub(crate) fn is_admin(&self) -> bool {

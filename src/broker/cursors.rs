@@ -2,12 +2,18 @@
 
 use slotmap::SlotMap;
 
-use super::chunk::{Chunk, ReadBatch};
+use super::chunk::{Chunk, EncodedBatch, ReadBatch};
 use super::cursor::{Cursor, CursorKey, Progress};
-use super::subscription::{End, Opened, SubscribeError, SubscriberSink, Subscription};
+#[cfg(test)]
+use super::subscription::SubscriberSink;
+use super::subscription::{End, Opened, SubscribeError, Subscriber, Subscription};
 use super::topic::Topic;
-use crate::protocol::{ClientId, Encoding, StartAt};
-use crate::sync::{Arc, Weak};
+#[cfg(test)]
+use crate::protocol::ClientId;
+use crate::protocol::{Encoding, StartAt};
+use crate::sync::Arc;
+#[cfg(test)]
+use crate::sync::Weak;
 
 /// One cursor for each subscription that has not ended, and the encoding of their events.
 #[derive(Default)]
@@ -17,7 +23,18 @@ pub(crate) struct Cursors {
 }
 
 impl Cursors {
-    /// Like [`Cursors::open_in_order`], in an embedded server.
+    pub(crate) fn new(encoding: Encoding) -> Cursors {
+        Cursors {
+            encoding,
+            cursors: SlotMap::default(),
+        }
+    }
+
+    pub(crate) fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// Like [`Cursors::open_for`], by name in an embedded server.
     #[cfg(test)]
     pub(crate) fn open(
         &mut self,
@@ -26,22 +43,26 @@ impl Cursors {
         start_at: &StartAt,
         sink: &Weak<dyn SubscriberSink>,
     ) -> Result<Opened, SubscribeError> {
-        self.open_in_order(topic, client_id, start_at, sink, 0)
+        let subscriber = Subscriber {
+            client_id,
+            sink,
+            order: 0,
+            pattern: None,
+            watches: false,
+        };
+        self.open_for(subscriber, topic, start_at)
     }
 
-    /// Opens a subscription, with its cursor at the requested position in the topic's log. `order` is its place among the
-    /// subscriptions of its client id in the cluster.
-    pub(crate) fn open_in_order(
+    /// Opens a subscription, with its cursor at the requested position in the topic's log.
+    pub(crate) fn open_for(
         &mut self,
+        subscriber: Subscriber<'_>,
         topic: &Arc<Topic>,
-        client_id: ClientId,
         start_at: &StartAt,
-        sink: &Weak<dyn SubscriberSink>,
-        order: u64,
     ) -> Result<Opened, SubscribeError> {
         let mut opened = None;
         self.cursors.try_insert_with_key(|key| {
-            let (subscription, cursor) = topic.subscribe(client_id, start_at, sink, order, key)?;
+            let (subscription, cursor) = topic.subscribe(subscriber, start_at, key)?;
             opened = Some(subscription);
             Ok(cursor)
         })?;
@@ -49,25 +70,34 @@ impl Cursors {
     }
 
     /// Reads the subscription's next events. Takes the batch if it begins at the cursor; otherwise reads a new chunk into it.
-    pub(crate) fn read(
+    pub(crate) fn read<'a>(
         &mut self,
         subscription: &Subscription,
-        batch: &mut ReadBatch,
+        batch: &'a mut ReadBatch,
+        limit_bytes: usize,
+    ) -> (&'a Chunk, Progress) {
+        let batch = batch.of(self.encoding);
+        let progress = self.read_into(subscription, batch, limit_bytes);
+        (&batch.chunk, progress)
+    }
+
+    fn read_into(
+        &mut self,
+        subscription: &Subscription,
+        batch: &mut EncodedBatch,
         limit_bytes: usize,
     ) -> Progress {
-        let Some(cursor) = self.cursors.get_mut(subscription.cursor_key()) else {
+        let encoding = self.encoding;
+        let Some(cursor) = self.readable(subscription) else {
             batch.clear();
             return Progress::default();
         };
-        if batch.encoding == self.encoding
-            && let Some(progress) = subscription.take(cursor, batch)
-        {
+        if let Some(progress) = subscription.take(cursor, batch) {
             return progress;
         }
         batch.clear();
-        batch.encoding = self.encoding;
         let (after, epoch) = (cursor.after, cursor.epoch);
-        let progress = subscription.read(cursor, self.encoding, &mut batch.chunk, limit_bytes);
+        let progress = subscription.read(cursor, encoding, &mut batch.chunk, limit_bytes);
         let upto = cursor.after;
         let has_notice = progress.ended || progress.epoch_changed;
         let only_events = upto - after == progress.events && !has_notice;
@@ -86,10 +116,11 @@ impl Cursors {
         limit_bytes: usize,
     ) -> (Chunk, Progress) {
         let mut chunk = Chunk::default();
-        let Some(cursor) = self.cursors.get_mut(subscription.cursor_key()) else {
+        let encoding = self.encoding;
+        let Some(cursor) = self.readable(subscription) else {
             return (chunk, Progress::default());
         };
-        let progress = subscription.read(cursor, self.encoding, &mut chunk, limit_bytes);
+        let progress = subscription.read(cursor, encoding, &mut chunk, limit_bytes);
         self.remove_ended(subscription, progress);
         (chunk, progress)
     }
@@ -100,10 +131,22 @@ impl Cursors {
         Some(subscription.end(&cursor))
     }
 
+    /// Whether the subscription has events to replay.
+    pub(crate) fn replays(&self, subscription: &Subscription) -> bool {
+        let cursor = self.cursors.get(subscription.cursor_key());
+        cursor.is_some_and(Cursor::replays)
+    }
+
     /// Events of its topic that the subscription has neither read nor reported as a gap.
     pub(crate) fn pending(&self, subscription: &Subscription) -> u64 {
         let cursor = self.cursors.get(subscription.cursor_key());
         cursor.map_or(0, |cursor| subscription.pending_behind(cursor))
+    }
+
+    /// The cursor of a subscription that has begun and not ended.
+    fn readable(&mut self, subscription: &Subscription) -> Option<&mut Cursor> {
+        let cursor = self.cursors.get_mut(subscription.cursor_key());
+        cursor.filter(|_| !subscription.waits())
     }
 
     fn remove_ended(&mut self, subscription: &Subscription, progress: Progress) {

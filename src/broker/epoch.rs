@@ -97,6 +97,21 @@ impl Epochs {
         }
     }
 
+    /// The name of an epoch; `None` if it is not kept any more.
+    pub(super) fn name_of(&self, mark: EpochMark) -> Option<EpochName> {
+        if mark.number == self.current.mark.number {
+            return Some(self.current.name);
+        }
+        let mut older = self.older.iter();
+        let found = older.find(|epoch| epoch.mark.number == mark.number)?;
+        Some(found.name)
+    }
+
+    /// The name of an epoch; that of the current one if it is not kept any more.
+    pub(super) fn name_or_current(&self, mark: EpochMark) -> EpochName {
+        self.name_of(mark).unwrap_or(self.current.name)
+    }
+
     /// The oldest kept epoch that is newer than this one.
     pub(super) fn after(&self, mark: EpochMark) -> Option<&Epoch> {
         if mark.number == self.current.mark.number {
@@ -129,6 +144,8 @@ mod tests {
         let next = epochs.after(first).unwrap();
         assert_eq!((next.name(), next.start), (name(0xb), 7));
         assert_eq!(epochs.after(second).unwrap().name(), name(0xc));
+        assert_eq!(epochs.name_of(second), Some(name(0xb)));
+        assert_eq!(epochs.name_of(third), Some(name(0xc)));
         assert!(epochs.after(third).is_none());
     }
 
@@ -140,6 +157,7 @@ mod tests {
             epochs.begin(name(n), n, 0);
         }
         assert_eq!(epochs.after(first).unwrap().name(), name(12));
+        assert_eq!(epochs.name_of(first), None);
         assert_eq!(epochs.current().name(), name(19));
     }
 }

@@ -62,14 +62,15 @@ pub(super) enum Ahead {
     IsForeign,
 }
 
-/// Finds the start of a replay in a log whose current epoch this is.
+/// Finds the start of a replay in a log whose current epoch this is. Everything up to `expired` has left the history by age.
 pub(super) fn find_start(
+    expired: u64,
     log: &Log,
     current: &Epoch,
     start_at: &StartAt,
     ahead: Ahead,
 ) -> Result<Start, HistoryError> {
-    let oldest = (log.history_start() - 1).max(current.start);
+    let oldest = (log.history_start() - 1).max(current.start).max(expired);
     let foreign = Start {
         after: oldest,
         gap: Some(Gap::epoch_changed()),
@@ -81,6 +82,16 @@ pub(super) fn find_start(
             Ok(Start {
                 after,
                 gap: None,
+                recovered: None,
+            })
+        }
+        // What subscriptions may still read counts, also where the topic has no history.
+        StartAt::First => {
+            let after = (log.first_seq() - 1).max(current.start);
+            let missing = current.seq(after);
+            Ok(Start {
+                after,
+                gap: (missing > 0).then(|| Gap::history_evicted(1, missing)),
                 recovered: None,
             })
         }

@@ -16,7 +16,7 @@ use self::segment::Segment;
 use crate::protocol::{EventFrame, NewEvent};
 
 /// Frames of at least this size are shared with the senders; smaller ones are copied.
-const LARGE_FRAME_BYTES: usize = 32 << 10;
+const LARGE_FRAME_BYTES: usize = if cfg!(shuttle) { 256 } else { 32 << 10 };
 
 /// How much a log keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,13 @@ pub(super) struct LogBounds {
     pub(super) max_queue_size: usize,
     /// The most bytes of all retained events. The newest event is retained even if it alone is larger.
     pub(super) bytes: usize,
+}
+
+impl LogBounds {
+    /// The most events that are kept, for the history and for subscriptions.
+    pub(super) fn max_events(&self) -> usize {
+        self.history_size.max(self.max_queue_size)
+    }
 }
 
 /// The retained events. Positions are seqs; byte positions count all bytes ever appended.
@@ -164,6 +171,37 @@ impl Log {
         }
     }
 
+    pub(super) fn bounds(&self) -> LogBounds {
+        self.bounds
+    }
+
+    /// Changes the bounds, and evicts what exceeds them.
+    pub(super) fn set_bounds(&mut self, bounds: LogBounds, evictable: u64) {
+        self.bounds = bounds;
+        while self.first_seq <= evictable && self.is_over_bounds() {
+            self.drop_oldest();
+        }
+        self.take_spare();
+    }
+
+    /// Evicts all events up to this seq, and frees their memory.
+    pub(super) fn evict_upto(&mut self, seq: u64) {
+        self.take_spare();
+        while self.first_seq <= seq.min(self.head) {
+            self.drop_oldest();
+        }
+    }
+
+    /// The newest seq of an event that was published before this time, in microseconds since 1970; one before the oldest
+    /// retained seq if there is none. Times must not decrease from event to event.
+    pub(super) fn last_before(&self, micros: u64) -> u64 {
+        let is_later = |after: u64| {
+            let next = self.after(after).next();
+            next.is_none_or(|event| event.ts_micros() >= micros)
+        };
+        first_where(self.first_seq - 1, self.head, is_later)
+    }
+
     /// Frees some memory for other topics: unused memory first, then the oldest event if it is not newer than `evictable`.
     /// Returns `false` if nothing can be freed.
     pub(super) fn evict_oldest(&mut self, evictable: u64) -> bool {
@@ -240,7 +278,7 @@ impl Log {
 
     fn is_over_bounds(&self) -> bool {
         let events = self.head + 1 - self.first_seq;
-        let most = self.bounds.history_size.max(self.bounds.max_queue_size);
+        let most = self.bounds.max_events();
         events > most as u64 || (self.bytes > self.bounds.bytes && events > 1)
     }
 

@@ -71,6 +71,11 @@ impl MemoryBudget {
         self.topics.lock().remove(&key);
     }
 
+    /// The topic with this key, if it still holds events.
+    pub(super) fn topic(&self, key: u64) -> Option<Arc<Topic>> {
+        self.topics.lock().get(&key).and_then(Weak::upgrade)
+    }
+
     pub(super) fn subscriptions(&self) -> usize {
         self.subscriptions.load(Ordering::Relaxed)
     }

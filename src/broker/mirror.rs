@@ -8,7 +8,7 @@ mod entry;
 use std::collections::VecDeque;
 
 use crate::protocol::EpochName;
-pub(crate) use entry::{Batch, Entry, Token, TopicMessage, parse};
+pub(crate) use entry::{Batch, Entry, Keyed, Token, TopicMessage, parse};
 
 /// Entries whose tokens are remembered, so that copies are recognised.
 const MAX_RECENT: usize = 256;

@@ -4,9 +4,10 @@
 //! In reading order: [`log`] numbers and retains events; [`topic`] guards one log and its subscribers; a [`subscription`]
 //! is one client's interest in a topic, a [`cursor`] its read position, and [`takeover`] its replacement by a newer one;
 //! [`fan_out`] delivers published events to all subscribers; [`gate`] makes publishers wait while there is no room;
-//! [`memory_budget`] keeps the totals and the global memory budget; [`registry`] finds topics by name.
+//! [`presence`] notes who came and left for those who watch; [`memory_budget`] keeps the totals and the
+//! global memory budget; [`topic_queue`] knows which topics are due; [`registry`] finds topics by name, and [`patterns`] are joined by the topics that match them.
 //!
-//! Lock order: registry → memory budget; outbox → topic; gate → topic. No lock is taken under a topic's lock.
+//! Lock order: appearing → patterns, outbox, registry; registry → memory budget, topic; outbox → topic; gate → topic. No lock is taken under a topic's lock.
 
 mod chunk;
 mod cursor;
@@ -21,11 +22,14 @@ mod local_topics;
 mod log;
 mod memory_budget;
 mod mirror;
+mod patterns;
+mod presence;
 mod registry;
 mod subscribers;
 mod subscription;
 mod takeover;
 mod topic;
+mod topic_queue;
 
 pub(crate) use chunk::{Chunk, ReadBatch};
 pub(crate) use cursor::Progress;
@@ -36,11 +40,17 @@ pub(crate) use history::{HistoryError, HistoryPage};
 pub(crate) use last_time::LastTime;
 pub(crate) use log::SharedFrame;
 pub(crate) use mirror::Batch;
+pub(crate) use patterns::{BegunPattern, PatternSubscription};
+pub(crate) use presence::PresenceList;
 pub use registry::TopicOptions;
-pub(crate) use registry::{Broker, CreateError, Joined, StatsList, TopicError, TopicList};
+pub(crate) use registry::{
+    Broker, ChangeError, CreateError, Joined, StatsList, TopicError, TopicList,
+};
 #[cfg(test)]
 pub(crate) use subscription::Elsewhere;
 pub(crate) use subscription::{
-    Delivery, End, IfBusy, Opened, SubscribeError, SubscriberSink, Subscription,
+    Delivery, End, IfBusy, Opened, SubscribeError, Subscriber, SubscriberSink, Subscription,
 };
-pub(crate) use topic::{Place, PublishError, Published, Topic, TopicStats, WaitError};
+pub(crate) use topic::{
+    Place, PresenceBatch, PublishError, Published, SubscriberList, Topic, TopicStats, WaitError,
+};

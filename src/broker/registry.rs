@@ -1,32 +1,49 @@
-//! The broker: creates, finds, lists and deletes topics, and publishes to them. Whether a topic lives in this process or in
+//! The broker: creates, finds and deletes topics, and publishes to them. Whether a topic lives in this process or in
 //! a cluster is decided here, by the [`Engine`].
 
-use std::io;
+mod errors;
+mod joining;
+mod lifetimes;
+mod lists;
+mod matching;
+mod reading;
 
-use super::engine::redis::{NodeOptions, Redis, TlsFiles};
-use super::engine::{Counts, Engine, Unavailable};
-use super::history::{HistoryError, HistoryPage};
-use super::local_topics::{LocalTopics, NotAdded, SortedTopics};
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::engine::redis::{Defaults, NodeOptions, Redis, TlsFiles};
+use super::engine::{Engine, Unavailable};
+use super::local_topics::{LocalTopics, NotAdded};
 use super::log::LogBounds;
-use super::topic::{Content, PublishError, Published, TopicSettings, TopicStats};
+use super::patterns::Patterns;
+use super::topic::{
+    Content, Lifetimes, PublishError, Published, TopicChange, TopicSettings, unless_zero,
+};
 use super::{ReadBatch, Topic};
 use crate::config::{Config, OverflowPolicy};
 use crate::limited_log::{LimitedLog, limited};
 use crate::metrics::SharedMetrics;
-use crate::protocol::{ClientId, Message, StartAt, Timestamp, TopicName};
+use crate::protocol::{Message, Timestamp, TopicName};
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Ordering};
+pub(crate) use errors::{ChangeError, CreateError, TopicError};
+pub(crate) use joining::Joined;
+use lifetimes::declared;
+pub(crate) use lists::{StatsList, TopicList};
 
 /// All topics of a server.
 pub(crate) struct Broker {
     topics: Arc<LocalTopics>,
+    patterns: Arc<Patterns>,
     engine: Engine,
     max_topics: usize,
     defaults: TopicSettings,
+    /// Whether a subscribe or a publish creates a topic that does not exist.
+    auto_create: bool,
     created_log: LimitedLog,
     deleted_log: LimitedLog,
 }
 
-/// Settings of a new topic; `None` means the server's setting.
+/// Settings of a topic. `None` means the server's setting for a new topic, and no change for one that exists.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TopicOptions {
     /// Events kept for replay; 0 keeps none. The range is that of [`Config::history_size`].
@@ -35,77 +52,10 @@ pub struct TopicOptions {
     pub max_queue_size: Option<usize>,
     /// What happens to a subscription that would hold more than its queue.
     pub overflow: Option<OverflowPolicy>,
-}
-
-/// Why a topic was not created.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CreateError {
-    Exists,
-    LimitReached,
-    ShuttingDown,
-    /// The policy `block` needs one place that sees all subscribers.
-    NoBlockInCluster,
-    Unavailable,
-}
-
-/// Why a topic cannot be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TopicError {
-    NotFound,
-    Unavailable,
-}
-
-impl From<Unavailable> for TopicError {
-    fn from(_: Unavailable) -> TopicError {
-        TopicError::Unavailable
-    }
-}
-
-/// A topic that is ready for a subscription.
-pub(crate) struct Joined {
-    pub(crate) topic: Arc<Topic>,
-    /// The order of the subscription among those of its client id in the cluster; 0 in an embedded server.
-    pub(crate) order: u64,
-}
-
-/// The names of all topics, sorted, and their numbers of subscribers.
-pub(crate) enum TopicList {
-    Local(SortedTopics),
-    Shared(Vec<(TopicName, usize)>),
-}
-
-impl TopicList {
-    pub(crate) fn iter(&self) -> Box<dyn Iterator<Item = (&TopicName, usize)> + '_> {
-        match self {
-            TopicList::Local(topics) => Box::new(
-                topics
-                    .iter()
-                    .map(|topic| (topic.name(), topic.subscriber_count())),
-            ),
-            TopicList::Shared(topics) => {
-                Box::new(topics.iter().map(|(name, count)| (name, *count)))
-            }
-        }
-    }
-}
-
-/// The figures of all topics, by name.
-pub(crate) enum StatsList {
-    Local(SortedTopics),
-    Shared(Vec<(TopicName, TopicStats)>),
-}
-
-impl StatsList {
-    pub(crate) fn iter(&self) -> Box<dyn Iterator<Item = (&TopicName, TopicStats)> + '_> {
-        match self {
-            StatsList::Local(topics) => {
-                Box::new(topics.iter().map(|topic| (topic.name(), topic.stats())))
-            }
-            StatsList::Shared(topics) => {
-                Box::new(topics.iter().map(|(name, stats)| (name, stats.clone())))
-            }
-        }
-    }
+    /// How old an event of the history may become; 0 is any age. The range is that of [`Config::history_ttl`].
+    pub history_ttl: Option<Duration>,
+    /// How long the topic may be unused before it is deleted; 0 is for ever. The range is that of [`Config::topic_idle`].
+    pub idle: Option<Duration>,
 }
 
 impl Broker {
@@ -137,8 +87,14 @@ impl Broker {
             },
             address,
             connections,
+            defaults: Defaults {
+                settings: broker.defaults,
+                max_topics: broker.max_topics,
+            },
+            auto_create: broker.auto_create,
+            declared: declared(&config.topics).collect(),
         };
-        let engine = Engine::Redis(Redis::start(options, &broker.topics)?);
+        let engine = Engine::Redis(Redis::start(options, &broker.topics, &broker.patterns)?);
         Ok(Broker { engine, ..broker })
     }
 
@@ -152,12 +108,19 @@ impl Broker {
             },
             overflow: config.overflow,
             block_timeout: config.block_timeout,
+            idempotency_window: config.idempotency_window,
+            lifetimes: Lifetimes {
+                history_ttl: unless_zero(config.history_ttl),
+                idle: unless_zero(config.topic_idle),
+            },
         };
         Broker {
             engine,
             topics,
+            patterns: Patterns::new(),
             max_topics: config.max_topics,
             defaults,
+            auto_create: config.auto_create_topics,
             created_log: LimitedLog::new("created topics"),
             deleted_log: LimitedLog::new("deleted topics"),
         }
@@ -199,7 +162,10 @@ impl Broker {
         }
         let settings = self.settings(options);
         let content = Content::empty(&settings);
-        let added = self.topics.add(name, settings, content, self.max_topics);
+        let added = self.patterns.appear(|join| {
+            let max = self.max_topics;
+            self.topics.add(name, settings, content, max, join)
+        });
         let topic = added.map_err(|error| match error {
             NotAdded::Exists => CreateError::Exists,
             NotAdded::LimitReached => CreateError::LimitReached,
@@ -224,7 +190,7 @@ impl Broker {
     }
 
     fn delete_here(&self, name: &TopicName) -> bool {
-        let Some(topic) = self.topics.get(name.as_str()) else {
+        let Some(topic) = self.topic(name.as_str()) else {
             return false;
         };
         if !self.topics.remove(&topic) {
@@ -238,38 +204,7 @@ impl Broker {
 
     /// A topic that this server holds. On a node of a cluster, other topics may exist.
     pub(crate) fn topic(&self, name: &str) -> Option<Arc<Topic>> {
-        self.topics.get(name)
-    }
-
-    /// Prepares a topic for a subscription of this client id over this connection.
-    pub(crate) fn join(
-        &self,
-        name: &TopicName,
-        client_id: &ClientId,
-        connection: u64,
-    ) -> Result<Joined, TopicError> {
-        match &self.engine {
-            Engine::Embedded => {
-                let topic = self.topic(name.as_str()).ok_or(TopicError::NotFound)?;
-                Ok(Joined { topic, order: 0 })
-            }
-            Engine::Redis(redis) => redis.join(name, client_id, connection),
-        }
-    }
-
-    /// Takes back a join whose subscription was not opened.
-    pub(crate) fn leave(&self, name: &TopicName, client_id: &ClientId, order: u64) {
-        if let Engine::Redis(redis) = &self.engine {
-            redis.leave(name, client_id, order);
-        }
-    }
-
-    /// Whether another node took over the client id of a subscription before it was open here.
-    pub(crate) fn was_replaced(&self, name: &TopicName, client_id: &ClientId, order: u64) -> bool {
-        match &self.engine {
-            Engine::Embedded => false,
-            Engine::Redis(redis) => redis.was_replaced(name, client_id, order),
-        }
+        self.topics.get(name).or_else(|| self.appearing_topic(name))
     }
 
     /// Publishes one message and fans it out. Never waits for room: see [`Topic::join_line`].
@@ -282,12 +217,18 @@ impl Broker {
         batch: &mut ReadBatch,
     ) -> Result<Published, PublishError> {
         let published = match &self.engine {
-            Engine::Embedded => {
-                let topic = self.topic(name).ok_or(PublishError::NotFound)?;
-                let published = topic.try_publish(message, arrived, ticket)?;
-                topic.fan_out(batch);
-                published
-            }
+            Engine::Embedded => loop {
+                let topic = self.topic_or_new(name)?;
+                match topic.try_publish(message, arrived, ticket) {
+                    // It is created again.
+                    Err(PublishError::Deleted) if self.auto_create => {}
+                    published => {
+                        let published = published?;
+                        topic.fan_out(batch);
+                        break published;
+                    }
+                }
+            },
             Engine::Redis(_) if self.is_draining() => return Err(PublishError::ShuttingDown),
             Engine::Redis(redis) => redis.publish_one(name, message, arrived, batch)?,
         };
@@ -296,95 +237,33 @@ impl Broker {
         Ok(published)
     }
 
-    /// Calls `look` with the requested part of a topic's history. The topic may be locked meanwhile, so `look` may only copy.
-    pub(crate) fn read_history<R>(
-        &self,
-        name: &TopicName,
-        start_at: &StartAt,
-        look: impl FnOnce(&HistoryPage<'_>) -> R,
-    ) -> Result<Result<R, HistoryError>, TopicError> {
-        match &self.engine {
-            Engine::Embedded => {
-                let topic = self.topic(name.as_str()).ok_or(TopicError::NotFound)?;
-                Ok(topic.look_at_history(start_at, look))
-            }
-            Engine::Redis(redis) => redis.read_history(name, start_at, look),
-        }
-    }
-
-    pub(crate) fn topic_stats(&self, name: &TopicName) -> Result<TopicStats, TopicError> {
-        match &self.engine {
-            Engine::Embedded => {
-                let topic = self.topic(name.as_str()).ok_or(TopicError::NotFound)?;
-                Ok(topic.stats())
-            }
-            Engine::Redis(redis) => redis.stats(name),
-        }
-    }
-
-    /// The figures of all topics, by name.
-    pub(crate) fn all_stats(&self) -> Result<StatsList, Unavailable> {
-        match &self.engine {
-            Engine::Embedded => Ok(StatsList::Local(self.local_topics())),
-            Engine::Redis(redis) => redis.all_stats().map(StatsList::Shared),
-        }
-    }
-
-    pub(crate) fn list_topics(&self) -> Result<TopicList, Unavailable> {
-        match &self.engine {
-            Engine::Embedded => Ok(TopicList::Local(self.local_topics())),
-            Engine::Redis(redis) => redis.list().map(TopicList::Shared),
-        }
-    }
-
-    /// The topics that this server holds, in the order of names.
-    pub(crate) fn local_topics(&self) -> SortedTopics {
-        self.topics.sorted()
-    }
-
-    /// How many topics and subscriptions there are; in a cluster, as last known.
-    pub(crate) fn counts(&self) -> Counts {
-        match &self.engine {
-            Engine::Embedded => Counts {
-                topics: self.topics.len(),
-                subscriptions: self.local_subscriptions(),
-            },
-            Engine::Redis(redis) => redis.counts(),
-        }
-    }
-
-    pub(crate) fn topic_count(&self) -> usize {
-        self.counts().topics
-    }
-
-    #[cfg(test)]
-    pub(crate) fn subscription_count(&self) -> usize {
-        self.counts().subscriptions
-    }
-
-    /// How many subscriptions this server has.
-    pub(crate) fn local_subscriptions(&self) -> usize {
-        self.topics.subscriptions()
-    }
-
     /// The metrics in which the broker counts.
     pub(crate) fn metrics(&self) -> &SharedMetrics {
         self.topics.metrics()
     }
 
-    /// Bytes of all retained events.
-    pub(crate) fn retained_bytes(&self) -> usize {
-        self.topics.memory_budget.retained.bytes()
-    }
-
-    /// Memory that all retained events take. The budget limits it.
-    pub(crate) fn held_bytes(&self) -> usize {
-        self.topics.memory_budget.held.bytes()
-    }
-
     /// Refuses new topics, publishes and subscribes. No topic gets another event after this returns.
     pub(crate) fn drain(&self) {
         self.topics.drain();
+        if let Engine::Redis(redis) = &self.engine {
+            redis.wake_waiting();
+        }
+    }
+
+    /// Whether new topics, publishes and subscribes are taken.
+    pub(crate) fn is_ready(&self) -> bool {
+        let is_up = match &self.engine {
+            Engine::Embedded => true,
+            Engine::Redis(redis) => redis.is_up(),
+        };
+        is_up && !self.is_draining()
+    }
+
+    /// Waits until it is ready or drains, or until this moment.
+    pub(crate) fn wait_until_ready(&self, deadline: Instant) {
+        if let Engine::Redis(redis) = &self.engine {
+            redis.wait_until_up(deadline, || self.is_draining());
+        }
     }
 
     /// Leaves the cluster. Called when all subscriptions have ended.
@@ -404,15 +283,7 @@ impl Broker {
     }
 
     pub(super) fn settings(&self, options: &TopicOptions) -> TopicSettings {
-        let mut settings = self.defaults;
-        let bounds = &mut settings.bounds;
-        bounds.history_size = options.history_size.unwrap_or(bounds.history_size);
-        bounds.max_queue_size = options
-            .max_queue_size
-            .unwrap_or(bounds.max_queue_size)
-            .max(1);
-        settings.overflow = options.overflow.unwrap_or(settings.overflow);
-        settings
+        TopicChange::from(options).applied_to(&self.defaults)
     }
 }
 
@@ -423,6 +294,21 @@ mod tests {
     use crate::protocol::{Message, Timestamp};
     use serde_json::value::RawValue;
     use std::thread;
+
+    #[test]
+    fn a_deleted_topic_leaves_the_expiry_queue_also_if_it_has_no_lifetimes_any_more() {
+        let idle = |secs| TopicOptions {
+            idle: Some(Duration::from_secs(secs)),
+            ..TopicOptions::default()
+        };
+        let broker = Broker::new(&Config::default());
+        let name = TopicName::new("t").unwrap();
+        broker.create_topic(&name, &idle(3_600)).unwrap();
+        broker.change_topic(&name, &idle(0)).unwrap();
+        assert_eq!(broker.topics.queues.expiry.len(), 1, "it may be too early");
+        broker.delete_topic(&name).unwrap();
+        assert_eq!(broker.topics.queues.expiry.len(), 0);
+    }
 
     #[test]
     fn nothing_is_published_after_drain_returns() {

@@ -25,16 +25,18 @@ impl Subscribers {
 
     /// Removes this subscription; returns `false` if it is not in the list, or another one replaced it.
     pub(super) fn remove(&mut self, subscription: &Subscription) -> bool {
-        let client_id = subscription.client_id();
-        let is_it = self
-            .by_client
-            .get(client_id)
-            .is_some_and(|held| std::ptr::eq(&**held, subscription));
+        let is_it = self.has(subscription);
         if is_it {
-            self.by_client.remove(client_id);
+            self.by_client.remove(subscription.client_id());
             self.snapshot = None;
         }
         is_it
+    }
+
+    /// Whether this subscription is in the list, and no other one replaced it.
+    pub(super) fn has(&self, subscription: &Subscription) -> bool {
+        let held = self.by_client.get(subscription.client_id());
+        held.is_some_and(|held| std::ptr::eq(&**held, subscription))
     }
 
     pub(super) fn get(&self, client_id: &ClientId) -> Option<&Arc<Subscription>> {

@@ -1,66 +1,40 @@
 //! A subscription: one client's interest in a topic, and the sink of the connection that receives the events.
 
-use std::time::Instant;
+mod sink;
 
-use super::chunk::{Chunk, ReadBatch};
+use std::time::{Duration, Instant};
+
+use super::chunk::{Chunk, EncodedBatch, ReadBatch};
 use super::cursor::{Cursor, CursorKey, LogView, Progress};
 use super::last_time::LastTime;
+use super::patterns::PatternSubscription;
+use super::presence::PresenceList;
 use super::takeover::{Takeover, Tenure};
-use super::topic::Topic;
+use super::topic::{PresenceBatch, Topic};
 use crate::config::OverflowPolicy;
-use crate::protocol::{ClientId, Encoding, EpochName, Gap, GapReason};
+use crate::protocol::{ClientId, Encoding, EpochName, Gap, GapReason, Timestamp};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering, Weak};
 
-/// The subscriber sink: what a subscription needs of its connection. The broker calls it with no lock held.
-pub(crate) trait SubscriberSink: Send + Sync {
-    /// Tries to send a chunk of the subscription's next events, and leaves what the socket refuses to the writer. Never waits
-    /// for the peer.
-    fn deliver(
-        &self,
-        subscription: &Arc<Subscription>,
-        batch: &mut ReadBatch,
-        if_busy: IfBusy,
-    ) -> Delivery;
+pub(crate) use sink::{Delivery, Elsewhere, IfBusy, SubscriberSink};
 
-    /// Schedules the connection's writer to deliver the subscription's next events.
-    fn schedule_writer(&self, subscription: &Arc<Subscription>);
-
-    /// Ends a subscription that another connection took over, and sends a notice of that.
-    fn replaced(&self, subscription: &Arc<Subscription>);
-
-    /// Ends the connection because of the topic's overflow policy.
-    fn too_slow(&self, subscription: &Arc<Subscription>);
-
-    /// Whether the connection is ending or has ended. Takes no lock, because it is called under a topic's lock.
-    fn is_over(&self) -> bool;
-
-    /// Whether the writer has sent anything since this moment.
-    fn has_taken_since(&self, moment: Instant) -> bool;
-}
-
-/// What [`SubscriberSink::deliver`] does while another thread sends on the connection. Such a send does not wait for the
-/// peer, so `Wait` is short.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum IfBusy {
-    Return,
-    Wait,
-}
-
-/// The result of trying to deliver a subscription's next events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Delivery {
-    /// The socket took everything; or it refused some, and the writer sends the rest; or the connection is ending.
-    Done,
-    /// The socket took the chunk, and there is more. The caller must deliver again or schedule the writer.
-    More,
-    /// Another thread sends on the connection. The caller must deliver again or schedule the writer.
-    Busy,
+/// Who subscribes to a topic.
+pub(crate) struct Subscriber<'a> {
+    pub(crate) client_id: ClientId,
+    pub(crate) sink: &'a Weak<dyn SubscriberSink>,
+    /// See [`Subscription::order`].
+    pub(crate) order: u64,
+    /// The pattern through which, if not by name.
+    pub(crate) pattern: Option<Arc<PatternSubscription>>,
+    /// Whether the client hears who else is subscribed.
+    pub(crate) watches: bool,
 }
 
 /// One client's interest in one topic.
 pub(crate) struct Subscription {
     topic: Arc<Topic>,
     client_id: ClientId,
+    /// The pattern through which the client is subscribed, if not by name.
+    pattern: Option<Arc<PatternSubscription>>,
     /// Weak, because the connection owns its subscriptions, in its list and in the writer's channel.
     sink: Weak<dyn SubscriberSink>,
     /// Its cursor among those of its connection.
@@ -69,9 +43,15 @@ pub(crate) struct Subscription {
     position: AtomicU64,
     /// Which of the subscriptions of its client id in the cluster it is; the newest has the largest. 0 in an embedded server.
     order: u64,
+    /// When it began.
+    since: Timestamp,
     tenure: Tenure,
     /// The scheduled flag: the connection's writer is scheduled to deliver events and has not begun to.
     scheduled: AtomicBool,
+    /// The client hears who else is subscribed.
+    watches: bool,
+    /// It begins only when an older one has ended: until then nothing is read. Written under the outbox lock.
+    waits: AtomicBool,
     /// The writer delivers events that the socket had refused. Written under the outbox lock.
     lags: AtomicBool,
     /// When the cursor last moved. Only updated under the `block` policy.
@@ -88,6 +68,8 @@ pub(crate) struct Opened {
     pub(crate) seq: u64,
     pub(crate) recovered: Option<bool>,
     pub(crate) gap: Option<Gap>,
+    /// Who is subscribed, for a client that watches.
+    pub(crate) presence: Option<PresenceList>,
     /// The takeover of an older subscription of the same client id.
     pub(crate) takeover: Option<Takeover>,
 }
@@ -97,6 +79,14 @@ pub(crate) struct Opened {
 pub(crate) enum SubscribeError {
     Deleted,
     AheadOfTopic,
+    /// Of a mirror: this node does not follow who is subscribed in the cluster.
+    PresenceUnknown,
+    /// The connection has as many subscriptions as it may have.
+    LimitReached,
+    /// The pattern through which it was to come has ended.
+    PatternEnded,
+    /// The pattern has a subscription to the topic already.
+    AlreadyOpen,
     /// Its connection is ending: an older subscription of the client id is not taken over.
     ConnectionEnding,
 }
@@ -106,6 +96,8 @@ pub(crate) enum SubscribeError {
 pub(crate) struct End {
     /// The last seq that was read or reported as a gap.
     pub(crate) seq: u64,
+    /// Its epoch.
+    pub(crate) epoch: EpochName,
     /// Events that were neither read nor reported as a gap.
     pub(crate) pending: u64,
 }
@@ -113,21 +105,30 @@ pub(crate) struct End {
 impl Subscription {
     pub(super) fn new(
         topic: Arc<Topic>,
-        client_id: ClientId,
-        sink: Weak<dyn SubscriberSink>,
+        subscriber: Subscriber<'_>,
         cursor: CursorKey,
         position: u64,
-        order: u64,
     ) -> Subscription {
+        let Subscriber {
+            client_id,
+            sink,
+            order,
+            pattern,
+            watches,
+        } = subscriber;
         Subscription {
             topic,
             client_id,
-            sink,
+            pattern,
+            sink: Weak::clone(sink),
             cursor,
             position: AtomicU64::new(position),
             order,
+            since: Timestamp::now(),
             tenure: Tenure::default(),
             scheduled: AtomicBool::new(false),
+            watches,
+            waits: AtomicBool::new(false),
             lags: AtomicBool::new(false),
             moved: LastTime::default(),
             dropped: AtomicU64::new(0),
@@ -142,8 +143,27 @@ impl Subscription {
         &self.client_id
     }
 
+    /// The pattern through which the client is subscribed, if not by name.
+    pub(crate) fn pattern(&self) -> Option<&Arc<PatternSubscription>> {
+        self.pattern.as_ref()
+    }
+
+    /// Whether the client hears who else is subscribed.
+    pub(crate) fn watches(&self) -> bool {
+        self.watches
+    }
+
+    pub(crate) fn came_from(&self, pattern: &Arc<PatternSubscription>) -> bool {
+        let from = self.pattern.as_ref();
+        from.is_some_and(|from| Arc::ptr_eq(from, pattern))
+    }
+
     pub(super) fn order(&self) -> u64 {
         self.order
+    }
+
+    pub(super) fn since(&self) -> Timestamp {
+        self.since
     }
 
     pub(super) fn sink(&self) -> &Weak<dyn SubscriberSink> {
@@ -183,6 +203,20 @@ impl Subscription {
         }
     }
 
+    /// See [`SubscriberSink::presence_changed`].
+    pub(super) fn presence_changed(self: &Arc<Self>, batch: &mut PresenceBatch) {
+        if let Some(sink) = self.sink.upgrade() {
+            sink.presence_changed(self, batch);
+        }
+    }
+
+    /// See [`SubscriberSink::may_hold_publishers`].
+    pub(super) fn may_hold_publishers(&self, block_timeout: Duration) {
+        if let Some(sink) = self.sink.upgrade() {
+            sink.may_hold_publishers(block_timeout);
+        }
+    }
+
     /// See [`SubscriberSink::too_slow`].
     pub(super) fn too_slow(self: &Arc<Self>) {
         if let Some(sink) = self.sink.upgrade() {
@@ -201,6 +235,19 @@ impl Subscription {
         self.scheduled.swap(false, Ordering::SeqCst);
     }
 
+    /// Lets it wait: nothing is read until [`Subscription::begin`]. Both are called under the outbox lock.
+    pub(crate) fn wait(&self) {
+        self.waits.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn begin(&self) {
+        self.waits.store(false, Ordering::Release);
+    }
+
+    pub(crate) fn waits(&self) -> bool {
+        self.waits.load(Ordering::Acquire)
+    }
+
     /// Whether the writer delivers events that the socket had refused. Then no publisher need wait for the outbox lock.
     pub(crate) fn lags(&self) -> bool {
         self.lags.load(Ordering::Acquire)
@@ -213,7 +260,7 @@ impl Subscription {
     }
 
     /// See [`Cursor::take`].
-    pub(super) fn take(&self, cursor: &mut Cursor, batch: &ReadBatch) -> Option<Progress> {
+    pub(super) fn take(&self, cursor: &mut Cursor, batch: &EncodedBatch) -> Option<Progress> {
         let progress = cursor.take(batch, self.tenure.end_of(u64::MAX))?;
         self.moved_to(cursor);
         Some(progress)
@@ -231,6 +278,7 @@ impl Subscription {
         let progress = topic.read(|state| {
             let view = LogView {
                 topic: topic.name(),
+                pattern: self.pattern.as_ref().map(|pattern| pattern.pattern()),
                 log: &state.log,
                 epochs: &state.epochs,
                 encoding,
@@ -243,6 +291,7 @@ impl Subscription {
             };
             cursor.read(&view, chunk, limit_bytes)
         });
+        chunk.encode_large(encoding);
         self.count_skipped(progress);
         self.moved_to(cursor);
         progress
@@ -273,6 +322,9 @@ impl Subscription {
         self.position.store(u64::MAX, Ordering::SeqCst);
         End {
             seq: cursor.seq(),
+            epoch: self
+                .topic
+                .read(|state| state.epochs.name_or_current(cursor.epoch)),
             pending,
         }
     }
@@ -311,24 +363,6 @@ impl Subscription {
     /// Events skipped because the subscriber was slow, since the subscription began.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
-    }
-}
-
-/// The sink of a connection that is not here: of one on another node, or of none. It is over, and does nothing.
-pub(crate) struct Elsewhere;
-
-impl SubscriberSink for Elsewhere {
-    fn deliver(&self, _: &Arc<Subscription>, _: &mut ReadBatch, _: IfBusy) -> Delivery {
-        Delivery::Done
-    }
-    fn schedule_writer(&self, _: &Arc<Subscription>) {}
-    fn replaced(&self, _: &Arc<Subscription>) {}
-    fn too_slow(&self, _: &Arc<Subscription>) {}
-    fn is_over(&self) -> bool {
-        true
-    }
-    fn has_taken_since(&self, _: Instant) -> bool {
-        false
     }
 }
 

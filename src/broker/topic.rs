@@ -1,7 +1,13 @@
 //! One topic: its log and its subscribers under one lock, so that a subscribe takes its position and registers in one step.
 
+mod changing;
+mod idempotency;
+mod lifetime;
 mod mirroring;
+mod presence;
 mod publishing;
+mod remembered_ids;
+mod subscribing;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -10,27 +16,33 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
-use super::cursor::{Cursor, CursorKey};
 use super::epoch::Epochs;
 use super::fan_out::FanOutState;
 use super::gate::Gate;
-use super::history::{Ahead, Start, find_start};
+use super::history::Ahead;
 use super::log::{Log, LogBounds};
 use super::memory_budget::MemoryBudget;
 use super::mirror::{Mirror, Place as MirrorPlace};
 use super::subscribers::Subscribers;
-use super::subscription::Opened;
-use super::takeover::Takeover;
-use super::{ReadBatch, SubscribeError, SubscriberSink, Subscription};
+use super::topic_queue::TopicQueues;
+use super::{ReadBatch, Subscription};
 use crate::config::OverflowPolicy;
 use crate::metrics::Metrics;
-use crate::protocol::{ClientId, EpochName, StartAt, Timestamp, TopicName};
-use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Lock, Ordering, RwLock, Weak, rw_lock};
+use crate::protocol::{EpochName, Timestamp, TopicName};
+use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Lock, Ordering, RwLock, rw_lock};
 
+use changing::LiveSettings;
+pub(super) use changing::TopicChange;
+use lifetime::Expiry;
+pub(crate) use lifetime::{Lifetimes, unless_zero};
 pub(crate) use mirroring::{Applied, Source};
+use presence::Watched;
+pub(crate) use presence::{Membership, PresenceBatch};
 pub(crate) use publishing::{Place, PublishError, Published, WaitError};
+use remembered_ids::RememberedIds;
+pub(crate) use subscribing::Departure;
 pub(super) use view::HistoryFigures;
-pub(crate) use view::TopicStats;
+pub(crate) use view::{SubscriberList, TopicStats};
 
 /// The settings of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +50,9 @@ pub(crate) struct TopicSettings {
     pub(super) bounds: LogBounds,
     pub(super) overflow: OverflowPolicy,
     pub(super) block_timeout: Duration,
+    /// How long the id of an idempotent message is remembered.
+    pub(super) idempotency_window: Duration,
+    pub(super) lifetimes: Lifetimes,
 }
 
 /// What a topic starts with.
@@ -46,14 +61,6 @@ pub(super) struct Content {
     epochs: Epochs,
     /// For a mirror of a topic of the cluster: where it is, and who is told of subscriptions that end.
     mirror: Option<(Mirror, Sender<Departure>)>,
-}
-
-/// A subscription to a mirror has ended on this node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Departure {
-    pub(crate) topic: TopicName,
-    pub(crate) client_id: ClientId,
-    pub(crate) order: u64,
 }
 
 impl Content {
@@ -84,7 +91,7 @@ impl Content {
 pub(crate) struct Topic {
     key: u64,
     name: TopicName,
-    settings: TopicSettings,
+    settings: LiveSettings,
     /// The log and the list of subscribers. Held for one append or one bounded copy. No lock is taken and no socket is used
     /// under it.
     pub(super) state: RwLock<State>,
@@ -99,6 +106,7 @@ pub(crate) struct Topic {
     pub(super) fan_out: FanOutState,
     pub(super) gate: Gate,
     memory_budget: Arc<MemoryBudget>,
+    queues: Arc<TopicQueues>,
     draining: Arc<AtomicBool>,
 }
 
@@ -107,6 +115,11 @@ pub(super) struct State {
     pub(super) epochs: Epochs,
     mirror: Option<Mirror>,
     subscribers: Subscribers,
+    /// Only while somebody watches who is subscribed.
+    watched: Option<Box<Watched>>,
+    /// Only while there are any. A mirror has none: those of the cluster are in Redis.
+    remembered: Option<Box<RememberedIds>>,
+    expiry: Expiry,
     pub(super) deleted: bool,
     /// The time of the newest event.
     newest: Timestamp,
@@ -120,6 +133,7 @@ impl Topic {
         settings: TopicSettings,
         content: Content,
         memory_budget: &Arc<MemoryBudget>,
+        queues: &Arc<TopicQueues>,
         draining: &Arc<AtomicBool>,
     ) -> Arc<Topic> {
         let Content {
@@ -132,7 +146,7 @@ impl Topic {
         let topic = Arc::new(Topic {
             key: memory_budget.next_key(),
             name,
-            settings,
+            settings: LiveSettings::new(&settings),
             state: rw_lock(
                 Lock::Topic,
                 State {
@@ -140,6 +154,9 @@ impl Topic {
                     epochs,
                     mirror,
                     subscribers: Subscribers::default(),
+                    watched: None,
+                    remembered: None,
+                    expiry: Expiry::new(settings.lifetimes),
                     deleted: false,
                     newest: Timestamp::EARLIEST,
                     slowest: 0,
@@ -154,6 +171,7 @@ impl Topic {
             departures,
             gate: Gate::default(),
             memory_budget: Arc::clone(memory_budget),
+            queues: Arc::clone(queues),
             draining: Arc::clone(draining),
         });
         memory_budget.add(&topic);
@@ -173,23 +191,19 @@ impl Topic {
         self.state.read().epochs.current().name()
     }
 
-    pub(super) fn settings(&self) -> &TopicSettings {
-        &self.settings
-    }
-
     pub(crate) fn overflow(&self) -> OverflowPolicy {
-        self.settings.overflow
+        self.settings.overflow()
     }
 
     /// How long a publisher waits at most for a subscriber that takes nothing; `None` if publishers never wait for
     /// subscribers.
     pub(crate) fn block_timeout(&self) -> Option<Duration> {
-        let blocks = self.settings.overflow == OverflowPolicy::Block;
+        let blocks = self.overflow() == OverflowPolicy::Block;
         blocks.then_some(self.settings.block_timeout)
     }
 
     pub(crate) fn max_queue_size(&self) -> usize {
-        self.settings.bounds.max_queue_size
+        self.settings.max_queue_size()
     }
 
     pub(super) fn head(&self) -> u64 {
@@ -199,7 +213,7 @@ impl Topic {
     /// A subscriber before this position has more undelivered events than its queue holds. 0 under the `block` policy, where
     /// publishers wait instead.
     pub(super) fn queue_start(&self) -> u64 {
-        match self.settings.overflow {
+        match self.overflow() {
             OverflowPolicy::Block => 0,
             _ => {
                 let queue = self.max_queue_size() as u64;
@@ -217,7 +231,7 @@ impl Topic {
         self.retained_bytes.load(Ordering::Relaxed)
     }
 
-    /// Memory that the retained events take.
+    /// Memory that the retained events and the remembered ids take.
     pub(super) fn held_bytes(&self) -> usize {
         self.held_bytes.load(Ordering::Relaxed)
     }
@@ -255,101 +269,6 @@ impl Topic {
         (state.log.bytes_after(after) - state.log.bytes_after(upto)) as u64
     }
 
-    /// Opens a subscription at the requested position. Called under the outbox lock of its connection, which guards the
-    /// cursor, so that the ack is queued before any thread can send an event.
-    pub(super) fn subscribe(
-        self: &Arc<Self>,
-        client_id: ClientId,
-        start_at: &StartAt,
-        sink: &Weak<dyn SubscriberSink>,
-        order: u64,
-        key: CursorKey,
-    ) -> Result<(Opened, Cursor), SubscribeError> {
-        let mut state = self.state.write();
-        if state.deleted {
-            return Err(SubscribeError::Deleted);
-        }
-        let is_over = sink.upgrade().is_some_and(|sink| sink.is_over());
-        if is_over {
-            return Err(SubscribeError::ConnectionEnding);
-        }
-        let current = state.epochs.current().clone();
-        let start = find_start(&state.log, &current, start_at, self.ahead());
-        self.count_resume(start_at, start.as_ref().ok());
-        let start = start.map_err(|_| SubscribeError::AheadOfTopic)?;
-        let head = state.log.head();
-        let subscription = Subscription::new(
-            Arc::clone(self),
-            client_id,
-            Weak::clone(sink),
-            key,
-            head,
-            order,
-        );
-        let subscription = Arc::new(subscription);
-        let older = state.subscribers.insert(Arc::clone(&subscription));
-        if older.is_none() {
-            self.memory_budget.subscribed();
-        }
-        let cursor = Cursor {
-            after: start.after,
-            live_from: head,
-            epoch: current.mark(),
-        };
-        let opened = Opened {
-            subscription,
-            seq: current.seq(head),
-            epoch: current.name(),
-            recovered: start.recovered,
-            gap: start.gap,
-            takeover: older.map(|older| Takeover::begin(older, head, sink)),
-        };
-        Ok((opened, cursor))
-    }
-
-    /// Counts the outcome of a resume; `start` is `None` if it was refused.
-    fn count_resume(&self, start_at: &StartAt, start: Option<&Start>) {
-        if matches!(start_at, StartAt::Last(_)) {
-            return;
-        }
-        let metrics = &self.memory_budget.metrics;
-        let gap = start.map(|start| start.gap.map(|gap| gap.reason.as_str()));
-        metrics.resumes.count(match gap {
-            None => "refused",
-            Some(gap) => gap.unwrap_or("recovered"),
-        });
-        if let Some(Some(reason)) = gap {
-            metrics.gaps.count(reason);
-        }
-    }
-
-    /// Removes a subscription; does nothing if it is not registered.
-    pub(crate) fn unsubscribe(&self, subscription: &Subscription) {
-        if self.state.write().subscribers.remove(subscription) {
-            self.memory_budget.unsubscribed(1);
-            self.departed(subscription);
-        }
-    }
-
-    /// Ends the subscription of a client id that has a newer one on another node: it gets nothing after what the mirror has
-    /// now. Returns `false` if there is no older one.
-    pub(crate) fn supersede(&self, client_id: &ClientId, order: u64) -> bool {
-        let mut state = self.state.write();
-        let found = state.subscribers.get(client_id).cloned();
-        let Some(older) = found.filter(|subscription| subscription.order() < order) else {
-            return false;
-        };
-        state.subscribers.remove(&older);
-        let elsewhere: Weak<crate::broker::subscription::Elsewhere> = Weak::new();
-        let by: Weak<dyn SubscriberSink> = elsewhere;
-        let takeover = Takeover::begin(older, state.log.head(), &by);
-        drop(state);
-        self.memory_budget.unsubscribed(1);
-        self.departed(&takeover.older);
-        takeover.end_older();
-        true
-    }
-
     /// Closes a mirror that nobody needs: as if deleted, so that a subscription under way opens another one. Returns `false`
     /// if it has subscribers.
     pub(super) fn close_if_unused(&self) -> bool {
@@ -359,23 +278,15 @@ impl Topic {
         is_unused
     }
 
-    /// The subscriptions of the topic here: their client ids and orders.
-    pub(super) fn owners(&self) -> Vec<(ClientId, u64)> {
-        let state = self.state.read();
-        let subscribers = state.subscribers.iter();
-        subscribers
-            .map(|subscription| (subscription.client_id().clone(), subscription.order()))
-            .collect()
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.state.read().deleted
     }
 
-    fn departed(&self, subscription: &Subscription) {
-        if let Some(departures) = &self.departures {
-            let _ = departures.send(Departure {
-                topic: self.name.clone(),
-                client_id: subscription.client_id().clone(),
-                order: subscription.order(),
-            });
-        }
+    /// Whether this position is ahead of it.
+    pub(crate) fn has_not_reached(&self, seq: u64, epoch: &str) -> bool {
+        let state = self.state.read();
+        let current = state.epochs.current();
+        current.name().as_str() == epoch && seq > current.seq(state.log.head())
     }
 
     /// What a position ahead of the topic means. In a cluster Redis may have lost the events before it.
@@ -391,6 +302,9 @@ impl Topic {
         let subscribers = {
             let mut state = self.state.write();
             state.deleted = true;
+            state.remembered = None;
+            state.watched = None;
+            self.update_figures(&state);
             std::mem::take(&mut state.subscribers).snapshot()
         };
         self.memory_budget.unsubscribed(subscribers.len());
@@ -404,16 +318,16 @@ impl Topic {
         subscribers.len()
     }
 
-    /// Evicts the oldest events until the log takes at most `keep_bytes` of memory or `excess` bytes are freed. Returns the
-    /// memory it takes then.
+    /// Evicts the oldest events, then the oldest remembered ids, until the topic takes at most `keep_bytes` of memory or
+    /// `excess` bytes are freed. Returns the memory it takes then.
     pub(super) fn evict(&self, keep_bytes: usize, excess: usize) -> usize {
         let mut state = self.state.write();
         let evictable = self.fan_out.seq();
-        let log = &mut state.log;
-        let enough = keep_bytes.max(log.held_bytes().saturating_sub(excess));
-        while log.held_bytes() > enough && log.evict_oldest(evictable) {}
-        self.update_figures(&state.log);
-        state.log.held_bytes()
+        let enough = keep_bytes.max(state.held_bytes().saturating_sub(excess));
+        while state.held_bytes() > enough && state.log.evict_oldest(evictable) {}
+        state.evict_ids(enough);
+        self.update_figures(&state);
+        state.held_bytes()
     }
 
     pub(super) fn subscribers(&self) -> Arc<[Arc<Subscription>]> {
@@ -422,17 +336,20 @@ impl Topic {
     }
 
     /// Updates the figures for observers. Called under the lock.
-    fn update_figures(&self, log: &Log) {
-        let before = self.retained_bytes.swap(log.bytes(), Ordering::Relaxed);
-        self.memory_budget.retained.changed(before, log.bytes());
-        let before = self.held_bytes.swap(log.held_bytes(), Ordering::Relaxed);
-        self.memory_budget.held.changed(before, log.held_bytes());
+    fn update_figures(&self, state: &State) {
+        let (retained, held) = (state.log.bytes(), state.held_bytes());
+        let before = self.retained_bytes.swap(retained, Ordering::Relaxed);
+        self.memory_budget.retained.changed(before, retained);
+        let before = self.held_bytes.swap(held, Ordering::Relaxed);
+        self.memory_budget.held.changed(before, held);
     }
 }
 
 impl Drop for Topic {
     fn drop(&mut self) {
         self.memory_budget.remove(self.key);
+        // It may be there also when its lifetimes were taken back.
+        self.queues.remove(self.key);
         self.memory_budget
             .retained
             .changed(self.retained_bytes(), 0);

@@ -9,10 +9,11 @@ use threadcast::Server;
 use threadcast::config::{Setting, Source};
 
 use super::error::CliError;
-use super::output;
+use super::output::{self, notice};
 use super::serve::not_started;
 use super::settings::Settings;
 use super::sources;
+use super::unknown_variables;
 
 /// The name of the command.
 const NAME: &str = "check-config";
@@ -23,6 +24,8 @@ const EXAMPLES: &str = "Examples:
   env $(cat threadcast.env) threadcast check-config --json
 
 Whether the port is free shows only when the server starts.
+
+A variable that begins with PUBSUB_ and that no setting has is named in a warning on standard error.
 
 Exit codes: 0 the server would start with this, 2 something is wrong, one line for each thing.";
 
@@ -40,6 +43,9 @@ pub(super) struct CheckConfig {
 
 /// Prints every setting and where it came from. A secret is masked.
 pub(super) fn run(check: &CheckConfig, matches: &ArgMatches) -> Result<(), CliError> {
+    for text in unknown_variables::in_environment() {
+        notice(&format!("warning: {text}"));
+    }
     let config = &check.settings.config;
     let settings = sources::settings(matches, config);
     let settings = Server::check(config, settings).map_err(|wrong| {

@@ -20,6 +20,7 @@ mod sources;
 mod subscribe;
 mod top;
 mod topics;
+mod unknown_variables;
 mod value;
 
 use std::ffi::OsString;
@@ -64,7 +65,7 @@ enum Command {
     Pub(Box<Publish>),
     /// Subscribe to topics and print their events
     Sub(Box<Subscribe>),
-    /// List, create, show and delete topics
+    /// List, create, show, change and delete topics
     Topics(Box<Topics>),
     /// List the nodes of a cluster
     Nodes(Box<Nodes>),

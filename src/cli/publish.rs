@@ -15,10 +15,12 @@ use threadcast::client::{self, Client, Error, Pipeline, Published};
 use super::error::CliError;
 use super::output::{self, notice};
 use super::server_args::ServerArgs;
-use super::value;
+use super::value::{self, Seconds};
 
 /// Messages in flight at once.
 const WINDOW: usize = 64;
+/// As long as a server may remember a message.
+const MAX_WINDOW: Duration = Duration::from_secs(86_400);
 
 const EXAMPLES: &str = "Examples:
   threadcast pub orders '{\"order_id\":\"ORD-1\",\"amount\":99.5}'
@@ -60,6 +62,15 @@ pub(super) struct Publish {
     #[arg(long)]
     json: bool,
 
+    /// Wait for a topic that does not exist yet, up to the --timeout
+    #[arg(long)]
+    wait_for_topic: bool,
+
+    /// How long a message without a receipt is sent again; not longer than PUBSUB_IDEMPOTENCY_WINDOW_SECS of the server
+    #[arg(long, value_name = "SECONDS", default_value = "120")]
+    #[arg(value_parser = value::seconds(Duration::ZERO..=MAX_WINDOW))]
+    idempotency_window: Seconds,
+
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -73,7 +84,11 @@ pub(super) fn run(publish: &Publish) -> Result<(), CliError> {
     if payload.is_none() && publish.count != 1 {
         return Err(CliError::usage("--count: needs a PAYLOAD to repeat"));
     }
-    let client = publish.server.connect()?;
+    let client = publish.server.connect_with(|client| {
+        client
+            .wait_for_topics(publish.wait_for_topic)
+            .idempotency_window(publish.idempotency_window.0)
+    })?;
     let receipt_error = ReceiptError::default();
     let pipeline = client.pipeline(&publish.topic, WINDOW);
     let mut sender = MessageSender {
@@ -135,8 +150,11 @@ impl Publish {
     fn with_receipts(&self, pipeline: Pipeline, receipt_error: ReceiptError) -> Pipeline {
         let topic = self.topic.clone();
         let receipt = move |published: &Published| {
-            json!({"topic": topic, "seq": published.seq, "id": published.id, "ts": published.ts})
-                .to_string()
+            let mut receipt = json!({"topic": topic, "seq": published.seq, "id": published.id, "ts": published.ts});
+            if published.duplicate {
+                receipt["duplicate"] = json!(true);
+            }
+            receipt.to_string()
         };
         // A closed stdout is not an error: the messages are published anyway.
         let print = move |line: String| {

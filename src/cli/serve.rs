@@ -18,6 +18,7 @@ use super::logging::Log;
 use super::settings::Settings;
 use super::signals::Signals;
 use super::sources::{self, Sources, origin_of_setting};
+use super::unknown_variables;
 
 pub(super) const EXAMPLES: &str = "Examples:
   threadcast                                          serve on 127.0.0.1:8080
@@ -95,6 +96,9 @@ fn serve(
     let asks_for_keys = config.api_key.is_some() || config.keys_file.is_some();
     let server = Server::bind_with_settings(config, settings)
         .map_err(|error| not_started(&error, matches))?;
+    for text in unknown_variables::in_environment() {
+        warn!("{text}");
+    }
     log_limits(&sources, server.connection_cap());
     announce(server.local_addr(), asks_for_keys);
     // The server logs the result itself.

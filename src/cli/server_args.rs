@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use clap::Args;
-use threadcast::client::{Client, Error};
+use threadcast::client::{Client, ClientBuilder, Error};
 use threadcast::config::Config;
 
 use super::error::CliError;
@@ -66,9 +66,18 @@ pub(super) struct ServerArgs {
 impl ServerArgs {
     /// Connects, and checks that the server answers.
     pub(super) fn connect(&self) -> Result<Client, CliError> {
+        self.connect_with(|builder| builder)
+    }
+
+    /// Like [`ServerArgs::connect`], with further settings of the client.
+    pub(super) fn connect_with(
+        &self,
+        settings: impl FnOnce(ClientBuilder) -> ClientBuilder,
+    ) -> Result<Client, CliError> {
         let builder = Client::builder(&self.host_and_port.unless(&self.url)?)
             .connect_timeout(self.connect_timeout())
             .request_timeout(self.timeout.0);
+        let builder = settings(builder);
         let client = match presented(self.key.as_ref()) {
             Some(key) => builder.key(&key).connect(),
             None => builder.connect(),

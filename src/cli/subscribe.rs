@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use threadcast::client::{Delivery, Error, Event, Start, Subscription};
+use threadcast::client::{
+    Client, Delivery, Error, Event, PatternStart, Start, Subscriber, Subscription,
+};
 
 use super::error::CliError;
 use super::output::{self, notice};
@@ -16,7 +18,10 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 const EXAMPLES: &str = "Examples:
   threadcast sub orders                               new events
   threadcast sub orders payments --last 10            the newest 10 events of each topic, then new ones
+  threadcast sub 'shop.*'                             all topics that match, also those created later
   threadcast sub orders --after 41@9f2c61d0a7b34e18   the events after event 41
+  threadcast sub orders --wait-for-topics             also if it does not exist yet
+  threadcast sub orders --presence                    also who is subscribed
   threadcast sub orders -n 1 -W 5                     one event, or exit code 3 after 5 seconds
   threadcast sub orders --url ws://10.0.0.1:8080/ws,ws://10.0.0.2:8080/ws
 
@@ -27,7 +32,7 @@ Exit codes: 0 done, 1 the server is unreachable or refused, or all topics ended 
 #[derive(Debug, Clone, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Subscribe {
-    /// Topics; they must exist
+    /// Topics; they must exist, unless --wait-for-topics. Or one pattern, in quotes: each * stands for any characters
     #[arg(required = true, value_name = "TOPIC")]
     topics: Vec<String>,
 
@@ -36,7 +41,7 @@ pub(super) struct Subscribe {
     #[arg(value_parser = value::number(0..=u64::MAX))]
     last: u64,
 
-    /// Start after this event (one topic only); the epoch detects a topic that was created again
+    /// Start after this event (one topic only, not a pattern); the epoch detects a topic that was created again
     #[arg(long, value_name = "SEQ[@EPOCH]", value_parser = value::after())]
     after: Option<After>,
 
@@ -56,6 +61,14 @@ pub(super) struct Subscribe {
     #[arg(long, value_name = "ID")]
     client_id: Option<String>,
 
+    /// Wait for topics that do not exist yet, and begin with their first event
+    #[arg(long)]
+    wait_for_topics: bool,
+
+    /// Report who is subscribed to each topic, and who comes and goes
+    #[arg(long)]
+    presence: bool,
+
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -63,11 +76,12 @@ pub(super) struct Subscribe {
 /// Prints events until the subscription ends, a limit is reached, or standard output is closed.
 pub(super) fn run(subscribe: &Subscribe) -> Result<(), CliError> {
     let start = subscribe.start()?;
-    let client = subscribe.server.connect()?;
-    let mut subscriber = client.subscriber();
-    for topic in &subscribe.topics {
-        subscriber = subscriber.topic(topic, start.clone());
-    }
+    subscribe.check_pattern()?;
+    let client = subscribe
+        .server
+        .connect_with(|client| client.wait_for_topics(subscribe.wait_for_topics))?;
+    let subscriber = subscribe.topics_of(&client, &start);
+    let mut subscriber = subscriber.presence(subscribe.presence);
     if let Some(id) = &subscribe.client_id {
         subscriber = subscriber.client_id(id);
     }
@@ -75,11 +89,34 @@ pub(super) fn run(subscribe: &Subscribe) -> Result<(), CliError> {
 }
 
 impl Subscribe {
+    fn has_pattern(&self) -> bool {
+        self.topics.iter().any(|topic| topic.contains('*'))
+    }
+
+    fn check_pattern(&self) -> Result<(), CliError> {
+        match self.has_pattern() && self.topics.len() > 1 {
+            true => Err(CliError::usage("a pattern: without another topic")),
+            false => Ok(()),
+        }
+    }
+
+    fn topics_of(&self, client: &Client, start: &Start) -> Subscriber {
+        let subscriber = client.subscriber();
+        match self.topics.first() {
+            Some(pattern) if self.has_pattern() => {
+                subscriber.pattern(pattern, PatternStart::Last(self.last))
+            }
+            _ => self.topics.iter().fold(subscriber, |subscriber, topic| {
+                subscriber.topic(topic, start.clone())
+            }),
+        }
+    }
+
     fn start(&self) -> Result<Start, CliError> {
         let Some(after) = &self.after else {
             return Ok(Start::Last(self.last));
         };
-        if self.topics.len() > 1 {
+        if self.topics.len() > 1 || self.has_pattern() {
             return Err(CliError::usage("--after: only for a single topic"));
         }
         let epoch = match (&after.epoch, &self.epoch) {
@@ -117,6 +154,8 @@ fn follow(subscribe: &Subscribe, subscription: &mut Subscription) -> Result<(), 
                 }
             }
             Ok(Some(Delivery::Gap(gap))) => notice(&format!("gap in {}: {gap}", gap.topic())),
+            Ok(Some(Delivery::Topic(change))) => notice(&change.to_string()),
+            Ok(Some(Delivery::Presence(presence))) => notice(&presence.to_string()),
             Ok(Some(other)) => notice(&format!("{other:?}")),
             Ok(None) if until.is_some_and(|until| until <= Instant::now()) => {
                 return on_timeout(left, link.is_up);

@@ -1,157 +1,22 @@
 //! Parsers from the text of a flag or a variable to its value. Each parser says in one phrase what it allows. The text need
 //! not be UTF-8.
 
-use std::ffi::OsStr;
+mod allowed;
+mod files;
+mod units;
+
 use std::fmt::{self, Display};
-use std::iter;
 use std::net::Ipv6Addr;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use clap::builder::{PossibleValue, TypedValueParser};
-use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::parser::ValueSource;
-use rustls::RootCertStore;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-
-use threadcast::config::{Config, Field, RedisUrl, normalize_origin};
+use threadcast::config::{Config, RedisUrl, normalize_origin};
 use threadcast::{ApiKey, InvalidApiKey};
 
-use super::error::{wrong_secret, wrong_value};
-use super::origin::origin_of;
-
-/// A wrong value is shown up to this length.
-const MAX_SHOWN_CHARS: usize = 100;
-
-type Parse<T> = dyn Fn(&str) -> Option<T> + Send + Sync;
-
-/// A parser for one kind of setting.
-#[derive(Clone)]
-pub(super) struct Allowed<T> {
-    phrase: String,
-    parse: Arc<Parse<T>>,
-    /// The names that shell completion offers.
-    names: Vec<&'static str>,
-    /// Whether errors must not show the value.
-    is_secret: fn(&str) -> bool,
-}
-
-/// A new value for one setting.
-#[derive(Clone)]
-pub(super) struct Change(Arc<dyn Fn(&mut Config) + Send + Sync>);
-
-impl Change {
-    pub(super) fn apply(&self, config: &mut Config) {
-        (self.0)(config);
-    }
-}
-
-impl<T> Allowed<T> {
-    fn new(phrase: String, parse: impl Fn(&str) -> Option<T> + Send + Sync + 'static) -> Self {
-        Allowed {
-            phrase,
-            parse: Arc::new(parse),
-            names: Vec::new(),
-            is_secret: |_| false,
-        }
-    }
-
-    fn offering<const N: usize>(self, names: [&'static str; N]) -> Self {
-        Allowed {
-            names: names.to_vec(),
-            ..self
-        }
-    }
-
-    /// The parser of a setting: what it parses goes into this field of the configuration.
-    pub(super) fn into_field<F>(self, field: &Field<F>) -> Allowed<Change>
-    where
-        T: Clone + Send + Sync + 'static,
-        F: From<T> + 'static,
-    {
-        let Allowed {
-            phrase,
-            parse,
-            names,
-            is_secret,
-        } = self;
-        let get_mut = field.get_mut;
-        let change = move |value: T| {
-            Change(Arc::new(move |config: &mut Config| {
-                *get_mut(config) = value.clone().into();
-            }))
-        };
-        Allowed {
-            phrase,
-            parse: Arc::new(move |text| parse(text).map(change)),
-            names,
-            is_secret,
-        }
-    }
-
-    /// For a secret: errors do not show a value for which this is true.
-    fn secret(self, is_secret: fn(&str) -> bool) -> Self {
-        Allowed { is_secret, ..self }
-    }
-}
-
-impl<T: Clone + Send + Sync + 'static> TypedValueParser for Allowed<T> {
-    type Value = T;
-
-    fn parse_ref(
-        &self,
-        command: &clap::Command,
-        arg: Option<&clap::Arg>,
-        value: &OsStr,
-    ) -> Result<T, clap::Error> {
-        self.parse_ref_(command, arg, value, ValueSource::CommandLine)
-    }
-
-    fn parse_ref_(
-        &self,
-        command: &clap::Command,
-        arg: Option<&clap::Arg>,
-        value: &OsStr,
-        source: ValueSource,
-    ) -> Result<T, clap::Error> {
-        value
-            .to_str()
-            .and_then(|text| (self.parse)(text))
-            .ok_or_else(|| {
-                let origin = arg.map(|arg| origin_of(arg, source)).unwrap_or_default();
-                let line = match (self.is_secret)(&value.to_string_lossy()) {
-                    true => wrong_secret(&origin, &self.phrase),
-                    false => wrong_value(&origin, &shown(value), &self.phrase),
-                };
-                let mut error = clap::Error::new(ErrorKind::ValueValidation).with_cmd(command);
-                error.insert(ContextKind::Custom, ContextValue::String(line));
-                error
-            })
-    }
-
-    /// The phrase is for the help, which shows it instead of the names; the names are for shell completion.
-    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        let allowed = PossibleValue::new("").help(self.phrase.clone()).hide(true);
-        let names = self.names.iter().map(PossibleValue::new);
-        Some(Box::new(iter::once(allowed).chain(names)))
-    }
-}
-
-/// A wrong value for an error text: printable, and cut to a length that fits a line.
-fn shown(value: &OsStr) -> String {
-    let text = match value.to_str() {
-        Some(text) => text.chars().flat_map(char::escape_debug).collect(),
-        None => value.as_encoded_bytes().escape_ascii().to_string(),
-    };
-    match text.char_indices().nth(MAX_SHOWN_CHARS) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
-    }
-}
+pub(super) use allowed::{Allowed, Change};
+pub(super) use files::{certificates, file, private_key};
+pub(super) use units::{Bytes, Seconds, bytes, seconds};
 
 /// Digits only: no sign, no space, no separator.
 fn digits<T: FromStr>(text: &str) -> Option<T> {
@@ -223,83 +88,6 @@ fn one_of(names: &[&str]) -> String {
     }
 }
 
-/// A number of bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
-pub(super) struct Bytes(pub(super) usize);
-
-impl From<Bytes> for usize {
-    fn from(bytes: Bytes) -> usize {
-        bytes.0
-    }
-}
-
-/// The units, largest first. Only the binary ones: `k` and `KB` mean a thousand to some.
-const UNITS: [(&str, u32); 3] = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
-
-impl Display for Bytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whole = |shift: u32| self.0 > 0 && self.0.is_multiple_of(1 << shift);
-        match UNITS.iter().find(|(_, shift)| whole(*shift)) {
-            Some((unit, shift)) => write!(f, "{}{unit}", self.0 >> shift),
-            None => write!(f, "{}", self.0),
-        }
-    }
-}
-
-fn parse_bytes(text: &str) -> Option<Bytes> {
-    let lower = text.to_ascii_lowercase();
-    let in_unit = |(unit, shift): &(&str, u32)| {
-        Some((
-            lower.strip_suffix(&unit.to_ascii_lowercase())?.trim_end(),
-            *shift,
-        ))
-    };
-    let (number, shift) = UNITS.iter().find_map(in_unit).unwrap_or((&lower, 0));
-    digits::<usize>(number)?.checked_mul(1 << shift).map(Bytes)
-}
-
-pub(super) fn bytes(range: RangeInclusive<usize>) -> Allowed<Bytes> {
-    let (start, end) = (Bytes(*range.start()), Bytes(*range.end()));
-    let phrase = format!("bytes from {start} to {end}, as a whole number or with KiB, MiB or GiB");
-    Allowed::new(phrase, move |text| {
-        parse_bytes(text).filter(|bytes| range.contains(&bytes.0))
-    })
-}
-
-/// A time in seconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
-pub(super) struct Seconds(pub(super) Duration);
-
-impl Display for Seconds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = format!("{}.{:09}", self.0.as_secs(), self.0.subsec_nanos());
-        f.write_str(text.trim_end_matches('0').trim_end_matches('.'))
-    }
-}
-
-impl From<Seconds> for Duration {
-    fn from(seconds: Seconds) -> Duration {
-        seconds.0
-    }
-}
-
-/// `10`, `0.25`: exact, where a float would not be; nanoseconds at most.
-fn parse_seconds(text: &str) -> Option<Seconds> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
-    let places = u32::try_from(fraction.len()).ok()?;
-    let nanos =
-        digits::<u32>(fraction)?.checked_mul(10_u32.checked_pow(9_u32.checked_sub(places)?)?)?;
-    Some(Seconds(Duration::new(digits(whole)?, nanos)))
-}
-
-pub(super) fn seconds(range: RangeInclusive<Duration>) -> Allowed<Seconds> {
-    let (start, end) = (Seconds(*range.start()), Seconds(*range.end()));
-    let phrase = format!("seconds from {start} to {end}, decimals allowed");
-    Allowed::new(phrase, move |text| {
-        parse_seconds(text).filter(|time| range.contains(&time.0))
-    })
-}
-
 /// Origins, separated by commas; none at all is allowed.
 pub(super) fn origins() -> Allowed<Vec<String>> {
     let phrase = "origins like https://shop.example:8443, separated by commas, or *";
@@ -310,6 +98,24 @@ pub(super) fn origins() -> Allowed<Vec<String>> {
         text.split(',')
             .map(|origin| normalize_origin(origin.trim()))
             .collect()
+    })
+}
+
+/// Names of topics, separated by commas; none at all is allowed.
+pub(super) fn topic_names() -> Allowed<Vec<String>> {
+    let phrase = "names of topics separated by commas, each 1 to 128 letters, digits or any of . _ : - and beginning with a letter, a digit or _";
+    Allowed::new(phrase.to_owned(), |text| {
+        let names = text.split(',').map(str::trim).filter(|_| !text.is_empty());
+        let topics: Vec<String> = names.map(str::to_owned).collect();
+        let config = Config {
+            topics: topics.clone(),
+            max_topics: usize::MAX,
+            ..Config::default()
+        };
+        let has_wrong = config
+            .validate()
+            .is_err_and(|wrong| wrong.setting == "topics");
+        (!has_wrong).then_some(topics)
     })
 }
 
@@ -333,6 +139,24 @@ pub(super) fn redis_prefix() -> Allowed<String> {
             ..Config::default()
         };
         config.validate().is_ok().then(|| text.to_owned())
+    })
+}
+
+/// A host, with or without a port; an empty text is none.
+pub(super) fn advertised_address() -> Allowed<Option<String>> {
+    let phrase = "host:port or a host, which other machines can reach";
+    Allowed::new(phrase.to_owned(), |text| {
+        if text.is_empty() {
+            return Some(None);
+        }
+        let config = Config {
+            advertised_address: Some(text.to_owned()),
+            ..Config::default()
+        };
+        config
+            .validate()
+            .is_ok()
+            .then_some(config.advertised_address)
     })
 }
 
@@ -401,46 +225,6 @@ pub(super) fn after() -> Allowed<After> {
             })
         },
     )
-}
-
-/// A path; an empty text is none. What is wrong with the file itself shows when it is read.
-pub(super) fn file() -> Allowed<Option<PathBuf>> {
-    Allowed::new("a path".to_owned(), |text| {
-        Some((!text.is_empty()).then(|| text.into()))
-    })
-}
-
-/// The path of a file with certificates; an empty text is none.
-pub(super) fn certificates() -> Allowed<Option<PathBuf>> {
-    readable(
-        "the path of a file with certificates (PEM)",
-        has_certificates,
-    )
-}
-
-/// The path of a file with a private key; an empty text is none.
-pub(super) fn private_key() -> Allowed<Option<PathBuf>> {
-    readable("the path of a file with a private key (PEM)", |path| {
-        PrivateKeyDer::from_pem_file(path).is_ok()
-    })
-}
-
-/// The path of a file that is right as it is now; an empty text is none.
-fn readable(phrase: &str, is_right: fn(&str) -> bool) -> Allowed<Option<PathBuf>> {
-    Allowed::new(phrase.to_owned(), move |text| match text {
-        "" => Some(None),
-        path => is_right(path).then(|| Some(path.into())),
-    })
-}
-
-fn has_certificates(path: &str) -> bool {
-    let Ok(certificates) = CertificateDer::pem_file_iter(path) else {
-        return false;
-    };
-    let mut roots = RootCertStore::empty();
-    let mut certificates = certificates.map(|read| read.is_ok_and(|read| roots.add(read).is_ok()));
-    let are_valid = certificates.all(|is_valid| is_valid);
-    are_valid && !roots.is_empty()
 }
 
 #[cfg(test)]

@@ -21,7 +21,8 @@ pub struct ClientBuilder {
     heartbeat: Duration,
     reconnect: Reconnect,
     backoff: Backoff,
-    retry_unconfirmed: bool,
+    idempotency_window: Duration,
+    wait_for_topics: bool,
     max_message_bytes: usize,
     receive_buffer_bytes: Option<usize>,
 }
@@ -46,7 +47,8 @@ impl ClientBuilder {
             heartbeat: Duration::from_secs(30),
             reconnect: Reconnect::default(),
             backoff: Backoff::default(),
-            retry_unconfirmed: false,
+            idempotency_window: Duration::from_secs(120),
+            wait_for_topics: false,
             max_message_bytes: 64 << 20,
             receive_buffer_bytes: None,
         }
@@ -113,10 +115,37 @@ impl ClientBuilder {
         self
     }
 
-    /// Whether a message is sent again, with the same id, when its connection is lost before its ack. It may then be in
-    /// the topic twice. Default: `false`, and such a message is [`Error::Unconfirmed`].
-    pub fn retry_unconfirmed(mut self, retry: bool) -> ClientBuilder {
-        self.retry_unconfirmed = retry;
+    /// How long a message whose connection was lost before its ack is sent again, counted from its first sending. Later it is
+    /// [`Error::Unconfirmed`]; with zero, at once. Default: two minutes, as long as a server remembers its id, so that it is
+    /// in the topic once. Not longer than the server's `PUBSUB_IDEMPOTENCY_WINDOW_SECS`.
+    pub fn idempotency_window(mut self, window: Duration) -> ClientBuilder {
+        self.idempotency_window = window;
+        self
+    }
+
+    /// Whether to wait for a topic that does not exist, instead of an error with the code `TOPIC_NOT_FOUND`. Default: `false`.
+    ///
+    /// A subscription then opens at once and waits for its topic without a limit; it begins with the first event of the
+    /// topic, whichever [`Start`](super::Start) it has but a position. A publish waits for up to the
+    /// [request timeout](ClientBuilder::request_timeout), a pipeline before its first message. The topic is looked for with
+    /// the pauses of [`reconnect_pauses`](ClientBuilder::reconnect_pauses).
+    ///
+    /// ```
+    /// # let server = threadcast::Server::bind(threadcast::Config { port: 0, ..Default::default() })?;
+    /// # let url = format!("ws://{}/ws", server.local_addr());
+    /// use threadcast::client::{Client, Delivery, Start};
+    ///
+    /// let client = Client::builder(&url).wait_for_topics(true).connect()?;
+    /// let mut subscription = client.subscribe("orders", Start::Now)?;
+    /// client.create_topic("orders")?;
+    /// client.publish("orders", &1)?;
+    /// let Delivery::Event(event) = subscription.recv()? else { panic!("an event") };
+    /// assert_eq!(event.seq(), 1);
+    /// # server.shutdown();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn wait_for_topics(mut self, wait: bool) -> ClientBuilder {
+        self.wait_for_topics = wait;
         self
     }
 
@@ -176,7 +205,8 @@ impl ClientBuilder {
                 first: self.backoff.first.min(MAX_DURATION),
                 last: self.backoff.last.min(MAX_DURATION),
             },
-            retry_unconfirmed: self.retry_unconfirmed,
+            idempotency_window: self.idempotency_window.min(MAX_DURATION),
+            wait_for_topics: self.wait_for_topics,
             max_message_bytes: self.max_message_bytes,
             receive_buffer_bytes: self.receive_buffer_bytes,
         })))

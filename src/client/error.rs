@@ -51,8 +51,9 @@ pub enum Error {
         /// The reason, as far as it is known.
         reason: String,
     },
-    /// The message was sent, but its ack did not arrive. It may or may not be in the topic, or may still be published,
-    /// even after messages that were sent later.
+    /// The message was sent, but no ack arrived, and it cannot be sent again any more: its
+    /// [window](super::ClientBuilder::idempotency_window) or the request timeout has passed, or no server takes it. It may or may
+    /// not be in the topic, or may still be published, even after messages that were sent later.
     Unconfirmed {
         /// The id of the message; a copy sent with the same id can be recognised by subscribers.
         id: String,

@@ -37,6 +37,8 @@
 //! while it reads. Each REST request has a connection of its own. The [`Reconnect`] policy decides whether a lost
 //! connection is replaced.
 //!
+//! **Presence.** A subscription can hear who else is subscribed to its topics ([`Subscriber::presence`]).
+//!
 //! **Several servers.** A client that knows the addresses of several servers of a cluster goes on to the next one when one does
 //! not answer ([`ClientBuilder::also`]).
 //!
@@ -51,11 +53,15 @@ mod connection;
 mod delivery;
 mod error;
 mod event;
+mod followed_pattern;
 mod followed_topic;
 mod gap;
+mod pattern_start;
 mod pending_acks;
+mod phase;
 mod pipeline;
 mod position;
+mod presence;
 mod publish_connection;
 mod publish_link;
 mod publisher;
@@ -65,6 +71,7 @@ mod settings;
 mod socket;
 mod subscriber;
 mod subscription;
+mod topic_change;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -79,18 +86,22 @@ pub use delivery::{Deliveries, Delivery, IntoDeliveries};
 pub use error::{EndReason, Error, FailedAttempt, FailedMessage};
 pub use event::Event;
 pub use gap::{Gap, GapReason};
+pub use pattern_start::{PatternStart, Positions};
 pub use pipeline::{Pipeline, Summary};
 pub use position::{Position, Start};
+pub use presence::{Presence, PresenceChange};
 pub use publisher::Published;
 pub use reconnect::Reconnect;
 pub use rest::{
     ConnectionState, Connections, EngineState, Health, History, HistoryState, NodeState,
-    SubscriptionState, TopicLimits, TopicOptions, TopicState, TopicStats, TopicSummary,
+    SubscriberList, SubscriberState, SubscriptionState, TopicLimits, TopicOptions, TopicState,
+    TopicStats, TopicSummary,
 };
 pub use subscriber::Subscriber;
 pub use subscription::Subscription;
+pub use topic_change::TopicChange;
 
-use crate::protocol::TopicName;
+use crate::protocol::{TopicName, TopicPattern};
 use publisher::Publisher;
 use rest::Rest;
 use settings::Settings;
@@ -151,6 +162,33 @@ impl Client {
             .create_topic(checked(name)?.as_str(), options)
     }
 
+    /// Creates a topic with settings of its own, unless it exists: then it stays as it is. Returns whether it was created.
+    ///
+    /// # Errors
+    /// As [`create_topic_with`](Client::create_topic_with), without `TOPIC_EXISTS`.
+    pub fn create_topic_if_missing(
+        &self,
+        name: &str,
+        options: &TopicOptions,
+    ) -> Result<bool, Error> {
+        match self.create_topic_with(name, options) {
+            Ok(()) => Ok(true),
+            Err(error) if error.code() == Some("TOPIC_EXISTS") => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Changes settings of a topic, and returns its state. A smaller history or queue acts at once; what it skips is reported to
+    /// subscribers as a [`Gap`].
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with code `TOPIC_NOT_FOUND` if it does not exist, `VALIDATION_ERROR` for a setting out of range.
+    pub fn change_topic(&self, name: &str, options: &TopicOptions) -> Result<TopicState, Error> {
+        self.inner
+            .rest
+            .change_topic(checked(name)?.as_str(), options)
+    }
+
     /// Deletes a topic; its subscribers are notified.
     ///
     /// # Errors
@@ -164,7 +202,19 @@ impl Client {
     /// # Errors
     /// [`Error::Refused`] if the key lacks the right; [`Error::Connect`] and [`Error::Timeout`], as any call.
     pub fn topics(&self) -> Result<Vec<TopicSummary>, Error> {
-        self.inner.rest.topics()
+        self.inner.rest.topics(None)
+    }
+
+    /// The topics that match a pattern, such as `shop.*`, sorted by name. A name matches itself.
+    ///
+    /// # Errors
+    /// As [`topics`](Client::topics), and [`Error::Invalid`] for what is neither a pattern nor a name.
+    pub fn topics_matching(&self, pattern: &str) -> Result<Vec<TopicSummary>, Error> {
+        match pattern.contains('*') {
+            true => drop(checked_pattern(pattern)?),
+            false => drop(checked(pattern)?),
+        }
+        self.inner.rest.topics(Some(pattern))
     }
 
     /// The state of a topic.
@@ -173,6 +223,14 @@ impl Client {
     /// [`Error::Refused`] with code `TOPIC_NOT_FOUND` if it does not exist.
     pub fn topic(&self, name: &str) -> Result<TopicState, Error> {
         self.inner.rest.topic(checked(name)?.as_str())
+    }
+
+    /// Who is subscribed to a topic: at most `limit`, which is 1 to 100,000, of them, sorted by client id.
+    ///
+    /// # Errors
+    /// As [`topic`](Client::topic).
+    pub fn subscribers(&self, topic: &str, limit: u64) -> Result<SubscriberList, Error> {
+        self.inner.rest.subscribers(checked(topic)?.as_str(), limit)
     }
 
     /// A part of a topic's history, without subscribing. `Start::Last(u64::MAX)` is all of it.
@@ -215,7 +273,8 @@ impl Client {
         self.inner.rest.connections(limit)
     }
 
-    /// Publishes a message and waits for its receipt. Its id is a random UUID.
+    /// Publishes a message and waits for its receipt. Its id is a random UUID. If the connection breaks before the receipt, it is
+    /// sent again, and is in the topic once.
     ///
     /// # Errors
     /// [`Error::Payload`] if the payload cannot be written as JSON; [`Error::Refused`] if the server refuses the message;
@@ -271,6 +330,41 @@ impl Client {
         self.subscriber().topic(topic, start).open()
     }
 
+    /// Subscribes to all topics that match a pattern, now and later, on a connection of its own. That none matches is no error. Each
+    /// topic that joins or is deleted is a [`Delivery::Topic`].
+    ///
+    /// ```
+    /// # let server = threadcast::Server::bind(threadcast::Config { port: 0, ..Default::default() })?;
+    /// # let client = threadcast::client::Client::connect(&format!("ws://{}/ws", server.local_addr()))?;
+    /// use threadcast::client::{Delivery, PatternStart, TopicChange};
+    ///
+    /// let mut shop = client.subscribe_pattern("shop.*", PatternStart::Now)?;
+    /// client.create_topic("shop.eu")?;
+    /// client.publish("shop.eu", &1)?;
+    /// let Delivery::Topic(TopicChange::Joined { topic, .. }) = shop.recv()? else { panic!("it joins") };
+    /// assert_eq!(topic, "shop.eu");
+    /// let Delivery::Event(event) = shop.recv()? else { panic!("an event") };
+    /// assert_eq!((event.topic(), event.seq()), ("shop.eu", 1));
+    ///
+    /// // Later, and after a restart of this program:
+    /// let stored = shop.positions();
+    /// drop(shop);
+    /// let shop = client.subscribe_pattern("shop.*", stored)?;
+    /// # drop((shop, client));
+    /// # server.shutdown();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Subscriber::open`]; [`Error::Invalid`] for an invalid pattern, or a position of a topic that does not match it.
+    pub fn subscribe_pattern(
+        &self,
+        pattern: &str,
+        start: impl Into<PatternStart>,
+    ) -> Result<Subscription, Error> {
+        self.subscriber().pattern(pattern, start).open()
+    }
+
     /// A subscription with a `client_id` of its own, or with several topics.
     ///
     /// ```
@@ -310,6 +404,10 @@ impl Client {
 
 fn checked(topic: &str) -> Result<TopicName, Error> {
     TopicName::new(topic).map_err(|invalid| Error::invalid(invalid.to_string()))
+}
+
+fn checked_pattern(pattern: &str) -> Result<TopicPattern, Error> {
+    TopicPattern::new(pattern).map_err(|invalid| Error::invalid(invalid.to_string()))
 }
 
 impl fmt::Debug for Client {

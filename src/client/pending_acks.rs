@@ -26,6 +26,7 @@ pub(super) enum Answer {
     Acked {
         seq: u64,
         ts: String,
+        duplicate: bool,
     },
     Refused(Error),
     /// The server closed the connection because this message is too large.

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use super::pending_acks::Answer;
 use super::publish_connection::PendingAck;
 use super::publisher::{AttemptError, Outcome, Outgoing, Published};
 use super::reconnect::RetryState;
@@ -24,6 +25,8 @@ pub struct Pipeline {
     failed: Vec<FailedMessage>,
     sent: u64,
     published: u64,
+    /// The attempts to send the first message, while the topic is missing and the client waits for it.
+    missing: RetryState,
     last: Option<Published>,
     on_published: Option<Box<OnPublished>>,
 }
@@ -47,6 +50,13 @@ struct InFlight {
     deadline: Instant,
 }
 
+impl InFlight {
+    fn outcome(&mut self, client: &Client, answer: Answer) -> Outcome {
+        let sent = self.pending_ack.sent();
+        client.publisher().outcome(&mut self.message, sent, answer)
+    }
+}
+
 impl Pipeline {
     pub(super) fn new(client: Client, topic: &str, window: usize) -> Pipeline {
         Pipeline {
@@ -57,6 +67,7 @@ impl Pipeline {
             failed: Vec::new(),
             sent: 0,
             published: 0,
+            missing: RetryState::new(),
             last: None,
             on_published: None,
         }
@@ -100,13 +111,22 @@ impl Pipeline {
     ) -> Result<u64, Error> {
         let publisher = self.client.publisher();
         let message = publisher.outgoing(&self.topic, id, payload)?;
-        self.receive_answers(self.window - 1);
+        self.receive_answers(self.room_for_next());
         self.take_failed()?;
         // Starts after waiting for the window, which the deadlines of earlier messages bound.
         let deadline = self.client.publisher().deadline();
         self.send_encoded(self.sent, message, deadline)?;
         self.sent += 1;
         Ok(self.sent - 1)
+    }
+
+    /// How many messages may be in flight before the next one is sent: none as long as the topic may be missing and is waited
+    /// for, so that the messages keep their order.
+    fn room_for_next(&self) -> usize {
+        match self.published == 0 && self.client.publisher().may_wait_for_topics() {
+            true => 0,
+            false => self.window - 1,
+        }
     }
 
     /// Waits until every message sent so far has its answer.
@@ -148,15 +168,17 @@ impl Pipeline {
 
     /// Receives the answers that have arrived, then waits until at most `max_in_flight` messages have none.
     fn receive_answers(&mut self, max_in_flight: usize) {
-        while let Some(first) = self.in_flight.front() {
+        loop {
+            let has_room = self.in_flight.len() <= max_in_flight;
+            let Some(first) = self.in_flight.front_mut() else {
+                break;
+            };
             let answer = match first.pending_ack.try_wait() {
                 Some(answer) => answer,
-                None if self.in_flight.len() > max_in_flight => {
-                    first.pending_ack.wait(first.deadline)
-                }
-                None => break,
+                None if has_room => break,
+                None => first.pending_ack.wait(first.deadline),
             };
-            let outcome = self.client.publisher().outcome(&first.message, answer);
+            let outcome = first.outcome(&self.client, answer);
             self.apply_first(outcome);
         }
     }
@@ -166,16 +188,37 @@ impl Pipeline {
         let Some(first) = self.in_flight.pop_front() else {
             return;
         };
+        if let Outcome::Failed(error) = &outcome
+            && self.published == 0
+            && self.in_flight.is_empty()
+            && self
+                .client
+                .publisher()
+                .waits_for_topic(error, &mut self.missing, first.deadline)
+        {
+            let InFlight {
+                index,
+                message,
+                deadline,
+                pending_ack,
+            } = first;
+            // Before the same request waits for an answer again.
+            drop(pending_ack);
+            if let Err(error) = self.send_encoded(index, message, deadline) {
+                self.on_failed(index, error);
+            }
+            return;
+        }
         let connection = Arc::clone(first.pending_ack.connection());
         let mut retries = Vec::new();
         self.apply(first, outcome, &mut retries);
         if retries.is_empty() {
             return;
         }
-        for next in std::mem::take(&mut self.in_flight) {
+        for mut next in std::mem::take(&mut self.in_flight) {
             // The connection has ended, or the server is about to end it: every answer arrives soon.
             let answer = next.pending_ack.wait(next.deadline);
-            let outcome = self.client.publisher().outcome(&next.message, answer);
+            let outcome = next.outcome(&self.client, answer);
             self.apply(next, outcome, &mut retries);
         }
         connection.close();
@@ -185,12 +228,7 @@ impl Pipeline {
     }
 
     /// Applies the outcome of one message, or adds it to `retries`.
-    fn apply(
-        &mut self,
-        mut message: InFlight,
-        outcome: Outcome,
-        retries: &mut Vec<(InFlight, Error)>,
-    ) {
+    fn apply(&mut self, message: InFlight, outcome: Outcome, retries: &mut Vec<(InFlight, Error)>) {
         match outcome {
             Outcome::Published(published) => self.on_acked(message.index, published),
             Outcome::Failed(error) => {
@@ -199,11 +237,9 @@ impl Pipeline {
             Outcome::NotPublished(error) => retries.push((message, error)),
             Outcome::Unknown(error) => {
                 let is_in_time = Instant::now() < message.deadline;
-                if is_in_time && self.client.publisher().retries_unconfirmed() {
-                    message.message.may_be_published = true;
-                    retries.push((message, error));
-                } else {
-                    self.on_failed(message.index, error);
+                match is_in_time {
+                    true => retries.push((message, error)),
+                    false => self.on_failed(message.index, error),
                 }
             }
         }

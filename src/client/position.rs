@@ -97,12 +97,31 @@ pub(super) enum Cursor {
 }
 
 impl Cursor {
+    /// The next event is the one after `position`.
+    pub(super) fn after(position: Position) -> Cursor {
+        Cursor::At {
+            last: position.seq,
+            epoch: position.epoch,
+            max_first: None,
+        }
+    }
+
     /// Where to start when subscribing again.
     pub(super) fn start(&self) -> Start {
         match (self, self.position()) {
             (Cursor::Fresh(start), _) => start.clone(),
             (_, Some(position)) => position.into(),
             (_, None) => Start::Now,
+        }
+    }
+
+    /// The topic does not exist: when it does, all its events are new, unless the subscription has a position.
+    pub(super) fn begin_with_the_topic(&mut self) {
+        if matches!(self, Cursor::Fresh(Start::Now | Start::Last(_))) {
+            *self = Cursor::Fresh(Start::After {
+                seq: 0,
+                epoch: None,
+            });
         }
     }
 
@@ -154,12 +173,8 @@ impl Cursor {
 
     /// Handles a gap. With `next`, the epoch has ended on a live subscription, and the next event is the one after it.
     pub(super) fn on_gap(&mut self, gap: &Gap, next: Option<Position>) -> Result<(), Error> {
-        if let Some(Position { seq, epoch }) = next {
-            *self = Cursor::At {
-                last: seq,
-                epoch,
-                max_first: None,
-            };
+        if let Some(position) = next {
+            *self = Cursor::after(position);
             return Ok(());
         }
         match (&*self, gap.range()) {

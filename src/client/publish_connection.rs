@@ -242,6 +242,7 @@ impl PublishConnection {
                 Answer::Acked {
                     seq: ack.seq,
                     ts: ack.ts.into_owned(),
+                    duplicate: ack.duplicate,
                 },
             ),
             Frame::Refused {
@@ -313,6 +314,11 @@ impl PendingAck {
     /// The answer, if it has arrived.
     pub(super) fn try_wait(&self) -> Option<Answer> {
         self.answer.try_recv().ok()
+    }
+
+    /// When the message was sent.
+    pub(super) fn sent(&self) -> Instant {
+        self.sent
     }
 
     pub(super) fn connection(&self) -> &Arc<PublishConnection> {

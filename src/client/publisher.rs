@@ -16,6 +16,9 @@ use super::settings::Settings;
 use super::wire::{Message, Publish};
 use super::{Error, checked};
 
+/// While a topic is waited for, an attempt begins only if this part of the request timeout is left.
+const ANSWER_PARTS: u32 = 10;
+
 /// The receipt for a published message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -26,6 +29,9 @@ pub struct Published {
     pub id: String,
     /// When it was published: RFC 3339, UTC.
     pub ts: String,
+    /// Whether it was in the topic already: its ack was lost and the client sent it again, or a message with this id was
+    /// published before. This is the receipt of the first.
+    pub duplicate: bool,
 }
 
 #[derive(Debug)]
@@ -41,8 +47,8 @@ pub(super) struct Outgoing {
     pub(super) request: u64,
     pub(super) id: String,
     pub(super) text: Utf8Bytes,
-    /// Whether an earlier attempt ended without an answer. Every later error is then [`Error::Unconfirmed`].
-    pub(super) may_be_published: bool,
+    /// When the first attempt began that ended without an answer. Every later error is then [`Error::Unconfirmed`].
+    pub(super) unconfirmed_since: Option<Instant>,
 }
 
 /// Why an attempt did not send the message.
@@ -57,7 +63,7 @@ pub(super) enum AttemptError {
 #[derive(Debug)]
 pub(super) enum Outcome {
     Published(Published),
-    /// Certainly not published, so it may be sent again.
+    /// This attempt has not published it, or the server would recognise it: it may be sent again, on another connection.
     NotPublished(Error),
     /// It may or may not have been published.
     Unknown(Error),
@@ -93,6 +99,7 @@ impl Publisher {
             r#type: "publish",
             topic: topic.as_str(),
             message: Message { id: &id, payload },
+            idempotent: true,
             request_id: &request.to_string(),
         })
         .map_err(Error::Payload)?;
@@ -100,7 +107,7 @@ impl Publisher {
             request,
             id,
             text: text.into(),
-            may_be_published: false,
+            unconfirmed_since: None,
         })
     }
 
@@ -108,16 +115,15 @@ impl Publisher {
     pub(super) fn publish(&self, mut message: Outgoing) -> Result<Published, Error> {
         let deadline = self.deadline();
         let mut since_loss = None;
+        let mut missing = RetryState::new();
         loop {
-            let error = match self.attempt(&message, deadline) {
+            let error = match self.attempt(&mut message, deadline) {
                 Outcome::Published(published) => return Ok(published),
-                Outcome::Failed(error) => return Err(message.final_error(error)),
-                Outcome::Unknown(error) if !self.settings.retry_unconfirmed => return Err(error),
-                Outcome::Unknown(error) => {
-                    message.may_be_published = true;
-                    error
+                Outcome::Failed(error) if self.waits_for_topic(&error, &mut missing, deadline) => {
+                    continue;
                 }
-                Outcome::NotPublished(error) => error,
+                Outcome::Failed(error) => return Err(message.final_error(error)),
+                Outcome::Unknown(error) | Outcome::NotPublished(error) => error,
             };
             let retry = since_loss.get_or_insert_with(RetryState::new);
             if !self.may_retry(retry, deadline) {
@@ -127,7 +133,7 @@ impl Publisher {
         }
     }
 
-    fn attempt(&self, message: &Outgoing, deadline: Instant) -> Outcome {
+    fn attempt(&self, message: &mut Outgoing, deadline: Instant) -> Outcome {
         let connection = match self.connection(deadline) {
             Ok(connection) => connection,
             Err(error) => return Outcome::Failed(error),
@@ -137,7 +143,8 @@ impl Publisher {
             Err(AttemptError::Retry(error)) => return Outcome::NotPublished(error),
             Err(AttemptError::Permanent(error)) => return Outcome::Failed(error),
         };
-        let outcome = self.outcome(message, pending_ack.wait(deadline));
+        let answer = pending_ack.wait(deadline);
+        let outcome = self.outcome(message, pending_ack.sent(), answer);
         if matches!(outcome, Outcome::NotPublished(_)) {
             // The server is shutting down, or has closed the connection because of another message.
             connection.close();
@@ -145,12 +152,32 @@ impl Publisher {
         outcome
     }
 
+    /// If the topic does not exist and the client waits for it: pauses, and returns `true` if there is time for another attempt.
+    pub(super) fn waits_for_topic(
+        &self,
+        error: &Error,
+        missing: &mut RetryState,
+        deadline: Instant,
+    ) -> bool {
+        if !self.settings.waits_for_topic(error) {
+            return false;
+        }
+        let next = missing.next(self.settings.backoff, 1);
+        // Time for the answer of the last attempt: without it, nobody would know whether the message was published.
+        let for_answer = self.settings.request_timeout / ANSWER_PARTS;
+        let has_time = next + for_answer < deadline;
+        if has_time {
+            pause(next, deadline);
+        }
+        has_time
+    }
+
     pub(super) fn deadline(&self) -> Instant {
         Instant::now() + self.settings.request_timeout
     }
 
-    pub(super) fn retries_unconfirmed(&self) -> bool {
-        self.settings.retry_unconfirmed
+    pub(super) fn may_wait_for_topics(&self) -> bool {
+        self.settings.wait_for_topics
     }
 
     pub(super) fn may_retry(&self, retry: &RetryState, deadline: Instant) -> bool {
@@ -163,13 +190,17 @@ impl Publisher {
         pause(retry.next(self.settings.backoff, addresses), deadline);
     }
 
-    /// Sends a message on this connection.
+    /// Sends a message on this connection. One that may be in the topic is not sent when the server may have forgotten its id.
     pub(super) fn send_on(
         &self,
         connection: &Arc<PublishConnection>,
         message: &Outgoing,
         deadline: Instant,
     ) -> Result<PendingAck, AttemptError> {
+        if self.is_window_over(message) {
+            let error = self.window_passed(message);
+            return Err(AttemptError::Permanent(error));
+        }
         connection
             .send(message.request, &message.text, deadline)
             .map_err(|not_sent| match not_sent {
@@ -179,23 +210,52 @@ impl Publisher {
             })
     }
 
-    /// Maps an answer to an outcome.
-    pub(super) fn outcome(&self, message: &Outgoing, answer: Answer) -> Outcome {
+    /// Maps the answer to an attempt that was sent at this time to an outcome.
+    pub(super) fn outcome(&self, message: &mut Outgoing, sent: Instant, answer: Answer) -> Outcome {
         match answer {
-            Answer::Acked { seq, ts } => Outcome::Published(Published {
+            // The server did not know it any more: it may be in the topic twice.
+            Answer::Acked {
+                duplicate: false, ..
+            } if self.is_window_over(message) => Outcome::Failed(self.window_passed(message)),
+            Answer::Acked { seq, ts, duplicate } => Outcome::Published(Published {
                 seq,
                 id: message.id.clone(),
                 ts,
+                duplicate,
             }),
-            Answer::Refused(error) if error.code() == Some("SHUTTING_DOWN") => {
+            Answer::Refused(error) if message.may_be_sent_elsewhere(&error) => {
                 Outcome::NotPublished(error)
             }
             Answer::Refused(error) => Outcome::Failed(error),
             Answer::TooLarge => Outcome::Failed(too_large()),
             Answer::NotProcessed(end) => Outcome::NotPublished(end.copy()),
-            Answer::Lost(end) => Outcome::Unknown(message.unconfirmed(end.copy())),
-            Answer::TimedOut => Outcome::Unknown(message.unconfirmed(self.timeout("ack"))),
+            Answer::Lost(end) => {
+                message.unconfirmed_since.get_or_insert(sent);
+                let error = message.unconfirmed(end.copy());
+                match end.is_temporary() {
+                    true => Outcome::Unknown(error),
+                    false => Outcome::Failed(error),
+                }
+            }
+            Answer::TimedOut => {
+                message.unconfirmed_since.get_or_insert(sent);
+                Outcome::Unknown(message.unconfirmed(self.timeout("ack")))
+            }
         }
+    }
+
+    /// Whether a message may be in the topic, and the server may have forgotten its id.
+    fn is_window_over(&self, message: &Outgoing) -> bool {
+        let window = self.settings.idempotency_window;
+        let since = message.unconfirmed_since;
+        since.is_some_and(|since| since.elapsed() >= window)
+    }
+
+    fn window_passed(&self, message: &Outgoing) -> Error {
+        message.unconfirmed(Error::Timeout {
+            what: "ack",
+            after: self.settings.idempotency_window,
+        })
     }
 
     fn timeout(&self, what: &'static str) -> Error {
@@ -219,11 +279,21 @@ impl Outgoing {
         }
     }
 
+    /// Whether another server may take it that this one refused so. One that may be in the topic is not given up for a server
+    /// that cannot tell.
+    fn may_be_sent_elsewhere(&self, refusal: &Error) -> bool {
+        match refusal.code() {
+            Some("SHUTTING_DOWN") => true,
+            Some("UNAVAILABLE") => self.unconfirmed_since.is_some(),
+            _ => false,
+        }
+    }
+
     /// The error to report: if an earlier attempt may have succeeded, the message is unconfirmed.
     pub(super) fn final_error(&self, error: Error) -> Error {
         match error {
             Error::Unconfirmed { .. } => error,
-            error if self.may_be_published => self.unconfirmed(error),
+            error if self.unconfirmed_since.is_some() => self.unconfirmed(error),
             error => error,
         }
     }

@@ -22,7 +22,8 @@ mod types;
 use attempt::{Attempt, Outgoing};
 pub use types::{
     ConnectionState, Connections, EngineState, Health, History, HistoryState, NodeState,
-    SubscriptionState, TopicLimits, TopicOptions, TopicState, TopicStats, TopicSummary,
+    SubscriberList, SubscriberState, SubscriptionState, TopicLimits, TopicOptions, TopicState,
+    TopicStats, TopicSummary,
 };
 
 /// Sends REST requests.
@@ -49,24 +50,18 @@ impl Rest {
     }
 
     pub(super) fn create_topic(&self, name: &str, options: &TopicOptions) -> Result<(), Error> {
-        #[derive(Serialize)]
-        struct NewTopic<'a> {
-            name: &'a str,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            history_size: Option<usize>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            max_queue_size: Option<usize>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            overflow: Option<&'static str>,
-        }
-        let body = serde_json::to_string(&NewTopic {
-            name,
-            history_size: options.history_size,
-            max_queue_size: options.max_queue_size,
-            overflow: options.overflow.map(OverflowPolicy::as_str),
-        })
-        .map_err(Error::Payload)?;
+        let body = OptionFields::of(Some(name), options).to_json()?;
         self.request(Method::POST, "/topics", body).map(drop)
+    }
+
+    pub(super) fn change_topic(
+        &self,
+        name: &str,
+        options: &TopicOptions,
+    ) -> Result<TopicState, Error> {
+        let body = OptionFields::of(None, options).to_json()?;
+        let answer = self.request(Method::PATCH, &format!("/topics/{name}"), body)?;
+        serde_json::from_slice(&answer).map_err(|error| invalid_response(&error))
     }
 
     pub(super) fn delete_topic(&self, name: &str) -> Result<(), Error> {
@@ -74,16 +69,24 @@ impl Rest {
             .map(drop)
     }
 
-    pub(super) fn topics(&self) -> Result<Vec<TopicSummary>, Error> {
+    /// Those that match, or all.
+    pub(super) fn topics(&self, name_or_pattern: Option<&str>) -> Result<Vec<TopicSummary>, Error> {
         #[derive(Deserialize)]
         struct Topics {
             topics: Vec<TopicSummary>,
         }
-        self.get("/topics").map(|list: Topics| list.topics)
+        // No character of a name or a pattern needs encoding.
+        let query = name_or_pattern.map_or_else(String::new, |text| format!("?match={text}"));
+        self.get(&format!("/topics{query}"))
+            .map(|list: Topics| list.topics)
     }
 
     pub(super) fn topic(&self, name: &str) -> Result<TopicState, Error> {
         self.get(&format!("/topics/{name}"))
+    }
+
+    pub(super) fn subscribers(&self, topic: &str, limit: u64) -> Result<SubscriberList, Error> {
+        self.get(&format!("/topics/{topic}/subscribers?limit={limit}"))
     }
 
     pub(super) fn health(&self) -> Result<Health, Error> {
@@ -154,6 +157,40 @@ impl Rest {
             }
             answer
         })
+    }
+}
+
+/// The body that creates or changes a topic.
+#[derive(Serialize)]
+struct OptionFields<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    history_size: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_queue_size: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    overflow: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    history_ttl_secs: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idle_secs: Option<f64>,
+}
+
+impl<'a> OptionFields<'a> {
+    fn of(name: Option<&'a str>, options: &TopicOptions) -> OptionFields<'a> {
+        OptionFields {
+            name,
+            history_size: options.history_size,
+            max_queue_size: options.max_queue_size,
+            overflow: options.overflow.map(OverflowPolicy::as_str),
+            history_ttl_secs: options.history_ttl.map(|time| time.as_secs_f64()),
+            idle_secs: options.idle.map(|time| time.as_secs_f64()),
+        }
+    }
+
+    fn to_json(&self) -> Result<String, Error> {
+        serde_json::to_string(self).map_err(Error::Payload)
     }
 }
 

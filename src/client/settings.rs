@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::Error;
 use super::addresses::Addresses;
 use super::reconnect::{Backoff, Reconnect};
 
@@ -15,12 +16,18 @@ pub(super) struct Settings {
     pub(super) heartbeat: Duration,
     pub(super) reconnect: Reconnect,
     pub(super) backoff: Backoff,
-    pub(super) retry_unconfirmed: bool,
+    pub(super) idempotency_window: Duration,
+    pub(super) wait_for_topics: bool,
     pub(super) max_message_bytes: usize,
     pub(super) receive_buffer_bytes: Option<usize>,
 }
 
 impl Settings {
+    /// Whether the error is that a topic does not exist, and the client waits for it.
+    pub(super) fn waits_for_topic(&self, error: &Error) -> bool {
+        self.wait_for_topics && error.code() == Some("TOPIC_NOT_FOUND")
+    }
+
     /// How long an attempt to connect to one address may take.
     pub(super) fn attempt_timeout(&self) -> Duration {
         self.addresses.share(self.connect_timeout)

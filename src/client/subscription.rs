@@ -4,6 +4,7 @@
 //! slow consumer, and reports gaps.
 
 mod connecting;
+mod followed;
 mod intake;
 
 use std::collections::VecDeque;
@@ -19,17 +20,20 @@ use super::closer::{CloseSignal, Closer};
 use super::connect::ConnectAttempt;
 use super::connection::{Connection, Received};
 use super::delivery::{Deliveries, Delivery};
-use super::followed_topic::FollowedTopic;
+use super::pattern_start::Positions;
+use super::phase::Phase;
 use super::position::Position;
 use super::reconnect::RetryState;
 use super::settings::Settings;
 use crate::protocol::ClientId;
 use connecting::no_ack;
+pub(super) use followed::Followed;
 
 /// How many frames without a delivery are read after the timeout of a `recv_timeout`.
 const FRAMES_BEYOND_DEADLINE: usize = 64;
 
-/// A subscription to one or more topics; made by [`Client::subscribe`](super::Client::subscribe) or
+/// A subscription to one or more topics, or to all that match a pattern; made by
+/// [`Client::subscribe`](super::Client::subscribe), [`Client::subscribe_pattern`](super::Client::subscribe_pattern) or
 /// [`Subscriber::open`](super::Subscriber::open).
 ///
 /// Reconnects by itself and continues after the last delivery. Dropping it closes the connection with a close frame, which
@@ -40,7 +44,9 @@ pub struct Subscription {
     client_id: String,
     /// A random `client_id` is unique, so no other subscriber can have replaced this one.
     has_random_id: bool,
-    topics: Vec<FollowedTopic>,
+    /// Whether each subscribe asks who is subscribed.
+    presence: bool,
+    followed: Followed,
     state: State,
     ready: VecDeque<Ready>,
     close_signal: CloseSignal,
@@ -78,6 +84,11 @@ enum Ready {
         delivery: Delivery,
         position: Option<Position>,
     },
+    /// Of a topic of the pattern.
+    Matched {
+        delivery: Delivery,
+        position: Option<Position>,
+    },
     Failed(Error),
 }
 
@@ -91,7 +102,8 @@ impl Subscription {
     pub(super) fn open(
         settings: &Arc<Settings>,
         client_id: Option<ClientId>,
-        topics: &[FollowedTopic],
+        presence: bool,
+        followed: &Followed,
     ) -> Result<Subscription, Error> {
         let has_random_id = client_id.is_none();
         let client_id = client_id.map_or_else(
@@ -104,7 +116,8 @@ impl Subscription {
                 settings: Arc::clone(settings),
                 client_id: client_id.clone(),
                 has_random_id,
-                topics: topics.to_vec(),
+                presence,
+                followed: followed.clone(),
                 state: State::Connecting {
                     retry: RetryState::new(),
                     attempt,
@@ -124,8 +137,8 @@ impl Subscription {
     /// Waits for the next delivery, without a timeout.
     ///
     /// # Errors
-    /// [`Error::Ended`] if one topic has ended, [`Error::Refused`] if the server refuses one after a reconnect. The other
-    /// topics continue, and this can be called again. After the last topic, and after any other error, the subscription has
+    /// [`Error::Ended`] if one topic has ended (of a pattern: was taken over), [`Error::Refused`] if the server refuses one after
+    /// a reconnect. The other topics continue, and this can be called again. After the last topic, and after any other error, the subscription has
     /// ended ([`is_over`](Subscription::is_over)), and this returns [`Error::Closed`].
     pub fn recv(&mut self) -> Result<Delivery, Error> {
         loop {
@@ -165,39 +178,56 @@ impl Subscription {
     /// subscription, or not acknowledged yet.
     #[must_use]
     pub fn position(&self, topic: &str) -> Option<Position> {
-        let followed = self.topics.iter().find(|followed| *followed.name == *topic);
-        followed?.delivered.clone()
+        self.followed.position(topic)
     }
 
-    /// The topics that have not ended.
+    /// The position in each topic that has one, as [`position`](Subscription::position). Of a pattern, the
+    /// [`PatternStart`](super::PatternStart) of a later subscription; a topic that was deleted is not part of it.
+    #[must_use]
+    pub fn positions(&self) -> Positions {
+        self.followed.positions()
+    }
+
+    /// The topics that have not ended. Of a pattern, those that have joined.
     pub fn topics(&self) -> impl Iterator<Item = &str> {
-        let active = self.topics.iter().filter(|topic| !topic.has_ended());
-        active.map(|topic| &*topic.name)
+        self.followed.topics()
     }
 
     /// Unsubscribes from one topic; the others continue. Nothing of the topic is delivered any more, not even events that
     /// have arrived: a later subscription that starts at its [`position`](Subscription::position) receives those. Does not
     /// wait for the server. After the last topic the subscription ends and closes its connection, as if it was dropped.
+    /// A pattern is unsubscribed from as a whole.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a topic that is not subscribed (any more); as [`recv`](Subscription::recv) if the connection is
-    /// lost and not replaced.
+    /// [`Error::Invalid`] for a topic that is not subscribed (any more), or that came from a pattern; as
+    /// [`recv`](Subscription::recv) if the connection is lost and not replaced.
     pub fn unsubscribe(&mut self, topic: &str) -> Result<(), Error> {
-        let is_match = |followed: &FollowedTopic| *followed.name == *topic && !followed.has_ended();
-        let Some(index) = self.topics.iter().position(is_match) else {
-            return Err(Error::invalid(format!(
-                "topic: '{topic}' is not subscribed"
-            )));
+        let not_subscribed = || Error::invalid(format!("topic: '{topic}' is not subscribed"));
+        let topics = match &mut self.followed {
+            Followed::Topics(topics) => topics,
+            Followed::Pattern(pattern) if pattern.is(topic) && !pattern.phase.has_ended() => {
+                pattern.phase = Phase::Unsubscribed;
+                self.ready.clear();
+                self.end();
+                return Ok(());
+            }
+            Followed::Pattern(_) => return Err(not_subscribed()),
         };
-        let must_notify = self.topics[index].unsubscribe();
+        let mut all = topics.iter_mut().enumerate();
+        let found = all.find(|(_, followed)| *followed.name == *topic);
+        let (index, followed) = found
+            .filter(|(_, followed)| !followed.phase.has_ended())
+            .ok_or_else(not_subscribed)?;
+        let must_notify = followed.unsubscribe();
+        let text = followed.unsubscribe_request(&self.client_id)?;
         self.ready.retain(|ready| !ready.is_of(index));
         if self.is_exhausted() {
             self.end();
-        } else if must_notify && let State::Connected { connection, .. } = &mut self.state {
-            let text = self.topics[index].unsubscribe_request(&self.client_id)?;
-            if let Err(error) = connection.send(Message::text(text)) {
-                self.on_lost(error)?;
-            }
+        } else if must_notify
+            && let State::Connected { connection, .. } = &mut self.state
+            && let Err(error) = connection.send(Message::text(text))
+        {
+            self.on_lost(error)?;
         }
         Ok(())
     }
@@ -280,7 +310,15 @@ impl Subscription {
                 delivery,
                 position,
             } => {
-                self.topics[topic].delivered = position;
+                if let Followed::Topics(topics) = &mut self.followed {
+                    topics[topic].delivered = position;
+                }
+                Ok(delivery)
+            }
+            Ready::Matched { delivery, position } => {
+                if let Followed::Pattern(pattern) = &mut self.followed {
+                    pattern.on_delivered(&delivery, position);
+                }
                 Ok(delivery)
             }
             Ready::Failed(error) => {
@@ -295,7 +333,7 @@ impl Subscription {
 
     /// Whether everything was delivered and all topics have ended.
     fn is_exhausted(&self) -> bool {
-        self.ready.is_empty() && self.topics.iter().all(FollowedTopic::has_ended)
+        self.ready.is_empty() && self.followed.has_ended()
     }
 
     /// Ends the subscription; closes the connection, if there is one.
@@ -321,7 +359,7 @@ impl Subscription {
 
     /// Reads one frame; `false` if the deadline passed first.
     fn read(&mut self, deadline: Option<Instant>) -> Result<bool, Error> {
-        if self.topics.iter().any(FollowedTopic::is_overdue) {
+        if self.followed.phases().any(Phase::is_overdue) {
             return self.on_lost(no_ack(self.settings.request_timeout));
         }
         if let Err(error) = self.send_due_subscribes() {
@@ -330,7 +368,7 @@ impl Subscription {
         let State::Connected { connection, .. } = &mut self.state else {
             return Ok(true);
         };
-        let due = self.topics.iter().filter_map(FollowedTopic::due).min();
+        let due = self.followed.phases().filter_map(Phase::due).min();
         let until = match (deadline, due) {
             (Some(deadline), Some(due)) => Some(deadline.min(due)),
             (deadline, due) => deadline.or(due),

@@ -1,55 +1,40 @@
 //! Encodes requests and parses frames. No I/O.
 
+mod requests;
+
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Error;
 use super::gap::{Gap, GapReason};
+use super::presence::{Presence, PresenceChange};
 
-/// A subscribe request.
-#[derive(Serialize)]
-pub(super) struct Subscribe<'a> {
-    pub(super) r#type: &'static str,
-    pub(super) topic: &'a str,
-    pub(super) client_id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) last_n: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) after_seq: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) epoch: Option<&'a str>,
-    pub(super) request_id: &'a str,
-}
-
-/// An unsubscribe request, without a `request_id` because nobody waits for the answer.
-#[derive(Serialize)]
-pub(super) struct Unsubscribe<'a> {
-    pub(super) r#type: &'static str,
-    pub(super) topic: &'a str,
-    pub(super) client_id: &'a str,
-}
-
-#[derive(Serialize)]
-pub(super) struct Publish<'a, T: Serialize + ?Sized> {
-    pub(super) r#type: &'static str,
-    pub(super) topic: &'a str,
-    pub(super) message: Message<'a, T>,
-    pub(super) request_id: &'a str,
-}
-
-#[derive(Serialize)]
-pub(super) struct Message<'a, T: Serialize + ?Sized> {
-    pub(super) id: &'a str,
-    pub(super) payload: &'a T,
-}
+pub(super) use requests::{Message, Publish, Subscribe, SubscriberFields, Unsubscribe};
 
 /// A parsed frame of the server.
 #[derive(Debug)]
 pub(super) enum Frame<'a> {
     Event(EventFrame<'a>),
     Ack(Ack<'a>),
+    /// Answers a subscribe with a pattern.
+    PatternAck {
+        request_id: Cow<'a, str>,
+    },
+    /// A topic of a pattern joins.
+    Subscribed {
+        topic: Cow<'a, str>,
+        seq: u64,
+        epoch: Cow<'a, str>,
+        recovered: Option<bool>,
+    },
+    /// Topics of a pattern that do not join.
+    NotJoined {
+        topic: Option<Cow<'a, str>>,
+        count: u64,
+        reason: String,
+    },
     /// An error that answers a request.
     Refused {
         request_id: Cow<'a, str>,
@@ -64,6 +49,7 @@ pub(super) enum Frame<'a> {
     },
     TopicDeleted(Cow<'a, str>),
     SubscriptionReplaced(Cow<'a, str>),
+    Presence(Presence),
     /// A frame that does not affect deliveries, or that only newer servers send.
     Other,
 }
@@ -83,6 +69,7 @@ pub(super) struct Ack<'a> {
     pub(super) seq: u64,
     pub(super) epoch: Option<Cow<'a, str>>,
     pub(super) recovered: Option<bool>,
+    pub(super) duplicate: bool,
     pub(super) ts: Cow<'a, str>,
 }
 
@@ -106,9 +93,17 @@ struct Fields<'a> {
     seq: Option<u64>,
     epoch: Option<Text<'a>>,
     recovered: Option<bool>,
+    matched: Option<u64>,
+    pattern: Option<Text<'a>>,
+    count: Option<u64>,
+    duplicate: Option<bool>,
     error: Option<ErrorFields<'a>>,
     gap: Option<GapFields<'a>>,
     msg: Option<Text<'a>>,
+    total: Option<u64>,
+    subscribers: Option<Vec<String>>,
+    joined: Option<Vec<String>>,
+    left: Option<Vec<String>>,
     ts: Option<Text<'a>>,
 }
 
@@ -167,6 +162,10 @@ fn event(fields: Fields<'_>) -> Option<Frame<'_>> {
 }
 
 fn ack(fields: Fields<'_>) -> Result<Frame<'_>, Error> {
+    if let (Some(_), Some(Text(request_id))) = (fields.matched, &fields.request_id) {
+        let request_id = request_id.clone();
+        return Ok(Frame::PatternAck { request_id });
+    }
     let (Some(seq), Some(ts)) = (fields.seq, fields.ts) else {
         return Err(missing_field("ack"));
     };
@@ -178,6 +177,7 @@ fn ack(fields: Fields<'_>) -> Result<Frame<'_>, Error> {
         seq,
         epoch: fields.epoch.map(|epoch| epoch.0),
         recovered: fields.recovered,
+        duplicate: fields.duplicate.unwrap_or(false),
         ts: ts.0,
     }))
 }
@@ -208,6 +208,11 @@ impl GapFields<'_> {
 fn error(fields: Fields<'_>) -> Result<Frame<'_>, Error> {
     let error = fields.error.ok_or_else(|| missing_field("error"))?;
     Ok(match fields.request_id {
+        None if fields.pattern.is_some() => Frame::NotJoined {
+            count: fields.count.unwrap_or(1),
+            topic: fields.topic.map(|topic| topic.0),
+            reason: format!("{}: {}", error.code, error.message),
+        },
         None => Frame::Other,
         Some(Text(request_id)) => Frame::Refused {
             request_id,
@@ -218,91 +223,41 @@ fn error(fields: Fields<'_>) -> Result<Frame<'_>, Error> {
 }
 
 fn info(fields: Fields<'_>) -> Result<Frame<'_>, Error> {
-    let msg = fields.msg.map_or(Cow::Borrowed(""), |msg| msg.0);
+    let msg = match &fields.msg {
+        Some(Text(msg)) => msg.clone(),
+        None => Cow::Borrowed(""),
+    };
+    if msg == "presence" {
+        return presence(fields).ok_or_else(|| missing_field("info"));
+    }
     Ok(match (&*msg, fields.topic) {
+        ("subscribed", Some(topic)) => Frame::Subscribed {
+            topic: topic.0,
+            seq: fields.seq.ok_or_else(|| missing_field("info"))?,
+            epoch: fields.epoch.ok_or_else(|| missing_field("info"))?.0,
+            recovered: fields.recovered,
+        },
         ("topic_deleted", Some(topic)) => Frame::TopicDeleted(topic.0),
         ("subscription_replaced", Some(topic)) => Frame::SubscriptionReplaced(topic.0),
         _ => Frame::Other,
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn event_borrows_from_its_text() {
-        let text = r#"{"type":"event","topic":"t","message":{"id":"i","payload":[1.50, null]},"seq":7,"ts":"z","new":1}"#;
-        let Ok(Frame::Event(event)) = parse(text) else {
-            panic!("must be an event")
-        };
-        assert_eq!((event.payload.get(), event.seq), ("[1.50, null]", 7));
-        assert!(matches!(
-            (event.topic, event.id, event.ts),
-            (Cow::Borrowed("t"), Cow::Borrowed("i"), Cow::Borrowed("z"))
-        ));
-    }
-
-    #[test]
-    fn null_is_a_payload() {
-        let text =
-            r#"{"type":"event","topic":"t","message":{"id":"i","payload":null},"seq":7,"ts":"z"}"#;
-        assert!(matches!(parse(text), Ok(Frame::Event(event)) if event.payload.get() == "null"));
-    }
-
-    #[test]
-    fn only_a_live_epoch_change_says_where_the_next_epoch_begins() {
-        let next = |reason: &str, more: &str| {
-            let text = format!(
-                r#"{{"type":"info","topic":"t","msg":"gap","gap":{{"reason":"{reason}"}}{more},"ts":"z"}}"#
-            );
-            let Ok(Frame::Gap { next, .. }) = parse(&text) else {
-                panic!("must be a gap: {text}")
-            };
-            next.map(|next| (next.seq, next.epoch.into_owned()))
-        };
-        let both = r#","epoch":"new","seq":7"#;
-        assert_eq!(next("epoch_changed", both), Some((7, "new".to_owned())));
-        assert_eq!(next("epoch_changed", ""), None, "on a resume");
-        assert_eq!(next("epoch_changed", r#","seq":7"#), None);
-        assert_eq!(next("a_new_reason", both), None);
-    }
-
-    #[test]
-    fn unknown_frames_are_ignored() {
-        for text in [
-            r#"{"type":"hello"}"#,
-            r#"{"type":"info","msg":"news"}"#,
-            r#"{"type":"info"}"#,
-            r#"{"type":"pong","ts":"z"}"#,
-            r#"{"type":"error","error":{"code":"NEW","message":""}}"#,
-        ] {
-            assert!(matches!(parse(text), Ok(Frame::Other)), "{text}");
-        }
-    }
-
-    #[test]
-    fn frame_with_a_missing_field_is_an_error() {
-        for text in [
-            "",
-            "[]",
-            "{}",
-            r#"{"type":"event"}"#,
-            r#"{"type":"ack","request_id":"1"}"#,
-            r#"{"type":"error"}"#,
-            r#"{"type":"event","topic":"t","message":{"id":"i","payload":1},"seq":-1,"ts":"z"}"#,
-            r#"{"type":"info","msg":"gap","topic":"t","gap":{"from_seq":5,"to_seq":4,"reason":"x"}}"#,
-        ] {
-            assert!(matches!(parse(text), Err(Error::Protocol { .. })), "{text}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn parsing_never_panics(text in "[\\[\\]{}\":,a-z\\\\0-9 ]{0,60}") {
-            let _ = parse(&text);
-            let _ = parse(&format!("{{\"type\":\"event\",{text}"));
-        }
-    }
+fn presence(fields: Fields<'_>) -> Option<Frame<'_>> {
+    let change = match fields.subscribers {
+        Some(names) => PresenceChange::List(names),
+        None => PresenceChange::Changes {
+            joined: fields.joined?,
+            left: fields.left?,
+        },
+    };
+    let topic = fields.topic?.0;
+    Some(Frame::Presence(Presence::new(
+        &topic,
+        fields.total?,
+        change,
+    )))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,12 @@
 //! The check of a whole [`Config`] against the ranges of its settings. Never changes a value.
 
+use std::collections::HashSet;
 use std::fmt::{self, Debug};
 use std::ops::RangeInclusive;
 
 use super::redis_url::is_prefix;
-use super::{Config, OverflowPolicy, SETTINGS, normalize_origin};
+use super::{AdvertisedAddress, Config, OverflowPolicy, SETTINGS, normalize_origin};
+use crate::protocol::{InvalidName, TopicName};
 
 /// A setting outside of its range.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +49,30 @@ impl Config {
     }
 }
 
+/// The most topics that exist from the start are as many as there may be.
+pub(super) fn check_topics(
+    setting: &'static str,
+    topics: &[String],
+    config: &Config,
+) -> Result<(), InvalidConfig> {
+    let refused = |value: String, allowed: String| {
+        Err(InvalidConfig {
+            setting,
+            value,
+            allowed,
+        })
+    };
+    if let Some(wrong) = topics.iter().find(|name| TopicName::new(name).is_err()) {
+        return refused(format!("{wrong:?}"), InvalidName::Topic.to_string());
+    }
+    let different: HashSet<&String> = topics.iter().collect();
+    if different.len() > config.max_topics {
+        let allowed = format!("at most {} of them (max_topics)", config.max_topics);
+        return refused(format!("{} topics", different.len()), allowed);
+    }
+    Ok(())
+}
+
 pub(crate) fn within<T: PartialOrd + Debug>(
     setting: &'static str,
     value: &T,
@@ -80,6 +106,20 @@ pub(super) fn check_prefix(setting: &'static str, prefix: &str) -> Result<(), In
             setting,
             value: format!("{prefix:?}"),
             allowed: "1 to 64 letters, digits, dots, underscores and hyphens".to_owned(),
+        }),
+    }
+}
+
+pub(super) fn check_address(
+    setting: &'static str,
+    address: Option<&str>,
+) -> Result<(), InvalidConfig> {
+    match address.filter(|address| AdvertisedAddress::parse(address).is_none()) {
+        None => Ok(()),
+        Some(address) => Err(InvalidConfig {
+            setting,
+            value: format!("{address:?}"),
+            allowed: "host:port or a host, which other machines can reach".to_owned(),
         }),
     }
 }
@@ -177,6 +217,28 @@ mod tests {
             }),
             "redis_key_file"
         );
+        assert_eq!(
+            refused(&Config {
+                advertised_address: Some("0.0.0.0:8080".to_owned()),
+                ..base()
+            }),
+            "advertised_address"
+        );
+        assert_eq!(
+            refused(&Config {
+                topics: vec!["a b".to_owned()],
+                ..base()
+            }),
+            "topics"
+        );
+        let three = ["a", "b", "a", "c"].map(str::to_owned).to_vec();
+        let with_max = |max_topics| Config {
+            topics: three.clone(),
+            max_topics,
+            ..base()
+        };
+        assert_eq!(refused(&with_max(2)), "topics");
+        assert_eq!(with_max(3).validate(), Ok(()));
         let origins = vec!["https://shop.example/".to_owned()];
         assert_eq!(
             refused(&Config {

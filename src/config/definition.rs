@@ -4,7 +4,9 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::check::{check_key, check_origin, check_overflow, check_prefix, within};
+use super::check::{
+    check_address, check_key, check_origin, check_overflow, check_prefix, check_topics, within,
+};
 use super::{Config, InvalidConfig, OverflowPolicy, RedisUrl, Setting, SettingValue, Source};
 use crate::access::ApiKey;
 
@@ -126,10 +128,14 @@ pub enum Kind {
     Overflow(Field<OverflowPolicy>),
     /// A list of origins; see [`normalize_origin`](super::normalize_origin).
     Origins(Field<Vec<String>>),
+    /// A list of names of topics.
+    TopicNames(Field<Vec<String>>),
     /// A list of URLs of Redis; their passwords are never shown.
     RedisUrls(Field<Vec<RedisUrl>>),
     /// The begin of names in Redis.
     RedisPrefix(Field<String>),
+    /// A host, with or without a port.
+    Address(Field<Option<String>>),
     /// A key, which is never shown.
     Secret(Field<Option<ApiKey>>),
     /// The path of a file.
@@ -185,12 +191,15 @@ impl SettingDefinition {
             Kind::Time(field, _) => SettingValue::Time(*(field.get)(config)),
             Kind::Switch(field) => SettingValue::Switch(*(field.get)(config)),
             Kind::Overflow(field) => SettingValue::Text((field.get)(config).to_string()),
-            Kind::Origins(field) => SettingValue::List((field.get)(config).clone()),
+            Kind::Origins(field) | Kind::TopicNames(field) => {
+                SettingValue::List((field.get)(config).clone())
+            }
             Kind::RedisUrls(field) => {
                 let urls = (field.get)(config).iter().map(RedisUrl::to_string);
                 SettingValue::List(urls.collect())
             }
             Kind::RedisPrefix(field) => SettingValue::Text((field.get)(config).clone()),
+            Kind::Address(field) => SettingValue::Text((field.get)(config).clone()?),
             Kind::Secret(field) => {
                 (field.get)(config).as_ref()?;
                 SettingValue::Secret
@@ -216,7 +225,9 @@ impl SettingDefinition {
             Kind::Origins(field) => (field.get)(config)
                 .iter()
                 .try_for_each(|origin| check_origin(self.field, origin)),
+            Kind::TopicNames(field) => check_topics(self.field, (field.get)(config), config),
             Kind::RedisPrefix(field) => check_prefix(self.field, (field.get)(config)),
+            Kind::Address(field) => check_address(self.field, (field.get)(config).as_deref()),
             Kind::PrivateKey(_) => check_key(self.field, config),
             Kind::Overflow(field) => check_overflow(self.field, *(field.get)(config), config),
             Kind::RedisUrls(_)

@@ -16,7 +16,7 @@ impl Metrics {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         page.counter(
             "pubsub_connections_accepted",
-            "Accepted connections, REST and WebSocket",
+            "Accepted connections of every kind",
             count(&self.accepted),
         );
         page.counters(
@@ -30,9 +30,14 @@ impl Metrics {
             "Connections upgraded to a WebSocket",
             count(&self.websockets_opened),
         );
+        page.counter(
+            "pubsub_event_streams_opened",
+            "Connections that became a stream of Server-Sent Events",
+            count(&self.event_streams_opened),
+        );
         page.counters(
             "pubsub_disconnects",
-            "WebSocket connections that ended",
+            "WebSockets and event streams that ended",
             "reason",
             self.disconnects.counts(),
         );
@@ -42,7 +47,7 @@ impl Metrics {
             "door",
             self.auth_failures.counts(),
         );
-        let bytes = |pick: fn(&Hot) -> &[AtomicU64; 2]| {
+        let bytes = |pick: fn(&Hot) -> &[AtomicU64; Protocol::ALL.len()]| {
             Protocol::ALL.map(|protocol| {
                 let bytes = self.hot.sum(|hot| &pick(hot)[protocol as usize]);
                 (protocol.as_str(), bytes)
@@ -69,6 +74,16 @@ impl Metrics {
             self.hot.sum(|hot| &hot.published),
         );
         page.counter(
+            "pubsub_messages_duplicate",
+            "Idempotent messages that were not published again",
+            self.duplicates.load(Ordering::Relaxed),
+        );
+        page.counter(
+            "pubsub_presence_notices",
+            "Notices of who is subscribed, written or queued, counted once per watcher",
+            self.presence_notices.load(Ordering::Relaxed),
+        );
+        page.counter(
             "pubsub_messages_delivered",
             "Events written to the sockets of subscribers, counted once per subscriber",
             self.hot.sum(|hot| &hot.delivered),
@@ -84,6 +99,21 @@ impl Metrics {
             "Events still queued for a subscriber when its connection ended for another reason than slowness",
             self.undelivered.load(Ordering::Relaxed),
         );
+        page.counter(
+            "pubsub_events_expired",
+            "Events whose memory was freed because they were older than the time to live of their topic",
+            self.expired.load(Ordering::Relaxed),
+        );
+        page.counter(
+            "pubsub_topics_auto_created",
+            "Topics created by their first subscribe or publish",
+            self.topics_auto_created.load(Ordering::Relaxed),
+        );
+        page.counter(
+            "pubsub_topics_expired",
+            "Topics deleted because nobody used them",
+            self.topics_expired.load(Ordering::Relaxed),
+        );
         page.counters(
             "pubsub_gaps",
             "Gaps reported to subscribers",
@@ -98,7 +128,7 @@ impl Metrics {
         );
         page.counters(
             "pubsub_sends",
-            "Sends to WebSockets: fast on the publishing thread, slow by a writer thread",
+            "Sends to WebSockets and event streams: fast on the publishing thread, slow by a writer thread",
             "path",
             [
                 ("fast", self.hot.sum(|hot| &hot.fast_sends)),

@@ -37,10 +37,16 @@ pub(crate) struct Metrics {
     /// From the time of an event to the end of the write by a writer thread that sent it.
     pub(crate) writer_latency: Latency,
     accepted: AtomicU64,
+    duplicates: AtomicU64,
+    presence_notices: AtomicU64,
     websockets_opened: AtomicU64,
+    event_streams_opened: AtomicU64,
     undelivered: AtomicU64,
+    topics_auto_created: AtomicU64,
+    topics_expired: AtomicU64,
+    expired: AtomicU64,
     pub(crate) rejected: Tally<3>,
-    pub(crate) disconnects: Tally<13>,
+    pub(crate) disconnects: Tally<15>,
     dropped: Tally<3>,
     pub(crate) gaps: Tally<3>,
     pub(crate) resumes: Tally<4>,
@@ -54,24 +60,28 @@ struct Hot {
     delivered: AtomicU64,
     fast_sends: AtomicU64,
     slow_writes: AtomicU64,
-    received: [AtomicU64; 2],
-    sent: [AtomicU64; 2],
+    received: [AtomicU64; Protocol::ALL.len()],
+    sent: [AtomicU64; Protocol::ALL.len()],
 }
 
-/// The protocol of a byte.
-#[derive(Debug, Clone, Copy)]
+/// The protocol of a connection, or of a byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Http,
     WebSocket,
+    /// Server-Sent Events. Their requests count as HTTP.
+    EventStream,
 }
 
 impl Protocol {
-    pub(crate) const ALL: [Protocol; 2] = [Protocol::Http, Protocol::WebSocket];
+    pub(crate) const ALL: [Protocol; 3] =
+        [Protocol::Http, Protocol::WebSocket, Protocol::EventStream];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Protocol::Http => "http",
             Protocol::WebSocket => "websocket",
+            Protocol::EventStream => "sse",
         }
     }
 }
@@ -84,8 +94,14 @@ impl Default for Metrics {
             fan_out_latency: Latency::default(),
             writer_latency: Latency::default(),
             accepted: AtomicU64::new(0),
+            duplicates: AtomicU64::new(0),
+            presence_notices: AtomicU64::new(0),
             websockets_opened: AtomicU64::new(0),
+            event_streams_opened: AtomicU64::new(0),
             undelivered: AtomicU64::new(0),
+            topics_auto_created: AtomicU64::new(0),
+            topics_expired: AtomicU64::new(0),
+            expired: AtomicU64::new(0),
             rejected: Tally::new(["full", "no_descriptor", "no_thread"]),
             disconnects: Tally::new([
                 "peer_closed",
@@ -100,6 +116,8 @@ impl Default for Metrics {
                 "shutdown",
                 "unauthorized",
                 "administrator",
+                "topic_deleted",
+                "subscription_replaced",
                 "internal",
             ]),
             dropped: Tally::new(OverflowPolicy::ALL.map(OverflowPolicy::as_str)),
@@ -116,21 +134,26 @@ impl Metrics {
         add(&self.hot.mine().published, events);
     }
 
+    /// Counts idempotent messages that were not published again.
+    pub(crate) fn duplicates(&self, messages: u64) {
+        add(&self.duplicates, messages);
+    }
+
     /// Counts a send on the fast path, with its bytes and the events that it completed.
-    pub(crate) fn sent_at_once(&self, bytes: usize, events: u64) {
+    pub(crate) fn sent_at_once(&self, protocol: Protocol, bytes: usize, events: u64) {
         let mine = self.hot.mine();
         add(&mine.fast_sends, 1);
-        add(&mine.sent[Protocol::WebSocket as usize], bytes as u64);
+        add(&mine.sent[protocol as usize], bytes as u64);
         if events > 0 {
             add(&mine.delivered, events);
         }
     }
 
     /// Counts a write by a writer thread.
-    pub(crate) fn written(&self, bytes: usize) {
+    pub(crate) fn written(&self, protocol: Protocol, bytes: usize) {
         let mine = self.hot.mine();
         add(&mine.slow_writes, 1);
-        add(&mine.sent[Protocol::WebSocket as usize], bytes as u64);
+        add(&mine.sent[protocol as usize], bytes as u64);
     }
 
     /// Counts events completed by a writer thread.
@@ -155,8 +178,13 @@ impl Metrics {
         add(&self.accepted, 1);
     }
 
-    pub(crate) fn websocket_opened(&self) {
-        add(&self.websockets_opened, 1);
+    /// Counts a connection that left HTTP for this protocol.
+    pub(crate) fn opened(&self, protocol: Protocol) {
+        match protocol {
+            Protocol::Http => {}
+            Protocol::WebSocket => add(&self.websockets_opened, 1),
+            Protocol::EventStream => add(&self.event_streams_opened, 1),
+        }
     }
 
     /// Counts events that a subscription misses because of the overflow policy.
@@ -167,6 +195,26 @@ impl Metrics {
     /// Counts events that were queued for a connection when it ended for another reason than slowness.
     pub(crate) fn undelivered(&self, events: u64) {
         add(&self.undelivered, events);
+    }
+
+    /// Counts notices of who is subscribed.
+    pub(crate) fn presence_notices(&self, notices: u64) {
+        add(&self.presence_notices, notices);
+    }
+
+    /// Counts a topic that was created by its first subscribe or publish.
+    pub(crate) fn topic_auto_created(&self) {
+        add(&self.topics_auto_created, 1);
+    }
+
+    /// Counts a topic that was deleted because nobody used it.
+    pub(crate) fn idle_topic_deleted(&self) {
+        add(&self.topics_expired, 1);
+    }
+
+    /// Counts events whose memory was freed because of their age.
+    pub(crate) fn expired_events(&self, events: u64) {
+        add(&self.expired, events);
     }
 }
 
@@ -184,7 +232,9 @@ mod tests {
         let metrics = Metrics::default();
         thread::scope(|scope| {
             for _ in 0..40 {
-                scope.spawn(|| (0..1000).for_each(|_| metrics.sent_at_once(10, 2)));
+                scope.spawn(|| {
+                    (0..1000).for_each(|_| metrics.sent_at_once(Protocol::WebSocket, 10, 2));
+                });
             }
         });
         let sum = |pick: fn(&Hot) -> &AtomicU64| metrics.hot.sum(pick);
@@ -204,7 +254,7 @@ mod tests {
         let metrics = Metrics::default();
         let count = || {
             for n in 0..ROUNDS {
-                metrics.sent_at_once(std::hint::black_box(100), u64::from(n));
+                metrics.sent_at_once(Protocol::WebSocket, std::hint::black_box(100), u64::from(n));
             }
         };
         for threads in [1, 2] {

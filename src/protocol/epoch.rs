@@ -24,6 +24,10 @@ impl EpochName {
         name.iter().all(is_digit).then_some(EpochName(name))
     }
 
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         // It has only ASCII digits and letters.
         std::str::from_utf8(&self.0).unwrap_or_default()

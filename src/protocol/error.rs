@@ -7,6 +7,9 @@ use std::fmt;
 pub(crate) const NO_BLOCK_IN_CLUSTER: &str =
     "overflow cannot be block in a cluster, where no server sees all subscribers";
 
+/// There are as many topics as there may be.
+pub(crate) const TOO_MANY_TOPICS: &str = "The server has as many topics as it may have";
+
 /// The code of an error frame. Codes are stable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ErrorCode {
@@ -74,6 +77,11 @@ impl ErrorReply {
             ErrorCode::TopicNotFound,
             format!("Topic '{topic}' does not exist"),
         )
+    }
+
+    /// The topic does not exist, and cannot be created on first use.
+    pub(crate) fn too_many_topics() -> ErrorReply {
+        ErrorReply::new(ErrorCode::LimitReached, TOO_MANY_TOPICS)
     }
 
     pub(crate) fn not_subscribed(topic: &str) -> ErrorReply {

@@ -134,8 +134,21 @@ impl<'a> EventFrame<'a> {
     }
 }
 
+/// Splits adjacent frames.
+pub(super) fn split_frames(mut frames: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        if frames.is_empty() {
+            return None;
+        }
+        let (header, payload) = frame_lengths(frames);
+        let (first, rest) = frames.split_at(header + payload);
+        frames = rest;
+        Some(first)
+    })
+}
+
 /// How many whole events the first `upto` bytes of `frames` contain, and the offset of the frame that `upto` splits.
-pub(crate) fn whole_events(frames: &[u8], upto: usize) -> (u64, usize) {
+pub(super) fn whole_events(frames: &[u8], upto: usize) -> (u64, usize) {
     let (mut events, mut at) = (0, 0);
     while at < upto {
         let (header, payload) = frame_lengths(&frames[at..]);

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use super::InvalidMessage;
 use super::json::nested_deeper_than;
@@ -15,6 +16,8 @@ const MAX_DEPTH: usize = 128;
 pub(crate) struct Message<'a> {
     id: Cow<'a, str>,
     payload: &'a str,
+    /// The id as a UUID, if the message is idempotent.
+    key: Option<Uuid>,
 }
 
 impl<'a> Message<'a> {
@@ -27,14 +30,24 @@ impl<'a> Message<'a> {
         payload: &'a RawValue,
     ) -> Result<Message<'a>, InvalidMessage> {
         let id = id.into();
-        if uuid::Uuid::try_parse(&id).is_err() {
+        if Uuid::try_parse(&id).is_err() {
             return Err(InvalidMessage::Id);
         }
         let payload = payload.get();
         if nested_deeper_than(MAX_DEPTH, payload) {
             return Err(InvalidMessage::TooDeep);
         }
-        Ok(Message { id, payload })
+        Ok(Message {
+            id,
+            payload,
+            key: None,
+        })
+    }
+
+    /// The message, to be published only if its topic does not remember its id.
+    pub(crate) fn idempotent(self) -> Message<'a> {
+        let key = Uuid::try_parse(&self.id).ok();
+        Message { key, ..self }
     }
 
     /// A message that was valid when another server of the cluster took it.
@@ -42,12 +55,18 @@ impl<'a> Message<'a> {
         Message {
             id: id.into(),
             payload,
+            key: None,
         }
     }
 
     /// The id, as the publisher wrote it.
     pub(crate) fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Of an idempotent message: its id, which is the same in every form.
+    pub(crate) fn key(&self) -> Option<Uuid> {
+        self.key
     }
 
     /// The JSON text of the payload, as the publisher wrote it.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Longest name of any kind, in characters.
-const MAX_NAME_CHARS: usize = 128;
+pub(super) const MAX_NAME_CHARS: usize = 128;
 
 /// Checks the name of a topic without keeping it.
 ///
@@ -13,13 +13,17 @@ const MAX_NAME_CHARS: usize = 128;
 /// [`InvalidName::Topic`], whose text states the rule.
 pub(crate) fn check_topic_name(name: &str) -> Result<(), InvalidName> {
     let begins = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-    let goes_on = |b: u8| begins(b) || matches!(b, b'.' | b':' | b'-');
     let fits = name.len() <= MAX_NAME_CHARS && name.bytes().next().is_some_and(begins);
-    if fits && name.bytes().all(goes_on) {
+    if fits && name.bytes().all(is_in_topic_names) {
         Ok(())
     } else {
         Err(InvalidName::Topic)
     }
+}
+
+/// Whether this is one of the characters of topic names.
+pub(super) fn is_in_topic_names(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b':' | b'-')
 }
 
 /// Whether a name is at most 128 characters long.
@@ -32,6 +36,8 @@ pub(super) fn fits(name: &str) -> bool {
 pub(crate) enum InvalidName {
     /// Not the name of a topic.
     Topic,
+    /// Not a pattern for the names of topics.
+    Pattern,
     /// Not a client id.
     Client,
 }
@@ -41,6 +47,9 @@ impl fmt::Display for InvalidName {
         f.write_str(match self {
             InvalidName::Topic => {
                 "topic must be 1 to 128 characters out of A-Z a-z 0-9 . _ : - and begin with a letter, a digit or _"
+            }
+            InvalidName::Pattern => {
+                "a pattern must be 1 to 128 characters out of A-Z a-z 0-9 . _ : - and *, with one to four *"
             }
             InvalidName::Client => "client_id must be a string of 1 to 128 characters",
         })

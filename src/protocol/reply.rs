@@ -1,7 +1,14 @@
 //! Replies and notices: acks, pongs, errors, gaps and infos, each appended as a complete text frame.
 
+mod fields;
+mod pattern;
+mod presence;
+
 use super::frame::push_text;
-use super::{EpochName, ErrorCode, ErrorReply, Gap, GapReason, Timestamp, TopicName};
+use super::{EpochName, ErrorCode, ErrorReply, Gap, GapReason, Timestamp, TopicName, TopicPattern};
+use fields::{begin, end, end_at, error_object, field, flag, json, number, raw};
+pub(crate) use pattern::{NotJoined, push_not_joined, push_pattern_ack, push_pattern_end};
+pub(crate) use presence::{push_presence_changes, push_presence_list};
 
 /// Larger than most acks.
 const ACK_BYTES: usize = 256;
@@ -15,17 +22,31 @@ pub(crate) struct Ack<'a> {
     pub(crate) epoch: Option<&'a str>,
     /// In acks of a resume: whether no event is missing.
     pub(crate) recovered: Option<bool>,
+    /// In acks of a publish: whether the message had been published before.
+    pub(crate) duplicate: bool,
     pub(crate) ts: Timestamp,
 }
 
 /// An info that is not the answer to a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Notice<'a> {
+    /// The subscription of a topic that matches a pattern begins. What the ack is to a subscribe with a name.
+    Subscribed {
+        topic: &'a TopicName,
+        pattern: &'a TopicPattern,
+        seq: u64,
+        epoch: EpochName,
+        recovered: Option<bool>,
+    },
     TopicDeleted {
         topic: &'a TopicName,
+        /// If the subscription came from a pattern.
+        pattern: Option<&'a TopicPattern>,
     },
     SubscriptionReplaced {
         topic: &'a TopicName,
+        /// If the subscription came from a pattern.
+        pattern: Option<&'a TopicPattern>,
         seq: u64,
     },
     /// The topic goes on in another epoch; its next event is the one after `seq`.
@@ -49,7 +70,10 @@ pub(crate) fn push_ack(out: &mut Vec<u8>, ack: &Ack<'_>) {
             field(out, "epoch", epoch);
         }
         if let Some(recovered) = ack.recovered {
-            raw(out, "recovered", if recovered { "true" } else { "false" });
+            flag(out, "recovered", recovered);
+        }
+        if ack.duplicate {
+            raw(out, "duplicate", "true");
         }
         end_at(out, ack.ts);
     });
@@ -109,172 +133,52 @@ pub(crate) fn push_gap(out: &mut Vec<u8>, topic: &TopicName, gap: &Gap) {
 pub(crate) fn push_notice(out: &mut Vec<u8>, notice: Notice<'_>) {
     push_text(out, |out| {
         begin(out, "info", None);
-        let (topic, msg, seq) = match notice {
-            Notice::TopicDeleted { topic } => (Some(topic), "topic_deleted", None),
-            Notice::SubscriptionReplaced { topic, seq } => {
-                (Some(topic), "subscription_replaced", Some(seq))
+        let (msg, topic, pattern, seq) = match notice {
+            Notice::Subscribed {
+                topic,
+                pattern,
+                seq,
+                ..
+            } => ("subscribed", Some(topic), Some(pattern), Some(seq)),
+            Notice::TopicDeleted { topic, pattern } => {
+                ("topic_deleted", Some(topic), pattern, None)
             }
-            Notice::EpochChanged { topic, seq, .. } => (Some(topic), "gap", Some(seq)),
-            Notice::ServerShutdown => (None, "server_shutdown", None),
-            Notice::Ping => (None, "ping", None),
+            Notice::SubscriptionReplaced {
+                topic,
+                pattern,
+                seq,
+            } => ("subscription_replaced", Some(topic), pattern, Some(seq)),
+            Notice::EpochChanged { topic, seq, .. } => ("gap", Some(topic), None, Some(seq)),
+            Notice::ServerShutdown => ("server_shutdown", None, None, None),
+            Notice::Ping => ("ping", None, None, None),
         };
         if let Some(topic) = topic {
             field(out, "topic", topic.as_str());
         }
         field(out, "msg", msg);
-        if let Notice::EpochChanged { epoch, .. } = notice {
+        if let Some(pattern) = pattern {
+            field(out, "pattern", pattern.as_str());
+        }
+        if let Notice::EpochChanged { .. } = notice {
             out.extend_from_slice(br#","gap":"#);
             json(out, &Gap::epoch_changed());
+        }
+        if let Notice::EpochChanged { epoch, .. } | Notice::Subscribed { epoch, .. } = notice {
             field(out, "epoch", epoch.as_str());
         }
         if let Some(seq) = seq {
             number(out, "seq", seq);
         }
+        if let Notice::Subscribed {
+            recovered: Some(recovered),
+            ..
+        } = notice
+        {
+            flag(out, "recovered", recovered);
+        }
         end(out);
     });
 }
 
-fn begin(out: &mut Vec<u8>, kind: &str, request_id: Option<&str>) {
-    out.extend_from_slice(br#"{"type":""#);
-    out.extend_from_slice(kind.as_bytes());
-    out.push(b'"');
-    if let Some(id) = request_id {
-        out.extend_from_slice(br#","request_id":"#);
-        json(out, id);
-    }
-}
-
-fn error_object(out: &mut Vec<u8>, code: ErrorCode, message: &str) {
-    out.extend_from_slice(br#","error":{"code":""#);
-    out.extend_from_slice(code.as_str().as_bytes());
-    out.extend_from_slice(br#"","message":"#);
-    json(out, message);
-    out.push(b'}');
-}
-
-/// Appends a field whose value needs no escaping.
-fn field(out: &mut Vec<u8>, name: &str, value: &str) {
-    raw(out, name, "\"");
-    out.extend_from_slice(value.as_bytes());
-    out.push(b'"');
-}
-
-/// Appends a field whose value is JSON text.
-fn raw(out: &mut Vec<u8>, name: &str, value: &str) {
-    out.extend_from_slice(b",\"");
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b"\":");
-    out.extend_from_slice(value.as_bytes());
-}
-
-fn number(out: &mut Vec<u8>, name: &str, value: u64) {
-    raw(out, name, itoa::Buffer::new().format(value));
-}
-
-fn json(out: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
-    // Serializing strings and gaps cannot fail, and neither can writing to a Vec.
-    let _ = serde_json::to_writer(out, value);
-}
-
-fn end(out: &mut Vec<u8>) {
-    end_at(out, Timestamp::now());
-}
-
-fn end_at(out: &mut Vec<u8>, ts: Timestamp) {
-    out.extend_from_slice(br#","ts":""#);
-    out.extend_from_slice(ts.as_bytes());
-    out.extend_from_slice(br#""}"#);
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::{Value, json};
-
-    fn pushed(push: impl FnOnce(&mut Vec<u8>)) -> Value {
-        let mut out = Vec::new();
-        push(&mut out);
-        let header = if out[1] == 126 { 4 } else { 2 };
-        let mut value: Value = serde_json::from_slice(&out[header..]).unwrap();
-        assert!(
-            value["ts"]
-                .as_str()
-                .is_some_and(|ts| ts.len() == Timestamp::LEN)
-        );
-        value.as_object_mut().unwrap().remove("ts");
-        value
-    }
-
-    fn topic() -> TopicName {
-        TopicName::new("orders").unwrap()
-    }
-
-    #[test]
-    fn ack_omits_absent_fields() {
-        let ack = Ack {
-            request_id: None,
-            topic: "orders",
-            seq: 7,
-            epoch: None,
-            recovered: None,
-            ts: Timestamp::now(),
-        };
-        assert_eq!(
-            pushed(|out| push_ack(out, &ack)),
-            json!({"type":"ack","topic":"orders","status":"ok","seq":7})
-        );
-        let ack = Ack {
-            request_id: Some("\"\u{1}"),
-            epoch: Some("e"),
-            recovered: Some(false),
-            ..ack
-        };
-        let expected = json!({"type":"ack","request_id":"\"\u{1}","topic":"orders","status":"ok","seq":7,"epoch":"e","recovered":false});
-        assert_eq!(pushed(|out| push_ack(out, &ack)), expected);
-    }
-
-    #[test]
-    fn gap_is_an_error_for_a_slow_consumer_and_else_an_info() {
-        let slow = pushed(|out| push_gap(out, &topic(), &Gap::slow_consumer(101, 137)));
-        assert_eq!(
-            slow,
-            json!({"type":"error","topic":"orders","error":{"code":"SLOW_CONSUMER","message":"37 events dropped"},
-                   "gap":{"from_seq":101,"to_seq":137,"count":37,"reason":"slow_consumer"}})
-        );
-        let epoch = pushed(|out| push_gap(out, &topic(), &Gap::epoch_changed()));
-        assert_eq!(
-            epoch,
-            json!({"type":"info","topic":"orders","msg":"gap","gap":{"reason":"epoch_changed"}})
-        );
-    }
-
-    #[test]
-    fn notices_contain_topic_and_seq() {
-        let replaced = pushed(|out| {
-            push_notice(
-                out,
-                Notice::SubscriptionReplaced {
-                    topic: &topic(),
-                    seq: 3,
-                },
-            );
-        });
-        assert_eq!(
-            replaced,
-            json!({"type":"info","topic":"orders","msg":"subscription_replaced","seq":3})
-        );
-        let changed = Notice::EpochChanged {
-            topic: &topic(),
-            epoch: EpochName::parse("00000000000000ee").unwrap(),
-            seq: 0,
-        };
-        assert_eq!(
-            pushed(|out| push_notice(out, changed)),
-            json!({"type":"info","topic":"orders","msg":"gap","gap":{"reason":"epoch_changed"},"epoch":"00000000000000ee","seq":0})
-        );
-        assert_eq!(
-            pushed(|out| push_notice(out, Notice::ServerShutdown)),
-            json!({"type":"info","msg":"server_shutdown"})
-        );
-    }
-}
+mod tests;

@@ -7,14 +7,22 @@ use serde_json::value::RawValue;
 
 use super::json::{self, StrictObject};
 use super::name::fits;
-use super::{ClientId, ErrorReply, InvalidName, Message, TopicName, check_topic_name};
+use super::{
+    ClientId, ErrorReply, InvalidName, Message, TopicFilter, TopicName, TopicPattern,
+    check_topic_name,
+};
 
 mod fast_path;
+mod pattern_start;
+
+pub(crate) use pattern_start::PatternStart;
+#[cfg(fuzzing)]
+pub(crate) use pattern_start::Position;
 
 #[cfg(fuzzing)]
 pub(crate) use fast_path::read_publish;
 
-const FIELDS: [&str; 8] = [
+const FIELDS: [&str; 11] = [
     "type",
     "topic",
     "client_id",
@@ -22,6 +30,9 @@ const FIELDS: [&str; 8] = [
     "last_n",
     "after_seq",
     "epoch",
+    "positions",
+    "presence",
+    "idempotent",
     "request_id",
 ];
 const MESSAGE_FIELDS: [&str; 2] = ["id", "payload"];
@@ -30,8 +41,9 @@ const MESSAGE_FIELDS: [&str; 2] = ["id", "payload"];
 #[derive(Debug)]
 pub(crate) enum Request<'a> {
     Subscribe(Subscribe),
+    SubscribePattern(SubscribePattern),
     Unsubscribe {
-        topic: TopicName,
+        filter: TopicFilter,
         client_id: ClientId,
     },
     Publish {
@@ -47,6 +59,18 @@ pub(crate) struct Subscribe {
     pub(crate) topic: TopicName,
     pub(crate) client_id: ClientId,
     pub(crate) start_at: StartAt,
+    /// Whether the client hears who else is subscribed.
+    pub(crate) presence: bool,
+}
+
+/// The fields of a subscribe with a pattern.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct SubscribePattern {
+    pub(crate) pattern: TopicPattern,
+    pub(crate) client_id: ClientId,
+    pub(crate) start_at: PatternStart,
+    /// Whether the client hears who else is subscribed to each topic.
+    pub(crate) presence: bool,
 }
 
 /// Where a subscription starts.
@@ -54,6 +78,8 @@ pub(crate) struct Subscribe {
 pub(crate) enum StartAt {
     /// At the newest n events of the history.
     Last(u64),
+    /// At the first event of the topic, which appears just now.
+    First,
     /// After a position; without an epoch, in the current one.
     After { seq: u64, epoch: Option<String> },
 }
@@ -111,6 +137,9 @@ pub(crate) fn read_any(text: &str) -> (Option<RequestId<'_>>, Result<Request<'_>
         last_n,
         after_seq,
         epoch,
+        positions,
+        presence,
+        idempotent,
         request_id,
     ] = fields.map(present);
     let request_id = request_id.map(|raw| {
@@ -131,6 +160,9 @@ pub(crate) fn read_any(text: &str) -> (Option<RequestId<'_>>, Result<Request<'_>
             last_n,
             after_seq,
             epoch,
+            positions,
+            presence,
+            idempotent,
             bad_request_id,
         }
         .request(kind),
@@ -155,6 +187,9 @@ struct Envelope<'a> {
     last_n: Option<&'a RawValue>,
     after_seq: Option<&'a RawValue>,
     epoch: Option<&'a RawValue>,
+    positions: Option<&'a RawValue>,
+    presence: Option<&'a RawValue>,
+    idempotent: Option<&'a RawValue>,
     bad_request_id: Option<InvalidRequestId>,
 }
 
@@ -173,18 +208,27 @@ impl<'a> Envelope<'a> {
     }
 
     fn subscribe(self) -> Result<Request<'a>, ErrorReply> {
-        let (topic, client_id) = self.subscriber()?;
-        let start_at = self.start_at()?;
-        self.checked(Request::Subscribe(Subscribe {
-            topic,
-            client_id,
-            start_at,
-        }))
+        let (filter, client_id) = self.subscriber()?;
+        let request = match filter {
+            TopicFilter::Topic(topic) => Request::Subscribe(Subscribe {
+                topic,
+                client_id,
+                start_at: self.start_at()?,
+                presence: self.presence()?,
+            }),
+            TopicFilter::Pattern(pattern) => Request::SubscribePattern(SubscribePattern {
+                start_at: self.pattern_start(&pattern)?,
+                presence: self.presence()?,
+                pattern,
+                client_id,
+            }),
+        };
+        self.checked(request)
     }
 
     fn unsubscribe(self) -> Result<Request<'a>, ErrorReply> {
-        let (topic, client_id) = self.subscriber()?;
-        self.checked(Request::Unsubscribe { topic, client_id })
+        let (filter, client_id) = self.subscriber()?;
+        self.checked(Request::Unsubscribe { filter, client_id })
     }
 
     fn publish(self) -> Result<Request<'a>, ErrorReply> {
@@ -192,28 +236,27 @@ impl<'a> Envelope<'a> {
         let message = required(self.message, "message is required")?;
         let topic = topic_text(topic)?;
         check_topic_name(&topic).map_err(invalid)?;
-        let message = read_message(message)?;
+        let mut message = read_message(message)?;
+        if read_idempotent(self.idempotent).map_err(ErrorReply::bad_request)? {
+            message = message.idempotent();
+        }
         self.checked(Request::Publish { topic, message })
     }
 
-    fn subscriber(&self) -> Result<(TopicName, ClientId), ErrorReply> {
+    fn subscriber(&self) -> Result<(TopicFilter, ClientId), ErrorReply> {
         let topic = required(filled(self.topic), "topic is required")?;
         let client_id = required(filled(self.client_id), "client_id is required")?;
-        let topic = TopicName::new(&topic_text(topic)?).map_err(invalid)?;
+        let filter = TopicFilter::parse(&topic_text(topic)?).map_err(invalid)?;
         let client_id = json::as_string(client_id)
             .ok_or(InvalidName::Client)
             .map_err(invalid)?;
-        Ok((topic, ClientId::new(&client_id).map_err(invalid)?))
+        Ok((filter, ClientId::new(&client_id).map_err(invalid)?))
     }
 
     fn start_at(&self) -> Result<StartAt, ErrorReply> {
-        let number = |field: Option<&RawValue>, name: &str| {
-            let wrong =
-                || ErrorReply::bad_request(format!("{name} must be an integer of at least 0"));
-            field
-                .map(|raw| json::as_whole_number(raw).ok_or_else(wrong))
-                .transpose()
-        };
+        if self.positions.is_some() {
+            return Err(ErrorReply::bad_request("positions needs a pattern"));
+        }
         let last_n = number(self.last_n, "last_n")?.unwrap_or(0);
         let after_seq = number(self.after_seq, "after_seq")?;
         let epoch = self
@@ -236,6 +279,29 @@ impl<'a> Envelope<'a> {
         }
     }
 
+    fn pattern_start(&self, pattern: &TopicPattern) -> Result<PatternStart, ErrorReply> {
+        if self.after_seq.is_some() || self.epoch.is_some() {
+            return Err(ErrorReply::bad_request(
+                "a pattern is resumed with positions, not with after_seq and epoch",
+            ));
+        }
+        let last_n = number(self.last_n, "last_n")?;
+        match self.positions {
+            None => Ok(PatternStart::Last(last_n.unwrap_or(0))),
+            Some(_) if last_n.is_some() => Err(ErrorReply::bad_request(
+                "positions and last_n exclude each other",
+            )),
+            Some(positions) => {
+                let positions = pattern_start::read_positions(positions, pattern)?;
+                Ok(PatternStart::After(positions))
+            }
+        }
+    }
+
+    fn presence(&self) -> Result<bool, ErrorReply> {
+        read_flag(self.presence, "presence must be true or false").map_err(ErrorReply::bad_request)
+    }
+
     /// The request, unless its id was wrong. The request id is checked last.
     fn checked(self, request: Request<'a>) -> Result<Request<'a>, ErrorReply> {
         self.bad_request_id.map_or(Ok(request), |error| {
@@ -251,12 +317,28 @@ fn required<'a>(
     field.ok_or_else(|| ErrorReply::bad_request(text))
 }
 
+fn number(field: Option<&RawValue>, name: &str) -> Result<Option<u64>, ErrorReply> {
+    let wrong = || ErrorReply::bad_request(format!("{name} must be an integer of at least 0"));
+    field
+        .map(|raw| json::as_whole_number(raw).ok_or_else(wrong))
+        .transpose()
+}
+
 fn topic_text(topic: &RawValue) -> Result<Cow<'_, str>, ErrorReply> {
     json::as_string(topic).ok_or_else(|| ErrorReply::bad_request("topic must be a string"))
 }
 
 fn invalid(error: InvalidName) -> ErrorReply {
     ErrorReply::bad_request(error.to_string())
+}
+
+/// Whether a publish says that it is idempotent.
+pub(crate) fn read_idempotent(field: Option<&RawValue>) -> Result<bool, &'static str> {
+    read_flag(field, "idempotent must be true or false")
+}
+
+fn read_flag(field: Option<&RawValue>, rule: &'static str) -> Result<bool, &'static str> {
+    field.map_or(Ok(false), |raw| json::as_bool(raw).ok_or(rule))
 }
 
 fn read_message(message: &RawValue) -> Result<Message<'_>, ErrorReply> {

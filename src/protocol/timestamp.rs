@@ -4,6 +4,8 @@ use std::cell::Cell;
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde::ser::{Serialize, Serializer};
+
 /// A point in time, as the text `2026-11-20T09:30:00.123456Z`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Timestamp {
@@ -82,6 +84,10 @@ impl Timestamp {
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.text
     }
+
+    pub(crate) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.text).unwrap_or_default()
+    }
 }
 
 /// A clock before 1970 counts as 1970.
@@ -90,8 +96,9 @@ fn since_epoch() -> Duration {
     now.unwrap_or_default()
 }
 
-fn as_micros(time: Duration) -> u64 {
-    time.as_secs() * 1_000_000 + u64::from(time.subsec_micros())
+/// Whole microseconds.
+pub(crate) fn as_micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Years are counted from March, so that the leap day is the last day of a year.
@@ -119,7 +126,13 @@ fn second_text(second: u64) -> Second {
 
 impl fmt::Debug for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(std::str::from_utf8(&self.text).unwrap_or_default())
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        out.serialize_str(self.as_str())
     }
 }
 

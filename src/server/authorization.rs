@@ -43,11 +43,19 @@ impl Authorization {
         }
         let principal = self
             .guard
-            .admit(|| credential::of_request(head))
+            .admit(|| match route {
+                Route::StreamEvents(_) => credential::of_event_stream(head),
+                _ => credential::of_request(head),
+            })
             .ok_or_else(|| self.unauthorized(connection))?;
         require(&principal, &right)?;
         connection.belongs_to(principal);
         Ok(())
+    }
+
+    /// Who opens an event stream, whose right was checked; `None` if the key was withdrawn meanwhile.
+    pub(crate) fn subscriber(&self, head: &Head) -> Option<Principal> {
+        self.guard.admit(|| credential::of_event_stream(head))
     }
 
     /// Checks who opens a WebSocket. Its session checks the right of each message.

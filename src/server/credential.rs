@@ -9,12 +9,17 @@ use super::http::target;
 use super::websocket::subprotocol;
 use crate::access::Digest;
 
-/// The parameter of `/ws` that holds a secret.
+/// The parameter of `/ws` and of an event stream that holds a secret.
 const TOKEN: &str = "token";
 
 /// The credential of a REST request.
 pub(super) fn of_request(head: &Head) -> Option<Digest> {
     the_one(in_fields(head))
+}
+
+/// The credential of the request for an event stream, which a browser can only present in the query.
+pub(super) fn of_event_stream(head: &Head) -> Option<Digest> {
+    the_one(in_fields(head).chain(in_query(head)))
 }
 
 /// The credential of a handshake, which has two more ways to present it.

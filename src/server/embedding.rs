@@ -2,20 +2,22 @@
 //!
 //! Calls the same functions of the broker as the REST handlers. Rights and publish rates belong to connections and do not apply.
 
-use std::error::Error;
-use std::fmt;
+mod errors;
+mod figures;
+
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 use uuid::Uuid;
 
-use crate::broker::{self, Broker, CreateError, Place, ReadBatch, TopicOptions, TopicStats};
-use crate::config::{Config, InvalidConfig, OverflowPolicy, ranges, within};
-use crate::protocol::{
-    ErrorReply, InvalidName, Message, NO_BLOCK_IN_CLUSTER, Timestamp, TopicName,
-};
+use crate::broker::{self, Broker, ChangeError, CreateError, Place, ReadBatch, TopicOptions};
+use crate::config::{Config, InvalidConfig, ranges, within};
+use crate::protocol::{Message, Timestamp, TopicName};
 use crate::sync::{Arc, AtomicUsize, Ordering};
+
+pub use errors::{ChangeTopicError, CreateTopicError, DeleteTopicError, PublishError};
+pub use figures::{Published, Stats, SubscriberInfo, SubscriberList, TopicInfo};
 
 /// What a program does with the topics of the server that it runs: a [`Server`](crate::Server) has these methods, too.
 ///
@@ -49,140 +51,6 @@ pub struct ServerHandle {
     max_topics: usize,
     max_message_bytes: usize,
     started: Instant,
-}
-
-/// The receipt for a message: it is in the topic.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Published {
-    /// The number it got in its topic; the first is 1.
-    pub seq: u64,
-    /// Its id: a new UUID.
-    pub id: String,
-    /// The time of the event: RFC 3339, UTC, microseconds.
-    pub ts: String,
-}
-
-/// A topic at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TopicInfo {
-    /// Its name.
-    pub name: String,
-    /// Which life of the topic this is: opaque, and another one after it was deleted and created anew.
-    pub epoch: String,
-    /// The number of the newest event, which is how many were published; 0 when there is none.
-    pub seq: u64,
-    /// Its subscriptions.
-    pub subscribers: usize,
-    /// Events skipped for slow subscribers, counted once for each of them.
-    pub dropped: u64,
-    /// Events kept for replay.
-    pub history_count: usize,
-    /// Bytes of the events kept for replay.
-    pub history_bytes: usize,
-    /// The number of the oldest event kept for replay, if there is one.
-    pub history_first_seq: Option<u64>,
-    /// What happens to a subscription that would hold more than its queue.
-    pub overflow: OverflowPolicy,
-    /// Events that may be kept for replay.
-    pub max_history_size: usize,
-    /// Bytes that may be kept for replay.
-    pub max_history_bytes: usize,
-    /// Undelivered events a subscription may hold.
-    pub max_queue_size: usize,
-}
-
-/// The whole server at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Stats {
-    /// Since the start.
-    pub uptime: Duration,
-    /// Topics.
-    pub topics: usize,
-    /// Subscriptions, all topics together.
-    pub subscribers: usize,
-    /// Open connections, HTTP too.
-    pub connections: usize,
-    /// Events given to subscribers since the start, once for each subscription.
-    pub delivered: u64,
-    /// Bytes of retained events, all topics together.
-    pub retained_bytes: usize,
-    /// Memory that retained events take, in bytes: what [`Config::max_memory_bytes`] bounds.
-    pub memory_bytes: usize,
-}
-
-/// Why a topic was not created.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CreateTopicError {
-    /// The name breaks the rule, which is in the text.
-    InvalidName,
-    /// An option is outside of its range.
-    InvalidOption(InvalidConfig),
-    /// There is a topic of this name.
-    Exists {
-        /// The name.
-        topic: String,
-    },
-    /// There are as many topics as [`Config::max_topics`] allows.
-    LimitReached {
-        /// How many that is.
-        max_topics: usize,
-    },
-    /// On a node of a cluster no topic may have the policy `block`.
-    NoBlockInCluster,
-    /// On a node of a cluster: Redis cannot be reached. The topic may have been created or not.
-    Unavailable,
-    /// The server takes nothing new any more.
-    ShuttingDown,
-}
-
-/// Why a topic was not deleted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum DeleteTopicError {
-    /// There is no topic of this name.
-    UnknownTopic {
-        /// The name.
-        topic: String,
-    },
-    /// On a node of a cluster: Redis cannot be reached. The topic may have been deleted or not.
-    Unavailable,
-    /// The server takes no changes any more.
-    ShuttingDown,
-}
-
-/// Why a message was not published.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum PublishError {
-    /// The payload cannot be written as JSON.
-    Payload(serde_json::Error),
-    /// The payload is nested deeper than 128 levels.
-    TooDeep,
-    /// The JSON text of the payload is longer than [`Config::max_message_bytes`].
-    TooLarge {
-        /// How long it is.
-        bytes: usize,
-        /// How long it may be.
-        max_bytes: usize,
-    },
-    /// There is no topic of this name, or it was deleted while the message waited.
-    UnknownTopic {
-        /// The name.
-        topic: String,
-    },
-    /// Under [`OverflowPolicy::Block`]: a slow subscriber has left no room for [`Config::block_timeout`]. It may later.
-    NoRoom {
-        /// The name.
-        topic: String,
-    },
-    /// On a node of a cluster: Redis cannot be reached. The message may have been taken or not.
-    Unavailable,
-    /// The server takes nothing new any more.
-    ShuttingDown,
 }
 
 impl ServerHandle {
@@ -219,6 +87,28 @@ impl ServerHandle {
             Err(CreateError::NoBlockInCluster) => Err(CreateTopicError::NoBlockInCluster),
             Err(CreateError::Unavailable) => Err(CreateTopicError::Unavailable),
         }
+    }
+
+    /// Changes settings of a topic; an option that is `None` stays as it is. A smaller history or queue acts at once, and what it
+    /// skips is reported to subscribers as a gap.
+    ///
+    /// # Errors
+    /// [`ChangeTopicError`]; then nothing was changed.
+    pub fn change_topic(&self, name: &str, options: &TopicOptions) -> Result<(), ChangeTopicError> {
+        let unknown = || ChangeTopicError::UnknownTopic {
+            topic: name.to_owned(),
+        };
+        if self.broker.is_draining() {
+            return Err(ChangeTopicError::ShuttingDown);
+        }
+        check(options).map_err(ChangeTopicError::InvalidOption)?;
+        let topic = TopicName::new(name).map_err(|_| unknown())?;
+        let changed = self.broker.change_topic(&topic, options);
+        changed.map(drop).map_err(|error| match error {
+            ChangeError::NotFound => unknown(),
+            ChangeError::NoBlockInCluster => ChangeTopicError::NoBlockInCluster,
+            ChangeError::Unavailable => ChangeTopicError::Unavailable,
+        })
     }
 
     /// Deletes a topic. Its subscribers get what was published before, then `topic_deleted`, and their subscriptions end.
@@ -260,14 +150,23 @@ impl ServerHandle {
         Some(TopicInfo::of(&name, &stats))
     }
 
+    /// Who is subscribed to a topic: at most `limit` of them, by client id. `None` if there is no such topic, and on a node of a
+    /// cluster, where those of all nodes are listed, while Redis is away.
+    #[must_use]
+    pub fn subscribers(&self, topic: &str, limit: usize) -> Option<SubscriberList> {
+        let topic = TopicName::new(topic).ok()?;
+        let list = self.broker.list_subscribers(&topic, limit).ok()?;
+        Some(list.into())
+    }
+
     /// Publishes a message with this payload and a new id. When it returns, the message is in the topic and has been offered
     /// to every subscriber, unless another thread that publishes to the topic at this moment does that.
     ///
     /// A [`RawValue`](serde_json::value::RawValue) as the payload is passed on byte for byte.
     ///
-    /// Waits as a publish over REST does: for subscribers only under [`OverflowPolicy::Block`], and then at most
-    /// [`Config::block_timeout`]; under every policy for a moment while other threads have published faster than events can
-    /// be sent. A shutdown ends the wait.
+    /// Waits as a publish over REST does: for subscribers only under
+    /// [`OverflowPolicy::Block`](crate::OverflowPolicy::Block), and then at most [`Config::block_timeout`]; under every policy
+    /// for a moment while other threads have published faster than events can be sent. A shutdown ends the wait.
     ///
     /// # Errors
     /// [`PublishError`]; then the message is not in the topic.
@@ -289,7 +188,7 @@ impl ServerHandle {
         let published = self.publish_message(topic, &message, arrived)?;
         Ok(Published {
             seq: published.seq,
-            ts: String::from_utf8_lossy(published.ts.as_bytes()).into_owned(),
+            ts: published.ts.as_str().to_owned(),
             id,
         })
     }
@@ -324,10 +223,41 @@ impl ServerHandle {
                 // A topic of the same name may exist again.
                 Err(broker::PublishError::Deleted) => place = None,
                 Err(broker::PublishError::NotFound) => return Err(unknown()),
+                Err(broker::PublishError::LimitReached) => {
+                    let max_topics = self.max_topics;
+                    return Err(PublishError::TooManyTopics { max_topics });
+                }
                 Err(broker::PublishError::Unavailable) => return Err(PublishError::Unavailable),
                 Err(broker::PublishError::ShuttingDown) => return Err(PublishError::ShuttingDown),
             }
         }
+    }
+
+    /// Whether the server takes new topics, messages and subscriptions: what `GET /readyz` says. An embedded server does from
+    /// the start, a node of a cluster while it has its Redis; neither does after the shutdown.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.broker.is_ready()
+    }
+
+    /// Waits until the server is [ready](ServerHandle::is_ready), at most so long; a shutdown ends the wait. Returns whether
+    /// it is.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use threadcast::{Config, Server};
+    ///
+    /// let server = Server::bind(Config { port: 0, ..Config::default() })?;
+    /// assert!(server.wait_until_ready(Duration::from_secs(10)), "Redis is away, if there is one");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn wait_until_ready(&self, timeout: Duration) -> bool {
+        // What cannot be added is as good as for ever.
+        let deadline = Instant::now().checked_add(timeout);
+        let deadline =
+            deadline.unwrap_or_else(|| Instant::now() + Duration::from_secs(u32::MAX.into()));
+        self.broker.wait_until_ready(deadline);
+        self.is_ready()
     }
 
     /// The figures of the whole server.
@@ -353,91 +283,11 @@ fn check(options: &TopicOptions) -> Result<(), InvalidConfig> {
     if let Some(size) = options.max_queue_size {
         within("max_queue_size", &size, &ranges::MAX_QUEUE_SIZE)?;
     }
+    if let Some(ttl) = options.history_ttl {
+        within("history_ttl", &ttl, &ranges::HISTORY_TTL)?;
+    }
+    if let Some(idle) = options.idle {
+        within("idle", &idle, &ranges::TOPIC_IDLE)?;
+    }
     Ok(())
-}
-
-impl TopicInfo {
-    fn of(name: &TopicName, stats: &TopicStats) -> TopicInfo {
-        TopicInfo {
-            name: name.to_string(),
-            epoch: stats.epoch.to_string(),
-            seq: stats.seq,
-            subscribers: stats.subscribers,
-            dropped: stats.dropped,
-            history_count: stats.history_count,
-            history_bytes: stats.history_bytes,
-            history_first_seq: stats.history_first_seq,
-            overflow: stats.overflow,
-            max_history_size: stats.history_size,
-            max_history_bytes: stats.max_history_bytes,
-            max_queue_size: stats.max_queue_size,
-        }
-    }
-}
-
-impl fmt::Display for CreateTopicError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            CreateTopicError::InvalidName => InvalidName::Topic.fmt(f),
-            CreateTopicError::InvalidOption(invalid) => invalid.fmt(f),
-            CreateTopicError::Exists { topic } => write!(f, "topic '{topic}' already exists"),
-            CreateTopicError::LimitReached { max_topics } => {
-                write!(
-                    f,
-                    "there are {max_topics} topics, as many as max_topics allows"
-                )
-            }
-            CreateTopicError::NoBlockInCluster => f.write_str(NO_BLOCK_IN_CLUSTER),
-            CreateTopicError::Unavailable => f.write_str(&ErrorReply::engine_away().message),
-            CreateTopicError::ShuttingDown => f.write_str(&ErrorReply::shutting_down().message),
-        }
-    }
-}
-
-impl fmt::Display for DeleteTopicError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            DeleteTopicError::UnknownTopic { topic } => {
-                f.write_str(&ErrorReply::no_topic(topic).message)
-            }
-            DeleteTopicError::Unavailable => f.write_str(&ErrorReply::engine_away().message),
-            DeleteTopicError::ShuttingDown => f.write_str(&ErrorReply::shutting_down().message),
-        }
-    }
-}
-
-impl fmt::Display for PublishError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            PublishError::Payload(error) => {
-                write!(f, "the payload cannot be written as JSON: {error}")
-            }
-            PublishError::TooDeep => f.write_str("the payload is nested deeper than 128 levels"),
-            PublishError::TooLarge { bytes, max_bytes } => {
-                write!(
-                    f,
-                    "the payload has {bytes} bytes; max_message_bytes allows {max_bytes}"
-                )
-            }
-            PublishError::UnknownTopic { topic } => {
-                f.write_str(&ErrorReply::no_topic(topic).message)
-            }
-            PublishError::NoRoom { topic } => f.write_str(&ErrorReply::no_room(topic).message),
-            PublishError::Unavailable => f.write_str(&ErrorReply::engine_away().message),
-            PublishError::ShuttingDown => f.write_str(&ErrorReply::shutting_down().message),
-        }
-    }
-}
-
-impl Error for CreateTopicError {}
-
-impl Error for DeleteTopicError {}
-
-impl Error for PublishError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            PublishError::Payload(error) => Some(error),
-            _ => None,
-        }
-    }
 }

@@ -2,7 +2,8 @@
 //!
 //! In reading order: the [`listener`] runs the [`acceptor`] and the [`rejector`]; [`connections`] lists the open
 //! connections; [`http`] reads requests; [`authorization`] checks their keys; the [`rest`] handlers answer them;
-//! [`websocket`] serves upgraded connections; [`embedding`] is for the program around the server. Only this module knows sockets, tungstenite and tiny_http.
+//! [`websocket`] serves upgraded connections, [`event_stream`] Server-Sent Events; [`embedding`] is for the program around the server.
+//! Only this module knows sockets, tungstenite and tiny_http.
 
 mod acceptor;
 mod authorization;
@@ -13,6 +14,7 @@ mod credential;
 mod dashboard;
 mod embedding;
 mod error;
+mod event_stream;
 mod http;
 mod limit;
 mod listener;
@@ -23,6 +25,7 @@ mod rejector;
 mod rest;
 mod semaphore;
 mod serving;
+mod timers;
 mod transport;
 mod websocket;
 mod write_deadline;
@@ -37,7 +40,8 @@ pub(crate) use self::http::{body, fields, head, request_line, scan, target};
 pub(crate) use self::rest::Route;
 pub use capacity::ConnectionCap;
 pub use embedding::{
-    CreateTopicError, DeleteTopicError, PublishError, Published, ServerHandle, Stats, TopicInfo,
+    ChangeTopicError, CreateTopicError, DeleteTopicError, PublishError, Published, ServerHandle,
+    Stats, SubscriberInfo, SubscriberList, TopicInfo,
 };
 pub use error::StartError;
 
@@ -45,9 +49,10 @@ use self::connections::{Connections, Reaper};
 use self::listener::Listener;
 use self::panics::Panics;
 use self::serving::Serving;
+use self::timers::Timers;
 use self::websocket::{Connection, EndReason};
 use crate::access::{Guard, InvalidKeysFile};
-use crate::config::{Config, Setting};
+use crate::config::{AdvertisedAddress, Config, Setting};
 use crate::metrics::SharedMetrics;
 use crate::sync::{Arc, Ordering};
 
@@ -91,6 +96,7 @@ struct Running {
     serving: Arc<Serving>,
     connections: Arc<Connections>,
     listener: Listener,
+    timers: Timers,
     reaper: Reaper,
 }
 
@@ -141,13 +147,14 @@ impl Server {
         )?;
         let open = || {
             let panics = panics.clone();
-            let address = address.to_string();
+            let address = advertised(&config, address);
             let serving = Serving::start(config, guard, &connections, panics, settings, address)?;
             let serving = Arc::new(serving);
+            let timers = Timers::start(&serving.broker, &serving.edge.panics)?;
             let listener = Listener::start(listener, &serving, &connections)?;
-            Ok((serving, listener))
+            Ok((serving, listener, timers))
         };
-        let (serving, listener) = match open() {
+        let (serving, listener, timers) = match open() {
             Ok(opened) => opened,
             Err(error) => {
                 reaper.join();
@@ -164,6 +171,7 @@ impl Server {
                 serving,
                 connections,
                 listener,
+                timers,
                 reaper,
             }),
         })
@@ -297,9 +305,11 @@ impl Running {
             serving,
             connections,
             listener,
+            timers,
             reaper,
         } = self;
         serving.broker.drain();
+        drop(timers);
         listener.close();
         let report = end_connections(&connections, serving.config.drain_timeout, || {
             serving.edge.cancel();
@@ -308,6 +318,17 @@ impl Running {
         reaper.join();
         serving.broker.stop();
         report
+    }
+}
+
+/// The address that the other nodes of a cluster show.
+fn advertised(config: &Config, bound: SocketAddr) -> String {
+    let set = config.advertised_address.as_deref();
+    match set.and_then(AdvertisedAddress::parse) {
+        Some(address) => address.with_port(bound.port()),
+        None => AdvertisedAddress::of_listener(bound, || {
+            nix::unistd::gethostname().ok()?.into_string().ok()
+        }),
     }
 }
 

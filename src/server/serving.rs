@@ -6,23 +6,25 @@ use std::io;
 use super::authorization::Authorization;
 use super::connection_info::ConnectionInfo;
 use super::connections::Connections;
+use super::event_stream;
 use super::http::Problem;
 use super::http::deadline::Deadline;
 use super::http::gateway::{Gateway, GatewayOptions};
 use super::http::head::Head;
 use super::http::large_responses::LargeResponses;
-use super::http::serve::{Edge, HttpConnection, refuse};
+use super::http::serve::{Edge, HttpConnection, refuse, send_last};
 use super::http::stream::{End, RequestLimits};
 use super::machine;
 use super::panics::Panics;
-use super::rest::{Api, Vitals};
+use super::rest::{Api, EventsQuery, Vitals, problems};
 use super::transport::Transport;
-use super::websocket::{self, Connection, Opening};
+use super::websocket::{self, Connection, EndReason, Opening};
 use crate::access::{Guard, Principal};
 use crate::broker::Broker;
 use crate::config::{Config, Setting};
 use crate::limited_log::{LimitedLog, limited};
 use crate::metrics::SharedMetrics;
+use crate::protocol::{Encoding, TransferCoding};
 use crate::sync::Arc;
 
 pub(super) struct Serving {
@@ -38,6 +40,7 @@ pub(super) struct Serving {
 struct Logs {
     closed: LimitedLog,
     refused_handshakes: LimitedLog,
+    refused_streams: LimitedLog,
     no_thread: LimitedLog,
 }
 
@@ -60,6 +63,8 @@ impl Serving {
                 Broker::in_cluster(&config, metrics_of_broker, address, open)?
             }
         };
+        let declared = broker.declare_topics(&config.topics);
+        declared.map_err(|error| io::Error::other(format!("PUBSUB_TOPICS: {error:?}")))?;
         let broker = Arc::new(broker);
         let vitals = Vitals {
             panics: panics.clone(),
@@ -105,7 +110,8 @@ impl Serving {
             logs: Logs {
                 closed: LimitedLog::new("closed connections"),
                 refused_handshakes: LimitedLog::new("refused handshakes"),
-                no_thread: LimitedLog::new("WebSockets refused for want of a thread"),
+                refused_streams: LimitedLog::new("refused event streams"),
+                no_thread: LimitedLog::new("connections refused for want of a writer thread"),
             },
         })
     }
@@ -124,6 +130,10 @@ impl Serving {
             End::Upgrade(head) => {
                 let received = http.into_received();
                 return self.upgrade(info, transport, connections, &head, received);
+            }
+            End::EventStream(head, query) => {
+                let surplus = http.into_received().len();
+                return self.stream_events(info, transport, connections, &head, &query, surplus);
             }
             End::Closed(reason) => reason,
             End::Refused(problem) => problem.code,
@@ -166,35 +176,11 @@ impl Serving {
             Ok(checked) => checked,
             Err(problem) => return refuse(&problem),
         };
-        let no_thread = |reason: &dyn Display| {
-            let log = &self.logs.no_thread;
-            limited!(log, warn, "no thread for a new WebSocket", connection = id, %reason);
-            metrics.rejected.count("no_thread");
-            refuse(&Problem::unavailable(
-                "The server cannot hold another connection",
-            ));
+        let encoding = Encoding::WebSocket;
+        let opening = match self.open(info, transport, connections, principal, encoding) {
+            Ok(opening) => opening,
+            Err(problem) => return refuse(&problem),
         };
-        if !machine::has_room_for_a_thread() {
-            return no_thread(&"no memory");
-        }
-        info.belongs_to(principal.clone());
-        let opening = Opening::new(
-            Arc::clone(info),
-            principal,
-            transport.clone(),
-            &self.config,
-            &self.websockets,
-        );
-        if !connections.upgrade(&opening.connection) {
-            return refuse(&match info.is_closing() {
-                true => Problem::unavailable("An administrator closed this connection"),
-                false => Problem::shutting_down(),
-            });
-        }
-        // A reload of the keys since the check has not seen this connection.
-        if !self.guard.still_admits(&opening.connection.principal) {
-            return refuse(&Problem::unauthorized());
-        }
         let answer = || {
             metrics.http_sent(response.len());
             let deadline = Deadline::after(self.config.write_timeout);
@@ -205,7 +191,119 @@ impl Serving {
             websocket::read(connection, transport, received, &self.broker, &self.config)
         };
         if let Err(error) = opening.run(answer, read) {
-            no_thread(&error);
+            refuse(&self.no_thread(info, &error));
         }
+    }
+
+    /// The connection becomes an event stream, or ends with the response that says why not.
+    fn stream_events(
+        &self,
+        info: &Arc<ConnectionInfo>,
+        transport: &Transport,
+        connections: &Connections,
+        head: &Head,
+        query: &EventsQuery,
+        surplus: usize,
+    ) {
+        let coding = event_stream::transfer_coding(head);
+        let open = || self.open_stream(info, transport, connections, head, query, coding);
+        let opened = self.edge.panics.catch(open);
+        let opened = opened.unwrap_or_else(|| Err(Problem::internal()));
+        let refused = match opened {
+            Ok(Some(opening)) => {
+                let heartbeat = self.config.heartbeat;
+                let read = |connection: &Arc<Connection>| {
+                    event_stream::read(connection, transport, heartbeat, surplus);
+                    0
+                };
+                let ran = opening.run(|| Ok(()), read);
+                ran.err().map(|error| self.no_thread(info, &error))
+            }
+            Ok(None) => {
+                send_last(transport, &event_stream::response_head(coding), &self.edge);
+                None
+            }
+            Err(problem) => Some(problem),
+        };
+        if let Some(problem) = refused {
+            refuse(transport, &problem, head.is_for_head(), &self.edge);
+            let (log, reason) = (&self.logs.refused_streams, problem.code);
+            limited!(log, info, "event stream refused", connection = info.id, peer = %info.peer, reason);
+        }
+    }
+
+    /// `None` for a HEAD, which subscribes to nothing.
+    fn open_stream(
+        &self,
+        info: &Arc<ConnectionInfo>,
+        transport: &Transport,
+        connections: &Connections,
+        head: &Head,
+        query: &EventsQuery,
+        coding: TransferCoding,
+    ) -> Result<Option<Opening>, Problem> {
+        if self.broker.is_draining() {
+            return Err(problems::shutting_down());
+        }
+        if head.is_for_head() {
+            event_stream::check(&self.broker, query)?;
+            return Ok(None);
+        }
+        let principal = self.edge.authorization.subscriber(head);
+        let principal = principal.ok_or_else(Problem::unauthorized)?;
+        let encoding = Encoding::EventStream(coding);
+        let opening = self.open(info, transport, connections, principal, encoding)?;
+        let connection = &opening.connection;
+        let subscribe = || event_stream::subscribe(connection, coding, query, &self.broker);
+        match self.edge.panics.catch(subscribe) {
+            Some(subscribed) => subscribed?,
+            None => {
+                // It may have subscribed before the panic.
+                connection.end(EndReason::Internal);
+                return Err(Problem::internal());
+            }
+        }
+        Ok(Some(opening))
+    }
+
+    /// A connection that the list knows, and whose threads are not running yet.
+    fn open(
+        &self,
+        info: &Arc<ConnectionInfo>,
+        transport: &Transport,
+        connections: &Connections,
+        principal: Principal,
+        encoding: Encoding,
+    ) -> Result<Opening, Problem> {
+        if !machine::has_room_for_a_thread() {
+            return Err(self.no_thread(info, &"no memory"));
+        }
+        info.belongs_to(principal.clone());
+        let opening = Opening::new(
+            Arc::clone(info),
+            principal,
+            transport.clone(),
+            encoding,
+            &self.config,
+            &self.websockets,
+        );
+        if !connections.upgrade(&opening.connection) {
+            return Err(match info.is_closing() {
+                true => Problem::unavailable("An administrator closed this connection"),
+                false => Problem::shutting_down(),
+            });
+        }
+        // A reload of the keys since the check has not seen this connection.
+        if !self.guard.still_admits(&opening.connection.principal) {
+            return Err(Problem::unauthorized());
+        }
+        Ok(opening)
+    }
+
+    fn no_thread(&self, info: &ConnectionInfo, reason: &dyn Display) -> Problem {
+        let log = &self.logs.no_thread;
+        limited!(log, warn, "no thread for a new writer", connection = info.id, %reason);
+        self.broker.metrics().rejected.count("no_thread");
+        Problem::unavailable("The server cannot hold another connection")
     }
 }

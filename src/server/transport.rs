@@ -62,6 +62,15 @@ impl Transport {
         }
     }
 
+    /// How long sent bytes may stay unacknowledged by the peer's system before the connection fails.
+    pub(crate) fn set_user_timeout(&self, timeout: Duration) {
+        // Elsewhere than on Linux the system's own time holds.
+        #[cfg(target_os = "linux")]
+        let _ = SockRef::from(self.stream()).set_tcp_user_timeout(Some(timeout));
+        #[cfg(not(target_os = "linux"))]
+        let _ = timeout;
+    }
+
     /// What [`Transport::read`] would read, as far as it has arrived.
     pub(crate) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.stream().peek(buffer)

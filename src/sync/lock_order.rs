@@ -5,14 +5,20 @@
 /// The name of a lock, given where it is created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lock {
+    Appearing,
+    Patterns,
+    LostTopics,
     Registry,
     MemoryBudget,
+    Expiry,
+    PresenceRounds,
     Topic,
     Gate,
     GroupCommit,
     Outbox,
     Overflow,
     Subscriptions,
+    LargeEvent,
     Connections,
     ConnectionInfo,
     KeyReload,
@@ -26,18 +32,52 @@ pub(crate) enum Lock {
 /// Which locks may be taken while one is held.
 #[cfg(any(test, shuttle))]
 pub(crate) const LOCK_ORDER: &[(Lock, &[Lock])] = &[
-    (Lock::Registry, &[Lock::MemoryBudget, Lock::LimitedLog]),
+    (
+        Lock::Appearing,
+        &[
+            Lock::Patterns,
+            Lock::LostTopics,
+            Lock::Registry,
+            Lock::MemoryBudget,
+            Lock::Expiry,
+            Lock::PresenceRounds,
+            Lock::Outbox,
+            Lock::Overflow,
+            Lock::Subscriptions,
+            Lock::Gate,
+            Lock::Topic,
+            Lock::LimitedLog,
+        ],
+    ),
+    (Lock::Patterns, &[]),
+    (Lock::LostTopics, &[]),
+    (
+        Lock::Registry,
+        &[Lock::MemoryBudget, Lock::Topic, Lock::LimitedLog],
+    ),
     (Lock::MemoryBudget, &[]),
+    (Lock::Expiry, &[]),
+    (Lock::PresenceRounds, &[]),
     (Lock::Connections, &[Lock::LimitedLog]),
     (Lock::ConnectionInfo, &[]),
     (Lock::KeyReload, &[Lock::Keys]),
     (Lock::Keys, &[]),
-    (Lock::Outbox, &[Lock::Subscriptions, Lock::Topic]),
+    (
+        Lock::Outbox,
+        &[
+            Lock::PresenceRounds,
+            Lock::Subscriptions,
+            Lock::LostTopics,
+            Lock::Topic,
+            Lock::LargeEvent,
+        ],
+    ),
     (Lock::Overflow, &[]),
     (Lock::Subscriptions, &[]),
     (Lock::Gate, &[Lock::Topic]),
     (Lock::GroupCommit, &[]),
     (Lock::Topic, &[]),
+    (Lock::LargeEvent, &[]),
     (Lock::LimitedLog, &[]),
 ];
 

@@ -4,8 +4,10 @@ import { createInterface } from "node:readline";
 import { NotSent, Publisher, Refused, Unacknowledged } from "../../examples/browser/threadcast.js";
 
 const [url, json] = process.argv.slice(2);
-const { timeout, ...options } = JSON.parse(json);
-const publisher = new Publisher(url, timeout === undefined ? options : { ...options, timeoutMs: timeout * 1000 });
+const { timeout, idempotency_window, ...options } = JSON.parse(json);
+if (timeout !== undefined) options.timeoutMs = timeout * 1000;
+if (idempotency_window !== undefined) options.idempotencyWindowMs = idempotency_window * 1000;
+const publisher = new Publisher(url, options);
 
 async function publish(message) {
   try {

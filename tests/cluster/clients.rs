@@ -7,7 +7,7 @@ use serde_json::Value;
 use threadcast::client::{Client, Delivery, GapReason, Position, Start, Subscription};
 
 use crate::cluster::{COUNT_LIMIT, Cluster, NOT_READY_LIMIT, Node, Redis, Setup, within};
-use crate::harness::DEADLINE;
+use crate::harness::{DEADLINE, eventually};
 
 fn url(node: &Node) -> String {
     format!("ws://{}/ws", node.addr())
@@ -67,6 +67,12 @@ fn rust_client_goes_on_in_the_new_epoch_and_resumes_there_on_another_node() {
     let new = position(&subscription);
     assert_eq!(new.seq, 0);
     assert_ne!(new.epoch, old.epoch);
+    // Each node finds out for itself, and connects again.
+    for node in cluster.nodes() {
+        eventually("a node that noticed", || {
+            node.has_logged("it does not know this node any more")
+        });
+    }
     cluster.await_ready();
     assert_eq!(cluster[1].epoch("orders"), *new.epoch);
     cluster[1].publish("orders", 21, 25);

@@ -41,6 +41,31 @@ fn events_reach_the_subscribers_of_all_nodes_once_and_in_order() {
     }
 }
 
+/// The script reads a record only where it is not what the node expects.
+#[test]
+fn redis_numbers_as_the_node_expects_while_nobody_else_publishes() {
+    let cluster = Cluster::with_topic(2, "orders");
+    let reads = || {
+        let calls = cluster.redis().info("commandstats", "cmdstat_get");
+        let calls = calls.split(['=', ',']).nth(1);
+        calls.and_then(|calls| calls.parse::<u64>().ok()).unwrap()
+    };
+    let publish = |node: usize, number| {
+        assert_eq!(cluster[node].publish("orders", number, number), [number]);
+    };
+    publish(0, 1);
+    let before = reads();
+    (2..=51).for_each(|number| publish(0, number));
+    assert_eq!(reads(), before);
+    (52..=71).for_each(|number| publish(number as usize % 2, number));
+    publish(1, 72);
+    let followers = cluster.follow("orders");
+    (73..=92).for_each(|number| publish(number as usize % 2, number));
+    for follower in &followers {
+        follower.await_position(92);
+    }
+}
+
 #[test]
 fn payload_arrives_byte_for_byte_on_every_node() {
     let cluster = Cluster::with_topic(2, "orders");

@@ -1,6 +1,8 @@
 //! A node inside a program: the methods of the server and of its handles, across the cluster.
 
 use std::net::SocketAddr;
+use std::thread;
+use std::time::Duration;
 
 use threadcast::config::{OverflowPolicy, RedisUrl};
 use threadcast::{
@@ -8,7 +10,8 @@ use threadcast::{
 };
 
 use crate::cluster::{
-    COUNT_LIMIT, Cluster, DELIVERY_LIMIT, Follower, READY_LIMIT, Redis, UNAVAILABLE_LIMIT, within,
+    COUNT_LIMIT, Cluster, DELIVERY_LIMIT, Follower, NOT_READY_LIMIT, READY_LIMIT, Redis, SLACK,
+    UNAVAILABLE_LIMIT, free_port, within,
 };
 use crate::harness::{Dial, HttpClient, event_seqs};
 
@@ -29,10 +32,11 @@ fn bind(url: &str, prefix: &str) -> Server {
     Server::bind(config).expect("a free port")
 }
 
+#[track_caller]
 fn await_ready(server: &Server) {
-    within(READY_LIMIT, "the embedded node is ready", || {
-        readiness(server.local_addr()) == 200
-    });
+    assert!(server.wait_until_ready(READY_LIMIT + SLACK), "in time");
+    assert!(server.is_ready());
+    assert_eq!(readiness(server.local_addr()), 200);
 }
 
 fn readiness(addr: SocketAddr) -> u16 {
@@ -133,6 +137,29 @@ fn without_redis_a_program_is_told_in_time_and_goes_on_later() {
         server.topic("orders").is_some_and(|topic| topic.seq >= 1)
     });
     assert!(publish(&server.handle(), 3) >= 2);
+}
+
+#[test]
+fn program_can_wait_until_its_node_is_ready() {
+    let port = free_port();
+    let server = bind(&format!("redis://127.0.0.1:{port}"), "waiting");
+    assert!(!server.is_ready());
+    assert!(!server.wait_until_ready(Duration::ZERO));
+    let handle = server.handle();
+    let waiting = thread::spawn(move || handle.wait_until_ready(Duration::MAX));
+    let redis = Redis::at(port, &[]);
+    assert!(waiting.join().unwrap());
+    assert_eq!(readiness(server.local_addr()), 200);
+    redis.kill();
+    within(NOT_READY_LIMIT, "the node is not ready", || {
+        !server.is_ready()
+    });
+    let handle = server.handle();
+    let waiting = thread::spawn(move || handle.wait_until_ready(Duration::MAX));
+    let handle = server.handle();
+    server.shutdown();
+    assert!(!waiting.join().unwrap(), "a shutdown ends the wait");
+    assert!(!handle.is_ready());
 }
 
 #[test]

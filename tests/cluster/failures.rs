@@ -24,7 +24,7 @@ const PACE: Duration = Duration::from_millis(10);
 
 /// A way in which all nodes lose Redis and get it back with everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outage {
+pub(crate) enum Outage {
     /// Links are cut, new ones are refused.
     Cut,
     /// Links stay open, and nothing comes through.
@@ -38,7 +38,7 @@ enum Outage {
 }
 
 impl Outage {
-    fn begin(self, cluster: &Cluster) {
+    pub(crate) fn begin(self, cluster: &Cluster) {
         let proxies = cluster.proxies().iter();
         match self {
             Outage::Cut => proxies.for_each(|proxy| proxy.cut()),
@@ -49,7 +49,7 @@ impl Outage {
         }
     }
 
-    fn end(self, cluster: &Cluster) {
+    pub(crate) fn end(self, cluster: &Cluster) {
         match self {
             Outage::Paused => cluster.redis().proceed(),
             Outage::Killed => cluster.redis().restart(),

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, DELIVERY_LIMIT, Follower, Node, Publisher, Redis, Setup, audit};
+use crate::cluster::{
+    COUNT_LIMIT, Cluster, DELIVERY_LIMIT, Follower, Node, Publisher, Redis, Setup, audit, within,
+};
 use crate::harness::{SequenceChecker, WsClient, epoch_of, event_seqs, seq_of, uuid_of};
 
 fn events(history: &Value) -> &[Value] {
@@ -267,6 +269,26 @@ fn topics_survive_the_end_of_all_nodes_and_of_redis() {
     assert_eq!(cluster[new].epoch("orders"), epoch);
     assert_eq!(cluster[new].history("orders", ""), kept);
     assert_eq!(cluster[new].publish("orders", 31, 31), [31]);
+}
+
+#[test]
+fn old_events_leave_the_history_of_all_nodes() {
+    let cluster = Cluster::of(2);
+    cluster[0].create_topic_with("orders", &json!({"history_ttl_secs": 2}));
+    let follower = Follower::start(&cluster[0], "orders", "f");
+    cluster[0].publish("orders", 1, 5);
+    for node in cluster.nodes() {
+        within(COUNT_LIMIT, "old events have left the history", || {
+            events(&node.history("orders", "")).is_empty()
+        });
+    }
+    cluster[1].publish("orders", 6, 6);
+    let epoch = cluster[0].epoch("orders");
+    let (mut client, ack) = resume(&cluster[1], 2, &epoch);
+    assert_eq!(ack["recovered"], false);
+    assert_eq!(client.next_info("gap")["gap"]["to_seq"], 5);
+    assert_eq!(event_seqs(&client.next_events(1)), [6]);
+    follower.expect_whole(6);
 }
 
 #[test]

@@ -67,6 +67,33 @@ fn list_of_nodes_counts_connections_and_subscriptions_of_each() {
 }
 
 #[test]
+fn list_of_nodes_shows_the_addresses_that_the_nodes_advertise() {
+    let mut cluster = Cluster::of(1);
+    let port = |node: &Node| node.addr().port();
+    let named = cluster.add_node(&[("PUBSUB_ADVERTISED_ADDRESS", "node-1.example:81")]);
+    let host = cluster.add_node(&[("PUBSUB_ADVERTISED_ADDRESS", "fd00::5")]);
+    let everywhere = cluster.add_node(&[("PUBSUB_HOST", "0.0.0.0")]);
+    let machine = nix::unistd::gethostname().expect("a name");
+    let mut expected = vec![
+        cluster[0].addr().to_string(),
+        "node-1.example:81".to_owned(),
+        format!("[fd00::5]:{}", port(&cluster[host])),
+        format!("{}:{}", machine.display(), port(&cluster[everywhere])),
+    ];
+    expected.sort();
+    for node in [&cluster[0], &cluster[named], &cluster[everywhere]] {
+        let shown = || {
+            let nodes = node.nodes();
+            let address = |node: &Value| node["address"].as_str().expect("a text").to_owned();
+            let mut addresses: Vec<String> = nodes.iter().map(address).collect();
+            addresses.sort();
+            addresses
+        };
+        within(COUNT_LIMIT, "the addresses", || shown() == expected);
+    }
+}
+
+#[test]
 fn node_that_is_shut_down_leaves_the_list_of_nodes_and_one_that_starts_joins() {
     let mut cluster = Cluster::of(2);
     let before = ids(&cluster[0]);
@@ -222,6 +249,9 @@ fn wrong_settings_stop_the_start() {
         ("PUBSUB_REDIS_PREFIX", "a:b"),
         ("PUBSUB_REDIS_PREFIX", "a{b}"),
         ("PUBSUB_REDIS_PREFIX", &"p".repeat(65)),
+        ("PUBSUB_ADVERTISED_ADDRESS", "0.0.0.0"),
+        ("PUBSUB_ADVERTISED_ADDRESS", "node-1:99999"),
+        ("PUBSUB_ADVERTISED_ADDRESS", "ws://node-1:8080"),
     ] {
         let node = NodeProcess::start(&[
             ("PUBSUB_REDIS_URL", "redis://127.0.0.1:1"),
@@ -305,6 +335,55 @@ fn node_with_other_redis_than_the_rest_is_refused() {
     throughout(COUNT_LIMIT, "the node is refused", is_refused);
     assert_eq!(cluster[0].nodes().len(), 2);
     cluster[0].publish("orders", 1, 3);
+}
+
+#[test]
+fn node_with_other_redis_than_those_of_the_topics_is_refused() {
+    let (first, second) = (Redis::start(), Redis::start());
+    let both = format!("{},{}", first.url(), second.url());
+    let turned = format!("{},{}", second.url(), first.url());
+    let node_at = |urls: &str, prefix| {
+        Node::start(&[("PUBSUB_REDIS_URL", urls), ("PUBSUB_REDIS_PREFIX", prefix)])
+    };
+    let names: Vec<String> = (10..20).map(|n| format!("t{n}")).collect();
+    let node = node_at(&both, "p");
+    node.await_ready();
+    names.iter().for_each(|name| node.create_topic(name));
+    node.shut_down();
+
+    let refused = node_at(&first.url(), "p");
+    within(DELIVERY_LIMIT, "the reason", || {
+        let error = refused.health()["engine_error"].to_string();
+        let named = [&*first.url(), &*second.url(), "PUBSUB_REDIS_PREFIX"];
+        named.into_iter().all(|text| error.contains(text))
+    });
+    assert!(!refused.is_ready());
+    assert_eq!(refused.get("/topics").status, 503);
+    node_at(&first.url(), "another").await_ready();
+
+    let node = node_at(&turned, "p");
+    node.await_ready();
+    assert_eq!(node.topic_names(), names);
+    names.iter().for_each(|name| node.delete_topic(name));
+    node.shut_down();
+    refused.await_ready();
+    refused.create_topic("orders");
+}
+
+#[test]
+fn node_that_stops_in_order_logs_no_error() {
+    let cluster = Cluster::with_topic(2, "orders");
+    let mut clients: Vec<_> = (0..20).map(|_| cluster[1].ws()).collect();
+    for (n, client) in clients.iter_mut().enumerate() {
+        client.subscribe("orders", &format!("c{n}"));
+    }
+    clients[0].publish_many("orders", 1, 100);
+    for node in cluster.nodes() {
+        node.shut_down();
+        for text in ["ERROR", "WARN", "cannot be used"] {
+            assert!(!node.has_logged(text), "{:#?}", node.log());
+        }
+    }
 }
 
 #[test]

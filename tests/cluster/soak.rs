@@ -10,6 +10,8 @@ mod faults;
 use std::env;
 use std::time::{Duration, Instant, SystemTime};
 
+use serde_json::Value;
+
 use crate::cluster::{
     Account, Cluster, DEAD_NODE_LIMIT, DELIVERY_LIMIT, Follower, Homes, Node, Publisher, Random,
     Redis, SLACK, Setup, audit, let_pass, within,
@@ -140,7 +142,7 @@ impl Soak {
 
     /// Empties Redis; every topic has subscribers on living nodes.
     fn lose_everything(&mut self) {
-        let old = TOPICS.map(|topic| self.cluster[0].epoch(topic));
+        let old = TOPICS.map(|topic| epoch_of(&self.shown(topic)).to_owned());
         println!("{:?}: everything is lost", self.start.elapsed());
         match self.random.below(2) {
             0 => self.cluster.redis().restart_empty(),
@@ -156,13 +158,26 @@ impl Soak {
         self.await_all_well();
     }
 
+    /// A node that was ready a moment ago may find that it has to connect once more.
+    fn shown(&self, topic: &str) -> Value {
+        let path = format!("/topics/{topic}");
+        let mut shown = None;
+        within(HEAL_LIMIT, "the node shows the topic", || {
+            let reply = self.cluster[0].get(&path);
+            shown = (reply.status == 200).then(|| reply.json());
+            shown.is_some()
+        });
+        shown.expect("it was just there")
+    }
+
     /// Ends the publishers; every subscriber must have everything, each event as it was acked.
-    fn finish(self, losses: u64) {
+    fn finish(mut self, losses: u64) {
         let mut deliveries = 0;
-        let publishers = self.publishers.into_iter();
-        for ((topic, followers), publishers) in TOPICS.iter().zip(&self.followers).zip(publishers) {
-            let published: Vec<_> = publishers.into_iter().map(Publisher::stop).collect();
-            let shown = self.cluster[0].topic(topic);
+        let mut publishers = std::mem::take(&mut self.publishers).into_iter();
+        for (topic, followers) in TOPICS.iter().zip(&self.followers) {
+            let stopped = publishers.next().into_iter().flatten();
+            let published: Vec<_> = stopped.map(Publisher::stop).collect();
+            let shown = self.shown(topic);
             let (epoch, head) = (epoch_of(&shown), seq_of(&shown));
             for follower in followers {
                 expect_complete(follower, epoch, head, losses);

@@ -223,6 +223,20 @@ fn defaults_of_a_topic_are_those_of_the_node_that_made_it() {
 }
 
 #[test]
+fn topic_of_the_settings_that_exists_stays_as_it_is() {
+    let mut cluster = Cluster::of(1);
+    cluster[0].create_topic_with("orders", &json!({"history_size": 7}));
+    cluster[0].publish("orders", 1, 3);
+    let before = cluster[0].topic("orders");
+    cluster.add_node(&[("PUBSUB_TOPICS", "orders,returns")]);
+    let after = cluster[1].topic("orders");
+    for field in ["epoch", "seq", "messages", "limits"] {
+        assert_eq!(after[field], before[field], "{field}");
+    }
+    assert_eq!(cluster[0].topic("returns")["seq"], 0);
+}
+
+#[test]
 fn policy_block_is_refused_on_creation() {
     let cluster = Cluster::of(1);
     cluster[0]

@@ -89,7 +89,20 @@ fn key_for_one_topic_may_only_tail_it() {
     http.request("POST", "/topics/orders/messages", &BOSS, body)
         .expect(201);
     page.await_tailed(&[1]);
+    page.click("#tail-subscribers");
+    page.await_row("subscriber-table", "this page");
+    // An action of the user lets the page look at the state of the server again, which this key may not see.
+    let requests = "performance.getEntriesByType('resource').filter((entry) => entry.name.includes('/subscribers?')).length";
+    let before = page.eval(requests);
+    page.fill("#create-name", "new");
+    page.click("#create button[type=submit]");
+    page.await_text("#create-result", "no right to administer");
+    page.await_true(&format!("{requests} > {before}"));
+    page.await_row("subscriber-table", "this page");
     page.fill("#tail-topic", "other");
+    page.click("#tail-subscribers");
+    page.await_text("#subscribers-title", "Subscribers of other");
+    page.await_text("#subscriber-note", "may not subscribe");
     page.click("#tail-start");
     page.await_text("#tail-rows .mark", "FORBIDDEN");
     page.expect_no_other_host();
@@ -105,11 +118,15 @@ fn weaker_key_does_not_keep_data_of_a_stronger_one() {
     give_key(&mut page, " boss ");
     page.await_row("topic-table", "secret");
     page.await_true("document.querySelectorAll('#settings-table tbody tr').length > 20");
+    page.click("#topic-table td[data-label=Subscribers] button");
+    page.await_text("#subscriber-note", "None.");
     page.click("#key-open");
     give_key(&mut page, "reader-secret");
     page.await_text("#status", "limited by the key");
     assert_eq!(page.eval("document.querySelectorAll('tbody tr').length"), 0);
     assert_eq!(page.text("#topic-total"), "–");
+    let is_hidden = page.eval("document.querySelector('#subscribers').hidden");
+    assert_eq!(is_hidden, true);
     page.await_text("#topic-note", "Not shown without a key");
     page.expect_no_other_host();
 }

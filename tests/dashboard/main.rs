@@ -17,6 +17,8 @@ mod page;
 
 mod access;
 mod actions;
+mod chat;
+mod events;
 mod looks;
 mod nodes;
 mod screenshot;

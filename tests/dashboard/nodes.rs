@@ -62,6 +62,8 @@ fn page_says_that_redis_is_away_and_goes_on_when_it_is_back() {
         "bad"
     );
     page.await_row("node-table", &cluster[0].addr().to_string());
+    let _late = cluster[0].ws();
+    page.await_row("connection-table", &address_of_the_last(&cluster[0]));
     close_tail(&cluster[0]);
     page.await_text("#tail-rows .mark.error", "UNAVAILABLE");
 
@@ -74,6 +76,18 @@ fn page_says_that_redis_is_away_and_goes_on_when_it_is_back() {
     page.await_tailed(&[3, 2, 1]);
     assert_eq!(page.text("#lost"), "0");
     page.expect_no_other_host();
+}
+
+/// The address of the newest WebSocket, which has no subscription.
+fn address_of_the_last(node: &Node) -> String {
+    let list = node.get("/connections").expect(200);
+    let mut lines = list["connections"].as_array().expect("a list").iter();
+    let is_it =
+        |line: &&Value| line["protocol"] == "websocket" && line["subscriptions"] == json!([]);
+    let line = lines
+        .find(is_it)
+        .expect("a WebSocket without subscriptions");
+    line["address"].as_str().expect("a text").to_owned()
 }
 
 /// Closes the connection of the tail. The page reconnects.

@@ -45,7 +45,19 @@ impl Page {
     }
 
     pub(crate) fn open(&mut self) {
-        let url = format!("http://{}/", self.addr);
+        self.open_path("/");
+    }
+
+    /// Replaces the page by this one, which then has its origin.
+    pub(crate) fn write(&mut self, html: &str) {
+        let html = json!(html);
+        self.eval(&format!(
+            "document.open(), document.write({html}), document.close()"
+        ));
+    }
+
+    pub(crate) fn open_path(&mut self, path: &str) {
+        let url = format!("http://{}{path}", self.addr);
         let went = self.chromium.call("Page.navigate", &json!({"url": url}));
         assert_eq!(went.get("errorText"), None, "{went}");
     }

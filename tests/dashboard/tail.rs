@@ -36,6 +36,30 @@ fn tail_shows_the_newest_events_then_new_ones() {
 }
 
 #[test]
+fn tail_of_a_pattern_shows_all_topics_and_resumes() {
+    let server = TestServer::with_topic("shop.eu");
+    let mut publisher = server.ws();
+    publisher.publish_many("shop.eu", 1, 2);
+    let mut page = Page::of(&server);
+    page.tail("shop.*");
+    page.await_tailed(&[2, 1]);
+    server.create_topic("shop.us");
+    publisher.publish_many("shop.us", 1, 1);
+    page.await_tailed(&[1, 2, 1]);
+    page.await_text("#tail-rows .topic", "shop.us");
+    server.delete_topic("shop.us");
+    page.await_text("#tail-rows .mark", "shop.us: topic deleted");
+    page.await_text("#tail-state", "live");
+    let id = tail_connection(&server).expect("the page is subscribed");
+    let path = format!("/connections/{id}");
+    server.http().delete(&path).expect(200);
+    publisher.publish_many("shop.eu", 3, 3);
+    page.await_tailed(&[3, 1, 2, 1]);
+    page.await_text("#lost", "0");
+    page.expect_clean();
+}
+
+#[test]
 fn tail_keeps_at_most_500_events() {
     let server = TestServer::with_topic("orders");
     let mut page = Page::of(&server);

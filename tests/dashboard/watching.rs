@@ -184,3 +184,76 @@ fn client_id_cannot_imitate_another() {
     assert_eq!(names, ["\\u{202e}abc", "this page", "“ ”"]);
     page.expect_clean();
 }
+
+/// Clicks on the number of subscribers of the only topic.
+fn show_subscribers(page: &mut Page) {
+    page.click("#topic-table td[data-label=Subscribers] button");
+    page.await_true("!document.querySelector('#subscribers').hidden");
+}
+
+#[test]
+fn subscribers_of_a_topic_are_shown_and_stay_up_to_date() {
+    let server = TestServer::with_topic("orders");
+    let mut page = Page::of(&server);
+    page.await_row("topic-table", "orders");
+    assert_eq!(
+        page.eval("document.querySelector('#subscribers').hidden"),
+        true
+    );
+    show_subscribers(&mut page);
+    page.await_text("#subscribers-title", "Subscribers of orders");
+    page.await_text("#subscriber-note", "None.");
+    let mut client = server.ws();
+    client.subscribe("orders", "s1");
+    let row = page.await_row("subscriber-table", "s1");
+    let duration = row["For"].as_str().unwrap();
+    assert!(duration.ends_with(" s"), "{row}");
+    let list = server.http().get("/topics/orders/subscribers").expect(200);
+    let since = page.eval("document.querySelector('#subscriber-table td[data-label=Since]').title");
+    assert_eq!(since, list["subscribers"][0]["since"]);
+    client.subscribe("orders", "\u{202e}abc");
+    page.await_row("subscriber-table", "\\u{202e}abc");
+    page.tail("orders");
+    page.await_row("subscriber-table", "this page");
+    drop(client);
+    page.await_true("document.querySelectorAll('#subscriber-table tbody tr').length === 1");
+    page.click("#subscribers-close");
+    page.await_true("document.querySelector('#subscribers').hidden");
+    page.expect_clean();
+}
+
+#[test]
+fn of_many_subscribers_the_first_are_shown_and_the_others_counted() {
+    let server = TestServer::with_topic("orders");
+    let mut client = server.ws();
+    for n in 0..250 {
+        client.subscribe("orders", &format!("s{n:03}"));
+    }
+    let mut page = Page::of(&server);
+    page.await_row("topic-table", "orders");
+    show_subscribers(&mut page);
+    page.await_text("#subscriber-note", "… and 150 more");
+    let rows = "[...document.querySelectorAll('#subscriber-table td[data-label=Client]')]";
+    assert_eq!(page.eval(&format!("{rows}.length")), 100);
+    assert_eq!(page.eval(&format!("{rows}[99].textContent")), "s099");
+    page.expect_clean();
+}
+
+#[test]
+fn subscribers_of_a_deleted_topic_are_shown_no_more() {
+    let server = TestServer::with_topic("orders");
+    let mut client = server.ws();
+    client.subscribe("orders", "s1");
+    let mut page = Page::of(&server);
+    page.await_row("topic-table", "orders");
+    show_subscribers(&mut page);
+    page.await_row("subscriber-table", "s1");
+    server.delete_topic("orders");
+    page.await_text("#subscriber-note", "Topic 'orders' not found");
+    assert_eq!(
+        page.eval("document.querySelectorAll('#subscriber-table tbody tr').length"),
+        0
+    );
+    page.await_text("#status", "live");
+    page.expect_no_other_host();
+}

@@ -236,7 +236,7 @@ async def does_what_a_node_does(node: Server, other: Server) -> None:
         await answer(client, "ack")
         await node.publish("limited", range(1, 4))
         await expect(client, range(1, 4))
-        for path in ("/topics/limited", "/topics/limited/messages", "/topics", "/stats"):
+        for path in ("/topics/limited", "/topics/limited/messages", "/topics/limited/subscribers", "/topics", "/stats"):
             await node.rest("GET", path)
         await node.rest("DELETE", "/topics/limited")
         assert (await answer(client, "info"))["msg"] == "topic_deleted"

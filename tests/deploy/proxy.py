@@ -11,7 +11,7 @@ from pathlib import Path
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from stage import DEADLINE_SECS, Server, soon
+from stage import DEADLINE_SECS, LONGEST_LINE_BYTES, Server, soon
 
 HOST = "events.example"
 
@@ -39,17 +39,60 @@ def assert_no_key(log: str) -> None:
         assert secret not in log, log
 
 
+class Stream:
+    """An event stream as `curl -N` prints it."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def line(self) -> str:
+        line = await soon(self._process.stdout.readline())
+        assert line, "the stream has ended"
+        return line.decode().removesuffix("\n")
+
+    async def next(self, name: str) -> dict:
+        """The next event, which must have this name."""
+        fields = {}
+        while (line := await self.line()) or "data" not in fields:
+            field, _, value = line.partition(": ")
+            if field:
+                fields[field] = value
+        assert fields["event"] == name, fields
+        return fields | {"data": json.loads(fields["data"])}
+
+    async def ends(self) -> None:
+        """Waits for an orderly end, after which curl reports no error."""
+        await soon(self._process.stdout.read())
+        assert await soon(self._process.wait()) == 0
+
+
 class Proxy:
     """A proxy that serves `HOST` on its own port."""
 
     def __init__(self, port: int, public: Path) -> None:
         self.port = port
+        self.public = public
         self.origin = f"https://{HOST}:{port}"
         self.trust = ssl.create_default_context(cafile=str(public))
 
     def connect(self, query: str = "", **options: object) -> connect:
         url = f"wss://{HOST}:{self.port}/ws{query}"
         return connect(url, host="127.0.0.1", port=self.port, ssl=self.trust, proxy=None, **options)
+
+    @asynccontextmanager
+    async def stream(self, path: str, *fields: str):
+        command = ["curl", "--silent", "--no-buffer", "--fail", "--noproxy", "*", "--cacert", str(self.public)]
+        command += ["--resolve", f"{HOST}:{self.port}:127.0.0.1", *(part for field in fields for part in ("-H", field))]
+        url = f"https://{HOST}:{self.port}{path}"
+        process = await asyncio.create_subprocess_exec(
+            *command, url, stdout=asyncio.subprocess.PIPE, limit=LONGEST_LINE_BYTES
+        )
+        try:
+            yield Stream(process)
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await soon(process.wait())
 
     async def rest(self, method: str, path: str, body: object) -> str:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port, ssl=self.trust, server_hostname=HOST)
@@ -87,6 +130,7 @@ class Proxy:
 
 async def check_proxy(proxy: Proxy, server: Server, *, heartbeat_secs: float, silent_secs: float) -> None:
     await forwards_everything(proxy)
+    await forwards_an_event_stream(proxy, heartbeat_secs, silent_secs)
     await keeps_a_silent_client(proxy, heartbeat_secs, silent_secs)
     await forwards_the_shutdown(proxy, server)
     await reports_that_the_server_is_down(proxy)
@@ -113,6 +157,28 @@ async def forwards_everything(proxy: Proxy) -> None:
         assert frame["message"]["payload"] == "x" * 900_000
 
 
+async def forwards_an_event_stream(proxy: Proxy, heartbeat_secs: float, silent_secs: float) -> None:
+    """Each event at once, the id of a resume, and a silent stream for longer than the proxy's timeout."""
+    path = "/topics/orders/events"
+    async with proxy.stream(path) as stream:
+        ack = await stream.next("ack")
+        epoch = ack["data"]["epoch"]
+        heartbeats = 0
+        while heartbeats * heartbeat_secs < 2 * silent_secs:
+            heartbeats += await stream.line() == ": heartbeat"
+        for payload in (1, {"large": "x" * 300_000}, 3):
+            published = await proxy.rest("POST", "/topics/orders/messages", {"payload": payload})
+            assert published.startswith("HTTP/1.1 201"), published
+            event = await stream.next("event")
+            assert event["data"]["message"]["payload"] == payload
+            assert event["id"] == f"{epoch}:{event['data']['seq']}"
+    before = event["data"]["seq"] - 2
+    async with proxy.stream(path, f"Last-Event-ID: {epoch}:{before}") as stream:
+        assert (await stream.next("ack"))["data"]["recovered"] is True
+        for seq in (before + 1, before + 2):
+            assert (await stream.next("event"))["data"]["seq"] == seq
+
+
 async def keeps_a_silent_client(proxy: Proxy, heartbeat_secs: float, silent_secs: float) -> None:
     """The server's heartbeat keeps a silent client connected for longer than the proxy's timeout."""
     async with proxy.connect(ping_interval=None) as client:
@@ -133,8 +199,11 @@ async def reports_that_the_server_is_down(proxy: Proxy) -> None:
 
 
 async def forwards_the_shutdown(proxy: Proxy, server: Server) -> None:
-    async with proxy.connect() as client:
+    async with proxy.connect() as client, proxy.stream("/topics/orders/events") as stream:
+        await stream.next("ack")
         await server.stop()
+        assert (await stream.next("info"))["data"]["msg"] == "server_shutdown"
+        await stream.ends()
         while json.loads(await soon(client.recv()))["msg"] != "server_shutdown":
             pass
         await soon(client.wait_closed())

@@ -125,14 +125,23 @@ fn schemas_of_responses_and_frames_list_every_field() {
     for (document, requests) in [
         (
             openapi(),
-            &["NewTopic", "NewMessage", "/openapi.json", "/asyncapi.json"][..],
+            &[
+                "NewTopic",
+                "TopicChange",
+                "NewMessage",
+                "/openapi.json",
+                "/asyncapi.json",
+            ][..],
         ),
         (
             asyncapi(),
             &[
                 "NewMessage",
+                "KnownPositions",
                 "subscribe",
+                "subscribePattern",
                 "unsubscribe",
+                "unsubscribePattern",
                 "publish",
                 "ping",
                 "bindings",

@@ -66,6 +66,28 @@ fn subscriber_receives_exactly_what_the_program_publishes() {
 }
 
 #[test]
+fn the_program_sees_who_is_subscribed() {
+    let server = TestServer::start();
+    create(server.embedded(), "orders");
+    let mut client = server.ws();
+    for client_id in ["s2", "s1", "s3"] {
+        client.subscribe("orders", client_id);
+    }
+    let list = server.embedded().subscribers("orders", 2).expect("a topic");
+    assert_eq!(list.total, 3);
+    let reply = server.http().get("/topics/orders/subscribers?limit=2");
+    let over_rest = reply.expect(200)["subscribers"].clone();
+    let of_program = list.subscribers.iter().map(|one| {
+        let (client_id, since) = (&one.client_id, &one.since);
+        json!({"client_id": client_id, "since": since})
+    });
+    assert_eq!(json!(of_program.collect::<Vec<_>>()), over_rest);
+    assert_eq!(list.subscribers[0].client_id, "s1");
+    assert_eq!(server.embedded().subscribers("nowhere", 2), None);
+    assert_eq!(server.embedded().subscribers("no name", 2), None);
+}
+
+#[test]
 fn figures_equal_those_of_rest_and_return_to_the_baseline() {
     let server = TestServer::start();
     let embedded = server.embedded();
@@ -73,6 +95,8 @@ fn figures_equal_those_of_rest_and_return_to_the_baseline() {
         history_size: Some(2),
         max_queue_size: Some(7),
         overflow: Some(OverflowPolicy::Disconnect),
+        history_ttl: Some(Duration::from_millis(3_600_500)),
+        idle: None,
     };
     embedded.create_topic("b", &options).expect("a new topic");
     create(embedded, "a");
@@ -90,6 +114,7 @@ fn figures_equal_those_of_rest_and_return_to_the_baseline() {
         "history": {"count": b.history_count, "bytes": b.history_bytes, "first_seq": b.history_first_seq},
         "limits": {
             "history_size": b.max_history_size, "history_bytes": b.max_history_bytes, "max_queue_size": b.max_queue_size,
+            "history_ttl_secs": b.history_ttl.expect("a time").as_secs_f64(), "idle_secs": 0,
         },
     });
     let mut over_rest = server.topic("b");
@@ -337,4 +362,15 @@ fn program_is_exempt_from_rate_limits_and_keys() {
     for seq in 1..=20 {
         assert_eq!(server.publish("orders", &seq).expect("room").seq, seq);
     }
+}
+
+#[test]
+fn a_server_is_ready_from_the_start_until_its_shutdown() {
+    let server = TestServer::start();
+    let handle = server.embedded().handle();
+    assert!(handle.is_ready());
+    assert!(handle.wait_until_ready(Duration::ZERO));
+    server.shutdown();
+    assert!(!handle.is_ready());
+    assert!(!handle.wait_until_ready(Duration::MAX));
 }

@@ -16,16 +16,8 @@ const PAD_BYTES: usize = 4 << 10;
 /// A block timeout that no wait reaches.
 const BLOCK_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// A server with a small queue and send buffer, so that a slow subscriber soon falls behind.
 fn small_queue_server(overflow: OverflowPolicy, block_timeout: Duration) -> TestServer {
-    let server = TestServer::with(|config| {
-        config.overflow = overflow;
-        config.max_queue_size = QUEUE;
-        config.block_timeout = block_timeout;
-        config.send_buffer_bytes = 4 << 10;
-    });
-    server.create_topic("orders");
-    server
+    TestServer::with_small_queue(QUEUE, overflow, block_timeout, |_| {})
 }
 
 fn publish_all(server: &TestServer) {

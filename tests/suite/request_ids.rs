@@ -130,7 +130,7 @@ fn topic_names_follow_one_rule() {
         ":a",
         "a b",
         "a/b",
-        "a*",
+        "a/*",
         "\u{e9}",
         "a\n",
         " ",

@@ -42,6 +42,7 @@ fn invalid_topic_name_is_answered_404() {
         for path in [
             format!("/topics/{name}"),
             format!("/topics/{name}/messages"),
+            format!("/topics/{name}/subscribers"),
         ] {
             assert_eq!(http.get(&path).status, 404, "{path}");
         }
@@ -76,9 +77,10 @@ fn wrong_method_is_answered_405_with_the_allowed_methods() {
     for (method, path, allowed) in [
         ("DELETE", "/topics", "GET, HEAD, POST"),
         ("PUT", "/topics", "GET, HEAD, POST"),
-        ("POST", "/topics/orders", "DELETE, GET, HEAD"),
-        ("PATCH", "/topics/orders", "DELETE, GET, HEAD"),
+        ("POST", "/topics/orders", "DELETE, GET, HEAD, PATCH"),
+        ("PUT", "/topics/orders", "DELETE, GET, HEAD, PATCH"),
         ("DELETE", "/topics/orders/messages", "GET, HEAD, POST"),
+        ("POST", "/topics/orders/subscribers", "GET, HEAD"),
         ("POST", "/health", "GET, HEAD"),
         ("DELETE", "/stats", "GET, HEAD"),
         ("POST", "/metrics", "GET, HEAD"),

@@ -20,16 +20,17 @@ fn older_subscription_is_notified_with_its_last_seq() {
     let (mut older, mut newer) = (server.ws(), server.ws());
     older.subscribe("orders", "c");
     newer.publish_many("orders", 1, 3);
+    // On a node of a cluster another thread may still send them when they are acknowledged.
+    assert_eq!(event_seqs(&older.next_events(3)), [1, 2, 3]);
     newer.subscribe("orders", "c");
     newer.publish_many("orders", 4, 5);
     let messages = older.fence();
-    assert_eq!(event_seqs(&messages), [1, 2, 3]);
-    let notice = &messages[3];
+    let notice = &messages[0];
     assert_eq!(notice["type"], "info");
     assert_eq!(notice["msg"], "subscription_replaced");
     assert_eq!(notice["topic"], "orders");
     assert_eq!(seq_of(notice), 3);
-    assert_eq!(messages.len(), 4);
+    assert_eq!(messages.len(), 1);
     assert_eq!(event_seqs(&newer.fence()), [4, 5]);
 }
 

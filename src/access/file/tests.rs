@@ -66,12 +66,12 @@ fn errors_name_the_key_or_the_line() {
             "key 'a': sha256 must be 64 hex digits",
         ),
         (
-            entry("a", "publish = [\"orders\", \"*.eu\"]"),
-            "key 'a': publish: entry 2 must be a topic name, or a prefix of topic names ending in *",
+            entry("a", "publish = [\"orders\", \"a/*\"]"),
+            "key 'a': publish: entry 2 must be a topic name, or a pattern with one to four *",
         ),
         (
             entry("a", "subscribe = [\"\"]"),
-            "key 'a': subscribe: entry 1 must be a topic name, or a prefix of topic names ending in *",
+            "key 'a': subscribe: entry 1 must be a topic name, or a pattern with one to four *",
         ),
         (
             entry("a", "publsh = []"),
@@ -176,7 +176,7 @@ proptest! {
     #[test]
     fn keys_round_trip_through_the_file(
         names in prop::collection::hash_set("[a-zA-Z0-9 ._-]{1,20}", 1..20),
-        pattern in "[a-z]{1,5}[*]?",
+        pattern in "[*]?[a-z]{1,5}[*]?",
         admin in any::<bool>(),
     ) {
         let rights = format!("publish = [\"{pattern}\"]\nadmin = {admin}");

@@ -3,13 +3,14 @@
 //! An allocator keeps freed memory per thread, and one small live allocation can keep the pages around it resident. Then
 //! the memory of the process would not shrink with its logs. Small blocks come from the allocator all the same.
 
+use std::fmt;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use memmap2::MmapMut;
 
-use crate::protocol::NewEvent;
-use crate::sync::Arc;
+use crate::protocol::{Encoding, EventId, NewEvent};
+use crate::sync::{Arc, Lock, Mutex, Weak, mutex};
 
 /// Blocks of at least this size are mapped.
 pub(super) const MAPPED_BYTES: usize = 16 << 10;
@@ -150,20 +151,58 @@ impl Drop for Map {
     }
 }
 
-/// The frame of a large event, shared by the log and all senders.
-#[derive(Debug, Clone)]
-pub(crate) struct SharedFrame(Arc<Memory>);
+/// A large event, shared by the log and all senders: its frame, or what another encoding sends in its place.
+#[derive(Clone)]
+pub(crate) struct SharedFrame(Arc<Large>);
+
+struct Large {
+    memory: Memory,
+    /// The same event in each other encoding, as long as somebody sends it. Taken for one copy; no lock is taken under it.
+    encoded: Mutex<[Weak<Large>; Encoding::COUNT]>,
+}
 
 impl SharedFrame {
     pub(crate) fn new(event: &NewEvent<'_>) -> SharedFrame {
         let mut memory = Memory::with_capacity(event.frame_len());
         memory.push(event);
-        SharedFrame(Arc::new(memory))
+        SharedFrame::of(memory)
+    }
+
+    fn of(memory: Memory) -> SharedFrame {
+        let encoded = mutex(Lock::LargeEvent, Default::default());
+        SharedFrame(Arc::new(Large { memory, encoded }))
+    }
+
+    /// What this encoding sends for the frame. However many send it, and however slowly, there is one copy.
+    pub(in crate::broker) fn encoded(
+        &self,
+        encoding: Encoding,
+        id: Option<EventId>,
+    ) -> SharedFrame {
+        let mut encoded = self.0.encoded.lock();
+        let known = &mut encoded[encoding.index()];
+        if let Some(large) = known.upgrade() {
+            return SharedFrame(large);
+        }
+        let Some(text) = encoding.large_event(self, id) else {
+            return self.clone();
+        };
+        let mut memory = Memory::Heap(text);
+        memory.resize(0);
+        let frame = SharedFrame::of(memory);
+        *known = Arc::downgrade(&frame.0);
+        frame
     }
 
     /// Memory it takes, including the counters of the `Arc` and an estimate of the allocator's overhead.
     pub(super) fn held_bytes(&self) -> usize {
-        size_of::<Memory>() + 4 * size_of::<usize>() + self.0.held_bytes()
+        size_of::<Large>() + 4 * size_of::<usize>() + self.0.memory.held_bytes()
+    }
+}
+
+impl fmt::Debug for SharedFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.memory.fmt(f)
     }
 }
 
@@ -171,7 +210,7 @@ impl Deref for SharedFrame {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        self.0.bytes()
+        self.0.memory.bytes()
     }
 }
 

@@ -5,12 +5,18 @@
 //! follows (4 bytes, big endian), its time in microseconds since 1970 (8 bytes), the length of its id (1 byte), its id and
 //! its payload.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::io::Write as _;
+
+use uuid::Uuid;
 
 use crate::protocol::{EpochName, Message, Timestamp, TopicName};
 
 /// Bytes of an event before its id, without the length.
 const FIXED_BYTES: usize = 9;
+/// The longest line of an entry, with three numbers of 20 digits.
+const MAX_LINE: usize = 120;
 
 /// The random number of an entry. Two entries with the same seq and different tokens are different events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,6 +51,17 @@ pub(crate) struct Batch {
     /// The time of the newest event, in microseconds since 1970.
     newest: u64,
     bytes: Vec<u8>,
+    keyed: Vec<Keyed>,
+}
+
+/// An idempotent message of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Keyed {
+    /// How many messages come before it.
+    pub(crate) event: u64,
+    pub(crate) id: Uuid,
+    /// The time of its event, unless the batch comes after a later one.
+    pub(crate) micros: u64,
 }
 
 impl Batch {
@@ -54,6 +71,7 @@ impl Batch {
             events: 0,
             newest: 0,
             bytes: Vec::new(),
+            keyed: Vec::new(),
         }
     }
 
@@ -76,6 +94,11 @@ impl Batch {
     pub(crate) fn push(&mut self, message: &Message<'_>, arrived: Timestamp) {
         let (id, payload) = (message.id().as_bytes(), message.payload().as_bytes());
         self.newest = self.newest.max(arrived.micros());
+        self.keyed.extend(message.key().map(|id| Keyed {
+            event: self.events,
+            id,
+            micros: self.newest,
+        }));
         self.events += 1;
         let len = FIXED_BYTES + id.len() + payload.len();
         self.bytes.reserve(4 + len);
@@ -89,9 +112,66 @@ impl Batch {
 
     /// Appends the messages of another batch for the same topic.
     pub(crate) fn append(&mut self, other: &Batch) {
+        let keyed = other.keyed.iter().map(|keyed| Keyed {
+            event: self.events + keyed.event,
+            micros: self.newest.max(keyed.micros),
+            ..*keyed
+        });
+        self.keyed.extend(keyed);
         self.newest = self.newest.max(other.newest);
         self.events += other.events;
         self.bytes.extend_from_slice(&other.bytes);
+    }
+
+    /// Its idempotent messages, in order.
+    pub(crate) fn keyed(&self) -> &[Keyed] {
+        &self.keyed
+    }
+
+    /// Whether all its messages are idempotent.
+    pub(crate) fn is_idempotent(&self) -> bool {
+        self.keyed.len() as u64 == self.events
+    }
+
+    /// The same without the messages of these numbers.
+    pub(crate) fn without(&self, events: &BTreeSet<u64>) -> Batch {
+        let mut left = Batch::new(self.topic.clone());
+        let mut keyed = self.keyed.iter().peekable();
+        for (number, (micros, bytes)) in (0..).zip(self.raw_events()) {
+            let key = keyed.next_if(|keyed| keyed.event == number);
+            if events.contains(&number) {
+                continue;
+            }
+            left.newest = left.newest.max(micros);
+            left.keyed.extend(key.map(|keyed| Keyed {
+                event: left.events,
+                micros: left.newest,
+                ..*keyed
+            }));
+            left.bytes.extend_from_slice(bytes);
+            left.events += 1;
+        }
+        left
+    }
+
+    /// The times of its events, each at least that of the one before, unless the batch comes after a later event.
+    pub(crate) fn times(&self) -> impl Iterator<Item = u64> {
+        self.raw_events().scan(0, |newest, (micros, _)| {
+            *newest = micros.max(*newest);
+            Some(*newest)
+        })
+    }
+
+    /// Time and bytes of each event.
+    fn raw_events(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        let mut rest = &*self.bytes;
+        std::iter::from_fn(move || {
+            let (len, after) = rest.split_first_chunk::<4>()?;
+            let (micros, _) = after.split_first_chunk::<8>()?;
+            let (event, after) = rest.split_at_checked(4 + u32::from_be_bytes(*len) as usize)?;
+            rest = after;
+            Some((u64::from_be_bytes(*micros), event))
+        })
     }
 }
 
@@ -152,6 +232,25 @@ pub(crate) fn parse(message: &[u8]) -> Option<TopicMessage<'_>> {
 }
 
 impl<'a> Entry<'a> {
+    /// As the stream keeps it; [`parse`] reads it.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let Entry {
+            epoch,
+            first,
+            count,
+            token,
+            previous,
+            earliest,
+            events,
+        } = self;
+        let mut bytes = Vec::with_capacity(MAX_LINE + events.len());
+        let line = format_args!("e {epoch} {first} {count} {token} {previous} {earliest}\n");
+        // A Vec takes whatever is written to it.
+        let _ = bytes.write_fmt(line);
+        bytes.extend_from_slice(events);
+        bytes
+    }
+
     /// The seq of its last event.
     pub(crate) fn last(&self) -> u64 {
         self.first + self.count - 1
@@ -178,83 +277,4 @@ impl<'a> Entry<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use serde_json::value::RawValue;
-
-    const F: &str = "000000000000000f";
-    const ID: &str = "550e8400-e29b-41d4-a716-446655440000";
-
-    fn batch(payloads: &[String], times: impl Fn(usize) -> u64) -> Batch {
-        let mut batch = Batch::new(TopicName::new("t").unwrap());
-        for (at, text) in payloads.iter().enumerate() {
-            let payload: Box<RawValue> =
-                serde_json::from_str(&serde_json::to_string(text).unwrap()).unwrap();
-            let message = Message::new(ID, &payload).unwrap();
-            batch.push(&message, Timestamp::from_micros(times(at)));
-        }
-        batch
-    }
-
-    proptest! {
-        #[test]
-        fn an_entry_has_the_messages_of_its_batch_and_times_that_never_go_back(
-            payloads in prop::collection::vec(".{0,200}", 1..20),
-            times in prop::collection::vec(0..1_000_000_u64, 20),
-            earliest in 0..1_000_000_u64,
-        ) {
-            let batch = batch(&payloads, |at| times[at]);
-            let mut message = format!("e {F} 7 {} {} {} {earliest}\n", batch.len(), Token(1), Token::NONE).into_bytes();
-            message.extend_from_slice(batch.bytes());
-            let Some(TopicMessage::Entry(entry)) = parse(&message) else { panic!("an entry") };
-            prop_assert_eq!((entry.epoch.as_str(), entry.first, entry.last()), (F, 7, 6 + payloads.len() as u64));
-            prop_assert_eq!((entry.token, entry.previous), (Token(1), Token::NONE));
-            let read: Vec<_> = entry.messages().collect();
-            prop_assert_eq!(read.len(), payloads.len());
-            let mut newest = earliest;
-            for (at, (message, ts)) in read.iter().enumerate() {
-                newest = newest.max(times[at]);
-                prop_assert_eq!(ts.micros(), newest);
-                prop_assert_eq!(message.id(), ID);
-                let text: String = serde_json::from_str(message.payload()).unwrap();
-                prop_assert_eq!(&text, &payloads[at]);
-            }
-        }
-
-        #[test]
-        fn any_bytes_are_read_without_a_panic(message in prop::collection::vec(any::<u8>(), 0..200)) {
-            if let Some(TopicMessage::Entry(entry)) = parse(&message) {
-                let _ = entry.messages().count();
-            }
-            let mut framed = b"e 000000000000000f 1 1 0000000000000001 0000000000000000 0\n".to_vec();
-            framed.extend_from_slice(&message);
-            let Some(TopicMessage::Entry(entry)) = parse(&framed) else { panic!("an entry") };
-            let _ = entry.messages().count();
-        }
-    }
-
-    #[test]
-    fn batches_of_one_topic_can_be_joined() {
-        let mut first = batch(&["a".into(), "b".into()], |_| 5);
-        let second = batch(&["c".into()], |_| 3);
-        first.append(&second);
-        assert_eq!((first.len(), first.newest_micros()), (3, 5));
-        let all = batch(&["a".into(), "b".into(), "c".into()], |at| [5, 5, 3][at]);
-        assert_eq!(first.bytes().len(), all.bytes().len());
-    }
-
-    #[test]
-    fn deletions_and_new_epochs_are_read_and_anything_else_is_not() {
-        let deleted = TopicMessage::Deleted {
-            epoch: EpochName::parse(F).unwrap(),
-            seq: 9,
-        };
-        assert_eq!(parse(b"d 000000000000000f 9\n"), Some(deleted));
-        assert_eq!(parse(b"n g\n"), Some(TopicMessage::NewEpoch));
-        let no_events = format!("e {F} 0 0 {} {} 0\n", Token(1), Token::NONE);
-        for wrong in ["", "d f 9", "d f x\n", "x\n", "e f 1 1 1 1 1\n", &no_events] {
-            assert_eq!(parse(wrong.as_bytes()), None, "{wrong}");
-        }
-    }
-}
+mod tests;

@@ -45,6 +45,13 @@ impl Topic {
             .is_some_and(|mirror| mirror.has_ended(epoch))
     }
 
+    /// Whether the mirror has this entry, or is no mirror any more.
+    pub(crate) fn has_entry(&self, entry: &Entry<'_>) -> bool {
+        let state = self.state.read();
+        let mirror = state.mirror.as_ref().filter(|_| !state.deleted);
+        mirror.is_none_or(|mirror| mirror.judge(entry) == Action::Ignore)
+    }
+
     /// Appends an entry if it is the next one. Never waits, and does not deliver its events: see [`Topic::fan_out`].
     pub(crate) fn append_entry(&self, entry: &Entry<'_>, source: Source) -> Applied {
         let mut guard = self.state.write();
@@ -63,7 +70,9 @@ impl Topic {
             Action::Read => self.skip_to_locked(state, entry.first - 1, entry.previous),
         }
         self.append_locked(state, entry, source);
+        let due = self.begin_queueing(state);
         drop(guard);
+        self.finish_queueing(due);
         if self.memory_budget.is_exceeded() {
             self.memory_budget.evict_to_budget();
         }
@@ -107,7 +116,7 @@ impl Topic {
         }
         self.set_head(state, position);
         self.replay_upto.store(position, Ordering::Release);
-        self.update_figures(&state.log);
+        self.update_figures(state);
     }
 
     fn append_locked(&self, state: &mut State, entry: &Entry<'_>, source: Source) {
@@ -133,7 +142,7 @@ impl Topic {
         if source == Source::Replay {
             self.replay_upto.store(position, Ordering::Release);
         }
-        self.update_figures(&state.log);
+        self.update_figures(state);
     }
 
     fn set_head(&self, state: &State, position: u64) {

@@ -27,13 +27,15 @@ pub(crate) struct Published {
     pub(crate) seq: u64,
     pub(crate) ts: Timestamp,
     pub(crate) event_bytes: usize,
+    /// Whether this is an earlier event, of a message that is not published again.
+    pub(crate) is_duplicate: bool,
 }
 
 /// The seq and the time of an event that is about to be appended.
 #[derive(Debug, Clone, Copy)]
-struct Number {
-    seq: u64,
-    ts: Timestamp,
+pub(super) struct Number {
+    pub(super) seq: u64,
+    pub(super) ts: Timestamp,
 }
 
 impl Number {
@@ -50,6 +52,8 @@ impl Number {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PublishError {
     NotFound,
+    /// The topic does not exist, and there are as many topics as there may be.
+    LimitReached,
     Deleted,
     /// The engine cannot be reached. The message may have been taken or not.
     Unavailable,
@@ -94,6 +98,9 @@ impl Topic {
         if state.deleted {
             return Err(PublishError::Deleted);
         }
+        if let Some(first) = self.duplicate_of(&state, message) {
+            return Ok(first);
+        }
         let number = Number::next(&state, arrived);
         let event = NewEvent::new(&self.name, message, number.seq, number.ts);
         let event_bytes = event.frame_len();
@@ -103,8 +110,17 @@ impl Topic {
             return Err(PublishError::Full { event_bytes });
         }
         self.append(&mut state, &event, number, fanned_out);
+        self.remember(&mut state, message, number);
         let epoch = state.epochs.current().name();
+        let due = match state.expires() {
+            true => {
+                state.expiry.used();
+                self.begin_queueing(&mut state)
+            }
+            false => None,
+        };
         drop(state);
+        self.finish_queueing(due);
         if self.memory_budget.is_exceeded() {
             self.memory_budget.evict_to_budget();
         }
@@ -113,6 +129,7 @@ impl Topic {
             seq: number.seq,
             ts: number.ts,
             event_bytes,
+            is_duplicate: false,
         })
     }
 
@@ -122,7 +139,7 @@ impl Topic {
         state.newest = number.ts;
         self.fan_out.published_at(number.ts.micros());
         self.head.store(number.seq, Ordering::Release);
-        self.update_figures(&state.log);
+        self.update_figures(state);
     }
 
     /// Whether so little waits for the fan-out that a publisher of the cluster need not wait, too.
@@ -147,7 +164,7 @@ impl Topic {
 
     /// Notifies the gate after a cursor moved or a subscription ended: there may be room. Called with no lock held.
     pub(crate) fn cursor_moved(&self) {
-        if self.settings.overflow == OverflowPolicy::Block {
+        if self.overflow() == OverflowPolicy::Block {
             self.gate.notify();
         }
     }
@@ -162,7 +179,7 @@ impl Topic {
     /// event that a subscriber has not read yet.
     fn has_room(&self, state: &mut State, event_bytes: usize, fanned_out: u64) -> bool {
         !self.is_window_full(state, event_bytes)
-            && (self.settings.overflow != OverflowPolicy::Block
+            && (self.overflow() != OverflowPolicy::Block
                 || self.subscribers_leave_room(state, event_bytes, fanned_out))
     }
 
@@ -176,7 +193,7 @@ impl Topic {
 
     fn max_waiting_events(&self) -> u64 {
         let queue = self.max_queue_size() as u64;
-        match self.settings.overflow {
+        match self.overflow() {
             OverflowPolicy::Block => queue.clamp(MIN_WAITING_BLOCK_EVENTS, MAX_WAITING_EVENTS),
             _ => MAX_WAITING_EVENTS,
         }
@@ -264,8 +281,12 @@ impl Place {
     ) -> Result<(), WaitError> {
         let topic = &self.topic;
         let mut next_check = Instant::now();
+        let mut deadline = self.deadline;
         loop {
             let now = Instant::now();
+            // The policy may change meanwhile.
+            let block_timeout = topic.block_timeout();
+            deadline = block_timeout.map(|timeout| deadline.unwrap_or(now + timeout));
             if now >= next_check {
                 if is_cancelled() {
                     return Err(WaitError::Cancelled);
@@ -275,13 +296,11 @@ impl Place {
             if self.fans_out(event_bytes, batch) {
                 continue;
             }
-            let until = self
-                .deadline
-                .map_or(next_check, |deadline| deadline.min(next_check));
+            let until = deadline.map_or(next_check, |deadline| deadline.min(next_check));
             let has_room = || topic.is_wait_over(event_bytes);
             match topic.gate.wait(&self.waiter, until, has_room) {
                 Waited::HasRoom => return Ok(()),
-                Waited::TimedOut if Some(until) == self.deadline => {
+                Waited::TimedOut if Some(until) == deadline => {
                     if !topic.end_stalled_subscribers(event_bytes, until) {
                         return Err(WaitError::TimedOut);
                     }

@@ -1,10 +1,15 @@
 //! Compares a topic with a naive model that keeps every event for ever and computes each answer from the contract.
 
+mod naive;
+
+use proptest::option;
 use proptest::prelude::*;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{PublishError, Topic};
+use std::time::{Duration, Instant};
+
+use super::{PublishError, Topic, TopicChange};
 use crate::broker::{
     Broker, Cursors, Elsewhere, ReadBatch, SubscribeError, SubscriberSink, Subscription,
     TopicOptions,
@@ -12,6 +17,7 @@ use crate::broker::{
 use crate::config::{Config, OverflowPolicy};
 use crate::protocol::{ClientId, Gap, GapReason, Message, StartAt, Timestamp, TopicName};
 use crate::sync::{Arc, Weak};
+use naive::{Bounds, NaiveReader, NaiveTopic, Received};
 
 const CLIENTS: usize = 3;
 
@@ -19,6 +25,8 @@ const CLIENTS: usize = 3;
 enum Step {
     Publish {
         pad: usize,
+        /// The message is older than the time to live.
+        is_old: bool,
     },
     /// A fan-out in which no socket takes anything.
     FanOut,
@@ -42,6 +50,16 @@ enum Step {
     Evict {
         keep_bytes: usize,
     },
+    Change {
+        history_size: Option<usize>,
+        queue: Option<usize>,
+        overflow: Option<OverflowPolicy>,
+        has_ttl: Option<bool>,
+    },
+    /// What the expiry thread does, now or when the topic has rested longer than it may.
+    Expire {
+        is_later: bool,
+    },
     Delete,
     Recreate,
 }
@@ -49,7 +67,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let client = 0..CLIENTS;
     prop_oneof![
-        8 => (0usize..300).prop_map(|pad| Step::Publish { pad }),
+        8 => (0usize..300, any::<bool>()).prop_map(|(pad, is_old)| Step::Publish { pad, is_old }),
         6 => Just(Step::FanOut),
         2 => (client.clone(), 0u64..8).prop_map(|(client, n)| Step::SubscribeLast { client, n }),
         2 => (client.clone(), 0u64..12, prop::bool::weighted(0.2))
@@ -57,135 +75,20 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (client.clone(), 1usize..5).prop_map(|(client, events)| Step::Read { client, events }),
         1 => client.prop_map(|client| Step::Unsubscribe { client }),
         1 => (0usize..800).prop_map(|keep_bytes| Step::Evict { keep_bytes }),
+        1 => (option::of(0usize..6), option::of(1usize..5), option::of(overflow()), option::of(any::<bool>()))
+            .prop_map(|(history_size, queue, overflow, has_ttl)| Step::Change { history_size, queue, overflow, has_ttl }),
+        2 => prop::bool::weighted(0.3).prop_map(|is_later| Step::Expire { is_later }),
         1 => Just(Step::Delete),
         2 => Just(Step::Recreate),
     ]
 }
 
-/// What a subscriber received.
-#[derive(Debug, Clone, PartialEq)]
-enum Received {
-    Event(u64),
-    Gap(u64, u64, &'static str),
-    Deleted,
-    /// The overflow policy ends the connection.
-    TooSlow,
+fn overflow() -> impl Strategy<Value = OverflowPolicy> {
+    prop::sample::select(OverflowPolicy::ALL.to_vec())
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Bounds {
-    history_size: usize,
-    queue: usize,
-    bytes: usize,
-    overflow: OverflowPolicy,
-}
-
-/// One incarnation of a topic, with the size of every event ever published to it.
-#[derive(Debug, Clone)]
-struct NaiveTopic {
-    bounds: Bounds,
-    sizes: Vec<usize>,
-    /// How many of the oldest events are evicted.
-    evicted: usize,
-    /// How many were fanned out: only these are evicted or skipped.
-    fanned_out: usize,
-    deleted: bool,
-}
-
-impl NaiveTopic {
-    fn head(&self) -> u64 {
-        self.sizes.len() as u64
-    }
-
-    fn retained_bytes(&self) -> usize {
-        self.sizes[self.evicted..].iter().sum()
-    }
-
-    /// How many of the oldest events are evicted once the log is within its bounds; the newest event never is.
-    fn evicted_after(&self, sizes: &[usize]) -> usize {
-        let kept = self.bounds.history_size.max(self.bounds.queue);
-        let fits = |evicted: usize| {
-            let bytes: usize = sizes[evicted..].iter().sum();
-            sizes.len() - evicted <= kept
-                && (bytes <= self.bounds.bytes || sizes.len() - evicted == 1)
-        };
-        let limit = self.fanned_out.max(self.evicted);
-        (self.evicted..limit)
-            .find(|evicted| fits(*evicted))
-            .unwrap_or(limit)
-    }
-
-    /// The last seq before the history: the history is the newest events within both bounds.
-    fn before_history(&self) -> u64 {
-        let fits = |evicted: usize| {
-            let bytes: usize = self.sizes[evicted..].iter().sum();
-            bytes <= self.bounds.bytes && self.sizes.len() - evicted <= self.bounds.history_size
-        };
-        let evicted = (self.evicted..self.sizes.len()).find(|evicted| fits(*evicted));
-        evicted.unwrap_or(self.sizes.len()) as u64
-    }
-}
-
-/// A subscription as the contract describes it.
-#[derive(Debug, Clone)]
-struct NaiveReader {
-    after: u64,
-    live_from: u64,
-    /// The newest seq it may read, once it is superseded.
-    until: Option<u64>,
-    ended: bool,
-}
-
-impl NaiveReader {
-    fn end(&self, topic: &NaiveTopic) -> u64 {
-        self.until.unwrap_or(u64::MAX).min(topic.head())
-    }
-
-    /// Reads one event, with the gaps before it and the notice after it.
-    fn read_one(&mut self, topic: &NaiveTopic) -> Vec<Received> {
-        let mut received = Vec::new();
-        let mut has_event = false;
-        while !self.ended {
-            let is_replay = self.after < self.live_from;
-            let end = if is_replay {
-                self.live_from
-            } else {
-                self.end(topic)
-            };
-            let lag = match topic.bounds.overflow {
-                OverflowPolicy::Block => 0,
-                _ => topic.fanned_out.saturating_sub(topic.bounds.queue) as u64,
-            };
-            let (kept, reason) = match is_replay {
-                true => (topic.evicted as u64, "history_evicted"),
-                false => (lag.max(topic.evicted as u64), "slow_consumer"),
-            };
-            let kept = kept.min(end);
-            if self.after < kept {
-                if !is_replay && topic.bounds.overflow != OverflowPolicy::DropOldest {
-                    received.push(Received::TooSlow);
-                    break;
-                }
-                received.push(Received::Gap(self.after + 1, kept, reason));
-                self.after = kept;
-            } else if self.after < end {
-                if has_event {
-                    break;
-                }
-                has_event = true;
-                self.after += 1;
-                received.push(Received::Event(self.after));
-            } else {
-                if topic.deleted && self.until.is_none() {
-                    received.push(Received::Deleted);
-                    self.ended = true;
-                }
-                break;
-            }
-        }
-        received
-    }
-}
+/// The time to live, where there is one, and the idle time: no test takes so long.
+const HOUR: Duration = Duration::from_secs(3_600);
 
 struct Reader {
     subscription: Arc<Subscription>,
@@ -215,6 +118,8 @@ impl Pair {
             max_queue_size: bounds.queue,
             history_bytes: bounds.bytes,
             overflow: bounds.overflow,
+            history_ttl: if bounds.has_ttl { HOUR } else { Duration::ZERO },
+            topic_idle: HOUR,
             ..Config::default()
         };
         let mut pair = Pair {
@@ -235,6 +140,8 @@ impl Pair {
             sizes: Vec::new(),
             evicted: 0,
             fanned_out: 0,
+            old: 0,
+            expired: 0,
             deleted: false,
         };
         self.incarnations.push((topic.unwrap(), naive));
@@ -242,7 +149,20 @@ impl Pair {
 
     fn take(&mut self, step: &Step) {
         match *step {
-            Step::Publish { pad } => self.publish(pad),
+            Step::Publish { pad, is_old } => self.publish(pad, is_old),
+            Step::Change {
+                history_size,
+                queue,
+                overflow,
+                has_ttl,
+            } => self.change(&TopicChange {
+                history_size,
+                max_queue_size: queue,
+                overflow,
+                history_ttl: has_ttl.map(|has_ttl| has_ttl.then_some(HOUR)),
+                idle: None,
+            }),
+            Step::Expire { is_later } => self.expire(is_later),
             Step::FanOut => self.fan_out(),
             Step::SubscribeLast { client, n } => self.subscribe(client, &StartAt::Last(n)),
             Step::Resume {
@@ -267,13 +187,17 @@ impl Pair {
         self.compare_figures();
     }
 
-    fn publish(&mut self, pad: usize) {
+    fn publish(&mut self, pad: usize, is_old: bool) {
         let payload = RawValue::from_string(format!("\"{}\"", "x".repeat(pad))).unwrap();
         let id = "550e8400-e29b-41d4-a716-446655440000";
         let message = Message::new(id, &payload).unwrap();
         let incarnation = self.incarnations.len() - 1;
         let (topic, naive) = &mut self.incarnations[incarnation];
-        let published = match topic.try_publish(&message, Timestamp::EARLIEST, None) {
+        let arrived = match is_old {
+            true => Timestamp::EARLIEST,
+            false => Timestamp::now(),
+        };
+        let published = match topic.try_publish(&message, arrived, None) {
             Err(PublishError::Deleted) => return assert!(naive.deleted),
             Err(PublishError::Full { event_bytes }) => Err(event_bytes),
             Ok(published) => Ok(published),
@@ -300,7 +224,67 @@ impl Pair {
         assert_eq!(published.is_err(), blocked, "waits for room");
         if let Ok(published) = published {
             assert_eq!(published.seq, sizes.len() as u64);
+            // No event is older than the one before it.
+            naive.old += usize::from(is_old && naive.old == naive.sizes.len());
             (naive.evicted, naive.sizes) = (evicted as usize, sizes);
+        }
+    }
+
+    /// How many events of the last incarnation every live subscription has read; a replay counts as read.
+    fn read_by_all(&self) -> usize {
+        let last = self.incarnations.len() - 1;
+        let live = self.readers.iter().flatten().filter(|reader| {
+            let naive = &reader.naive;
+            reader.incarnation == last && !naive.ended && naive.until.is_none()
+        });
+        let read = live.map(|reader| reader.naive.after.max(reader.naive.live_from));
+        read.min().unwrap_or(u64::MAX) as usize
+    }
+
+    fn change(&mut self, change: &TopicChange) {
+        let read = self.read_by_all();
+        let (topic, naive) = self.incarnations.last_mut().unwrap();
+        assert_eq!(topic.change(change), !naive.deleted);
+        if naive.deleted {
+            return;
+        }
+        naive.expired = naive.expired();
+        let bounds = &mut naive.bounds;
+        bounds.history_size = change.history_size.unwrap_or(bounds.history_size);
+        bounds.queue = change.max_queue_size.unwrap_or(bounds.queue);
+        bounds.overflow = change.overflow.unwrap_or(bounds.overflow);
+        bounds.has_ttl = change
+            .history_ttl
+            .map_or(bounds.has_ttl, |ttl| ttl.is_some());
+        if bounds.overflow == OverflowPolicy::Block {
+            naive.fanned_out = naive.fanned_out.min(read);
+        }
+        naive.evicted = naive.evicted_after(&naive.sizes);
+        naive.fanned_out = naive.sizes.len();
+    }
+
+    fn expire(&mut self, is_later: bool) {
+        let read = self.read_by_all();
+        let is_unused = self.subscribers() == 0;
+        let (topic, naive) = self.incarnations.last_mut().unwrap();
+        let later = if is_later { 2 * HOUR } else { Duration::ZERO };
+        self.broker.expire(topic, Instant::now() + later);
+        if is_later && is_unused {
+            naive.deleted = true;
+        } else if !naive.deleted {
+            naive.expired = naive.expired();
+            let evictable = naive.expired.min(naive.fanned_out).min(read);
+            naive.evicted = naive.evicted.max(evictable);
+        }
+    }
+
+    /// Subscriptions of the last incarnation.
+    fn subscribers(&self) -> usize {
+        let last = self.incarnations.len() - 1;
+        let readers = self.readers.iter().flatten();
+        match self.incarnations[last].1.deleted {
+            true => 0,
+            false => readers.filter(|reader| reader.incarnation == last).count(),
         }
     }
 
@@ -320,6 +304,7 @@ impl Pair {
         let (after, gap, recovered) = match *start_at {
             _ if naive.deleted => return assert_eq!(opened.err(), Some(SubscribeError::Deleted)),
             StartAt::Last(n) => (oldest.max(head.saturating_sub(n)), None, None),
+            StartAt::First => unreachable!("only a topic that appears is subscribed to like that"),
             StartAt::After { epoch: Some(_), .. } => {
                 (oldest, Some((None, GapReason::EpochChanged)), Some(false))
             }
@@ -405,31 +390,9 @@ impl Pair {
             naive.head() - naive.before_history()
         );
         assert_eq!(topic.retained_bytes(), naive.retained_bytes());
-        let on = |incarnation: usize| {
-            let readers = self.readers.iter().flatten();
-            readers
-                .filter(|reader| reader.incarnation == incarnation)
-                .count()
-        };
-        let last = self.incarnations.len() - 1;
-        let subscribers = if naive.deleted { 0 } else { on(last) };
+        let subscribers = self.subscribers();
         assert_eq!(stats.subscribers, subscribers);
         assert_eq!(self.broker.subscription_count(), subscribers);
-    }
-}
-
-impl NaiveTopic {
-    /// The newest event that appending one of this size would evict for the byte bound.
-    fn pushed_out(&self, size: usize) -> u64 {
-        let left = |evicted: usize| self.sizes[evicted..].iter().sum::<usize>() + size;
-        let fits =
-            (self.evicted..self.sizes.len()).find(|evicted| left(*evicted) <= self.bounds.bytes);
-        let evicted = fits.unwrap_or(self.sizes.len());
-        if evicted > self.evicted {
-            evicted as u64
-        } else {
-            0
-        }
     }
 }
 
@@ -504,12 +467,10 @@ proptest! {
     #[test]
     fn every_reader_gets_what_the_contract_says(
         history_size in 0usize..6, queue in 1usize..5, bytes in 0usize..1500,
-        overflow in prop::sample::select(vec![
-            OverflowPolicy::DropOldest, OverflowPolicy::Disconnect, OverflowPolicy::Block,
-        ]),
+        overflow in overflow(), has_ttl in any::<bool>(),
         steps in proptest::collection::vec(step(), 0..60),
     ) {
-        let mut pair = Pair::new(Bounds { history_size, queue, bytes, overflow });
+        let mut pair = Pair::new(Bounds { history_size, queue, bytes, overflow, has_ttl });
         for step in &steps {
             pair.take(step);
         }

@@ -67,8 +67,8 @@ impl Drop for Topics {
 /// A history would only cost memory.
 fn options(overflow: OverflowPolicy) -> TopicOptions {
     TopicOptions {
-        history_size: None,
         max_queue_size: Some(MAX_QUEUE_SIZE),
         overflow: Some(overflow),
+        ..TopicOptions::default()
     }
 }

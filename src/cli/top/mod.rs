@@ -1,8 +1,11 @@
-//! `threadcast top`: topics, rates and slow subscribers, updated on a terminal, or once as plain text.
+//! `threadcast top`: topics, rates, slow subscribers, and who is subscribed to a topic, updated on a terminal, or once as plain text.
 
+mod figures;
 mod keys;
 mod sample;
 mod screen;
+mod selection;
+mod tables;
 mod view;
 mod watch;
 
@@ -22,20 +25,25 @@ use super::value::{self, Seconds};
 use keys::{Key, Keys};
 use sample::{RateTable, Sample};
 use screen::Screen;
+use selection::{Listing, Selection};
 use view::State;
 use watch::Watch;
 
-const EXAMPLES: &str = "Keys: n s r m h d sort the topics; q or Ctrl-C quits.
+const EXAMPLES: &str = "Keys: n s r m h d sort the topics; up and down (or k and j) select one, Enter shows its subscribers, and once more
+or Esc shows them no longer; q or Ctrl-C quits.
 
 Examples:
   threadcast top                                      the server on this machine
   threadcast top --url ws://10.0.0.7:8080/ws --sort dropped --interval 5
+  threadcast top --topic orders                       also who is subscribed to a topic
   threadcast top --once | head                        one plain table, rates over one interval
 
-The key needs the right `admin`. With several addresses it shows the server that answers.
+The key needs the right `admin`, and for the subscribers of a topic the right to subscribe to it. With several addresses it shows the server that answers.
 
 Exit codes: 0 done, 1 the server is unreachable or refused at the start, 2 invalid command line.";
 
+/// The most subscribers that the server lists.
+const MAX_LISTED: u64 = 100_000;
 /// How often to check for keys and a resized terminal.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -73,7 +81,11 @@ pub(super) struct Top {
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = Sort::Rate)]
     sort: Sort,
 
-    /// Maximum topics, and maximum subscriptions, in the plain table
+    /// Show who is subscribed to this topic, too
+    #[arg(long, value_name = "NAME")]
+    topic: Option<String>,
+
+    /// Maximum rows of each plain table
     #[arg(long, value_name = "N", default_value_t = 50)]
     #[arg(value_parser = value::number(1..=1_000_000_usize))]
     rows: usize,
@@ -96,7 +108,15 @@ fn once(top: &Top, client: &Client, first: &Sample) -> Result<(), CliError> {
     thread::sleep(top.interval.0);
     let second = Sample::take(client)?;
     let rate_table = RateTable::between(first, &second);
-    output::write(view::plain(&second, &rate_table, top.sort, top.rows)).map(drop)
+    let listing = top.topic.as_ref().map(|topic| {
+        let limit = u64::try_from(top.rows).unwrap_or(u64::MAX);
+        Listing::take(client, topic, limit.min(MAX_LISTED))
+    });
+    let mut text = view::plain(&second, &rate_table, top.sort, top.rows);
+    if let Some(listing) = listing {
+        text.push_str(&view::plain_subscribers(&listing));
+    }
+    output::write(text).map(drop)
 }
 
 /// Installs the signal handler before it changes the terminal, so that a signal always restores the terminal.
@@ -107,8 +127,10 @@ fn live(top: &Top, client: Client, first: Sample) -> Result<(), CliError> {
             std::process::exit(signals::INTERRUPTED);
         }
     })?;
-    let mut state = State::new(first, top.sort);
+    let selection = Selection::open_at(top.topic.as_deref());
+    let mut state = State::new(first, top.sort, selection);
     let watch = Watch::start(client, top.interval.0)?;
+    watch.open(state.open());
     let mut screen = Screen::enter().map_err(terminal)?;
     let mut keys = Keys::of_standard_input();
     let mut drawn = None;
@@ -122,7 +144,13 @@ fn live(top: &Top, client: Client, first: Sample) -> Result<(), CliError> {
         let until = Instant::now() + TICK;
         match keys.next(TICK).map_err(terminal)? {
             Some(Key::Quit) => return Ok(()),
-            Some(Key::Sort(sort)) => state.sort(sort),
+            Some(key) => {
+                let before = state.open().map(str::to_owned);
+                state.press(key);
+                if state.open() != before.as_deref() {
+                    watch.open(state.open());
+                }
+            }
             None => {}
         }
         while let Some(answer) = watch.answer() {

@@ -1,7 +1,11 @@
 //! What each kind of setting takes and refuses.
 
+use std::ffi::OsStr;
+
 use proptest::prelude::*;
 
+use super::allowed::{MAX_SHOWN_CHARS, shown};
+use super::units::{parse_bytes, parse_seconds};
 use super::*;
 
 fn parsed<T>(allowed: &Allowed<T>, text: &str) -> Option<T> {

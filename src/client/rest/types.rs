@@ -1,11 +1,13 @@
 //! The values that the REST API takes and returns.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::client::{Event, Gap};
 use crate::protocol::OverflowPolicy;
 
-/// Settings of a new topic; `None` is the setting of the server.
+/// Settings of a topic; `None` is the setting of the server for a new topic, and no change for one that exists.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TopicOptions {
     /// Events kept for replay.
@@ -14,6 +16,10 @@ pub struct TopicOptions {
     pub max_queue_size: Option<usize>,
     /// What happens when a subscription exceeds its queue.
     pub overflow: Option<OverflowPolicy>,
+    /// Age above which an event leaves the history; 0 is never.
+    pub history_ttl: Option<Duration>,
+    /// Time without a subscription and a publish after which the topic is deleted; 0 is never.
+    pub idle: Option<Duration>,
 }
 
 /// An entry of the list of topics.
@@ -50,6 +56,26 @@ pub struct TopicState {
     pub dropped: u64,
 }
 
+/// Who is subscribed to a topic, sorted by client id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SubscriberList {
+    /// How many there are; `subscribers` may contain fewer.
+    pub total: u64,
+    /// The first of them.
+    pub subscribers: Vec<SubscriberState>,
+}
+
+/// One subscriber of a topic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SubscriberState {
+    /// Its `client_id`.
+    pub client_id: String,
+    /// When its subscription began: RFC 3339, UTC. A takeover begins a new one.
+    pub since: String,
+}
+
 /// What a topic keeps for replay.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -76,6 +102,36 @@ pub struct TopicLimits {
     pub history_bytes: u64,
     /// Undelivered events a subscription may hold.
     pub max_queue_size: u64,
+    /// Age above which an event leaves the history; 0 is never.
+    #[serde(rename = "history_ttl_secs", with = "seconds", default)]
+    pub history_ttl: Duration,
+    /// Time without a subscription and a publish after which the topic is deleted; 0 is never.
+    #[serde(rename = "idle_secs", with = "seconds", default)]
+    pub idle: Duration,
+}
+
+/// A time as a number of seconds: a whole one, if it is one.
+pub(super) mod seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(in crate::client) fn serialize<S: Serializer>(
+        time: &Duration,
+        out: S,
+    ) -> Result<S::Ok, S::Error> {
+        match time.subsec_nanos() {
+            0 => out.serialize_u64(time.as_secs()),
+            _ => out.serialize_f64(time.as_secs_f64()),
+        }
+    }
+
+    pub(in crate::client) fn deserialize<'de, D: Deserializer<'de>>(
+        input: D,
+    ) -> Result<Duration, D::Error> {
+        let seconds = f64::deserialize(input)?;
+        Duration::try_from_secs_f64(seconds).map_err(de::Error::custom)
+    }
 }
 
 /// The state of the server.

@@ -9,8 +9,9 @@ use super::{State, Subscription};
 use crate::client::Error;
 use crate::client::connect::{ConnectAttempt, Ws, panicked};
 use crate::client::connection::{Connection, Received};
-use crate::client::followed_topic::{FollowedTopic, Phase};
+use crate::client::phase::Phase;
 use crate::client::reconnect::RetryState;
+use crate::client::wire::SubscriberFields;
 
 impl Subscription {
     /// Waits for the first connection and its acks. Returns the first error, without a retry.
@@ -22,10 +23,8 @@ impl Subscription {
         self.use_connection(ws, RetryState::new())?;
         let ack_timeout = self.settings.addresses.share(self.settings.request_timeout);
         let deadline = Instant::now() + ack_timeout;
-        let is_subscribing =
-            |topic: &FollowedTopic| matches!(topic.phase, Phase::Subscribing { .. });
         // Deliveries of topics that are acknowledged are queued meanwhile.
-        while self.topics.iter().any(is_subscribing) {
+        while self.followed.phases().any(Phase::is_subscribing) {
             let State::Connected { connection, .. } = &mut self.state else {
                 break;
             };
@@ -61,9 +60,7 @@ impl Subscription {
         if !error.is_temporary() {
             return Err(error);
         }
-        self.topics
-            .iter_mut()
-            .for_each(FollowedTopic::on_disconnect);
+        self.followed.on_disconnect();
         self.schedule_attempt(retry, error)
     }
 
@@ -146,13 +143,23 @@ impl Subscription {
         let State::Connected { connection, .. } = &mut self.state else {
             return Ok(());
         };
-        for (index, topic) in self.topics.iter_mut().enumerate() {
-            if topic.is_due() {
-                let request_id = format!("{index}.{}", self.subscribes_sent);
-                self.subscribes_sent += 1;
-                let text = topic.subscribe_request(&self.client_id, &request_id)?;
-                connection.send(Message::text(text))?;
-                topic.on_subscribe_sent(Instant::now() + self.settings.request_timeout);
+        let phases = self.followed.phases().enumerate();
+        let due: Vec<usize> = phases
+            .filter_map(|(index, phase)| phase.is_due().then_some(index))
+            .collect();
+        for index in due {
+            let request_id = format!("{index}.{}", self.subscribes_sent);
+            self.subscribes_sent += 1;
+            let followed = &mut self.followed;
+            let subscriber = SubscriberFields {
+                client_id: &self.client_id,
+                presence: self.presence,
+                request_id: &request_id,
+            };
+            let text = followed.subscribe_request(index, subscriber)?;
+            connection.send(Message::text(text))?;
+            if let Some(phase) = followed.phases_mut().nth(index) {
+                phase.on_subscribe_sent(Instant::now() + self.settings.request_timeout);
             }
         }
         Ok(())

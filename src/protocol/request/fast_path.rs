@@ -15,6 +15,7 @@ struct PlainPublish<'a> {
     topic: &'a str,
     #[serde(borrow)]
     message: NamedFields<PlainMessage<'a>>,
+    idempotent: Option<bool>,
     request_id: Option<&'a str>,
 }
 
@@ -31,6 +32,7 @@ pub(crate) fn read_publish(text: &str) -> Option<(Option<RequestId<'_>>, Request
         kind,
         topic,
         message,
+        idempotent,
         request_id,
     } = serde_json::from_str::<NamedFields<PlainPublish<'_>>>(text)
         .ok()?
@@ -38,7 +40,10 @@ pub(crate) fn read_publish(text: &str) -> Option<(Option<RequestId<'_>>, Request
     if kind != "publish" || check_topic_name(topic).is_err() {
         return None;
     }
-    let message = Message::new(message.0.id, message.0.payload).ok()?;
+    let mut message = Message::new(message.0.id, message.0.payload).ok()?;
+    if idempotent == Some(true) {
+        message = message.idempotent();
+    }
     let request_id = request_id
         .map(|id| RequestId::new(id.into()))
         .transpose()

@@ -76,6 +76,7 @@ fn usual_publish_takes_the_fast_path() {
     };
     assert!(fast_path::read_publish(&usual("")).is_some());
     assert!(fast_path::read_publish(&usual(r#","request_id":"r""#)).is_some());
+    assert!(fast_path::read_publish(&usual(r#","idempotent":true,"request_id":"r""#)).is_some());
     assert!(fast_path::read_publish(&usual(r#","last_n":null"#)).is_none());
 }
 
@@ -132,9 +133,41 @@ fn start_is_last_n_or_a_position() {
     }
 }
 
+#[test]
+fn idempotent_is_a_boolean_and_compares_ids_as_uuids() {
+    let key = |id: &str, rest: &str| {
+        let text = format!(
+            r#"{{"type":"publish","topic":"t","message":{{"id":"{id}","payload":1}}{rest}}}"#
+        );
+        match parse_request(&text) {
+            (_, Ok(Request::Publish { message, .. })) => Ok(message.key()),
+            (_, other) => Err(other.unwrap_err().message.into_owned()),
+        }
+    };
+    for rest in ["", r#","idempotent":false"#, r#","idempotent":null"#] {
+        assert_eq!(key(ID, rest), Ok(None), "{rest}");
+    }
+    let uuid = uuid::Uuid::try_parse(ID).ok();
+    for id in [
+        ID.to_owned(),
+        ID.to_uppercase(),
+        ID.replace('-', ""),
+        format!("{{{ID}}}"),
+        format!("urn:uuid:{ID}"),
+        ID.replacen('5', r"\u0035", 1),
+    ] {
+        assert_eq!(key(&id, r#","idempotent":true"#), Ok(uuid), "{id}");
+        assert_eq!(key(&id, r#","x":1,"idempotent": true "#), Ok(uuid), "{id}");
+    }
+    for wrong in ["1", "0", r#""true""#, "[]", "{}"] {
+        let text = key(ID, &format!(r#","idempotent":{wrong}"#)).unwrap_err();
+        assert_eq!(text, "idempotent must be true or false", "{wrong}");
+    }
+}
+
 /// Publishes put together from valid and invalid fields.
 fn publishes() -> impl Strategy<Value = String> {
-    let field = "(\"type\":\"(publish|ping|p\\\\u0075blish)\"|\"topic\":(\"t\"|\"\"|\"/\"|null|5|\"\\\\u0074\")|\"request_id\":(\"r\"|null|5|\"\\\\n\")|\"x\":1|\"message\":\\{(\"id\":\"(550e8400e29b41d4a716446655440000|x)\",?)?(\"payload\":(null|\\[1 , 2\\]|1e999|\\{\\}))?(,\"y\":0)?\\})";
+    let field = "(\"type\":\"(publish|ping|p\\\\u0075blish)\"|\"topic\":(\"t\"|\"\"|\"/\"|null|5|\"\\\\u0074\")|\"request_id\":(\"r\"|null|5|\"\\\\n\")|\"idempotent\":(true|false|null|1|\"true\")|\"x\":1|\"message\":\\{(\"id\":\"(550e8400e29b41d4a716446655440000|x)\",?)?(\"payload\":(null|\\[1 , 2\\]|1e999|\\{\\}))?(,\"y\":0)?\\})";
     proptest::collection::vec(field, 0..6).prop_map(|fields| format!("{{{}}}", fields.join(",")))
 }
 
@@ -152,6 +185,7 @@ proptest! {
             prop_assert_eq!(id, long_id);
             prop_assert_eq!(topic, long_topic);
             prop_assert_eq!((message.id(), message.payload()), (long_message.id(), long_message.payload()));
+            prop_assert_eq!(message.key(), long_message.key());
         }
     }
 
@@ -161,7 +195,7 @@ proptest! {
     }
 
     #[test]
-    fn parsing_never_panics_on_field_values(values in proptest::collection::vec("null|\"\"|\"t\"|5|-1|\\{\\}|\\[\\]|true", 8)) {
+    fn parsing_never_panics_on_field_values(values in proptest::collection::vec("null|\"\"|\"t\"|5|-1|\\{\\}|\\[\\]|true", 9)) {
         for kind in ["subscribe", "unsubscribe", "publish", "ping"] {
             let mut text = format!(r#"{{"type":"{kind}""#);
             for (name, value) in FIELDS[1..].iter().zip(&values) {

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::{Connections, Live};
 use crate::limited_log::limited;
+use crate::metrics::Protocol;
 use crate::server::connection_info::ConnectionInfo;
 use crate::server::rest::{Connected, ConnectionLine};
 use crate::server::websocket::{Connection, EndReason};
@@ -66,14 +67,14 @@ impl Connections {
     }
 }
 
+fn protocol(websocket: Option<&Connection>) -> Protocol {
+    websocket.map_or(Protocol::Http, |websocket| websocket.protocol())
+}
+
 fn line((info, websocket): &Handle) -> ConnectionLine {
     ConnectionLine {
         id: info.id,
-        protocol: if websocket.is_some() {
-            "websocket"
-        } else {
-            "http"
-        },
+        protocol: protocol(websocket.as_deref()).as_str(),
         address: info.peer,
         key: info.key(),
         uptime_sec: info.uptime().as_secs(),

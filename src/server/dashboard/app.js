@@ -36,6 +36,7 @@ const poller = {
         () => this.succeeded(performance.now() - began),
         (error) => this.failed(error),
       );
+      if (pause !== Infinity) await subscribers.refresh();
       await this.rest(pause);
     }
   },
@@ -47,9 +48,10 @@ const poller = {
     if (health.instance !== this.instance) this.settingsShown = false;
     this.instance = health.instance;
     showEngine(health);
+    // A node whose Redis is away still lists its connections.
+    showConnections(await request("GET", `connections?limit=${LISTED_CONNECTIONS}`));
     const { topics } = await request("GET", "stats");
     showTopics(topics, this.overview.add(health, topics));
-    showConnections(await request("GET", `connections?limit=${LISTED_CONNECTIONS}`));
     if (isNode(health)) showNodes((await request("GET", "nodes")).nodes);
     else hideNodes();
     if (!this.settingsShown) showSettings(await request("GET", "config"));
@@ -74,6 +76,7 @@ const poller = {
     this.settingsShown = false;
     if (error.status === 401 || error.status === 403) this.forget();
     if (error.status === 401) {
+      subscribers.hide();
       setStatus("locked", "needs a key");
       askForKey(key ? "The server does not accept this key." : "");
       return Infinity;
@@ -120,6 +123,7 @@ byId("key-form").addEventListener("submit", () => {
   key = byId("key").value.trim();
   byId("key").value = "";
   poller.forget();
+  subscribers.hide();
   for (const output of document.querySelectorAll("output.result")) setText(output, "");
   setStatus("waiting", "Connecting…");
   tail.reconnect();

@@ -21,7 +21,9 @@ const SCRIPT: &str = concat!(
     include_str!("topics.js"),
     include_str!("connections.js"),
     include_str!("nodes.js"),
+    include_str!("tailed_topic.js"),
     include_str!("tail.js"),
+    include_str!("subscribers.js"),
     include_str!("app.js"),
 );
 

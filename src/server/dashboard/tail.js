@@ -1,5 +1,6 @@
 
-// The live tail of one topic: a normal subscription, resumed at its position after a lost connection.
+// The live tail of one topic, or of all that match a pattern: a normal subscription, resumed at its positions after a lost
+// connection.
 
 const KEPT_EVENTS = 500;
 const FIRST_EVENTS = 20;
@@ -19,6 +20,7 @@ function payloadOf(text) {
 }
 
 class Tail {
+  /** A topic or a pattern. */
   topic = null;
   /** The topic last set in the publish form by the tail. */
   #suggested = "";
@@ -29,23 +31,27 @@ class Tail {
   #paused = false;
   /** Rows to show with the next frame or after the pause; the newest last. */
   #waiting = [];
-  /** Where to resume: the epoch, and the next expected number (`null`: unknown). */
-  #epoch = null;
-  #next = null;
-  /** Before the first event: the largest valid number. */
-  #latest = null;
+  /** The topics that have begun, by name. */
+  #tailed = new Map();
+  /** Whether a pattern was acknowledged: from then on it resumes, and all its new topics are read from their beginning. */
+  #hasBegun = false;
 
   start(topic) {
     this.stop();
     this.#waiting = [];
     this.topic = topic;
-    [this.#epoch, this.#next, this.#latest, this.#failures] = [null, null, null, 0];
+    this.#tailed.clear();
+    [this.#hasBegun, this.#failures] = [false, 0];
     byId("tail-rows").replaceChildren();
     byId("tail-topic").value = topic;
-    this.#suggest(topic);
+    if (!this.#isPattern) this.#suggest(topic);
     this.#connect();
     topicTable.render();
     byId("tail").scrollIntoView({ block: "nearest" });
+  }
+
+  get #isPattern() {
+    return this.topic?.includes("*");
   }
 
   /** Keeps the rows, including those held by a pause. */
@@ -107,10 +113,17 @@ class Tail {
   }
 
   #subscribe(socket) {
-    // Without an event yet, resumes at the start of the subscription, so that nothing is missed.
-    if (this.#epoch !== null && Number.isFinite(this.#latest)) this.#next ??= this.#latest;
-    const position = this.#next === null ? { last_n: FIRST_EVENTS } : { after_seq: this.#next - 1, epoch: this.#epoch };
-    socket.send(JSON.stringify({ type: "subscribe", topic: this.topic, client_id: this.clientId, ...position }));
+    this.#tailed.forEach((topic) => topic.beforeResume());
+    socket.send(JSON.stringify({ type: "subscribe", topic: this.topic, client_id: this.clientId, ...this.#start() }));
+  }
+
+  #start() {
+    if (this.#isPattern && this.#hasBegun) {
+      const position = ([name, { epoch, next }]) => [name, { seq: (next ?? 1) - 1, epoch }];
+      return { positions: Object.fromEntries([...this.#tailed].map(position)) };
+    }
+    const { epoch, next } = this.#tailed.get(this.topic) ?? { next: null };
+    return next === null ? { last_n: FIRST_EVENTS } : { after_seq: next - 1, epoch };
   }
 
   #lost(code, reason) {
@@ -135,63 +148,87 @@ class Tail {
     if (frame.type === "event") this.#event(frame, text);
     else if (frame.gap) this.#gap(frame);
     else if (frame.type === "ack") this.#subscribed(frame);
-    else if (frame.type === "error") this.#refused(frame.error);
+    else if (frame.type === "error") this.#refused(frame);
     else if (frame.type === "info") this.#notice(frame);
   }
 
-  #subscribed({ epoch, seq }) {
+  #subscribed({ epoch, seq, matched }) {
     this.#failures = 0;
     this.#state("live");
-    if (epoch !== this.#epoch) this.#next = null;
-    this.#epoch = epoch;
-    this.#latest = seq + 1;
+    if (this.#isPattern) {
+      if (!this.#hasBegun) this.#mark(`${count(matched)} ${matched === 1 ? "topic matches" : "topics match"}`, "plain");
+      this.#hasBegun = true;
+    } else {
+      if (!this.#tailed.has(this.topic)) this.#tailed.set(this.topic, new TailedTopic());
+      this.#tailed.get(this.topic).begin({ epoch, seq });
+    }
   }
 
-  #refused({ code, message }) {
+  /** A topic of the pattern begins. In a resume, one without a position is read from its beginning. */
+  #joined({ topic, epoch, seq, recovered }) {
+    // Without `recovered` it is not the one that was tailed before.
+    if (recovered === undefined) this.#tailed.delete(topic);
+    const known = this.#tailed.get(topic);
+    const tailed = known ?? new TailedTopic();
+    tailed.begin({ epoch, seq });
+    if (known) return;
+    if (recovered !== undefined) tailed.next = 1;
+    this.#tailed.set(topic, tailed);
+    this.#mark(`${topic}: joined`, "plain");
+  }
+
+  #refused({ error: { code, message }, pattern, topic, count: topics }) {
+    if (pattern) return this.#mark(`${topic ?? `${count(topics)} topics`} not joined: ${code}: ${message}`, "error");
     this.#mark(`${code}: ${message}`, "error");
     if (code === "TOPIC_NOT_FOUND" || code === "FORBIDDEN" || code === "BAD_REQUEST") this.stop();
     // Redis may be back soon; so may a server that is being replaced.
     if (code === "UNAVAILABLE" || code === "SHUTTING_DOWN") this.#socket?.close();
   }
 
-  #notice({ msg, seq }) {
+  #notice(frame) {
+    const { msg, topic, seq } = frame;
     if (msg === "ping") return;
-    this.#mark(msg.replaceAll("_", " ") + (seq === undefined ? "" : ` after ${seq}`), "plain");
-    if (msg === "topic_deleted" || msg === "subscription_replaced") this.stop();
+    if (msg === "subscribed") return this.#joined(frame);
+    this.#mark(this.#prefix(topic) + msg.replaceAll("_", " ") + (seq === undefined ? "" : ` after ${seq}`), "plain");
+    if (msg === "subscription_replaced" || (msg === "topic_deleted" && !this.#isPattern)) this.stop();
+    else if (msg === "topic_deleted") this.#tailed.delete(topic);
+  }
+
+  /** Of a pattern, what is shown says which topic it is about. */
+  #prefix(topic) {
+    return this.#isPattern && topic ? `${topic}: ` : "";
   }
 
   /** Checks that an event or a gap starts with the expected number. */
-  #check(from, to) {
-    const expected = this.#next ?? Math.min(from, this.#latest);
+  #check(topic, from, to) {
+    const expected = this.#tailed.get(topic).advance(from, to);
     if (from > expected) {
       sequenceCheck.lost += from - expected;
-      this.#mark(`NOT REPORTED: ${expected} to ${from - 1} are missing`, "error");
+      this.#mark(`${this.#prefix(topic)}NOT REPORTED: ${expected} to ${from - 1} are missing`, "error");
     } else if (from < expected) {
       sequenceCheck.disordered += 1;
-      this.#mark(`${from} arrived, expected ${expected}`, "error");
+      this.#mark(`${this.#prefix(topic)}${from} arrived, expected ${expected}`, "error");
     }
-    this.#next = Math.max(to + 1, expected);
     sequenceCheck.show();
   }
 
-  #event({ seq, ts }, text) {
+  #event({ topic, seq, ts }, text) {
     sequenceCheck.checked += 1;
-    this.#check(seq, seq);
+    this.#check(topic, seq, seq);
     const payload = payloadOf(text);
     const shown = payload.length > SHOWN_CHARS ? `${beginningOf(payload)}… (${count(payload.length)} characters)` : payload;
-    this.#push({ seq, ts, payload: visible(shown) });
+    this.#push({ topic: this.#isPattern ? topic : "", seq, ts, payload: visible(shown) });
   }
 
-  #gap({ gap: { from_seq, to_seq, count: events, reason }, epoch, seq }) {
+  #gap({ topic, gap: { from_seq, to_seq, count: events, reason }, epoch, seq }) {
     const why = reason.replaceAll("_", " ");
     if (to_seq === undefined) {
-      // On an open subscription, the notice has the new position.
-      if (epoch) [this.#epoch, this.#next, this.#latest] = [epoch, seq + 1, seq + 1];
-      else [this.#next, this.#latest] = [null, Infinity];
-      return this.#mark(`gap: ${why}, numbering restarts`, "gap");
+      this.#tailed.get(topic).restart(epoch, seq);
+      return this.#mark(`${this.#prefix(topic)}gap: ${why}, numbering restarts`, "gap");
     }
-    this.#check(from_seq, to_seq);
-    this.#mark(`gap: ${count(events)} ${events === 1 ? "event" : "events"} not sent (${from_seq} to ${to_seq}), ${why}`, "gap");
+    this.#check(topic, from_seq, to_seq);
+    const what = `${count(events)} ${events === 1 ? "event" : "events"} not sent (${from_seq} to ${to_seq})`;
+    this.#mark(`${this.#prefix(topic)}gap: ${what}, ${why}`, "gap");
   }
 
   #mark(text, kind) {
@@ -217,7 +254,7 @@ class Tail {
     }
   }
 
-  #row({ seq, ts, payload, mark, kind }) {
+  #row({ topic, seq, ts, payload, mark, kind }) {
     if (mark !== undefined) return make("li", { className: `mark ${kind}`, textContent: mark });
     const row = make(
       "li",
@@ -226,6 +263,7 @@ class Tail {
       make("span", { className: "time", textContent: clock(new Date(ts)), title: ts }),
       make("span", { className: "payload", textContent: payload }),
     );
+    if (topic) row.append(make("span", { className: "topic", textContent: topic }));
     row.hidden = !this.#matches(row);
     return row;
   }

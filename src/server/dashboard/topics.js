@@ -11,7 +11,15 @@ const topicTable = new Table(byId("topic-table"), {
         cell.append(make("button", { type: "button", className: "link", textContent: name, title: `Tail ${name}`, onclick: () => tail.start(name) }));
       },
     },
-    numberColumn("Subscribers", (topic) => topic.subscribers, count),
+    {
+      ...numberColumn("Subscribers", (topic) => topic.subscribers, count),
+      text: undefined,
+      fill: (cell, row) => {
+        const { name } = row.item;
+        cell.append(make("button", { type: "button", className: "link", title: `Who is subscribed to ${name}`, onclick: () => subscribers.show(name) }));
+      },
+      decorate: (cell, topic) => setText(cell.firstElementChild, count(topic.subscribers)),
+    },
     numberColumn("Rate /s", (topic) => topic.rate, rate),
     numberColumn("Head", (topic) => topic.seq, count),
     numberColumn("History", (topic) => topic.history.count, count),

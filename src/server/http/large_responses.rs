@@ -187,7 +187,7 @@ mod tests {
     }
 
     fn read(max_response_bytes: usize) -> Request {
-        request(Route::ListTopics, max_response_bytes)
+        request(Route::ListTopics(None), max_response_bytes)
     }
 
     fn needed(response: &Response) -> Option<usize> {

@@ -1,6 +1,6 @@
 //! A response: what a handler makes, and its bytes for the client.
 //!
-//! Every response has a `Content-Length` and the headers of [`PROTECTION`]. A header value with control bytes is left out.
+//! Every response but that of a stream has a `Content-Length`, and all have the headers of [`PROTECTION`]. A header value with control bytes is left out.
 
 use std::borrow::Cow;
 use std::io::Write;
@@ -104,13 +104,29 @@ impl Response {
     }
 
     fn encode_head(&self, delivery: Delivery) -> Vec<u8> {
+        let mut bytes = self.begin_head();
+        push_field(&mut bytes, "Content-Length", &self.body.len().to_string());
+        self.finish_head(bytes, delivery)
+    }
+
+    /// The head of a response whose body follows for as long as the connection lasts.
+    pub(crate) fn encode_head_of_stream(&self) -> Vec<u8> {
+        let close = true;
+        let head_only = false;
+        self.finish_head(self.begin_head(), Delivery { head_only, close })
+    }
+
+    fn begin_head(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(512);
         push_status_line(&mut bytes, self.status);
         if let Some(date) = http_date(SystemTime::now()) {
             push_field(&mut bytes, "Date", &date);
         }
         push_field(&mut bytes, "Content-Type", &self.content_type);
-        push_field(&mut bytes, "Content-Length", &self.body.len().to_string());
+        bytes
+    }
+
+    fn finish_head(&self, mut bytes: Vec<u8>, delivery: Delivery) -> Vec<u8> {
         for (name, value) in &self.headers {
             push_field(&mut bytes, name, value);
         }

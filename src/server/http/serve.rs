@@ -1,4 +1,4 @@
-//! One connection as HTTP: reads requests and sends responses, until it closes or becomes a WebSocket.
+//! One connection as HTTP: reads requests and sends responses, until it closes, or becomes a WebSocket or an event stream.
 //!
 //! Knows the order of the steps at the HTTP edge: head, route, `/ws`, right, origin, body, worker, response. Decides
 //! nothing about topics.
@@ -53,11 +53,13 @@ impl Edge {
 
 /// Sends a problem and ends the connection so that the problem arrives. `head_only` in response to HEAD.
 pub(crate) fn refuse(transport: &Transport, problem: &Problem, head_only: bool, edge: &Edge) {
-    let bytes = last_response(problem, head_only);
-    if transport
-        .write_by(&bytes, Deadline::after(edge.write_timeout))
-        .is_ok()
-    {
+    send_last(transport, &last_response(problem, head_only), edge);
+}
+
+/// Sends the last bytes of a connection and ends it so that they arrive.
+pub(crate) fn send_last(transport: &Transport, bytes: &[u8], edge: &Edge) {
+    let deadline = Deadline::after(edge.write_timeout);
+    if transport.write_by(bytes, deadline).is_ok() {
         edge.metrics.http_sent(bytes.len());
         transport.close_gently();
     }
@@ -100,7 +102,7 @@ impl HttpConnection<'_> {
     }
 
     /// Answers requests in order until the connection ends: never [`End::Refused`], which is sent here. The socket is shut
-    /// down unless a WebSocket is requested.
+    /// down unless a WebSocket or an event stream is requested.
     pub(crate) fn run(&mut self) -> End {
         let reason = loop {
             match self.serve_one() {
@@ -111,7 +113,7 @@ impl HttpConnection<'_> {
                     refuse(self.transport, &problem, self.head_only, self.edge);
                     break problem.code;
                 }
-                Err(upgrade) => return upgrade,
+                Err(end) => return end,
             }
         };
         self.transport.shutdown(Shutdown::Both);
@@ -157,6 +159,12 @@ impl HttpConnection<'_> {
         }
         let body = self.requests.read_body(&head)?;
         self.info.heard();
+        let route = match (route, &allowed) {
+            (Route::StreamEvents(query), Ok(())) => {
+                return Err(End::EventStream(Box::new(head), query));
+            }
+            (route, _) => route,
+        };
         // Read before the response is made: a client that asks as the drain begins may ask once more.
         let is_draining = self.edge.draining.load(Ordering::SeqCst);
         let response = match allowed.and_then(|()| self.check_rate(&route)) {
@@ -173,7 +181,7 @@ impl HttpConnection<'_> {
     /// Whether the request may be carried out once it is read.
     fn check(&self, head: &Head, route: &Route) -> Result<(), Problem> {
         self.edge.authorization.check(head, route, self.info)?;
-        check_origin(head, &self.edge.allowed_origins)
+        check_origin(head, route, &self.edge.allowed_origins)
     }
 
     /// Checked last, so that only a publish that would be carried out counts.
@@ -250,9 +258,11 @@ impl HttpConnection<'_> {
     }
 }
 
-/// Allows every page to read, because it cannot see the response. Other methods need the same host or a listed origin.
-fn check_origin(head: &Head, allowed_origins: &[String]) -> Result<(), Problem> {
-    let only_reads = matches!(head.method.as_str(), "GET" | "HEAD");
+/// Allows every page to read, because it cannot see the response. Other methods need the same host or a listed origin, and so
+/// does an event stream, which takes a connection and the place of another subscriber.
+fn check_origin(head: &Head, route: &Route, allowed_origins: &[String]) -> Result<(), Problem> {
+    let is_stream = matches!(route, Route::StreamEvents(_));
+    let only_reads = matches!(head.method.as_str(), "GET" | "HEAD") && !is_stream;
     if only_reads || origin::allowed(head, allowed_origins) {
         return Ok(());
     }

@@ -14,6 +14,7 @@ use super::head::{self, Head};
 use super::problem::Problem;
 use super::scan::HeadScanner;
 use crate::metrics::{Protocol, SharedMetrics};
+use crate::server::rest::EventsQuery;
 use crate::server::transport::Transport;
 
 const READ_BYTES: usize = 4 * 1024;
@@ -40,6 +41,8 @@ pub(crate) enum End {
     Refused(Problem),
     /// The request is for `/ws`, with any method. It has no response yet.
     Upgrade(Box<Head>),
+    /// The request is for an event stream, and its key has the right. It has no response yet.
+    EventStream(Box<Head>, Box<EventsQuery>),
 }
 
 impl From<Problem> for End {

@@ -12,11 +12,13 @@ use uuid::Uuid;
 use super::body::read_object;
 use super::{Api, Route, problems};
 use crate::broker::{Broker, Place, PublishError, ReadBatch, WaitError};
-use crate::protocol::{InvalidMessage, Message, Timestamp, TopicName, as_string, is_null};
+use crate::protocol::{
+    InvalidMessage, Message, Timestamp, TopicName, as_string, is_null, read_idempotent,
+};
 use crate::server::http::response::Retry;
 use crate::server::http::{Problem, Request, Response};
 
-const FIELDS: [&str; 2] = ["id", "payload"];
+const FIELDS: [&str; 3] = ["id", "payload", "idempotent"];
 
 #[derive(Serialize)]
 struct Published<'a> {
@@ -25,6 +27,8 @@ struct Published<'a> {
     id: &'a str,
     seq: u64,
     epoch: &'a str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    duplicate: bool,
 }
 
 impl Api {
@@ -52,8 +56,10 @@ impl Api {
             id: message.id(),
             seq: published.seq,
             epoch: published.epoch.as_str(),
+            duplicate: published.is_duplicate,
         };
-        Ok(Response::json(201, &body))
+        let status = if published.is_duplicate { 200 } else { 201 };
+        Ok(Response::json(status, &body))
     }
 }
 
@@ -103,10 +109,16 @@ impl PublishWait {
 }
 
 fn read_message(request: &Request) -> Result<Message<'_>, Problem> {
-    let [id, payload] = read_object(request, &FIELDS)?;
+    let [id, payload, idempotent] = read_object(request, &FIELDS)?;
     let payload = payload.ok_or_else(|| problems::invalid("payload is required"))?;
-    let id = read_id(id.filter(|id| !is_null(id)))?;
-    Message::new(id, payload).map_err(invalid_message)
+    let [id, idempotent] = [id, idempotent].map(|field| field.filter(|field| !is_null(field)));
+    let has_id = id.is_some();
+    let message = Message::new(read_id(id)?, payload).map_err(invalid_message)?;
+    match read_idempotent(idempotent).map_err(problems::invalid)? {
+        true if !has_id => Err(problems::invalid("id is required with idempotent")),
+        true => Ok(message.idempotent()),
+        false => Ok(message),
+    }
 }
 
 /// The id of the message, or a new one.
@@ -235,6 +247,45 @@ mod tests {
             assert_eq!(publish(&server, body), (422, expected), "{body}");
         }
         assert_eq!(server.json(&get("/topics/t"))["messages"], 0);
+    }
+
+    #[test]
+    fn an_idempotent_message_is_published_once_and_needs_its_id() {
+        let server = server();
+        let epoch = server.epoch("t");
+        let answer = |seq: u64, duplicate: &str| {
+            format!(
+                r#"{{"status":"ok","topic":"t","id":"{ID}","seq":{seq},"epoch":"{epoch}"{duplicate}}}"#
+            )
+        };
+        let body = |rest: &str| format!(r#"{{"payload":1,"id":"{ID}"{rest}}}"#);
+        let once = body(r#","idempotent":true"#);
+        assert_eq!(publish(&server, &once), (201, answer(1, "")));
+        let duplicate = answer(1, r#","duplicate":true"#);
+        assert_eq!(publish(&server, &once), (200, duplicate.clone()));
+        // Without the field nothing is compared.
+        for (seq, rest) in [
+            (2, ""),
+            (3, r#","idempotent":false"#),
+            (4, r#","idempotent":null"#),
+        ] {
+            assert_eq!(publish(&server, &body(rest)), (201, answer(seq, "")));
+        }
+        assert_eq!(publish(&server, &once), (200, duplicate));
+        for (wrong, detail) in [
+            (
+                r#"{"payload":1,"idempotent":true}"#.to_owned(),
+                "id is required with idempotent",
+            ),
+            (
+                body(r#","idempotent":1"#),
+                "idempotent must be true or false",
+            ),
+        ] {
+            let expected = problem(422, "VALIDATION_ERROR", "Unprocessable Content", detail);
+            assert_eq!(publish(&server, &wrong), (422, expected), "{wrong}");
+        }
+        assert_eq!(server.json(&get("/topics/t"))["messages"], 4);
     }
 
     #[test]

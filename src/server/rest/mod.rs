@@ -7,19 +7,21 @@
 mod body;
 mod connections;
 pub(crate) mod documents;
+mod events;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod history;
 mod messages;
 mod metrics;
-mod new_topic;
 mod observability;
-mod problems;
+pub(crate) mod problems;
 mod query;
 mod route;
 mod settings;
+mod subscribers;
 #[cfg(test)]
 mod tests;
+mod topic_options;
 mod topics;
 
 use std::time::Instant;
@@ -27,6 +29,7 @@ use std::time::Instant;
 use uuid::Uuid;
 
 pub(crate) use connections::{Connected, ConnectionLine};
+pub(crate) use events::EventsQuery;
 pub(crate) use messages::PublishWait;
 pub(crate) use metrics::Vitals;
 pub(crate) use route::{Right, Route};
@@ -76,12 +79,14 @@ impl Api {
     fn handle(&self, request: &Request) -> Result<Response, Problem> {
         match &request.route {
             Route::Dashboard => Ok(dashboard::page()),
-            Route::ListTopics => self.list_topics(request),
+            Route::ListTopics(filter) => self.list_topics(request, filter.as_ref()),
             Route::CreateTopic => self.create_topic(request),
             Route::ShowTopic(name) => self.show_topic(name),
+            Route::ChangeTopic(name) => self.change_topic(name, request),
             Route::DeleteTopic(name) => self.delete_topic(name),
             Route::ReadMessages(name, start_at) => self.read_messages(name, start_at, request),
             Route::PublishMessage(name) => self.publish_message(name, request),
+            Route::ListSubscribers(name, limit) => self.list_subscribers(name, *limit, request),
             Route::ListConnections(limit) => self.list_connections(*limit, request),
             Route::CloseConnection(id) => self.close_connection(*id),
             Route::ShowSettings => Ok(self.show_settings()),
@@ -94,7 +99,7 @@ impl Api {
             Route::OpenApi => Ok(self.openapi()),
             Route::AsyncApi => Ok(self.asyncapi()),
             Route::Refused(refusal) => Err(refusal.problem.clone()),
-            Route::WebSocket => Err(problems::path_not_found()),
+            Route::WebSocket | Route::StreamEvents(_) => Err(problems::path_not_found()),
         }
     }
 

@@ -2,8 +2,8 @@
 
 use std::fmt::Display;
 
-use crate::broker::{CreateError, HistoryError, PublishError, TopicError};
-use crate::protocol::{ErrorReply, NO_BLOCK_IN_CLUSTER, TopicName};
+use crate::broker::{ChangeError, CreateError, HistoryError, PublishError, TopicError};
+use crate::protocol::{ErrorReply, NO_BLOCK_IN_CLUSTER, TOO_MANY_TOPICS, TopicName};
 use crate::server::http::Problem;
 use crate::server::http::target::MalformedTarget;
 
@@ -11,85 +11,96 @@ use crate::server::http::target::MalformedTarget;
 const RETRY_AFTER_DRAINING_SECS: u32 = 5;
 
 /// A path that is not UTF-8 does not exist.
-pub(super) fn malformed_path(malformed: MalformedTarget) -> Problem {
+pub(crate) fn malformed_path(malformed: MalformedTarget) -> Problem {
     match malformed {
         MalformedTarget::Escape => malformed.into(),
         MalformedTarget::Utf8 => path_not_found(),
     }
 }
 
-pub(super) fn malformed_query(malformed: MalformedTarget) -> Problem {
+pub(crate) fn malformed_query(malformed: MalformedTarget) -> Problem {
     match malformed {
         MalformedTarget::Escape => malformed.into(),
         MalformedTarget::Utf8 => invalid(malformed),
     }
 }
 
-pub(super) fn path_not_found() -> Problem {
+pub(crate) fn path_not_found() -> Problem {
     Problem::new(404, "NOT_FOUND", "Path not found")
 }
 
-pub(super) fn topic_not_found(name: &str) -> Problem {
+pub(crate) fn topic_not_found(name: &str) -> Problem {
     let detail = format!("Topic '{name}' not found");
     Problem::new(404, "TOPIC_NOT_FOUND", detail)
 }
 
-pub(super) fn connection_not_found(id: &str) -> Problem {
+pub(crate) fn connection_not_found(id: &str) -> Problem {
     let detail = format!("Connection '{id}' not found");
     Problem::new(404, "CONNECTION_NOT_FOUND", detail)
 }
 
-pub(super) fn method_not_allowed(allow: &'static str) -> Problem {
+pub(crate) fn method_not_allowed(allow: &'static str) -> Problem {
     let detail = format!("This path allows {allow}");
     Problem::new(405, "METHOD_NOT_ALLOWED", detail).with_header("Allow", allow)
 }
 
-pub(super) fn unsupported_media_type() -> Problem {
+pub(crate) fn unsupported_media_type() -> Problem {
     let detail = "The body must be application/json";
     Problem::new(415, "UNSUPPORTED_MEDIA_TYPE", detail)
 }
 
-pub(super) fn invalid(detail: impl Display) -> Problem {
+pub(crate) fn invalid(detail: impl Display) -> Problem {
     Problem::new(422, "VALIDATION_ERROR", detail.to_string())
 }
 
-pub(super) fn shutting_down() -> Problem {
+pub(crate) fn shutting_down() -> Problem {
     Problem::shutting_down().with_header("Retry-After", RETRY_AFTER_DRAINING_SECS.to_string())
 }
 
 /// The engine behind the server cannot be reached.
-pub(super) fn engine_away() -> Problem {
+pub(crate) fn engine_away() -> Problem {
     Problem::unavailable(ErrorReply::engine_away().message)
 }
 
 /// Why a topic cannot be used.
-pub(super) fn topic_refused(name: &TopicName, error: TopicError) -> Problem {
+pub(crate) fn topic_refused(name: &TopicName, error: TopicError) -> Problem {
     match error {
         TopicError::NotFound => topic_not_found(name.as_str()),
+        TopicError::LimitReached => too_many_topics(),
+        TopicError::ShuttingDown => shutting_down(),
         TopicError::Unavailable => engine_away(),
     }
 }
 
-pub(super) fn create_refused(name: &TopicName, error: &CreateError) -> Problem {
+fn too_many_topics() -> Problem {
+    Problem::new(429, "LIMIT_REACHED", TOO_MANY_TOPICS)
+}
+
+pub(crate) fn change_refused(name: &TopicName, error: ChangeError) -> Problem {
+    match error {
+        ChangeError::NotFound => topic_not_found(name.as_str()),
+        ChangeError::NoBlockInCluster => invalid(NO_BLOCK_IN_CLUSTER),
+        ChangeError::Unavailable => engine_away(),
+    }
+}
+
+pub(crate) fn create_refused(name: &TopicName, error: &CreateError) -> Problem {
     match error {
         CreateError::Exists => {
             let detail = format!("Topic '{name}' already exists");
             Problem::new(409, "TOPIC_EXISTS", detail)
         }
-        CreateError::LimitReached => Problem::new(
-            429,
-            "LIMIT_REACHED",
-            "The server has as many topics as it may have",
-        ),
+        CreateError::LimitReached => too_many_topics(),
         CreateError::ShuttingDown => shutting_down(),
         CreateError::NoBlockInCluster => invalid(NO_BLOCK_IN_CLUSTER),
         CreateError::Unavailable => engine_away(),
     }
 }
 
-pub(super) fn publish_refused(name: &TopicName, error: &PublishError) -> Problem {
+pub(crate) fn publish_refused(name: &TopicName, error: &PublishError) -> Problem {
     match error {
         PublishError::Unavailable => engine_away(),
+        PublishError::LimitReached => too_many_topics(),
         PublishError::Deleted | PublishError::NotFound => topic_not_found(name.as_str()),
         PublishError::Full { .. } => {
             Problem::unavailable(ErrorReply::no_room(name.as_str()).message)
@@ -98,7 +109,7 @@ pub(super) fn publish_refused(name: &TopicName, error: &PublishError) -> Problem
     }
 }
 
-pub(super) fn history_refused(error: &HistoryError) -> Problem {
+pub(crate) fn history_refused(error: &HistoryError) -> Problem {
     match error {
         HistoryError::AheadOfTopic => invalid("after_seq is ahead of the topic"),
     }

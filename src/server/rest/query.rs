@@ -1,18 +1,24 @@
 //! The queries: which part of a history is requested, how much of a list, and which format of the metrics.
 
+use std::ops::RangeInclusive;
+
 use super::problems;
 use crate::metrics::Format;
-use crate::protocol::StartAt;
+use crate::protocol::{StartAt, TopicFilter};
 use crate::server::http::{Problem, target};
 
-/// How many connections are listed if the query has no limit.
+/// How many connections or subscribers are listed if the query has no limit.
 const DEFAULT_LIMIT: usize = 1000;
+
+/// How many subscribers a list may show.
+const SUBSCRIBER_LIMITS: RangeInclusive<usize> = 1..=100_000;
 
 /// No history is longer than this.
 const EVERYTHING: StartAt = StartAt::Last(u64::MAX);
 
+/// Where to start reading.
 #[derive(Default)]
-struct Parameters {
+pub(super) struct Parameters {
     last_n: Option<u64>,
     after_seq: Option<u64>,
     epoch: Option<String>,
@@ -26,7 +32,7 @@ pub(super) fn read_history_query(query: Option<&str>) -> Result<StartAt, Problem
     {
         parameters.set(&name, value)?;
     }
-    parameters.start_at()
+    Ok(parameters.start_at()?.unwrap_or(EVERYTHING))
 }
 
 /// Reads a raw query that may have this one parameter.
@@ -45,16 +51,16 @@ fn read_single(query: Option<&str>, known: &str) -> Result<Option<String>, Probl
     Ok(found)
 }
 
-fn unknown(name: &str) -> Problem {
+pub(super) fn unknown(name: &str) -> Problem {
     problems::invalid(format!("unknown query parameter '{name}'"))
 }
 
-fn repeated(name: &str) -> Problem {
+pub(super) fn repeated(name: &str) -> Problem {
     problems::invalid(format!("query parameter '{name}' appears twice"))
 }
 
 impl Parameters {
-    fn set(&mut self, name: &str, value: String) -> Result<(), Problem> {
+    pub(super) fn set(&mut self, name: &str, value: String) -> Result<(), Problem> {
         let is_repeated = match name {
             "last_n" => self.last_n.replace(whole_number(name, &value)?).is_some(),
             "after_seq" => self
@@ -70,11 +76,12 @@ impl Parameters {
         Ok(())
     }
 
-    fn start_at(self) -> Result<StartAt, Problem> {
+    /// `None` without parameters.
+    pub(super) fn start_at(self) -> Result<Option<StartAt>, Problem> {
         match (self.last_n, self.after_seq, self.epoch) {
-            (None, None, None) => Ok(EVERYTHING),
-            (Some(n), None, None) => Ok(StartAt::Last(n)),
-            (None, Some(seq), epoch) => Ok(StartAt::After { seq, epoch }),
+            (None, None, None) => Ok(None),
+            (Some(n), None, None) => Ok(Some(StartAt::Last(n))),
+            (None, Some(seq), epoch) => Ok(Some(StartAt::After { seq, epoch })),
             (Some(_), Some(_), _) => {
                 Err(problems::invalid("after_seq and last_n exclude each other"))
             }
@@ -83,13 +90,41 @@ impl Parameters {
     }
 }
 
-/// Reads the query of a list: how many of it to show.
+/// Reads the query of the list of connections: how many of them to show.
 pub(super) fn read_limit(query: Option<&str>) -> Result<usize, Problem> {
     let limit = match read_single(query, "limit")? {
         Some(value) => whole_number("limit", &value)?,
         None => return Ok(DEFAULT_LIMIT),
     };
     Ok(usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
+/// Reads the query of the list of subscribers: how many of them to show.
+pub(super) fn read_subscriber_limit(query: Option<&str>) -> Result<usize, Problem> {
+    let Some(value) = read_single(query, "limit")? else {
+        return Ok(DEFAULT_LIMIT);
+    };
+    let limit = whole_number("limit", &value).ok();
+    let limit = limit.and_then(|limit| usize::try_from(limit).ok());
+    limit
+        .filter(|limit| SUBSCRIBER_LIMITS.contains(limit))
+        .ok_or_else(|| {
+            let (least, most) = (SUBSCRIBER_LIMITS.start(), SUBSCRIBER_LIMITS.end());
+            problems::invalid(format!("limit must be an integer from {least} to {most}"))
+        })
+}
+
+/// Reads the query of the list of topics: which of them to show; `None` for all. Other parameters are ignored.
+pub(super) fn read_match(query: Option<&str>) -> Result<Option<TopicFilter>, Problem> {
+    let pairs =
+        target::query_pairs(query.unwrap_or_default()).map_err(problems::malformed_query)?;
+    let mut texts = pairs.into_iter().filter(|(name, _)| name == "match");
+    let text = texts.next().map(|(_, text)| text);
+    if texts.next().is_some() {
+        return Err(repeated("match"));
+    }
+    let filter = text.map(|text| TopicFilter::parse(&text)).transpose();
+    filter.map_err(|error| problems::invalid(format!("match: {error}")))
 }
 
 /// Reads the query of the metrics.
@@ -105,7 +140,7 @@ pub(super) fn read_format(query: Option<&str>) -> Result<Option<Format>, Problem
 }
 
 /// Digits only; a number too large for 64 bits is the largest.
-fn whole_number(name: &str, value: &str) -> Result<u64, Problem> {
+pub(super) fn whole_number(name: &str, value: &str) -> Result<u64, Problem> {
     if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_digit()) {
         let detail = format!("{name} must be an integer of at least 0");
         return Err(problems::invalid(detail));
@@ -141,6 +176,33 @@ mod tests {
             );
         }
         assert_eq!(read_history_query(None).unwrap(), EVERYTHING);
+    }
+
+    #[test]
+    fn a_list_of_subscribers_shows_one_to_a_hundred_thousand() {
+        for (query, expected) in [
+            (None, DEFAULT_LIMIT),
+            (Some(""), DEFAULT_LIMIT),
+            (Some("limit=1"), 1),
+            (Some("limit=100000"), 100_000),
+        ] {
+            assert_eq!(read_subscriber_limit(query), Ok(expected), "{query:?}");
+        }
+        let range = "limit must be an integer from 1 to 100000";
+        for (query, detail) in [
+            ("limit=0", range),
+            ("limit=100001", range),
+            ("limit=99999999999999999999", range),
+            ("limit=", range),
+            ("limit=-1", range),
+            ("limit=x", range),
+            ("limit=1&limit=1", "query parameter 'limit' appears twice"),
+            ("top=1", "unknown query parameter 'top'"),
+        ] {
+            let problem = read_subscriber_limit(Some(query)).unwrap_err();
+            let shown = (problem.status, problem.detail.as_str());
+            assert_eq!(shown, (422, detail), "{query}");
+        }
     }
 
     #[test]

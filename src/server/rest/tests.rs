@@ -22,7 +22,7 @@ fn a_wrong_method_is_told_the_right_ones() {
     for (method, path, allow) in [
         ("PUT", "/topics", "GET, HEAD, POST"),
         ("DELETE", "/topics", "GET, HEAD, POST"),
-        ("POST", "/topics/none", "GET, HEAD, DELETE"),
+        ("POST", "/topics/none", "GET, HEAD, PATCH, DELETE"),
         ("PATCH", "/topics/none/messages", "GET, HEAD, POST"),
         ("POST", "/", "GET, HEAD"),
         ("POST", "/connections", "GET, HEAD"),

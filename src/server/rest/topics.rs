@@ -1,12 +1,15 @@
-//! `/topics` and `/topics/{name}`: creates, lists, shows and deletes topics.
+//! `/topics` and `/topics/{name}`: creates, lists, shows, changes and deletes topics.
+
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::ser::Serializer;
 
-use super::new_topic::read_new_topic;
+use super::topic_options::{read_change, read_new_topic};
 use super::{Api, problems};
 use crate::broker::{self, TopicStats};
-use crate::protocol::TopicName;
+use crate::config::SettingValue;
+use crate::protocol::{TopicFilter, TopicName};
 use crate::server::http::{Problem, Request, Response};
 
 #[derive(Serialize)]
@@ -19,15 +22,24 @@ struct Changed<'a> {
 const TOPIC_LINE_BYTES: usize = 80;
 
 #[derive(Serialize)]
-struct TopicList {
-    topics: Lines,
+struct TopicList<'a> {
+    topics: Lines<'a>,
 }
 
-struct Lines(broker::TopicList);
+struct Lines<'a> {
+    topics: broker::TopicList,
+    /// Only those that match.
+    filter: Option<&'a TopicFilter>,
+}
 
-impl Serialize for Lines {
+impl Serialize for Lines<'_> {
     fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
-        out.collect_seq(self.0.iter().map(|(name, subscribers)| TopicLine {
+        let is_shown = |name: &TopicName| {
+            self.filter
+                .is_none_or(|filter| filter.matches(name.as_str()))
+        };
+        let topics = self.topics.iter().filter(|(name, _)| is_shown(name));
+        out.collect_seq(topics.map(|(name, subscribers)| TopicLine {
             name: name.as_str(),
             subscribers,
         }))
@@ -69,6 +81,9 @@ struct Limits {
     history_size: usize,
     history_bytes: usize,
     max_queue_size: usize,
+    /// 0 is for ever.
+    history_ttl_secs: SettingValue,
+    idle_secs: SettingValue,
 }
 
 impl Api {
@@ -89,13 +104,30 @@ impl Api {
         }
     }
 
-    pub(super) fn list_topics(&self, request: &Request) -> Result<Response, Problem> {
+    /// Changes the settings that the body has, and answers as `GET` does.
+    pub(super) fn change_topic(
+        &self,
+        name: &TopicName,
+        request: &Request,
+    ) -> Result<Response, Problem> {
+        self.refuse_while_draining()?;
+        let change = read_change(request)?;
+        let changed = self.broker.change_topic(name, &change);
+        let stats = changed.map_err(|error| problems::change_refused(name, error))?;
+        Ok(Response::json(200, &TopicDetails::of(name, &stats)))
+    }
+
+    pub(super) fn list_topics(
+        &self,
+        request: &Request,
+        filter: Option<&TopicFilter>,
+    ) -> Result<Response, Problem> {
         let expected = self.broker.topic_count() * TOPIC_LINE_BYTES;
         Response::list(request, expected, || {
             let topics = self.broker.list_topics();
             let topics = topics.map_err(|_| problems::engine_away())?;
             Ok(TopicList {
-                topics: Lines(topics),
+                topics: Lines { topics, filter },
             })
         })
     }
@@ -105,6 +137,10 @@ impl Api {
         let stats = stats.map_err(|error| problems::topic_refused(name, error))?;
         Ok(Response::json(200, &TopicDetails::of(name, &stats)))
     }
+}
+
+fn seconds(time: Option<Duration>) -> SettingValue {
+    SettingValue::Time(time.unwrap_or_default())
 }
 
 fn changed(status: u16, what: &'static str, name: &TopicName) -> Response {
@@ -129,6 +165,8 @@ impl<'a> TopicDetails<'a> {
                 history_size: stats.history_size,
                 history_bytes: stats.max_history_bytes,
                 max_queue_size: stats.max_queue_size,
+                history_ttl_secs: seconds(stats.lifetimes.history_ttl),
+                idle_secs: seconds(stats.lifetimes.idle),
             },
             dropped: stats.dropped,
         }
@@ -188,16 +226,45 @@ mod tests {
     }
 
     #[test]
+    fn only_topics_that_match_are_listed() {
+        let server = Server::new();
+        for name in ["shop.eu", "shop.us", "shop"] {
+            server.create(name);
+        }
+        let names = |query: &str| {
+            let list = server.json(&get(&format!("/topics?match={query}")));
+            let topics = list["topics"].as_array().unwrap().iter();
+            let names = topics.map(|topic| topic["name"].as_str().unwrap().to_owned());
+            names.collect::<Vec<_>>()
+        };
+        assert_eq!(names("shop.*"), ["shop.eu", "shop.us"]);
+        assert_eq!(names("%2Aus"), ["shop.us"]);
+        assert_eq!(names("shop"), ["shop"]);
+        for (query, detail) in [
+            (
+                "match=*****",
+                "match: a pattern must be 1 to 128 characters",
+            ),
+            ("match=", "match: topic must be 1 to 128 characters"),
+            ("match=a&match=b", "query parameter 'match' appears twice"),
+        ] {
+            let (status, problem) = server.answer(&get(&format!("/topics?{query}")));
+            assert_eq!(status, 422, "{query}");
+            assert!(problem.contains(detail), "{query}: {problem}");
+        }
+    }
+
+    #[test]
     fn a_topic_shows_its_history_and_its_limits() {
         let server = Server::new();
         server.create("t");
         let epoch = server.epoch("t");
         let empty = format!(
-            r#"{{"name":"t","subscribers":0,"messages":0,"seq":0,"epoch":"{epoch}","history":{{"count":0,"bytes":0}},"overflow":"drop_oldest","limits":{{"history_size":100,"history_bytes":8388608,"max_queue_size":100}},"dropped":0}}"#
+            r#"{{"name":"t","subscribers":0,"messages":0,"seq":0,"epoch":"{epoch}","history":{{"count":0,"bytes":0}},"overflow":"drop_oldest","limits":{{"history_size":100,"history_bytes":8388608,"max_queue_size":100,"history_ttl_secs":0,"idle_secs":0}},"dropped":0}}"#
         );
         assert_eq!(server.answer(&get("/topics/t")), (200, empty));
 
-        let small = br#"{"name":"s","history_size":2,"max_queue_size":1,"overflow":"block"}"#;
+        let small = br#"{"name":"s","history_size":2,"max_queue_size":1,"overflow":"block","history_ttl_secs":0.5e2,"idle_secs":0.5}"#;
         assert_eq!(server.answer(&post("/topics", small)).0, 201);
         (0..3).for_each(|_| server.publish("s", "1"));
         let shown = server.json(&get("/topics/s"));
@@ -205,7 +272,7 @@ mod tests {
         let first_ts = &server.json(&get("/topics/s/messages"))["events"][0]["ts"];
         assert!(bytes.as_u64().is_some_and(|bytes| bytes > 0), "{shown}");
         let full = format!(
-            r#"{{"name":"s","subscribers":0,"messages":3,"seq":3,"epoch":"{epoch}","history":{{"count":2,"bytes":{bytes},"first_seq":2,"first_ts":{first_ts}}},"overflow":"block","limits":{{"history_size":2,"history_bytes":8388608,"max_queue_size":1}},"dropped":0}}"#
+            r#"{{"name":"s","subscribers":0,"messages":3,"seq":3,"epoch":"{epoch}","history":{{"count":2,"bytes":{bytes},"first_seq":2,"first_ts":{first_ts}}},"overflow":"block","limits":{{"history_size":2,"history_bytes":8388608,"max_queue_size":1,"history_ttl_secs":50,"idle_secs":0.5}},"dropped":0}}"#
         );
         assert_eq!(server.answer(&get("/topics/s")), (200, full));
     }

@@ -1,30 +1,28 @@
-//! A WebSocket connection: its outbox and its subscriptions, shared by its reader, its writer and all publishers.
+//! A connection, WebSocket or event stream: its outbox and its subscriptions, shared by its reader, its writer and all publishers.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::end::EndReason;
 use super::outbox::{Outbox, Phase};
+use super::subscriptions::Subscriptions;
 use crate::access::Principal;
-use crate::broker::{Delivery, End, IfBusy, Progress, ReadBatch, SubscriberSink, Subscription};
-use crate::limited_log::{LimitedLog, limited};
-use crate::protocol::{
-    ClientId, ErrorReply, Notice, TopicName, close_frame, push_error, push_notice,
-    push_slow_consumer,
+use crate::broker::{
+    Cursors, Delivery, End, IfBusy, PatternSubscription, PresenceBatch, Progress, ReadBatch,
+    SubscribeError, SubscriberSink, Subscription, Topic,
 };
+use crate::limited_log::{LimitedLog, limited};
+use crate::metrics::Protocol;
+use crate::protocol::{Encoding, EpochName, ErrorReply, Notice, StartAt, TopicName, close_frame};
 use crate::server::connection_info::ConnectionInfo;
 use crate::server::panics::Panics;
-use crate::sync::{Arc, AtomicU64, HashMap, Lock, Mutex, OnceLock, Ordering, mutex};
-
-/// Identifies a subscription of a connection.
-pub(super) type SubscriptionKey = (TopicName, ClientId);
+use crate::sync::{Arc, AtomicU64, OnceLock, Ordering};
 
 pub(crate) struct Connection {
     pub(crate) info: Arc<ConnectionInfo>,
     /// Who opened the connection. Never changes.
     pub(crate) principal: Principal,
     pub(super) outbox: Outbox,
-    /// No lock is taken under it.
-    subscriptions: Mutex<HashMap<SubscriptionKey, Arc<Subscription>>>,
+    pub(super) subscriptions: Subscriptions,
     end_reason: OnceLock<EndReason>,
     /// Events that its subscriptions had not read when they ended.
     pending_at_end: AtomicU64,
@@ -36,6 +34,7 @@ impl Connection {
     pub(super) fn new(
         info: Arc<ConnectionInfo>,
         principal: Principal,
+        max_subscriptions: usize,
         outbox: Outbox,
         slow_log: Arc<SlowConsumerLog>,
         panics: Panics,
@@ -44,7 +43,7 @@ impl Connection {
             info,
             principal,
             outbox,
-            subscriptions: mutex(Lock::Subscriptions, HashMap::default()),
+            subscriptions: Subscriptions::new(max_subscriptions),
             end_reason: OnceLock::new(),
             pending_at_end: AtomicU64::new(0),
             slow_log,
@@ -52,36 +51,18 @@ impl Connection {
         }
     }
 
-    pub(super) fn subscription(&self, key: &SubscriptionKey) -> Option<Arc<Subscription>> {
-        self.subscriptions.lock().get(key).cloned()
-    }
-
+    /// How many subscriptions it has, patterns included.
     pub(crate) fn subscription_count(&self) -> usize {
-        self.subscriptions.lock().len()
+        self.subscriptions.count()
     }
 
-    /// Adds a subscription to the list. It replaces an older one of the same key, which is returned.
-    pub(super) fn insert_subscription(
-        &self,
-        key: SubscriptionKey,
-        subscription: Arc<Subscription>,
-    ) -> Option<Arc<Subscription>> {
-        self.subscriptions.lock().insert(key, subscription)
-    }
-
-    /// Removes this subscription from the list, unless another one replaced it.
+    /// Removes this subscription from the list, unless another one replaced it. One that waited for its end begins.
     pub(super) fn remove_subscription(&self, subscription: &Arc<Subscription>) {
-        let key = (
-            subscription.topic().name().clone(),
-            subscription.client_id().clone(),
-        );
-        let mut subscriptions = self.subscriptions.lock();
-        if subscriptions
-            .get(&key)
-            .is_some_and(|held| Arc::ptr_eq(held, subscription))
-        {
-            subscriptions.remove(&key);
-        }
+        let Some(next) = self.subscriptions.remove(subscription) else {
+            return;
+        };
+        self.outbox.notify(|_, frames| next.begin(frames));
+        self.outbox.schedule_writer(&next.subscription);
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -101,7 +82,7 @@ impl Connection {
         }
         self.end_subscriptions();
         if let Some(reason) = self.end_reason.get() {
-            self.outbox.close(&last_frames(reason));
+            self.outbox.close(&last_frames(reason, self.encoding()));
         }
     }
 
@@ -123,7 +104,7 @@ impl Connection {
     /// Sends the shutdown notice, and makes the writer send what is queued and close. Never waits.
     pub(crate) fn drain(&self) {
         self.outbox
-            .notify(|_, frames| push_notice(frames, Notice::ServerShutdown));
+            .notify(|_, frames| self.encoding().push_notice(frames, Notice::ServerShutdown));
         self.outbox.request_drain();
     }
 
@@ -136,9 +117,37 @@ impl Connection {
         )
     }
 
+    /// What the peer reads.
+    pub(crate) fn encoding(&self) -> Encoding {
+        self.outbox.encoding
+    }
+
+    pub(crate) fn protocol(&self) -> Protocol {
+        self.outbox.protocol()
+    }
+
+    pub(in crate::server) fn write_timeout(&self) -> Duration {
+        self.outbox.write_timeout
+    }
+
+    /// Sends bytes that are no events, after the unsent bytes. Never waits.
+    pub(in crate::server) fn queue(&self, bytes: &[u8]) {
+        self.outbox.notify(|_, out| out.extend_from_slice(bytes));
+    }
+
+    /// Counts bytes that the peer sent.
+    pub(in crate::server) fn received(&self, bytes: usize) {
+        self.outbox.metrics.received(self.protocol(), bytes);
+    }
+
+    /// An event stream lasts as long as its subscription.
+    fn is_event_stream(&self) -> bool {
+        self.protocol() == Protocol::EventStream
+    }
+
     /// Its subscriptions, sorted by topic and client id.
     pub(crate) fn subscriptions(&self) -> Vec<Arc<Subscription>> {
-        let mut subscriptions: Vec<_> = self.subscriptions.lock().values().cloned().collect();
+        let mut subscriptions = self.subscriptions.all();
         subscriptions.sort_unstable_by(|a, b| {
             let names = a.topic().name().cmp(b.topic().name());
             names.then_with(|| a.client_id().as_str().cmp(b.client_id().as_str()))
@@ -153,8 +162,9 @@ impl Connection {
 
     /// Ends all subscriptions and removes them from their topics.
     pub(super) fn end_subscriptions(&self) {
-        let subscriptions = std::mem::take(&mut *self.subscriptions.lock());
-        for subscription in subscriptions.values() {
+        let (subscriptions, patterns) = self.subscriptions.take();
+        patterns.iter().for_each(PatternSubscription::end);
+        for subscription in &subscriptions {
             let end = self.end_cursor(subscription);
             let pending = end.map_or(0, |end| end.pending);
             self.pending_at_end.fetch_add(pending, Ordering::Relaxed);
@@ -179,14 +189,17 @@ impl Connection {
 
     /// Sends everything that is queued, then ends the connection. Only on the writer thread.
     pub(super) fn finish_drain(&self) {
-        let subscriptions: Vec<_> = self.subscriptions.lock().values().cloned().collect();
-        for subscription in subscriptions {
-            let pending = || {
-                self.outbox
-                    .with_cursors(|cursors| cursors.pending(&subscription))
-            };
-            while pending() > 0 && self.is_open() {
+        let is_pending = |subscription: &Arc<Subscription>| {
+            let pending = |cursors: &mut Cursors| cursors.pending(subscription);
+            self.outbox.with_cursors(pending) > 0
+        };
+        // Those that wait for the end of others begin meanwhile.
+        while let Some(subscription) = self.subscriptions.all().into_iter().find(is_pending) {
+            while is_pending(&subscription) && self.is_open() {
                 self.write_events(&subscription);
+            }
+            if !self.is_open() {
+                break;
             }
         }
         self.end(EndReason::Shutdown);
@@ -199,6 +212,9 @@ impl Connection {
         }
         if progress.ended {
             self.remove_subscription(subscription);
+            if self.is_event_stream() {
+                self.end(EndReason::TopicDeleted);
+            }
         }
         if progress.overflowed {
             self.too_slow(subscription);
@@ -235,17 +251,84 @@ impl SubscriberSink for Connection {
         self.outbox.schedule_writer(subscription);
     }
 
+    fn presence_changed(&self, subscription: &Arc<Subscription>, batch: &mut PresenceBatch) {
+        // A panic must end this connection, not the round.
+        let sent = self
+            .panics
+            .catch(|| self.outbox.send_presence(subscription, batch));
+        if sent.is_none() {
+            *batch = PresenceBatch::default();
+            self.end(EndReason::Internal);
+        }
+    }
+
     /// Ends the subscription and queues the notice in one step, so that no reply comes between.
     fn replaced(&self, subscription: &Arc<Subscription>) {
         let topic = subscription.topic();
         self.outbox.notify(|cursors, frames| {
-            if let Some(End { seq, .. }) = cursors.end(subscription) {
-                let topic = topic.name();
-                push_notice(frames, Notice::SubscriptionReplaced { topic, seq });
+            let has_begun = !subscription.waits();
+            let Some(End { seq, .. }) = cursors.end(subscription) else {
+                return;
+            };
+            let pattern = subscription.pattern();
+            let notice = Notice::SubscriptionReplaced {
+                topic: topic.name(),
+                pattern: pattern.map(|pattern| pattern.pattern()),
+                seq,
+            };
+            let push = |frames: &mut Vec<u8>| self.encoding().push_notice(frames, notice);
+            match pattern {
+                // Its ack counts the topic, whose notice it has not got.
+                Some(pattern) if has_begun || pattern.is_starting() => {
+                    self.push_of_pattern(pattern, frames, push);
+                }
+                None if has_begun => push(frames),
+                Some(_) | None => {}
             }
         });
+        if let Some(pattern) = subscription.pattern() {
+            pattern.lose(topic);
+        }
         topic.cursor_moved();
         self.remove_subscription(subscription);
+        if self.is_event_stream() {
+            self.end(EndReason::SubscriptionReplaced);
+        }
+    }
+
+    fn topic_appeared(
+        &self,
+        pattern: &Arc<PatternSubscription>,
+        topic: &Arc<Topic>,
+        order: u64,
+        start_at: &StartAt,
+    ) -> Result<(), SubscribeError> {
+        // Runs on the thread that creates the topic, or lets topics join. A panic must end this connection, not that thread.
+        let join = || self.join_appeared(pattern, topic, order, start_at);
+        self.panics.catch(join).unwrap_or_else(|| {
+            self.end(EndReason::Internal);
+            Err(SubscribeError::ConnectionEnding)
+        })
+    }
+
+    fn may_join(
+        &self,
+        pattern: &Arc<PatternSubscription>,
+        topic: &TopicName,
+        epoch: Option<EpochName>,
+    ) -> bool {
+        self.may_join_now(pattern, topic, epoch)
+    }
+
+    fn pattern_replaced(&self, pattern: &Arc<PatternSubscription>) {
+        let subscriptions = self.subscriptions.remove_pattern(pattern);
+        for subscription in subscriptions.into_iter().flatten() {
+            self.end_replaced(&subscription);
+        }
+    }
+
+    fn may_hold_publishers(&self, block_timeout: Duration) {
+        self.outbox.may_hold_publishers(block_timeout);
     }
 
     fn too_slow(&self, subscription: &Arc<Subscription>) {
@@ -267,20 +350,27 @@ impl SubscriberSink for Connection {
     }
 }
 
-/// The last frames of a connection: an error if one applies, and the close frame.
-fn last_frames(reason: &EndReason) -> Vec<u8> {
+/// The last frames of a connection: an error if one applies, and the close frame or the end of the stream.
+fn last_frames(reason: &EndReason, encoding: Encoding) -> Vec<u8> {
     let mut frames = Vec::new();
     match reason {
-        EndReason::SlowConsumer(topic, _) => push_slow_consumer(&mut frames, topic),
-        EndReason::Unauthorized => push_error(&mut frames, None, &ErrorReply::key_withdrawn()),
-        EndReason::Internal => push_error(&mut frames, None, &ErrorReply::internal()),
+        EndReason::SlowConsumer(topic, _) => encoding.push_slow_consumer(&mut frames, topic),
+        EndReason::Unauthorized => encoding.push_error(&mut frames, &ErrorReply::key_withdrawn()),
+        EndReason::Internal => encoding.push_error(&mut frames, &ErrorReply::internal()),
         _ => {}
     }
     let text = match reason {
         EndReason::PeerClosed(_) => String::new(),
         other => other.to_string(),
     };
-    frames.extend(close_frame(reason.close_code(), &text));
+    match encoding {
+        Encoding::WebSocket => frames.extend(close_frame(reason.close_code(), &text)),
+        Encoding::EventStream(coding) => {
+            // A reader of the raw stream sees why it ended; an `EventSource` does not.
+            coding.push_comment(&mut frames, &text);
+            coding.push_end(&mut frames);
+        }
+    }
     frames
 }
 

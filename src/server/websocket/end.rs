@@ -28,6 +28,10 @@ pub(crate) enum EndReason {
     Unauthorized,
     /// An administrator closed it.
     Administrator,
+    /// The one topic of an event stream was deleted.
+    TopicDeleted,
+    /// The one subscription of an event stream was taken over.
+    SubscriptionReplaced,
     /// A panic in code of this connection.
     Internal,
 }
@@ -48,6 +52,8 @@ impl EndReason {
             EndReason::Shutdown => "shutdown",
             EndReason::Unauthorized => "unauthorized",
             EndReason::Administrator => "administrator",
+            EndReason::TopicDeleted => "topic_deleted",
+            EndReason::SubscriptionReplaced => "subscription_replaced",
             EndReason::Internal => "internal",
         }
     }
@@ -57,6 +63,8 @@ impl EndReason {
         match self {
             EndReason::PeerClosed(code) => CloseCode(code.unwrap_or(CloseCode::NORMAL.0)),
             EndReason::PeerGone => CloseCode::NORMAL,
+            // Only event streams end so; they have no close codes.
+            EndReason::TopicDeleted | EndReason::SubscriptionReplaced => CloseCode::NORMAL,
             EndReason::Protocol(_) => CloseCode::PROTOCOL,
             EndReason::InvalidUtf8 => CloseCode::INVALID_UTF8,
             EndReason::TooBig => CloseCode::TOO_BIG,
@@ -86,6 +94,8 @@ impl fmt::Display for EndReason {
             EndReason::Shutdown => f.write_str("server shutting down"),
             EndReason::Unauthorized => f.write_str("key withdrawn or changed"),
             EndReason::Administrator => f.write_str("closed by an administrator"),
+            EndReason::TopicDeleted => f.write_str("topic deleted"),
+            EndReason::SubscriptionReplaced => f.write_str("subscription replaced"),
             EndReason::Internal => f.write_str("internal error"),
         }
     }
@@ -114,6 +124,8 @@ mod tests {
             EndReason::Shutdown,
             EndReason::Unauthorized,
             EndReason::Administrator,
+            EndReason::TopicDeleted,
+            EndReason::SubscriptionReplaced,
             EndReason::Internal,
         ];
         for reason in &reasons {
@@ -124,6 +136,7 @@ mod tests {
                 EndReason::SlowConsumer(..) | EndReason::WriteTimeout => {}
                 EndReason::Heartbeat | EndReason::Shutdown => {}
                 EndReason::Unauthorized | EndReason::Administrator => {}
+                EndReason::TopicDeleted | EndReason::SubscriptionReplaced => {}
                 EndReason::Internal => {}
             }
         }
@@ -143,6 +156,6 @@ mod tests {
             metrics.disconnects.count(reason.label());
         }
         let counts = metrics.disconnects.counts();
-        assert_eq!(counts.map(|(_, count)| count), [1; 13]);
+        assert_eq!(counts.map(|(_, count)| count), [1; 15]);
     }
 }

@@ -113,19 +113,28 @@ impl HeldAck {
         let request_id = self.request_id.as_deref();
         let topic = topic.as_str();
         match result {
-            Ok(receipt) => push_ack(
-                out,
-                &Ack {
-                    request_id,
-                    topic,
-                    seq: receipt.first + self.event,
-                    epoch: Some(receipt.epoch.as_str()),
-                    recovered: None,
-                    ts: Timestamp::from_micros(receipt.earliest.max(self.micros)),
-                },
-            ),
+            Ok(receipt) => {
+                let number = receipt.number(self.event, self.micros);
+                push_ack(
+                    out,
+                    &Ack {
+                        request_id,
+                        topic,
+                        seq: number.seq,
+                        epoch: Some(number.epoch.as_str()),
+                        recovered: None,
+                        duplicate: number.is_duplicate,
+                        ts: Timestamp::from_micros(number.micros),
+                    },
+                );
+            }
             Err(BatchError::NotFound) => push_error(out, request_id, &ErrorReply::no_topic(topic)),
-            Err(BatchError::Unavailable) => push_error(out, request_id, &ErrorReply::engine_away()),
+            Err(BatchError::LimitReached) => {
+                push_error(out, request_id, &ErrorReply::too_many_topics());
+            }
+            Err(BatchError::Unavailable | BatchError::Unanswered) => {
+                push_error(out, request_id, &ErrorReply::engine_away());
+            }
         }
     }
 }

@@ -1,4 +1,5 @@
-//! WebSocket connections (RFC 6455): a reader thread, a writer thread, and the outbox between them.
+//! WebSocket connections (RFC 6455): a reader thread, a writer thread, and the outbox between them. Event streams have the
+//! same connection, outbox and writer; only their reader is in `event_stream`.
 //!
 //! In reading order: the [`reader`] reads messages from the [`inbound`] bytes (checked by a [`scanner`]), the [`session`]
 //! carries out their requests and fans out its [`dirty_topics`], the [`outbox`] sends, the [`writer`] sends whatever has to
@@ -13,27 +14,30 @@ mod held_publishes;
 mod inbound;
 #[cfg(all(test, shuttle))]
 pub(super) mod models;
+mod opening;
 mod outbox;
 mod pace;
 mod reader;
 mod scanner;
 mod session;
 pub(crate) mod subprotocol;
+mod subscriptions;
 mod unsent;
 mod writer;
 
 pub(crate) use self::connection::{Connection, SlowConsumerLog};
 pub(crate) use self::end::EndReason;
 pub(crate) use self::handshake::accept;
+pub(super) use self::session::Session;
 
 use self::inbound::Inbound;
 use self::outbox::{Outbox, Work};
 use self::reader::{Reader, ReaderLimits};
-use self::session::Session;
 use crate::access::Principal;
 use crate::broker::Broker;
 use crate::config::Config;
-use crate::metrics::{Metrics, SharedMetrics};
+use crate::metrics::{Metrics, Protocol, SharedMetrics};
+use crate::protocol::Encoding;
 use crate::server::connection_info::ConnectionInfo;
 use crate::server::panics::Panics;
 use crate::server::transport::Transport;
@@ -43,7 +47,7 @@ use crate::sync::{Arc, thread};
 /// A writer only copies bytes between buffers on the heap.
 const WRITER_STACK_BYTES: usize = 64 << 10;
 
-/// Where all WebSocket connections of a server log and count.
+/// Where all WebSockets and event streams of a server log and count.
 #[derive(Clone, Default)]
 pub(crate) struct Shared {
     pub(in crate::server) slow_log: Arc<SlowConsumerLog>,
@@ -51,7 +55,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: SharedMetrics,
 }
 
-/// A WebSocket connection whose threads are not running yet.
+/// A WebSocket or an event stream whose threads are not running yet.
 pub(crate) struct Opening {
     pub(crate) connection: Arc<Connection>,
     work: Receiver<Work>,
@@ -62,6 +66,7 @@ impl Opening {
         info: Arc<ConnectionInfo>,
         principal: Principal,
         transport: Transport,
+        encoding: Encoding,
         config: &Config,
         shared: &Shared,
     ) -> Opening {
@@ -70,8 +75,9 @@ impl Opening {
             panics,
             metrics,
         } = shared.clone();
-        let (outbox, work) = Outbox::new(transport, config.write_timeout, metrics);
-        let connection = Connection::new(info, principal, outbox, slow_log, panics);
+        let (outbox, work) = Outbox::new(transport, encoding, config.write_timeout, metrics);
+        let max = config.max_subscriptions;
+        let connection = Connection::new(info, principal, max, outbox, slow_log, panics);
         Opening {
             connection: Arc::new(connection),
             work,
@@ -82,7 +88,7 @@ impl Opening {
     /// returns how many messages it received. Returns once the connection has ended and its writer is joined.
     ///
     /// # Errors
-    /// If the writer thread cannot be started. Nothing has been sent then.
+    /// If the writer thread cannot be started. Nothing has been sent then, and its subscriptions have ended.
     pub(crate) fn run(
         self,
         answer: impl FnOnce() -> std::io::Result<()>,
@@ -90,8 +96,12 @@ impl Opening {
     ) -> std::io::Result<()> {
         let Opening { connection, work } = self;
         let (answered, wait_for_answer) = bounded::<()>(1);
+        let (name, kind) = match connection.protocol() {
+            Protocol::EventStream => ("sse-w", "event stream"),
+            _ => ("ws-w", "websocket"),
+        };
         let writer = thread::Builder::new()
-            .name(format!("ws-w-{}", connection.info.id))
+            .name(format!("{name}-{}", connection.info.id))
             .stack_size(WRITER_STACK_BYTES)
             .spawn({
                 let connection = Arc::clone(&connection);
@@ -100,11 +110,12 @@ impl Opening {
                     let _ = wait_for_answer.recv();
                     writer::run(&connection, &work);
                 }
-            })?;
+            });
+        let writer = writer.inspect_err(|_| connection.end(EndReason::Internal))?;
         let metrics = &connection.outbox.metrics;
-        metrics.websocket_opened();
+        metrics.opened(connection.protocol());
         let messages = connection.panics.catch(|| {
-            tracing::info!(connection = connection.info.id, peer = %connection.info.peer, key = connection.principal.name(), "websocket opened");
+            tracing::info!(connection = connection.info.id, peer = %connection.info.peer, key = connection.principal.name(), "{kind} opened");
             let answer = answer();
             connection.outbox.open();
             drop(answered);
@@ -122,7 +133,7 @@ impl Opening {
         let _ = writer.join();
         connection.end_subscriptions();
         count_closed(&connection, metrics);
-        log_closed(&connection, messages.unwrap_or(0));
+        log_closed(&connection, kind, messages.unwrap_or(0));
         Ok(())
     }
 }
@@ -145,7 +156,6 @@ pub(crate) fn read(
     let session = Session::new(
         Arc::clone(connection),
         Arc::clone(broker),
-        config.max_subscriptions,
         config.max_publish_rate,
     );
     let inbound = Inbound::new(
@@ -184,7 +194,7 @@ fn reason_of_end(connection: &Connection) -> &EndReason {
     connection.end_reason().unwrap_or(&EndReason::Internal)
 }
 
-fn log_closed(connection: &Connection, messages: u64) {
+fn log_closed(connection: &Connection, kind: &str, messages: u64) {
     let (delivered, undelivered) = connection.tally();
     let reason = reason_of_end(connection);
     if *reason == EndReason::Internal {
@@ -193,5 +203,5 @@ fn log_closed(connection: &Connection, messages: u64) {
             "a panic ended the connection"
         );
     }
-    tracing::info!(connection = connection.info.id, %reason, messages, delivered, undelivered, "websocket closed");
+    tracing::info!(connection = connection.info.id, %reason, messages, delivered, undelivered, "{kind} closed");
 }

@@ -15,9 +15,10 @@ use std::time::{Duration, Instant};
 
 use super::unsent::Unsent;
 use crate::broker::{
-    Chunk, Cursors, IfBusy, LastTime, Progress, ReadBatch, SharedFrame, Subscription,
+    Chunk, Cursors, IfBusy, LastTime, PresenceBatch, Progress, ReadBatch, SharedFrame, Subscription,
 };
-use crate::metrics::SharedMetrics;
+use crate::metrics::{Protocol, SharedMetrics};
+use crate::protocol::Encoding;
 use crate::server::transport::Transport;
 use crate::sync::channel::{Receiver, Sender, TrySendError, bounded};
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Condvar, Lock, Mutex, Ordering, mutex};
@@ -27,7 +28,7 @@ use state::{SharedPhase, State};
 /// The most bytes that a thread reads from a log at a time.
 const CHUNK_BYTES: usize = 64 << 10;
 /// Above this many unsent bytes the connection's own reader waits instead of adding replies.
-const MAX_UNSENT_REPLIES_BYTES: usize = if cfg!(shuttle) { 64 } else { 64 << 10 };
+const MAX_UNSENT_REPLIES_BYTES: usize = 64 << 10;
 /// Capacity of the channel to the writer. Subscriptions that find it full go into the overflow list.
 const CHANNEL_ITEMS: usize = if cfg!(shuttle) { 1 } else { 8 };
 
@@ -48,7 +49,9 @@ struct Sent {
 
 pub(super) struct Outbox {
     transport: Transport,
-    write_timeout: Duration,
+    /// What the peer reads.
+    pub(super) encoding: Encoding,
+    pub(super) write_timeout: Duration,
     pub(super) metrics: SharedMetrics,
     phase: SharedPhase,
     state: Mutex<State>,
@@ -69,20 +72,18 @@ impl Outbox {
     /// An outbox for a socket, and the work channel for its writer thread. Nothing is sent before [`Outbox::open`].
     pub(super) fn new(
         transport: Transport,
+        encoding: Encoding,
         write_timeout: Duration,
         metrics: SharedMetrics,
     ) -> (Outbox, Receiver<Work>) {
         let (work, receiver) = bounded(CHANNEL_ITEMS);
-        let state = State {
-            writing: true,
-            ..State::default()
-        };
         let outbox = Outbox {
             transport,
+            encoding,
             write_timeout,
             metrics,
             phase: SharedPhase::default(),
-            state: mutex(Lock::Outbox, state),
+            state: mutex(Lock::Outbox, State::new(encoding)),
             changed: Condvar::new(),
             work,
             overflow: mutex(Lock::Overflow, VecDeque::new()),
@@ -91,6 +92,13 @@ impl Outbox {
             max_send_micros: AtomicU64::new(u64::MAX),
         };
         (outbox, receiver)
+    }
+
+    pub(super) fn protocol(&self) -> Protocol {
+        match self.encoding {
+            Encoding::WebSocket => Protocol::WebSocket,
+            Encoding::EventStream(_) => Protocol::EventStream,
+        }
     }
 
     /// Allows sending, after the response of the handshake was sent. The writer thread must not start before.
@@ -141,8 +149,8 @@ impl Outbox {
             self.schedule_writer(subscription);
             return Some(Progress::default());
         }
-        let mut progress = state.cursors.read(subscription, batch, CHUNK_BYTES);
-        let Chunk { bytes, large } = &batch.chunk;
+        let (chunk, mut progress) = state.cursors.read(subscription, batch, CHUNK_BYTES);
+        let Chunk { bytes, large, .. } = chunk;
         self.send_now(&mut state, bytes, large.as_ref(), progress.events);
         let is_refused = !self.is_idle(&state);
         if is_refused || !progress.more {
@@ -155,6 +163,34 @@ impl Outbox {
             progress.more = false;
         }
         Some(progress)
+    }
+
+    /// Sends what a watcher has not heard of who came and left, or leaves that to the writer if the socket is behind: it hears of
+    /// more at once then.
+    pub(super) fn send_presence(
+        &self,
+        subscription: &Arc<Subscription>,
+        batch: &mut PresenceBatch,
+    ) {
+        let mut state = self.state.lock();
+        if self.is_idle(&state) {
+            self.append_presence(&mut state, subscription, batch);
+        } else {
+            drop(state);
+            self.schedule_writer(subscription);
+        }
+    }
+
+    fn append_presence(
+        &self,
+        state: &mut State,
+        subscription: &Subscription,
+        batch: &mut PresenceBatch,
+    ) {
+        if !subscription.has_ended() && !subscription.waits() {
+            let frames = subscription.topic().take_presence(subscription, batch);
+            self.append(state, frames);
+        }
     }
 
     /// Sends the reader's replies. Returns `false` if too many bytes are unsent: the reader must wait.
@@ -319,7 +355,8 @@ impl Outbox {
     fn send_now(&self, state: &mut State, bytes: &[u8], large: Option<&SharedFrame>, events: u64) {
         let sent = self.try_send(state, bytes, large, events);
         if sent.bytes > 0 {
-            self.metrics.sent_at_once(sent.bytes, sent.events);
+            let protocol = self.protocol();
+            self.metrics.sent_at_once(protocol, sent.bytes, sent.events);
         }
     }
 
@@ -368,7 +405,7 @@ impl Outbox {
 
     fn abort_locked(&self, state: &mut State) {
         self.phase.set(Phase::Aborted);
-        let unsent = std::mem::take(&mut state.unsent);
+        let unsent = state.unsent.take();
         self.count_outcome(state, &unsent);
         self.transport.shutdown(Shutdown::Both);
         self.changed.notify_all();

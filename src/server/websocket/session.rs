@@ -1,5 +1,6 @@
 //! A session carries out the requests of a connection. It collects replies and dirty topics until the reader would wait.
 
+mod patterns;
 mod subscribing;
 
 use std::time::Instant;
@@ -7,10 +8,12 @@ use std::time::Instant;
 use super::connection::Connection;
 use super::dirty_topics::DirtyTopics;
 use super::held_publishes::HeldPublishes;
-use crate::broker::{Broker, Engine, Place, PublishError, Published, ReadBatch, Topic, WaitError};
+use crate::broker::{
+    Broker, Engine, Place, PublishError, Published, ReadBatch, Topic, TopicError, WaitError,
+};
 use crate::protocol::{
-    Ack, ErrorCode, ErrorReply, Message, Request, RequestId, Timestamp, TopicName, parse_request,
-    push_ack, push_error, push_pong,
+    Ack, ErrorCode, ErrorReply, Message, Request, RequestId, Timestamp, TopicFilter, TopicName,
+    parse_request, push_ack, push_error, push_pong,
 };
 use crate::server::publish_rate::PublishRate;
 use crate::sync::Arc;
@@ -18,10 +21,19 @@ use crate::sync::Arc;
 /// Replies are sent once there are this many bytes of them, or earlier.
 const MAX_HELD_REPLIES_BYTES: usize = 32 << 10;
 
-pub(super) struct Session {
+/// Why a topic cannot be used.
+fn topic_refused(name: &str, error: TopicError) -> ErrorReply {
+    match error {
+        TopicError::NotFound => ErrorReply::no_topic(name),
+        TopicError::LimitReached => ErrorReply::too_many_topics(),
+        TopicError::ShuttingDown => ErrorReply::shutting_down(),
+        TopicError::Unavailable => ErrorReply::engine_away(),
+    }
+}
+
+pub(in crate::server) struct Session {
     connection: Arc<Connection>,
     broker: Arc<Broker>,
-    max_subscriptions: usize,
     publish_rate: PublishRate,
     /// Finished frames that are not in the outbox yet.
     replies: Vec<u8>,
@@ -37,16 +49,14 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(
+    pub(in crate::server) fn new(
         connection: Arc<Connection>,
         broker: Arc<Broker>,
-        max_subscriptions: usize,
         rate: u32,
     ) -> Session {
         Session {
             connection,
             broker,
-            max_subscriptions,
             publish_rate: PublishRate::new(rate, Instant::now()),
             replies: Vec::new(),
             replied: 0,
@@ -158,8 +168,13 @@ impl Session {
                 if matches!(self.broker.engine(), Engine::Redis(_)) {
                     return self.hold(&topic, &message, request_id, is_leaving);
                 }
-                let Published { epoch, seq, ts, .. } =
-                    self.publish(&topic, &message, is_leaving)?;
+                let Published {
+                    epoch,
+                    seq,
+                    ts,
+                    is_duplicate,
+                    ..
+                } = self.publish(&topic, &message, is_leaving)?;
                 push_ack(
                     &mut self.replies,
                     &Ack {
@@ -168,12 +183,23 @@ impl Session {
                         seq,
                         epoch: Some(epoch.as_str()),
                         recovered: None,
+                        duplicate: is_duplicate,
                         ts,
                     },
                 );
             }
             Request::Subscribe(subscribe) => self.subscribe(subscribe, request_id)?,
-            Request::Unsubscribe { topic, client_id } => {
+            Request::SubscribePattern(subscribe) => {
+                self.subscribe_pattern(subscribe, request_id)?;
+            }
+            Request::Unsubscribe {
+                filter: TopicFilter::Pattern(pattern),
+                client_id,
+            } => self.unsubscribe_pattern(&pattern, &client_id, request_id)?,
+            Request::Unsubscribe {
+                filter: TopicFilter::Topic(topic),
+                client_id,
+            } => {
                 let seq = self.unsubscribe(&topic, client_id)?;
                 let (topic, ts) = (topic.as_str(), Timestamp::now());
                 push_ack(
@@ -184,6 +210,7 @@ impl Session {
                         seq,
                         epoch: None,
                         recovered: None,
+                        duplicate: false,
                         ts,
                     },
                 );
@@ -199,8 +226,14 @@ impl Session {
         is_leaving: &dyn Fn() -> bool,
     ) -> Result<Published, ErrorReply> {
         self.check_right_to_publish(name)?;
-        self.dirty_topic(name)?;
-        self.check_publish_rate()?;
+        if self.broker.creates_topics(None) {
+            // A publish that is refused creates nothing.
+            self.check_publish_rate()?;
+            self.dirty_topic(name)?;
+        } else {
+            self.dirty_topic(name)?;
+            self.check_publish_rate()?;
+        }
         loop {
             let Some(dirty) = self.dirty.get(name) else {
                 // It was flushed or deleted. A topic of the same name may exist again.
@@ -212,7 +245,7 @@ impl Session {
             match topic.try_publish(message, self.arrived, place.map(Place::ticket)) {
                 Ok(published) => {
                     tracing::trace!(topic = name, seq = published.seq, "published");
-                    let is_due = dirty.published(published.event_bytes);
+                    let is_due = !published.is_duplicate && dirty.published(published.event_bytes);
                     self.place = self.place.take().filter(Place::is_for_many);
                     if is_due {
                         // More requests may have been received already.
@@ -223,6 +256,7 @@ impl Session {
                 Err(PublishError::ShuttingDown) => return Err(ErrorReply::shutting_down()),
                 Err(PublishError::Deleted | PublishError::NotFound) => self.dirty.remove(name),
                 Err(PublishError::Unavailable) => return Err(ErrorReply::engine_away()),
+                Err(PublishError::LimitReached) => return Err(ErrorReply::too_many_topics()),
                 Err(PublishError::Full { event_bytes }) => {
                     let topic = Arc::clone(topic);
                     self.wait_for_room(&topic, event_bytes, is_leaving)?;
@@ -325,10 +359,10 @@ impl Session {
         Ok(())
     }
 
+    /// The topic to publish to. It may be created for that.
     fn topic(&self, name: &str) -> Result<Arc<Topic>, ErrorReply> {
-        self.broker
-            .topic(name)
-            .ok_or_else(|| ErrorReply::no_topic(name))
+        let topic = self.broker.topic_or_new(name);
+        topic.map_err(|error| topic_refused(name, error))
     }
 
     fn bound_replies(&mut self) {

@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 
 use crate::broker::{Chunk, SharedFrame};
-use crate::protocol::whole_events;
+use crate::protocol::Encoding;
 
 #[derive(Default)]
 pub(super) struct Unsent {
+    encoding: Encoding,
     segments: VecDeque<Segment>,
     /// How many bytes of the first segment were sent.
     sent: usize,
@@ -33,6 +34,19 @@ impl Segment {
 }
 
 impl Unsent {
+    pub(super) fn new(encoding: Encoding) -> Unsent {
+        Unsent {
+            encoding,
+            ..Unsent::default()
+        }
+    }
+
+    /// Everything; nothing is left.
+    pub(super) fn take(&mut self) -> Unsent {
+        let empty = Unsent::new(self.encoding);
+        std::mem::replace(self, empty)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.segments.is_empty()
     }
@@ -78,7 +92,7 @@ impl Unsent {
         events: u64,
     ) -> u64 {
         debug_assert!(self.is_empty());
-        let (mut delivered, boundary) = whole_events(bytes, sent.min(bytes.len()));
+        let (mut delivered, boundary) = self.encoding.whole_events(bytes, sent.min(bytes.len()));
         if sent < bytes.len() {
             self.push(Segment::Own(bytes[boundary..].to_vec()));
             self.advance(sent - boundary);
@@ -102,7 +116,7 @@ impl Unsent {
             .is_some_and(|segment| self.sent == segment.frames().len())
             && let Some(segment) = self.segments.pop_front()
         {
-            self.delivered += whole_events(segment.frames(), self.sent).0;
+            self.delivered += self.whole_events(&segment);
             self.sent = 0;
         }
     }
@@ -122,9 +136,14 @@ impl Unsent {
         let partly = self
             .segments
             .front()
-            .map_or(0, |segment| whole_events(segment.frames(), self.sent).0);
+            .map_or(0, |segment| self.whole_events(segment));
         let delivered = self.delivered + partly;
         (delivered, self.events - delivered)
+    }
+
+    /// How many events of the first segment were sent whole.
+    fn whole_events(&self, first: &Segment) -> u64 {
+        self.encoding.whole_events(first.frames(), self.sent).0
     }
 
     fn push(&mut self, segment: Segment) {
@@ -158,7 +177,7 @@ mod tests {
         let wire = [&first[..], &second].concat();
         let mut unsent = Unsent::default();
         unsent.keep_rest(&first, None, 10, 1);
-        let taken = std::mem::take(&mut unsent);
+        let taken = unsent.take();
         unsent.keep_rest(&second, None, 0, 1);
         unsent.put_in_front(taken);
         assert_eq!((unsent.len(), unsent.tally()), (wire.len() - 10, (0, 2)));
@@ -194,7 +213,8 @@ mod tests {
             let mut wire = bytes.clone();
             wire.extend(frame.iter().flat_map(|frame| frame.iter()));
             let (delivered, undelivered) = unsent.tally();
-            prop_assert_eq!(at_once + delivered, whole_events(&wire, sent).0);
+            let whole = Encoding::WebSocket.whole_events(&wire, sent).0;
+            prop_assert_eq!(at_once + delivered, whole);
             prop_assert_eq!(at_once + delivered + undelivered, events);
             prop_assert_eq!(unsent.len(), total - sent);
         }

@@ -106,6 +106,7 @@ fn while_redis_is_away_what_needs_it_is_unavailable() {
             "/topics",
             "/topics/orders",
             "/topics/orders/messages",
+            "/topics/orders/subscribers",
             "/stats",
             "/nodes",
         ] {
@@ -151,6 +152,22 @@ fn while_redis_is_away_the_rest_is_answered() {
         outage.end(&cluster);
         node.await_ready();
         node.await_subscribers("orders", 1);
+    }
+}
+
+#[test]
+fn counts_that_nobody_asked_for_are_known_while_redis_is_away() {
+    let cluster = durable_cluster(2);
+    let mut client = cluster[0].ws();
+    client.subscribe("orders", "c");
+    client.subscribe("orders", "d");
+    // Neither node is asked for anything until all may know.
+    let_pass(COUNT_LIMIT);
+    Outage::Cut.begin(&cluster);
+    for node in cluster.nodes() {
+        let health = node.health();
+        let counts = (&health["topics"], &health["subscribers"]);
+        assert_eq!(counts, (&json!(1), &json!(2)), "{health}");
     }
 }
 
@@ -219,7 +236,7 @@ fn unsubscribed_and_closed_while_away_is_gone_afterwards() {
 fn node_that_starts_without_redis_is_not_ready_says_so_and_is_ready_later() {
     let port = free_port();
     let url = format!("redis://127.0.0.1:{port}");
-    let node = Node::start(&[("PUBSUB_REDIS_URL", &url)]);
+    let node = Node::start(&[("PUBSUB_REDIS_URL", &url), ("PUBSUB_TOPICS", "orders")]);
     assert_eq!(node.get("/livez").status, 200);
     assert_eq!(node.get("/readyz").status, 503);
     assert_eq!(node.health()["engine"], "down");
@@ -235,7 +252,6 @@ fn node_that_starts_without_redis_is_not_ready_says_so_and_is_ready_later() {
     throughout(Duration::from_secs(1), "not ready", || !node.is_ready());
     let _redis = Redis::at(port, &[]);
     node.await_ready();
-    node.create_topic("orders");
     assert_eq!(node.publish("orders", 1, 1), [1]);
     client.subscribe("orders", "c");
 }

@@ -8,6 +8,9 @@ use crate::cluster::{
     Setup, UNAVAILABLE_LIMIT, Way, let_pass, throughout, within,
 };
 
+/// After this a node asks a connection whether it lives before it uses it.
+const IDLE: Duration = Duration::from_millis(1100);
+
 /// Publishes on both nodes while Redis ends links of these kinds, 20 times.
 fn expect_whole_while_killing(kinds: &[&str]) {
     let cluster = durable_cluster(2);
@@ -48,6 +51,56 @@ fn links_killed_in_turn_lose_nothing() {
     expect_whole_while_killing(&["pubsub", "normal"]);
 }
 
+/// A node with an open publisher, whose connections to Redis are idle.
+fn idle_cluster() -> Cluster {
+    let cluster = Setup::of(1).over(Redis::durable()).with_proxies().start();
+    cluster[0].create_topic("orders");
+    assert_eq!(cluster[0].publish("orders", 1, 1), [1]);
+    let_pass(IDLE);
+    cluster
+}
+
+#[test]
+fn idle_connections_that_redis_closed_cost_no_publish() {
+    let cluster = idle_cluster();
+    let follower = Follower::start(&cluster[0], "orders", "f");
+    for seq in 2..6 {
+        assert!(cluster.redis().kill_clients("normal") >= 1);
+        assert_eq!(cluster[0].publish("orders", seq, seq), [seq]);
+        let_pass(IDLE);
+    }
+    assert!(cluster[0].is_ready());
+    assert!(!cluster[0].has_logged("ERROR"), "{:?}", cluster[0].log());
+    follower.expect_whole(5);
+    expect_heard_nothing(&follower);
+}
+
+#[test]
+fn redis_that_closes_idle_connections_costs_no_publish() {
+    let cluster = idle_cluster();
+    cluster.redis().set("timeout", "1");
+    for seq in 2..6 {
+        let closed = || cluster.redis().clients("normal") == 1;
+        within(DELIVERY_LIMIT, "Redis closes the idle connections", closed);
+        assert_eq!(cluster[0].publish("orders", seq, seq), [seq]);
+    }
+    assert!(cluster[0].is_ready());
+    assert!(!cluster[0].has_logged("ERROR"), "{:?}", cluster[0].log());
+}
+
+#[test]
+fn idle_connections_that_were_cut_silently_cost_no_publish() {
+    let cluster = idle_cluster();
+    // The two for commands. The third one is the link.
+    cluster.proxy(0).freeze_first(2);
+    assert_eq!(cluster[0].publish("orders", 2, 2), [2]);
+    throughout(NOT_READY_LIMIT, "the node is ready", || {
+        cluster[0].is_ready()
+    });
+    assert_eq!(cluster[0].publish("orders", 3, 3), [3]);
+    assert!(!cluster[0].has_logged("ERROR"), "{:?}", cluster[0].log());
+}
+
 #[test]
 fn link_that_redis_ends_because_it_is_too_slow_loses_nothing() {
     let redis = Redis::with(&[("client-output-buffer-limit", "pubsub 256kb 128kb 1")]);
@@ -73,6 +126,20 @@ fn link_that_redis_ends_because_it_is_too_slow_loses_nothing() {
     cluster.proxy(1).heal();
     followers[1].expect_whole(head);
     followers.iter().for_each(expect_heard_nothing);
+}
+
+#[test]
+fn node_behind_a_throttled_link_shuts_down_without_reading_what_is_under_way() {
+    let cluster = durable_cluster(2);
+    let followers = cluster.follow("orders");
+    cluster.proxy(1).throttle(&[Way::FromRedis], 5_000);
+    let mut publisher = cluster[0].ws();
+    // Minutes of what the link passes on.
+    for batch in 0..5 {
+        publisher.publish_padded("orders", batch * 50 + 1, batch * 50 + 50, 8 << 10);
+    }
+    followers[0].await_position(250);
+    cluster[1].shut_down();
 }
 
 #[test]

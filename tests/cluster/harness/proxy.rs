@@ -60,6 +60,8 @@ struct State {
     connections: Vec<Connection>,
     pumps: Vec<JoinHandle<()>>,
     accepted: u64,
+    /// Nothing is forwarded of connections up to this number.
+    frozen: u64,
 }
 
 struct Connection {
@@ -112,6 +114,12 @@ impl Proxy {
     /// Keeps every connection, and new ones, but forwards nothing in this direction: the bytes arrive when it heals.
     pub(crate) fn hold(&self, ways: &[Way]) {
         self.change(ways, |flow| flow.held = true);
+    }
+
+    /// Keeps the first connections that were opened, so many, but forwards nothing of them any more, as if a router had forgotten
+    /// them. New ones work.
+    pub(crate) fn freeze_first(&self, count: u64) {
+        self.shared.lock().frozen = count;
     }
 
     /// Forwards each byte this much later.
@@ -181,6 +189,7 @@ impl State {
             connections: Vec::new(),
             pumps: Vec::new(),
             accepted: 0,
+            frozen: 0,
         }
     }
 

@@ -15,7 +15,7 @@ enum Right {
 use Right::{Admin, AnyKey, Everyone, Publish, Subscribe};
 
 /// Method, path, body, right, and the status with that right.
-const ROUTES: [(&str, &str, &str, Right, u16); 45] = [
+const ROUTES: [(&str, &str, &str, Right, u16); 51] = [
     ("GET", "/", "", Everyone, 200),
     ("HEAD", "/", "", Everyone, 200),
     ("DELETE", "/", "", Everyone, 405),
@@ -36,6 +36,18 @@ const ROUTES: [(&str, &str, &str, Right, u16); 45] = [
     ("HEAD", "/connections?limit=1", "", Admin, 200),
     ("GET", "/connections?limit=x", "", Admin, 422),
     ("DELETE", "/connections/999999", "", Admin, 404),
+    ("GET", "/topics/absent/events", "", Subscribe, 404),
+    ("HEAD", "/topics/orders/events", "", Subscribe, 200),
+    ("GET", "/topics/orders/subscribers", "", Subscribe, 200),
+    ("HEAD", "/topics/orders/subscribers", "", Subscribe, 200),
+    (
+        "GET",
+        "/topics/orders/subscribers?limit=0",
+        "",
+        Subscribe,
+        422,
+    ),
+    ("GET", "/topics/%61bsent/subscribers", "", Subscribe, 404),
     ("GET", "/config", "", Admin, 200),
     ("HEAD", "/%63onfig", "", Admin, 200),
     ("GET", "/metrics", "", Admin, 200),

@@ -62,6 +62,68 @@ fn it_prints_a_line_for_each_setting() {
 }
 
 #[test]
+fn a_variable_that_no_setting_has_is_named_in_a_warning() {
+    let mut command = threadcast(&["check-config"]);
+    command.env("PUBSUB_HISTROY_SIZE", "7");
+    command.env("PUBSUB_TOPIC_IDLE", "7");
+    // Variables of the other commands.
+    command.env("PUBSUB_URL", "ws://127.0.0.1:1/ws");
+    command.env("PUBSUB_KEY", "key");
+    let end = run(&mut command);
+    let warnings = [
+        "warning: PUBSUB_HISTROY_SIZE is no setting, and is ignored; is PUBSUB_HISTORY_SIZE meant?",
+        "warning: PUBSUB_TOPIC_IDLE is no setting, and is ignored; is PUBSUB_TOPIC_IDLE_SECS meant?",
+    ];
+    assert_eq!(
+        (end.code, &end.err[..]),
+        (Some(0), &warnings.map(str::to_owned)[..])
+    );
+
+    let mut server = threadcast(&["--port", "0"]);
+    let (program, _) = Program::serve(server.env("PUBSUB_FOO", "secret"));
+    let line = program.logged("PUBSUB_FOO");
+    assert!(line.contains("WARN"), "{line}");
+    assert!(
+        line.ends_with("PUBSUB_FOO is no setting, and is ignored"),
+        "{line}"
+    );
+    assert!(!line.contains("secret"), "{line}");
+}
+
+#[test]
+fn wrong_topics_and_times_are_refused() {
+    for (name, value, part) in [
+        ("PUBSUB_TOPICS", "orders,a b", "names of topics"),
+        ("PUBSUB_TOPICS", "orders,,x", "names of topics"),
+        ("PUBSUB_TOPICS", ".a", "names of topics"),
+        (
+            "PUBSUB_TOPIC_IDLE_SECS",
+            "-1",
+            "seconds from 0 to 315360000",
+        ),
+        (
+            "PUBSUB_HISTORY_TTL_SECS",
+            "1h",
+            "seconds from 0 to 315360000",
+        ),
+        ("PUBSUB_AUTO_CREATE_TOPICS", "maybe", "true, false"),
+    ] {
+        let end = run(threadcast(&["check-config"]).env(name, value));
+        assert_eq!((end.code, end.err.len()), (Some(2), 1), "{end:?}");
+        let start = format!("threadcast: {name}: '{value}' is not allowed: ");
+        assert!(end.err[0].starts_with(&start), "{end:?}");
+        assert!(end.err[0].contains(part), "{end:?}");
+    }
+    let mut many = threadcast(&["check-config", "--max-topics", "1"]);
+    let end = run(many.env("PUBSUB_TOPICS", "a, b"));
+    assert_eq!((end.code, end.err.len()), (Some(2), 1), "{end:?}");
+    assert!(
+        end.err[0].contains("at most 1 of them (max_topics)"),
+        "{end:?}"
+    );
+}
+
+#[test]
 fn everything_that_is_wrong_is_told_at_once_with_exit_code_2() {
     let mut command = threadcast(&["check-config", "--history-size=-1", "--log-level", "loud"]);
     let end = run(command

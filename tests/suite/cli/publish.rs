@@ -2,6 +2,8 @@
 
 use std::io::{Write, pipe};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -287,4 +289,46 @@ fn unprintable_receipt_is_reported_and_everything_is_published() {
         assert!(line.starts_with("threadcast: standard output: "), "{line}");
     }
     assert_eq!(payloads(&server).len(), 6);
+}
+
+#[test]
+fn messages_are_sent_again_when_connections_are_killed() {
+    const MESSAGES: usize = 2_000;
+    let server = TestServer::with(|config| config.history_size = MESSAGES);
+    server.create_topic("orders");
+    let is_over = AtomicBool::new(false);
+    let (end, kills) = thread::scope(|scope| {
+        let killer = scope.spawn(|| {
+            let mut http = server.http();
+            let mut kills = 0;
+            while !is_over.load(Ordering::SeqCst) {
+                let list = http.get("/connections").expect(200);
+                for connection in list["connections"].as_array().unwrap() {
+                    if connection["protocol"] == "websocket" {
+                        let path = format!("/connections/{}", connection["id"]);
+                        kills += u32::from(http.delete(&path).status == 200);
+                    }
+                }
+                thread::park_timeout(Duration::from_millis(50));
+            }
+            kills
+        });
+        let count = MESSAGES.to_string();
+        let end = run(&mut publish(
+            &server,
+            &["orders", "1", "--count", &count, "--rate", "2000", "--json"],
+        ));
+        is_over.store(true, Ordering::SeqCst);
+        (end, killer.join().unwrap())
+    });
+    assert_eq!((end.code, end.err.len()), (Some(0), 0), "{end:?}");
+    assert!(kills > 3, "{kills} kills");
+    let page = server.http().get("/topics/orders/messages").expect(200);
+    let kept = page["events"].as_array().unwrap();
+    assert_eq!((kept.len(), end.out.len()), (MESSAGES, MESSAGES));
+    for (event, line) in kept.iter().zip(&end.out) {
+        let receipt: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(receipt["seq"], event["seq"]);
+        assert_eq!(receipt["id"], event["message"]["id"]);
+    }
 }

@@ -9,7 +9,7 @@ use crate::harness::HttpClient;
 use super::program::{End, Program, run, threadcast};
 
 /// A wrong value for each setting.
-const WRONG: [(&str, &str); 30] = [
+const WRONG: [(&str, &str); 36] = [
     ("PUBSUB_HOST", "http://localhost"),
     ("PUBSUB_PORT", "99999"),
     ("PUBSUB_KEYS_FILE", "/nowhere/keys.toml"),
@@ -21,6 +21,11 @@ const WRONG: [(&str, &str); 30] = [
     ("PUBSUB_HISTORY_BYTES", "8MB"),
     ("PUBSUB_MAX_MEMORY_BYTES", "0"),
     ("PUBSUB_OVERFLOW", "drop_newest"),
+    ("PUBSUB_HISTORY_TTL_SECS", "1h"),
+    ("PUBSUB_IDEMPOTENCY_WINDOW_SECS", "0"),
+    ("PUBSUB_TOPICS", "orders,a b"),
+    ("PUBSUB_AUTO_CREATE_TOPICS", "maybe"),
+    ("PUBSUB_TOPIC_IDLE_SECS", "-1"),
     ("PUBSUB_BLOCK_TIMEOUT_SECS", "-1"),
     ("PUBSUB_MAX_MESSAGE_BYTES", "0"),
     ("PUBSUB_MAX_CONNECTIONS", "0"),
@@ -37,6 +42,7 @@ const WRONG: [(&str, &str); 30] = [
     ("PUBSUB_ALLOWED_ORIGINS", "https://a.example,b.example"),
     ("PUBSUB_REDIS_URL", "redis://a,http://b"),
     ("PUBSUB_REDIS_PREFIX", "a b"),
+    ("PUBSUB_ADVERTISED_ADDRESS", "0.0.0.0:8080"),
     ("PUBSUB_REDIS_CA_FILE", "/nowhere/ca.pem"),
     ("PUBSUB_REDIS_CERT_FILE", "/nowhere/node.pem"),
     ("PUBSUB_REDIS_KEY_FILE", "/nowhere/node.key"),

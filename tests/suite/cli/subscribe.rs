@@ -72,6 +72,59 @@ fn resumes_after_a_position_and_reports_a_foreign_epoch() {
 }
 
 #[test]
+fn pattern_follows_topics_that_come_and_go() {
+    let server = TestServer::with_topic("shop.eu");
+    server.create_topic("other");
+    server.ws().publish_many("shop.eu", 1, 3);
+    let arguments = ["shop.*", "--last", "1", "-n", "3"];
+    let program = Program::start(&mut subscribe(&server, &arguments));
+    server.await_subscribers("shop.eu", 1);
+    server.create_topic("shop.us");
+    server.ws().publish_many("shop.us", 1, 1);
+    server.ws().publish_many("other", 1, 1);
+    // Only then its last event is published.
+    server.delete_topic("shop.us");
+    server.ws().publish_many("shop.eu", 4, 4);
+    let end = program.end();
+    let topics_and_seqs: Vec<_> = end
+        .out
+        .iter()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .map(|event| (event["topic"].clone(), event["seq"].clone()))
+        .collect();
+    let expected = [("shop.eu", 3), ("shop.us", 1), ("shop.eu", 4)];
+    let expected = expected.map(|(topic, seq)| (json!(topic), json!(seq)));
+    assert_eq!(end.code, Some(0), "{end:?}");
+    assert_eq!(topics_and_seqs, expected);
+    assert_eq!(
+        end.err,
+        [
+            "'shop.eu' has joined",
+            "'shop.us' has joined",
+            "'shop.us' was deleted"
+        ]
+    );
+}
+
+#[test]
+fn pattern_excludes_another_topic_and_a_position() {
+    let server = with_events(0);
+    for (arguments, text) in [
+        (&["a.*", "orders"][..], "a pattern: without another topic"),
+        (&["a.*", "--after", "3"], "--after: only for a single topic"),
+        (
+            &["a.*", "--after", "3", "--epoch", "e"],
+            "--after: only for a single topic",
+        ),
+        (&["a/*"], "a pattern must be 1 to 128 characters"),
+    ] {
+        let end = run(&mut subscribe(&server, arguments));
+        assert!(end.err[0].contains(text), "{end:?}");
+        assert_eq!(end.code, Some(2), "{end:?}");
+    }
+}
+
+#[test]
 fn several_topics_are_followed_and_the_end_of_each_is_reported() {
     let server = with_events(0);
     server.create_topic("payments");
@@ -279,4 +332,24 @@ fn missing_topic_is_exit_code_1_and_invalid_argument_is_2() {
             "{arguments:?}: {end:?}"
         );
     }
+}
+
+#[test]
+fn presence_is_reported_on_standard_error() {
+    let server = with_events(0);
+    let arguments = ["orders", "--presence", "--client-id", "me", "-n", "1"];
+    let program = Program::start(&mut subscribe(&server, &arguments));
+    let line = program.logged("subscribed");
+    assert_eq!(line, "1 subscribed to 'orders': me");
+    let mut other = server.ws();
+    other.subscribe("orders", "on\u{1b}e");
+    let line = program.logged("joined");
+    assert_eq!(line, "2 subscribed to 'orders'; joined: on\\u{1b}e");
+    other.close();
+    let line = program.logged("left");
+    assert_eq!(line, "1 subscribed to 'orders'; left: on\\u{1b}e");
+    server.ws().publish_many("orders", 1, 1);
+    let end = program.end();
+    assert_eq!((end.code, seqs(&end.out)), (Some(0), vec![1]), "{end:?}");
+    assert!(end.err.is_empty(), "{end:?}");
 }

@@ -131,6 +131,66 @@ fn live_view_updates_and_reacts_to_keys() {
 }
 
 #[test]
+fn subscribers_of_the_selected_topic_are_shown() {
+    let server = TestServer::with_topic("orders");
+    server.create_topic("payments");
+    let mut client = server.ws();
+    client.subscribe("payments", "of-payments\u{1b}[2J");
+    let mut top = OnTerminal::start(&mut top(&server, &["--sort", "name"]), SIZE);
+    top.shows("orders");
+    // Nothing is selected, so there is nothing to show.
+    top.press("\r");
+    top.shows("LAG");
+    top.press("j\x1b[B");
+    top.shows("\x1b[7mpayments");
+    top.press("\r");
+    top.shows("1 subscribed to payments");
+    top.shows("of-payments\\u{1b}[2J");
+    let since = server
+        .http()
+        .get("/topics/payments/subscribers")
+        .expect(200);
+    top.shows(since["subscribers"][0]["since"].as_str().unwrap());
+    client.subscribe("payments", "comes-later");
+    top.shows("2 subscribed to payments");
+    top.shows("comes-later");
+    top.press("\x1b[A");
+    top.shows("0 subscribed to orders");
+    assert!(!top.screen().contains("comes-later"));
+    top.press("\x1b");
+    top.shows("LAG");
+    top.press("\r");
+    top.shows("0 subscribed to orders");
+    server.delete_topic("orders");
+    top.shows("TOPIC_NOT_FOUND: Topic 'orders' not found");
+    top.press("q");
+    assert_eq!(top.program.end().code, Some(0));
+    top.assert_restored();
+}
+
+#[test]
+fn given_topic_is_shown_with_its_subscribers() {
+    let server = TestServer::with_topic("orders");
+    let mut client = server.ws();
+    for client_id in ["s1", "s2", "s3"] {
+        client.subscribe("orders", client_id);
+    }
+    server.await_subscribers("orders", 3);
+    let end = run(&mut top(&server, &["--topic", "orders", "--rows", "2"]));
+    assert_eq!((end.code, end.err.len()), (Some(0), 0), "{end:?}");
+    let heading = end.out.iter().position(|line| line.starts_with("CLIENT "));
+    let table = &end.out[heading.expect("a heading")..];
+    assert!(table[0].ends_with("3 subscribed to orders"), "{end:?}");
+    assert!(table[1].starts_with("s1 ") && table[2].starts_with("s2 "));
+    assert_eq!(table[3..], ["… and 1 more"]);
+    let end = run(&mut top(&server, &["--topic", "absent"]));
+    assert_eq!(end.code, Some(0), "{end:?}");
+    words(&end, "TOPIC_NOT_FOUND");
+    let top = OnTerminal::start(&mut top(&server, &["--topic", "orders"]), SIZE);
+    top.shows("3 subscribed to orders");
+}
+
+#[test]
 fn signal_ends_it_and_restores_the_terminal() {
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         let server = TestServer::with_topic("orders");

@@ -55,6 +55,9 @@ fn topics_are_created_listed_shown_and_deleted() {
             )
         );
     }
+    let listed = topics(&server, &["list", "o*"]).out;
+    assert_eq!(listed, ["orders\t1"]);
+    assert_eq!(topics(&server, &["list", "o/*"]).code, Some(2));
     let listed = topics(&server, &["list", "--json"]).out;
     assert_eq!(listed[1], r#"{"name":"payments","subscribers":0}"#);
     let shown: Value =
@@ -73,14 +76,102 @@ fn topics_are_created_listed_shown_and_deleted() {
 }
 
 #[test]
+fn a_topic_is_created_only_if_it_is_missing_and_set_afterwards() {
+    let server = TestServer::start();
+    let create = ["create", "orders", "--if-missing", "--history-size", "7"];
+    for _ in 0..2 {
+        let end = topics(&server, &create);
+        assert_eq!((end.code, end.err.len()), (Some(0), 0), "{end:?}");
+    }
+    let other = ["create", "orders", "--if-missing", "--history-size", "8"];
+    assert_eq!(topics(&server, &other).code, Some(0));
+    assert_eq!(server.topic("orders")["limits"]["history_size"], 7);
+
+    let set = [
+        "set",
+        "orders",
+        "--history-ttl-secs",
+        "3600",
+        "--idle-secs",
+        "86400.5",
+        "--overflow",
+        "block",
+    ];
+    let end = topics(&server, &set);
+    assert_eq!((end.code, end.err.len()), (Some(0), 0), "{end:?}");
+    let shown: Value = serde_json::from_str(&end.out.join("\n")).unwrap();
+    assert_eq!(shown, server.topic("orders"));
+    let limits = &shown["limits"];
+    assert_eq!(
+        (&limits["history_ttl_secs"], &limits["idle_secs"]),
+        (&3600.into(), &86400.5.into())
+    );
+    assert_eq!(
+        (&limits["history_size"], &shown["overflow"]),
+        (&7.into(), &"block".into())
+    );
+    let nothing = topics(&server, &["set", "orders"]);
+    assert_eq!(
+        (nothing.code, nothing.err.len()),
+        (Some(2), 1),
+        "{nothing:?}"
+    );
+    let negative = topics(&server, &["set", "orders", "--idle-secs", "-1"]);
+    assert_eq!(negative.code, Some(2), "{negative:?}");
+}
+
+#[test]
+fn subscribers_of_a_topic_are_listed() {
+    let server = TestServer::with_topic("orders");
+    let end = topics(&server, &["subscribers", "orders"]);
+    let lines = (end.out.len(), end.err.len());
+    assert_eq!((end.code, lines), (Some(0), (0, 0)), "{end:?}");
+    let mut client = server.ws();
+    for client_id in ["s2", "tab\t\u{9b}", "s1"] {
+        client.subscribe("orders", client_id);
+    }
+    server.await_subscribers("orders", 3);
+    let list = server.http().get("/topics/orders/subscribers").expect(200);
+    let since = |at: usize| list["subscribers"][at]["since"].as_str().unwrap();
+    let lines = [
+        format!("s1\t{}", since(0)),
+        format!("s2\t{}", since(1)),
+        format!("tab\\t\\u{{9b}}\t{}", since(2)),
+    ];
+    let end = topics(&server, &["subscribers", "orders"]);
+    assert_eq!((end.code, end.err.len()), (Some(0), 0), "{end:?}");
+    assert_eq!(end.out, lines);
+    let end = topics(&server, &["subscribers", "orders", "--limit", "1"]);
+    assert_eq!(end.code, Some(0), "{end:?}");
+    assert_eq!(end.out, lines[..1]);
+    let more = "… and 2 more: --limit prints up to 100000";
+    assert_eq!(end.err, [more]);
+    let end = topics(&server, &["subscribers", "orders", "--json"]);
+    let printed = end.out.iter().map(|line| serde_json::from_str(line));
+    let printed: Vec<Value> = printed.collect::<Result<_, _>>().expect("JSON");
+    assert_eq!(Value::from(printed), list["subscribers"]);
+    for limit in ["0", "100001", "x"] {
+        let end = topics(&server, &["subscribers", "orders", "--limit", limit]);
+        assert_eq!((end.code, end.err.len()), (Some(2), 1), "{end:?}");
+    }
+}
+
+#[test]
 fn refusal_is_one_line_and_exit_code_1() {
     let server = TestServer::with_topic("orders");
     for (arguments, code) in [
         (["create", "orders"], "TOPIC_EXISTS"),
         (["delete", "nowhere"], "TOPIC_NOT_FOUND"),
         (["show", "nowhere"], "TOPIC_NOT_FOUND"),
-    ] {
-        let end = topics(&server, &arguments);
+        (["subscribers", "nowhere"], "TOPIC_NOT_FOUND"),
+    ]
+    .iter()
+    .map(|(arguments, code)| (&arguments[..], *code))
+    .chain([(
+        &["set", "nowhere", "--history-size", "1"][..],
+        "TOPIC_NOT_FOUND",
+    )]) {
+        let end = topics(&server, arguments);
         assert_eq!((end.code, end.err.len()), (Some(1), 1), "{end:?}");
         assert!(end.err[0].contains(code), "{end:?}");
     }

@@ -156,7 +156,7 @@ fn message_stays_unconfirmed_whatever_later_attempts_return() {
         let _message = std::io::Read::read(&mut stream, &mut [0; 1024]);
     });
     let builder = Client::builder(&url(fake.addr())).request_timeout(DEADLINE);
-    let client = builder.retry_unconfirmed(true).connect().unwrap();
+    let client = builder.connect().unwrap();
     let error = client.publish("t", &1).unwrap_err();
     assert!(matches!(error, Error::Unconfirmed { .. }), "{error:?}");
     let mut pipeline = client.pipeline("t", 4);

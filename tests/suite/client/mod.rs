@@ -7,7 +7,10 @@ mod cuts;
 mod deadlines;
 mod epochs;
 mod hostile;
+mod kills;
+mod patterns;
 mod pipelines;
+mod presence;
 mod proxy;
 mod publishing;
 mod random;
@@ -18,6 +21,7 @@ mod several_topics;
 mod stubborn;
 mod subscribing;
 mod topics;
+mod waiting;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -37,7 +37,6 @@ fn failover_is_immediate_and_without_a_hole_or_a_double() {
     let proxies = [Proxy::to(server.addr()), Proxy::to(server.addr())];
     let client = builder_of(&proxies.each_ref().map(Proxy::addr))
         .reconnect_pauses(HOUR, HOUR)
-        .retry_unconfirmed(true)
         .connect()
         .unwrap();
     let mut subscription = client.subscribe("orders", Start::Now).unwrap();
@@ -104,10 +103,7 @@ fn client_goes_on_with_the_second_server_and_stays_there() {
         TestServer::with_topic("orders"),
     );
     let address = first.addr();
-    let client = builder_of(&[address, second.addr()])
-        .retry_unconfirmed(true)
-        .connect()
-        .unwrap();
+    let client = builder_of(&[address, second.addr()]).connect().unwrap();
     let mut subscription = client.subscribe("orders", Start::Now).unwrap();
     client.publish("orders", &1).unwrap();
     assert_eq!(next_event(&mut subscription).0, 1);

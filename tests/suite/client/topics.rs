@@ -1,9 +1,11 @@
 //! Topics and the state of the server, over REST.
 
+use std::time::Duration;
+
 use threadcast::client::{Error, GapReason, Start, TopicOptions};
 
 use super::client_of;
-use crate::harness::{OverflowPolicy, TestServer};
+use crate::harness::{OverflowPolicy, TestServer, assert_timestamp};
 
 #[test]
 fn topic_is_created_listed_shown_and_deleted() {
@@ -14,6 +16,8 @@ fn topic_is_created_listed_shown_and_deleted() {
         history_size: Some(3),
         max_queue_size: Some(7),
         overflow: Some(OverflowPolicy::Block),
+        history_ttl: Some(Duration::from_millis(60_500)),
+        idle: None,
     };
     client.create_topic_with("a.b_c:d-e", &options).unwrap();
 
@@ -27,10 +31,40 @@ fn topic_is_created_listed_shown_and_deleted() {
         (3, 7)
     );
     assert_eq!(state.overflow, "block");
+    assert_eq!(state.limits.history_ttl, Duration::from_millis(60_500));
+    assert_eq!(state.limits.idle, Duration::ZERO);
     assert_eq!(state.history.first_seq, None);
 
     client.delete_topic("a.b_c:d-e").unwrap();
     assert_eq!(client.topics().unwrap().len(), 1);
+}
+
+#[test]
+fn topic_is_created_only_if_it_is_missing_and_its_settings_can_be_changed() {
+    let server = TestServer::start();
+    let client = client_of(&server);
+    let options = TopicOptions {
+        history_size: Some(3),
+        ..TopicOptions::default()
+    };
+    let created = client.create_topic_if_missing("orders", &options);
+    assert!(created.unwrap());
+    let other = TopicOptions {
+        history_size: Some(4),
+        idle: Some(Duration::from_secs(3_600)),
+        ..TopicOptions::default()
+    };
+    assert!(!client.create_topic_if_missing("orders", &other).unwrap());
+    assert_eq!(client.topic("orders").unwrap().limits.history_size, 3);
+    let error = client.create_topic_if_missing("a b", &options).unwrap_err();
+    assert!(matches!(error, Error::Invalid { .. }), "{error}");
+
+    let changed = client.change_topic("orders", &other).unwrap();
+    assert_eq!(changed, client.topic("orders").unwrap());
+    assert_eq!(changed.limits.history_size, 4);
+    assert_eq!(changed.limits.idle, Duration::from_secs(3_600));
+    let error = client.change_topic("other", &other).unwrap_err();
+    assert_eq!(error.code(), Some("TOPIC_NOT_FOUND"));
 }
 
 #[test]
@@ -53,6 +87,33 @@ fn connections_are_listed_with_subscriptions_up_to_the_limit() {
     let limited = client.connections(1).unwrap();
     assert_eq!(limited.connections.len(), 1);
     assert!(limited.total >= 2, "{limited:?}");
+}
+
+#[test]
+fn subscribers_of_a_topic_are_listed_up_to_the_limit() {
+    let server = TestServer::with_topic("orders");
+    let client = client_of(&server);
+    assert_eq!(client.subscribers("orders", 10).unwrap().total, 0);
+    let subscription = client.subscribe("orders", Start::Now).unwrap();
+    let listed = client.subscribers("orders", 10).unwrap();
+    assert_eq!((listed.total, listed.subscribers.len()), (1, 1));
+    let one = &listed.subscribers[0];
+    assert_eq!(one.client_id, subscription.client_id());
+    assert_timestamp(&one.since.as_str().into());
+    let mut other = server.ws();
+    other.subscribe("orders", " first");
+    let limited = client.subscribers("orders", 1).unwrap();
+    assert_eq!((limited.total, limited.subscribers.len()), (2, 1));
+    assert_eq!(limited.subscribers[0].client_id, " first");
+    for (topic, limit, code) in [
+        ("absent", 1, "TOPIC_NOT_FOUND"),
+        ("orders", 0, "VALIDATION_ERROR"),
+    ] {
+        let error = client.subscribers(topic, limit).unwrap_err();
+        assert_eq!(error.code(), Some(code));
+    }
+    let error = client.subscribers("ord*", 1).unwrap_err();
+    assert!(matches!(error, Error::Invalid { .. }), "{error}");
 }
 
 #[test]

@@ -39,7 +39,18 @@ pub(crate) fn own_descriptors() -> usize {
 
 /// CPU time this process has used.
 pub(crate) fn own_cpu_time() -> Duration {
-    let usage = getrusage(UsageWho::RUSAGE_SELF).expect("resource usage");
+    cpu_time_of(UsageWho::RUSAGE_SELF)
+}
+
+/// CPU time that the other threads of this process have used: those of its server, where this one is the client.
+pub(crate) fn cpu_time_of_others() -> Duration {
+    // This order: what the thread uses between the two counts for the others.
+    let own = cpu_time_of(UsageWho::RUSAGE_THREAD);
+    own_cpu_time().saturating_sub(own)
+}
+
+fn cpu_time_of(who: UsageWho) -> Duration {
+    let usage = getrusage(who).expect("resource usage");
     let microseconds = (usage.user_time() + usage.system_time()).num_microseconds();
     Duration::from_micros(
         microseconds

@@ -62,6 +62,11 @@ impl HttpClient {
         self.post_text(path, &body.to_string())
     }
 
+    pub(crate) fn patch(&mut self, path: &str, body: &Value) -> Reply {
+        let fields = [("Content-Type", "application/json")];
+        self.request("PATCH", path, &fields, &body.to_string())
+    }
+
     pub(crate) fn post_text(&mut self, path: &str, body: &str) -> Reply {
         self.request("POST", path, &[("Content-Type", "application/json")], body)
     }

@@ -5,10 +5,12 @@
 //! Tests wait for time to pass only here.
 
 mod alone;
+mod audience;
 mod child;
 mod cluster;
 pub(crate) mod contract;
 mod dial;
+mod event_stream;
 mod frame;
 mod http;
 mod json;
@@ -22,10 +24,12 @@ mod server;
 mod talk;
 mod ws;
 
-pub(crate) use alone::{alone, own_cpu_time, own_descriptors, own_threads};
+pub(crate) use alone::{alone, cpu_time_of_others, own_cpu_time, own_descriptors, own_threads};
+pub(crate) use audience::{Audience, MAX_NAMES, names};
 pub(crate) use child::ChildServer;
 pub(crate) use contract::{Document, asyncapi, openapi, pointer};
 pub(crate) use dial::Dial;
+pub(crate) use event_stream::{StreamClient, StreamEvent};
 pub(crate) use frame::{Frame, Opcode};
 pub(crate) use http::HttpClient;
 pub(crate) use json::{assert_timestamp, code_of, epoch_of, event_seqs, seq_of, text_of};

@@ -1,12 +1,13 @@
 //! A server for one test, on a free port of the loopback address.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use threadcast::{InvalidKeysFile, Server, ShutdownReport};
 
 use super::cluster::Cluster;
-use super::{Config, Dial, HttpClient, Page, WsClient, eventually};
+use super::{Config, Dial, HttpClient, OverflowPolicy, Page, StreamClient, WsClient, eventually};
 
 /// A running server, shut down when dropped.
 pub(crate) struct TestServer {
@@ -20,6 +21,24 @@ impl TestServer {
     /// A server with the default settings.
     pub(crate) fn start() -> TestServer {
         TestServer::with(|_| {})
+    }
+
+    /// A server with a small queue and send buffer, so that a slow subscriber of the topic `orders` soon falls behind.
+    pub(crate) fn with_small_queue(
+        queue: usize,
+        overflow: OverflowPolicy,
+        block_timeout: Duration,
+        change: impl FnOnce(&mut Config),
+    ) -> TestServer {
+        let server = TestServer::with(|config| {
+            config.overflow = overflow;
+            config.max_queue_size = queue;
+            config.block_timeout = block_timeout;
+            config.send_buffer_bytes = 4 << 10;
+            change(config);
+        });
+        server.create_topic("orders");
+        server
     }
 
     /// A server with the default settings, changed by `change`.
@@ -79,6 +98,11 @@ impl TestServer {
     pub(crate) fn http(&self) -> HttpClient {
         let node = self.http_node.as_ref().unwrap_or(&self.server);
         HttpClient::connect(node.local_addr())
+    }
+
+    /// A new event stream of a topic, with this query.
+    pub(crate) fn stream(&self, topic: &str, query: &str) -> StreamClient {
+        StreamClient::open(self.addr, &format!("/topics/{topic}/events{query}"))
     }
 
     pub(crate) fn create_topic(&self, topic: &str) {

@@ -16,8 +16,8 @@ fn every_series_exists_from_the_start() {
         (
             "pubsub_disconnects_total",
             "reason",
-            "administrator heartbeat internal invalid_utf8 peer_closed peer_gone policy protocol shutdown slow_consumer too_big \
-             unauthorized write_timeout",
+            "administrator heartbeat internal invalid_utf8 peer_closed peer_gone policy protocol shutdown slow_consumer \
+             subscription_replaced too_big topic_deleted unauthorized write_timeout",
         ),
         (
             "pubsub_messages_dropped_total",

@@ -1,85 +1,71 @@
 //! The cluster over Redis: topics, their numbers and their history are in Redis; each node mirrors the topics that its clients
 //! are subscribed to.
 //!
-//! In reading order: [`shard`] is one Redis, [`keeper`] the thread that connects to it ([`connect`]), perhaps where its
-//! [`sentinels`] say; commands go over a [`lane`], messages come over the [`link`]. [`publishes`] numbers batches; [`apply`]
-//! appends what comes over the link, and [`catch_up`] what did not come. [`topics`] are created, deleted and listed,
-//! [`deletions`] and [`runs`] of Redis remembered. A subscription is [`joining`] its topic, whose mirror is one of the
-//! [`mirrors`]; [`owners`] says who is subscribed where, [`owned`] mends it, [`node`] says which nodes live. [`records`] and
-//! entries of topics come from Redis as one [`reading`]: for [`figures`], which are kept as [`event_sizes`], and for the
-//! [`history`].
+//! In reading order: [`shard`] is one Redis, [`connection`] how this node talks to it, and [`status`] whether it can be used.
+//! [`topics`] are what Redis has, [`publishing`] adds events to them, [`reading`] looks at them, [`mirroring`] is how this node
+//! follows them. [`members`] are the nodes, and who is subscribed where. [`ring`] and [`spread`] say which of several Redis has a
+//! topic.
 //!
 //! Each lock here is taken alone, except that a command may be sent under the lock of a lane's connection. None is held while
 //! a topic's lock is taken.
 
-mod apply;
-mod catch_up;
-mod connect;
-mod deletions;
-mod event_sizes;
-mod figures;
-mod group_commit;
-mod health;
-mod history;
-mod joining;
-mod keeper;
+mod changes;
+mod connection;
 mod keys;
-mod lane;
-mod link;
+mod members;
 mod metrics;
-mod mirrors;
+mod mirroring;
 #[cfg(all(test, shuttle))]
 pub(crate) mod model;
-mod node;
-mod owned;
-mod owners;
-mod publishes;
+mod publishing;
 mod reading;
-mod records;
 mod ring;
-mod runs;
 mod scripts;
-mod sentinels;
 mod shard;
+mod spread;
+mod status;
 mod topics;
 
 use std::io;
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use crossbeam_channel::{Sender, bounded, unbounded};
 use parking_lot::Mutex;
 
-use self::apply::Appliers;
-use self::connect::Dialer;
-use self::figures::Figures;
-use self::keeper::{Event, Keeper};
+use self::changes::Changes;
+use self::connection::connect::Dialer;
+use self::connection::keeper::{Declared, Event, Keeper};
 use self::keys::Keys;
-use self::mirrors::Mirrors;
-use self::node::Node;
+use self::members::appearing::{Joiner, News};
+use self::members::node::Node;
+use self::mirroring::apply::Appliers;
+use self::mirroring::mirrors::Mirrors;
 use self::ring::Ring;
-use self::shard::{Parts, Shard, State};
-use super::{Counts, Unavailable};
-use crate::broker::ReadBatch;
-use crate::broker::epoch::Epochs;
-use crate::broker::history::{Ahead, HistoryError, HistoryPage, find_start};
+use self::shard::{Parts, Shard};
+use self::status::State;
+use self::topics::figures::Figures;
+use super::Unavailable;
 use crate::broker::local_topics::LocalTopics;
-use crate::broker::mirror::Batch;
-use crate::broker::registry::{CreateError, TopicError};
-use crate::broker::topic::{Departure, PublishError, Published, TopicSettings, TopicStats};
+use crate::broker::patterns::Patterns;
+use crate::broker::registry::{ChangeError, CreateError};
+use crate::broker::topic::{Departure, TopicChange, TopicSettings};
 use crate::config::{OverflowPolicy, RedisUrl};
-use crate::protocol::{Message, StartAt, Timestamp, TopicName};
+use crate::protocol::TopicName;
 use crate::sync::{Arc, AtomicUsize};
 
-pub(crate) use self::connect::TlsFiles;
+pub(crate) use self::connection::connect::TlsFiles;
+pub(crate) use self::members::node::NodeInfo;
 pub(crate) use self::metrics::EngineMetrics;
-pub(crate) use self::node::NodeInfo;
-pub(crate) use self::publishes::{BatchError, Receipt};
+pub(crate) use self::mirroring::receipts::{BatchError, Receipt};
+pub(crate) use self::topics::Defaults;
 
 /// A node of the cluster.
 pub(crate) struct Redis {
     shards: Vec<Arc<Shard>>,
     ring: Arc<Ring>,
     metrics: Arc<EngineMetrics>,
+    changes: Arc<Changes>,
     appliers: Arc<Appliers>,
     departures: Sender<Departure>,
     /// Dropped when no further subscription can end.
@@ -87,8 +73,10 @@ pub(crate) struct Redis {
     mirrors: Mirrors,
     figures: Figures,
     keepers: Vec<Sender<Event>>,
+    news: Sender<News>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    last_counts: Mutex<Counts>,
+    /// If topics are created by their first use: how.
+    auto_create: Option<Defaults>,
 }
 
 /// What a node needs to know to take part.
@@ -100,6 +88,11 @@ pub(crate) struct NodeOptions<'a> {
     pub(crate) address: String,
     /// How many connections it has.
     pub(crate) connections: Arc<AtomicUsize>,
+    pub(crate) defaults: Defaults,
+    /// Whether topics are created by their first use.
+    pub(crate) auto_create: bool,
+    /// Topics that exist from the start.
+    pub(crate) declared: Vec<TopicName>,
 }
 
 impl Redis {
@@ -107,11 +100,18 @@ impl Redis {
     pub(crate) fn start(
         options: NodeOptions<'_>,
         topics: &Arc<LocalTopics>,
+        patterns: &Arc<Patterns>,
     ) -> io::Result<Arc<Redis>> {
         let metrics = Arc::new(EngineMetrics::default());
+        let changes = Arc::<Changes>::default();
         let node = Arc::new(Node::new(options.address, options.connections, topics));
         let (appliers, mut threads) = Appliers::start(topics)?;
         let ring = Arc::new(Ring::new(options.urls.len()));
+        let declared = Arc::new(Declared {
+            topics: options.declared,
+            defaults: options.defaults.clone(),
+        });
+        let (news, of_news) = unbounded();
         let mut shards = Vec::new();
         let mut keepers = Vec::new();
         for (at, url) in options.urls.iter().enumerate() {
@@ -125,12 +125,16 @@ impl Redis {
                 topics: Arc::clone(topics),
                 appliers: Arc::clone(&appliers),
                 metrics: Arc::clone(&metrics),
+                changes: Arc::clone(&changes),
                 events: events.clone(),
+                news: news.clone(),
+                idempotency_window: options.defaults.settings.idempotency_window,
             }));
             let mut keeper = Keeper {
                 shard: Arc::clone(&shard),
                 dialer: Dialer::new(url, &options.tls_files),
                 events: received,
+                declared: Some(Arc::clone(&declared)),
             };
             threads.push(named(format!("redis-{at}"), move || keeper.run())?);
             shards.push(shard);
@@ -139,25 +143,32 @@ impl Redis {
         let (departures, departed) = unbounded();
         let (leaving, has_left) = bounded(0);
         let of_leaves = shards.clone();
-        let leave = move || joining::leave_all(&of_leaves, &departed, &has_left);
+        let leave = move || members::joining::leave_all(&of_leaves, &departed, &has_left);
         threads.push(named("redis-leave".to_owned(), leave)?);
-        Ok(Arc::new(Redis {
+        let redis = Arc::new(Redis {
             shards,
             ring,
             metrics,
+            changes,
             appliers,
             departures,
             leaving: Mutex::new(Some(leaving)),
             mirrors: Mirrors::default(),
             figures: Figures::default(),
             keepers,
+            news,
             threads: Mutex::new(threads),
-            last_counts: Mutex::default(),
-        }))
+            auto_create: options.auto_create.then_some(options.defaults),
+        });
+        let mut joiner = Joiner::new(&redis, patterns, of_news);
+        let thread = named("redis-join".to_owned(), move || joiner.run())?;
+        redis.threads.lock().push(thread);
+        Ok(redis)
     }
 
     /// Leaves the cluster, and ends all threads. Called when all subscriptions have ended.
     pub(crate) fn stop(&self) {
+        let _ = self.news.send(News::Stop);
         drop(self.leaving.lock().take());
         for keeper in &self.keepers {
             let _ = keeper.send(Event::Stop);
@@ -179,14 +190,27 @@ impl Redis {
         Ok(&self.shards[at])
     }
 
-    /// Whether every Redis can be used.
+    /// Whether every Redis can be used, and takes what is new.
     pub(crate) fn is_up(&self) -> bool {
-        self.shards.iter().all(|shard| shard.state() == State::Up)
+        self.shards
+            .iter()
+            .all(|shard| shard.status.state() == State::Up)
+    }
+
+    /// Waits until every Redis can be used, until `is_over`, or until this moment. Whoever changes what `is_over` looks at
+    /// calls [`Redis::wake_waiting`].
+    pub(crate) fn wait_until_up(&self, deadline: Instant, is_over: impl Fn() -> bool) {
+        self.changes
+            .wait_until(deadline, || self.is_up() || is_over());
+    }
+
+    pub(crate) fn wake_waiting(&self) {
+        self.changes.notify();
     }
 
     /// Why a Redis cannot be used, or what is wrong with its settings: one line for people.
     pub(crate) fn problem(&self) -> Option<String> {
-        self.shards.iter().find_map(|shard| shard.problem())
+        self.shards.iter().find_map(|shard| shard.status.problem())
     }
 
     pub(crate) fn metrics(&self) -> &EngineMetrics {
@@ -208,140 +232,40 @@ impl Redis {
         topics::create(shard, topic, &settings, max_topics, elsewhere)
     }
 
+    /// Creates a topic for its first use, unless another node was faster.
+    pub(crate) fn create_for_use(&self, topic: &TopicName) -> Result<(), CreateError> {
+        let Some(Defaults {
+            settings,
+            max_topics,
+        }) = &self.auto_create
+        else {
+            return Err(CreateError::Unavailable);
+        };
+        let shard = self.shard(topic).map_err(|_| CreateError::Unavailable)?;
+        match self.create(topic, *settings, *max_topics) {
+            Ok(()) => {
+                shard.topics.metrics().topic_auto_created();
+                tracing::info!(%topic, "topic created by its first use");
+                Ok(())
+            }
+            Err(CreateError::Exists) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(crate) fn change(
+        &self,
+        topic: &TopicName,
+        change: &TopicChange,
+    ) -> Result<(), ChangeError> {
+        if change.overflow == Some(OverflowPolicy::Block) {
+            return Err(ChangeError::NoBlockInCluster);
+        }
+        topics::change(self.shard(topic)?, topic, change)
+    }
+
     pub(crate) fn delete(&self, topic: &TopicName) -> Result<bool, Unavailable> {
         topics::delete(self.shard(topic)?, topic)
-    }
-
-    /// Publishes batches of different topics, and appends them to the mirrors on this node, which the caller must fan out.
-    /// Returns a result for each.
-    pub(crate) fn publish(&self, batches: Vec<Batch>) -> Vec<Result<Receipt, BatchError>> {
-        let mut results = vec![Err(BatchError::Unavailable); batches.len()];
-        let mut by_shard: Vec<(Vec<usize>, Vec<Batch>)> =
-            vec![Default::default(); self.shards.len()];
-        for (at, batch) in batches.into_iter().enumerate() {
-            let Some(shard) = self.ring.shard_of(batch.topic()) else {
-                continue;
-            };
-            let (places, batches) = &mut by_shard[shard];
-            places.push(at);
-            batches.push(batch);
-        }
-        for (shard, (places, batches)) in self.shards.iter().zip(by_shard) {
-            if batches.is_empty() || shard.check_up().is_err() {
-                continue;
-            }
-            for (at, result) in places.iter().zip(shard.publishes.publish(batches)) {
-                if let Ok(receipt) = &result
-                    && let Some(mirror) = receipt.mirror.as_ref().filter(|_| receipt.is_late)
-                {
-                    self.appliers.late(shard, Arc::clone(mirror));
-                }
-                results[*at] = result;
-            }
-        }
-        results
-    }
-
-    /// Publishes one message, and fans it out on this node.
-    pub(crate) fn publish_one(
-        &self,
-        name: &str,
-        message: &Message<'_>,
-        arrived: Timestamp,
-        scratch: &mut ReadBatch,
-    ) -> Result<Published, PublishError> {
-        let name = TopicName::new(name).map_err(|_| PublishError::NotFound)?;
-        let mut batch = Batch::new(name);
-        batch.push(message, arrived);
-        let event_bytes = batch.bytes().len();
-        let receipt = match self.publish(vec![batch]).pop() {
-            Some(Ok(receipt)) => receipt,
-            Some(Err(BatchError::NotFound)) => return Err(PublishError::NotFound),
-            Some(Err(BatchError::Unavailable)) | None => return Err(PublishError::Unavailable),
-        };
-        if let Some(mirror) = &receipt.mirror {
-            mirror.fan_out(scratch);
-        }
-        Ok(Published {
-            epoch: receipt.epoch,
-            seq: receipt.first,
-            ts: Timestamp::from_micros(receipt.earliest.max(arrived.micros())),
-            event_bytes,
-        })
-    }
-
-    pub(crate) fn read_history<R>(
-        &self,
-        name: &TopicName,
-        start_at: &StartAt,
-        look: impl FnOnce(&HistoryPage<'_>) -> R,
-    ) -> Result<Result<R, HistoryError>, TopicError> {
-        let read = history::read(self.shard(name)?, name, start_at)?;
-        let (log, epoch) = read.ok_or(TopicError::NotFound)?;
-        let epochs = Epochs::new(epoch);
-        let epoch = epochs.current();
-        let start = find_start(&log, epoch, start_at, Ahead::IsForeign);
-        Ok(start.map(|start| look(&HistoryPage::new(&log, epoch, start))))
-    }
-
-    pub(crate) fn stats(&self, name: &TopicName) -> Result<TopicStats, TopicError> {
-        let topics = std::slice::from_ref(name);
-        let mut stats = self.figures.read(self.shard(name)?, topics)?;
-        stats
-            .pop()
-            .map(|(_, stats)| stats)
-            .ok_or(TopicError::NotFound)
-    }
-
-    /// The figures of all topics, by name. A topic that is deleted meanwhile is left out.
-    pub(crate) fn all_stats(&self) -> Result<Vec<(TopicName, TopicStats)>, Unavailable> {
-        let mut all = Vec::new();
-        for shard in &self.shards {
-            all.extend(self.figures.read(shard, &topics::names(shard)?)?);
-        }
-        all.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        self.figures.retain(&all);
-        Ok(all)
-    }
-
-    /// The names of all topics and their numbers of subscribers, by name.
-    pub(crate) fn list(&self) -> Result<Vec<(TopicName, usize)>, Unavailable> {
-        let mut all = Vec::new();
-        for shard in &self.shards {
-            all.extend(topics::list(shard)?);
-        }
-        all.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        Ok(all)
-    }
-
-    /// All nodes that live, by id.
-    pub(crate) fn nodes(&self) -> Result<Vec<NodeInfo>, Unavailable> {
-        let shard = &self.shards[0];
-        shard.check_up()?;
-        node::list(shard)
-    }
-
-    /// Topics and subscriptions of the cluster; as last known while a Redis is away.
-    pub(crate) fn counts(&self) -> Counts {
-        if let Ok(counts) = self.count() {
-            *self.last_counts.lock() = counts;
-        }
-        *self.last_counts.lock()
-    }
-
-    fn count(&self) -> Result<Counts, Unavailable> {
-        let mut topics = 0;
-        for shard in &self.shards {
-            let mut count = ::redis::cmd("SCARD");
-            count.arg(shard.keys.topics());
-            topics += shard.call(&[count])?.first().map_or(0, owners::count);
-        }
-        let nodes = self.nodes()?;
-        let subscriptions = nodes.iter().map(|node| node.subscriptions).sum();
-        Ok(Counts {
-            topics,
-            subscriptions,
-        })
     }
 }
 

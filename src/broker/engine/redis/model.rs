@@ -9,8 +9,10 @@ use crossbeam_channel::Sender as Departures;
 use serde_json::value::RawValue;
 use shuttle::rand::{Rng, thread_rng};
 
-use super::catch_up::{After, append};
-use super::group_commit::GroupCommit;
+use crate::broker::engine::redis::{
+    connection::group_commit::GroupCommit,
+    mirroring::catch_up::{After, append},
+};
 use crate::broker::local_topics::LocalTopics;
 use crate::broker::mirror::{
     Batch, Comparison, Entry, Place, Snapshot, Token, TopicMessage, parse,
@@ -242,7 +244,7 @@ impl ModelNode {
         let content = Content::mirror(&settings, before, self.departures.clone());
         let added = self
             .topics()
-            .add(self.name.clone(), settings, content, usize::MAX);
+            .add(self.name.clone(), settings, content, usize::MAX, |_| ());
         let mirror = added.ok()?;
         for entry in &entries {
             append(&mirror, entry, Source::Replay);

@@ -1,101 +1,97 @@
-//! Reading a topic: its record and some of its entries, as they were at one moment.
-//!
-//! Both come from one transaction (`MULTI`). Read one after the other they may contradict each other, in either order: the
-//! topic can be deleted, begin another epoch, or lose entries at the end of its history between the two.
+//! Read access to the cluster: histories, figures and lists, joined from all Redis.
 
-use ::redis::{Cmd, Value, cmd};
+use super::members::node::NodeInfo;
+use super::topics::history::Found;
+use super::{Redis, members, topics};
+use crate::broker::engine::{Counts, Unavailable};
+use crate::broker::epoch::Epochs;
+use crate::broker::history::{Ahead, HistoryError, HistoryPage, find_start};
+use crate::broker::registry::TopicError;
+use crate::broker::topic::{SubscriberList, TopicStats};
+use crate::protocol::{StartAt, TopicName};
 
-use super::catch_up::{parsed, read_entries};
-use super::records::{self, Record};
-use super::shard::Shard;
-use crate::broker::engine::Unavailable;
-use crate::broker::mirror::Entry;
-use crate::protocol::TopicName;
-
-/// How many commands [`commands`] makes.
-pub(super) const COMMANDS: usize = 4;
-/// The most entries that can be asked for by their number.
-const MAX_COUNT: u64 = 1 << 32;
-
-/// Which entries are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
-    /// Those with events from this seq on.
-    From(u64),
-    /// So many of the oldest.
-    Oldest(usize),
-    /// The newest ones, with at least so many events.
-    Newest(u64),
-}
-
-impl Part {
-    pub(super) const WHOLE: Part = Part::From(0);
-}
-
-pub(super) struct Reading {
-    pub(super) record: Record,
-    entries: Vec<Vec<u8>>,
-}
-
-impl Reading {
-    /// The entries, oldest first.
-    pub(super) fn entries(&self) -> Vec<Entry<'_>> {
-        parsed(&self.entries)
+impl Redis {
+    pub(crate) fn read_history<R>(
+        &self,
+        name: &TopicName,
+        start_at: &StartAt,
+        look: impl FnOnce(&HistoryPage<'_>) -> R,
+    ) -> Result<Result<R, HistoryError>, TopicError> {
+        let read = topics::history::read(self.shard(name)?, name, start_at)?;
+        let Found {
+            log,
+            epoch,
+            expired,
+        } = read.ok_or(TopicError::NotFound)?;
+        let epochs = Epochs::new(epoch);
+        let epoch = epochs.current();
+        let start = find_start(expired, &log, epoch, start_at, Ahead::IsForeign);
+        Ok(start.map(|start| look(&HistoryPage::new(&log, epoch, start))))
     }
-}
 
-/// Reads a topic; `None` if there is no such topic.
-pub(super) fn read(
-    shard: &Shard,
-    topic: &TopicName,
-    part: Part,
-) -> Result<Option<Reading>, Unavailable> {
-    let answers = shard.call(&commands(shard, topic, part))?;
-    parse(&answers, part)
-}
-
-pub(super) fn commands(shard: &Shard, topic: &TopicName, part: Part) -> [Cmd; COMMANDS] {
-    [
-        cmd("MULTI"),
-        records::command(shard, topic),
-        entries_command(&shard.keys.events(topic), part),
-        cmd("EXEC"),
-    ]
-}
-
-fn entries_command(key: &str, part: Part) -> Cmd {
-    let mut command = cmd(match part {
-        Part::Newest(_) => "XREVRANGE",
-        Part::From(_) | Part::Oldest(_) => "XRANGE",
-    });
-    command.arg(key);
-    match part {
-        Part::From(seq) => command.arg(seq).arg("+"),
-        Part::Oldest(count) => command.arg("-").arg("+").arg("COUNT").arg(count),
-        // An entry has at least one event. The newest entry says where the topic is.
-        Part::Newest(events) => command
-            .arg("+")
-            .arg("-")
-            .arg("COUNT")
-            .arg(events.clamp(1, MAX_COUNT)),
-    };
-    command
-}
-
-/// Reads the answers to the commands.
-pub(super) fn parse(answers: &[Value], part: Part) -> Result<Option<Reading>, Unavailable> {
-    let Some(Value::Array(answers)) = answers.last() else {
-        return Err(Unavailable);
-    };
-    let [record, entries] = &answers[..] else {
-        return Err(Unavailable);
-    };
-    let Some(record) = records::parse(record) else {
-        return Ok(None);
-    };
-    let mut entries = read_entries(entries);
-    if let Part::Newest(_) = part {
-        entries.reverse();
+    pub(crate) fn stats(&self, name: &TopicName) -> Result<TopicStats, TopicError> {
+        let topics = std::slice::from_ref(name);
+        let mut stats = self.figures.read(self.shard(name)?, topics)?;
+        stats
+            .pop()
+            .map(|(_, stats)| stats)
+            .ok_or(TopicError::NotFound)
     }
-    Ok(Some(Reading { record, entries }))
+
+    pub(crate) fn subscriber_count(&self, name: &TopicName) -> Result<usize, TopicError> {
+        members::subscribers::count(self.shard(name)?, name)
+    }
+
+    pub(crate) fn list_subscribers(
+        &self,
+        name: &TopicName,
+        limit: usize,
+    ) -> Result<SubscriberList, TopicError> {
+        members::subscribers::list(self.shard(name)?, name, limit)
+    }
+
+    /// The figures of all topics, by name. A topic that is deleted meanwhile is left out.
+    pub(crate) fn all_stats(&self) -> Result<Vec<(TopicName, TopicStats)>, Unavailable> {
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            all.extend(self.figures.read(shard, &topics::names(shard)?)?);
+        }
+        all.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        self.figures.retain(&all);
+        Ok(all)
+    }
+
+    /// The names of all topics and their numbers of subscribers, by name.
+    pub(crate) fn list(&self) -> Result<Vec<(TopicName, usize)>, Unavailable> {
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            all.extend(topics::list(shard)?);
+        }
+        all.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        Ok(all)
+    }
+
+    /// All nodes that live, by id.
+    pub(crate) fn nodes(&self) -> Result<Vec<NodeInfo>, Unavailable> {
+        let shard = &self.shards[0];
+        shard.check_up()?;
+        members::node::list(shard)
+    }
+
+    /// Topics and subscriptions of the cluster; as last known, at most some seconds before, while a Redis is away.
+    pub(crate) fn counts(&self) -> Counts {
+        // What cannot be asked now is as the keepers knew it last.
+        let _ = self.count();
+        Counts {
+            topics: self.shards.iter().map(|shard| shard.topic_count()).sum(),
+            subscriptions: self.shards[0].subscription_count(),
+        }
+    }
+
+    fn count(&self) -> Result<(), Unavailable> {
+        for shard in &self.shards {
+            shard.count_topics()?;
+        }
+        self.nodes().map(drop)
+    }
 }

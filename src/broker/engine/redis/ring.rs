@@ -47,6 +47,16 @@ impl Ring {
         self.places[at].get().map(String::as_str)
     }
 
+    /// The places of all Redis, sorted; `None` until all are known.
+    pub(super) fn places(&self) -> Option<Vec<&str>> {
+        let places = self.places.iter();
+        let mut places: Vec<&str> = places
+            .map(|place| place.get().map(String::as_str))
+            .collect::<Option<_>>()?;
+        places.sort_unstable();
+        Some(places)
+    }
+
     /// Notes what a Redis says of itself. The error is one line for people.
     pub(super) fn found(&self, at: usize, place: &str, name: &str) -> Result<(), String> {
         let known = self.places[at].get_or_init(|| place.to_owned());

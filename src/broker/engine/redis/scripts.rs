@@ -18,6 +18,7 @@ macro_rules! scripts {
 }
 
 scripts! {
+    CHANGE: "change.lua",
     CREATE: "create.lua",
     DELETE: "delete.lua",
     END_EPOCH: "end_epoch.lua",

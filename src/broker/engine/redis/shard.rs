@@ -1,41 +1,41 @@
 //! One Redis of the cluster: its connections, its state, and the topics that are kept there.
 
+mod mirrors;
+
 use std::time::{Duration, Instant};
 
 use ::redis::{Cmd, Connection, Msg, Value, cmd};
 use crossbeam_channel::Sender;
 use parking_lot::Mutex;
 
-use super::apply::Appliers;
-use super::catch_up::{After, catch_up};
-use super::deletions::Deletions;
-use super::keeper::Event;
-use super::keys::Keys;
-use super::lane::{self, Lane};
-use super::link::Link;
+use super::changes::Changes;
+use super::keys::{Keys, Purpose};
 use super::metrics::EngineMetrics;
-use super::node::{self, Node};
-use super::owned::Owned;
-use super::publishes::Publishes;
 use super::ring::Ring;
-use super::runs::Runs;
-use super::{owners, scripts};
-use crate::broker::Topic;
+use super::scripts;
+use super::status::{State, Status};
+use super::topics;
 use crate::broker::engine::Unavailable;
+use crate::broker::engine::redis::{
+    connection::failure::{self, Failure},
+    connection::keeper::{self, Event},
+    connection::lane::Lane,
+    connection::link::Link,
+    members::appearing::News,
+    members::node::{self, Node},
+    members::owned::Owned,
+    members::owners,
+    members::presence::{self, Following},
+    mirroring::apply::Appliers,
+    mirroring::catch_up::{After, catch_up},
+    mirroring::deletions::Deletions,
+    mirroring::publishes::Publishes,
+    mirroring::runs::Runs,
+};
 use crate::broker::local_topics::LocalTopics;
 use crate::config::RedisUrl;
 use crate::protocol::{ClientId, TopicName};
 use crate::sync::{Arc, AtomicBool, AtomicUsize, HashMap, Ordering};
-
-/// A mirror without subscribers is closed after this.
-const LINGER: Duration = Duration::from_secs(10);
-
-/// Whether a Redis can be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
-    Down,
-    Up,
-}
 
 /// What Redis answers to a heartbeat.
 pub(super) struct Heard {
@@ -54,23 +54,22 @@ pub(super) struct Shard {
     pub(super) topics: Arc<LocalTopics>,
     pub(super) ring: Arc<Ring>,
     pub(super) lane: Lane,
+    pub(super) failure: Arc<Failure>,
     pub(super) publishes: Publishes,
     pub(super) link: Arc<Link>,
     pub(super) appliers: Arc<Appliers>,
     pub(super) metrics: Arc<EngineMetrics>,
+    pub(super) status: Status,
     events: Sender<Event>,
-    is_up: AtomicBool,
-    /// The link should end.
-    is_leaving: AtomicBool,
-    /// Why it is down, each reason since it was up once, the present one last.
-    reasons: Mutex<Vec<String>>,
-    /// What is wrong with its settings.
-    warning: Mutex<Option<String>>,
+    news: Sender<News>,
     /// Topics that it has, as last known.
     topic_count: AtomicUsize,
+    /// Subscriptions of all nodes, as last known.
+    subscription_count: AtomicUsize,
     pub(super) deletions: Deletions,
     pub(super) runs: Arc<Runs>,
     owned: Owned,
+    pub(super) following: Following,
     /// Mirrors without subscribers, and since when.
     unused: Mutex<HashMap<TopicName, Instant>>,
     /// Mirrors and where they were at the last look.
@@ -89,18 +88,31 @@ pub(super) struct Parts {
     pub(super) topics: Arc<LocalTopics>,
     pub(super) appliers: Arc<Appliers>,
     pub(super) metrics: Arc<EngineMetrics>,
+    pub(super) changes: Arc<Changes>,
     pub(super) events: Sender<Event>,
+    pub(super) news: Sender<News>,
+    /// How long a topic remembers the id of an idempotent message.
+    pub(super) idempotency_window: Duration,
 }
 
 impl Shard {
     pub(super) fn new(parts: Parts) -> Shard {
-        let lane = || Lane::new(parts.events.clone(), &parts.metrics);
+        let failure = Arc::<Failure>::default();
+        let lane = || Lane::new(parts.events.clone(), &failure, &parts.metrics);
         let keys = parts.keys.clone();
         let runs = Arc::<Runs>::default();
-        let publishes = Publishes::new(lane(), keys, &parts.topics, &parts.metrics, &runs);
+        let publishes = Publishes::new(
+            lane(),
+            keys,
+            &parts.topics,
+            &parts.metrics,
+            &runs,
+            parts.idempotency_window,
+        );
         Shard {
             lane: lane(),
             publishes,
+            failure,
             at: parts.at,
             keys: parts.keys,
             node: parts.node,
@@ -110,32 +122,29 @@ impl Shard {
             link: Arc::default(),
             appliers: parts.appliers,
             metrics: parts.metrics,
+            status: Status::new(parts.at, parts.changes),
             events: parts.events,
-            is_up: AtomicBool::new(false),
-            is_leaving: AtomicBool::new(false),
-            reasons: Mutex::default(),
-            warning: Mutex::default(),
+            news: parts.news,
             topic_count: AtomicUsize::new(0),
+            subscription_count: AtomicUsize::new(0),
             deletions: Deletions::default(),
             runs,
             owned: Owned::default(),
+            following: Following::default(),
             unused: Mutex::default(),
             seen: Mutex::default(),
             was_up: AtomicBool::new(false),
         }
     }
 
-    pub(super) fn state(&self) -> State {
-        match self.is_up.load(Ordering::Acquire) {
-            true => State::Up,
-            false => State::Down,
-        }
+    pub(super) fn is_full(&self) -> bool {
+        self.status.is_full()
     }
 
     pub(super) fn check_up(&self) -> Result<(), Unavailable> {
-        match self.state() {
-            State::Up if self.ring.has_joined() => Ok(()),
-            State::Up | State::Down => Err(Unavailable),
+        match self.status.state() {
+            State::Up | State::Full if self.ring.has_joined() => Ok(()),
+            State::Up | State::Full | State::Down => Err(Unavailable),
         }
     }
 
@@ -147,74 +156,62 @@ impl Shard {
 
     pub(super) fn up(&self) {
         self.ring.join(self.at);
-        self.is_up.store(true, Ordering::Release);
-        self.reasons.lock().clear();
-        tracing::info!(redis = self.at, "Redis is up");
-    }
-
-    /// Notes that it cannot be used; logged once for each reason.
-    pub(super) fn down(&self, reason: &str) {
-        self.is_up.store(false, Ordering::Release);
-        let mut known = self.reasons.lock();
-        let before = known.len();
-        known.retain(|known| known != reason);
-        if known.len() == before {
-            tracing::error!(
-                redis = self.at,
-                reason,
-                "Redis cannot be used; trying again"
-            );
-        }
-        known.push(reason.to_owned());
-    }
-
-    /// Notes what is wrong with its settings; logged once.
-    pub(super) fn warn(&self, warning: Option<String>) {
-        let mut known = self.warning.lock();
-        if let Some(warning) = warning.as_ref().filter(|_| *known != warning) {
-            tracing::error!(redis = self.at, warning, "Redis is not set up for this");
-        }
-        *known = warning;
-    }
-
-    /// Why it cannot be used, or what is wrong with its settings.
-    pub(super) fn problem(&self) -> Option<String> {
-        let reason = self.reasons.lock().last().cloned();
-        reason.or_else(|| self.warning.lock().clone())
+        self.status.up();
+        // Messages about topics that appeared may have been missed. Redis can be asked for them from now on.
+        let _ = self.news.send(News::Look(self.at));
     }
 
     pub(super) fn disconnect(&self) {
-        self.is_up.store(false, Ordering::Release);
-        self.is_leaving.store(true, Ordering::Release);
-        // So that the link ends now, and not at its next silence.
+        self.status.disconnected();
+        // So that a link that is over ends now, and not at its next silence.
         let _ = self.wake_link();
         self.lane.close();
         self.publishes.lane.close();
         self.link.down();
     }
 
-    pub(super) fn run_link(self: &Arc<Self>, connection: &mut Connection, ready: impl FnOnce()) {
-        self.is_leaving.store(false, Ordering::Release);
-        let own_channel = self.keys.node_channel(self.node.id());
+    /// Receives what is published, until the connection fails or is given up.
+    pub(super) fn run_link(
+        self: &Arc<Self>,
+        connection: &mut Connection,
+        is_over: &AtomicBool,
+        ready: impl FnOnce(),
+    ) {
+        let channels = [self.keys.node_channel(self.node.id()), self.keys.news()];
         let ended = self.link.run(
             connection,
-            &own_channel,
+            &channels,
             ready,
-            |message| self.received(message, &own_channel),
-            || self.is_leaving.load(Ordering::Acquire),
+            |message| self.received(message, &channels),
+            || is_over.load(Ordering::Acquire),
         );
+        if is_over.load(Ordering::Acquire) {
+            return;
+        }
         if let Err(error) = ended {
             tracing::debug!(redis = self.at, %error, "the link ended");
+            self.failure.note(failure::of_connection(&error));
             let _ = self.events.send(Event::Failed);
         }
         self.link.down();
     }
 
-    fn received(self: &Arc<Self>, message: Msg, own_channel: &str) {
-        if message.get_channel_name() == own_channel {
-            self.told(&String::from_utf8_lossy(message.get_payload_bytes()));
-        } else if let Some(topic) = self.keys.topic_of_channel(message.get_channel_name()) {
-            self.appliers.message(self, topic, message);
+    fn received(self: &Arc<Self>, message: Msg, [own, news]: &[String; 2]) {
+        let text = || String::from_utf8_lossy(message.get_payload_bytes()).into_owned();
+        if message.get_channel_name() == own {
+            self.told(&text());
+        } else if message.get_channel_name() == news {
+            let _ = self.news.send(News::Message(text()));
+        } else if let Some((topic, purpose)) = self.keys.of_channel(message.get_channel_name()) {
+            match purpose {
+                Purpose::Entries => self.appliers.message(self, topic, message),
+                Purpose::Presence => {
+                    let mirror = self.topics.get(topic.as_str());
+                    if let Some((mirror, membership)) = mirror.zip(presence::parse(&text())) {
+                        mirror.presence_noted(membership);
+                    }
+                }
+            }
         }
     }
 
@@ -242,20 +239,42 @@ impl Shard {
         let mut beat = scripts::call(&scripts::HEARTBEAT, &keys);
         beat.arg(id)
             .arg(self.node.describe(self))
-            .arg(node::LIFE.as_millis() as u64);
+            .arg(node::LIFE.as_secs());
         let mut count = cmd("SCARD");
         count.arg(self.keys.topics());
         let mut owned = cmd("SCARD");
         owned.arg(self.keys.owned(id));
         let answers = self.lane.call(&[beat, count, owned])?;
-        let [Value::Int(known), Value::Int(topics), Value::Int(owned)] = answers[..] else {
+        let [Value::Array(heard), Value::Int(topics), Value::Int(owned)] = &answers[..] else {
             return Err(Unavailable);
         };
-        self.topic_count.store(topics as usize, Ordering::Relaxed);
+        let [Value::Int(known), Value::Int(full)] = heard[..] else {
+            return Err(Unavailable);
+        };
+        self.status.set_full(full == 1 || self.failure.take_full());
+        self.topic_count.store(*topics as usize, Ordering::Relaxed);
         Ok(Heard {
             is_known: known == 1,
-            owned: owned as usize,
+            owned: *owned as usize,
         })
+    }
+
+    /// Asks how many topics it has.
+    pub(super) fn count_topics(&self) -> Result<(), Unavailable> {
+        let mut count = cmd("SCARD");
+        count.arg(self.keys.topics());
+        let topics = self.call(&[count])?.first().map_or(0, owners::count);
+        self.topic_count.store(topics, Ordering::Relaxed);
+        Ok(())
+    }
+
+    pub(super) fn subscription_count(&self) -> usize {
+        self.subscription_count.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_subscription_count(&self, subscriptions: usize) {
+        self.subscription_count
+            .store(subscriptions, Ordering::Relaxed);
     }
 
     pub(super) fn topic_count(&self) -> usize {
@@ -273,7 +292,11 @@ impl Shard {
                 catch_up(self, topic, After::Interruption)?;
             }
             self.owned.doubt();
-            owners::rejoin(self, &owners::all_open(self))
+            if !self.is_full() {
+                // Otherwise what Redis has lost of them is written again as soon as there is room.
+                owners::rejoin(self, &owners::all_open(self))?;
+            }
+            presence::read_again(self)
         };
         bring().map_err(|Unavailable| "it failed while the node was brought up to date")?;
         self.runs.is_up_to_date();
@@ -282,17 +305,23 @@ impl Shard {
 
     /// What is done every few seconds. The error is one line for people.
     pub(super) fn tick(self: &Arc<Self>) -> Result<(), &'static str> {
-        let failed = |Unavailable| "a connection to it failed";
+        let failed = |Unavailable| keeper::CONNECTION_FAILED;
+        self.lane.check();
+        self.publishes.lane.check();
         let heard = self.heartbeat().map_err(failed)?;
         if !heard.is_known {
             // The others took this node for dead, or Redis has lost everything.
             return Err("it does not know this node any more");
         }
         owners::leave(self).map_err(failed)?;
-        let compared = self.owned.compare_if_needed(self, heard.owned);
-        compared.map_err(failed)?;
+        if !self.is_full() {
+            let compared = self.owned.compare_if_needed(self, heard.owned);
+            compared.map_err(failed)?;
+        }
         node::bury_dead(self).map_err(failed)?;
+        topics::delete_idle(self).map_err(failed)?;
         self.close_unused();
+        presence::look(self).map_err(failed)?;
         self.look_at_silent().map_err(failed)
     }
 
@@ -307,77 +336,5 @@ impl Shard {
     /// Whether a topic is kept in this Redis.
     pub(super) fn has(&self, topic: &TopicName) -> bool {
         self.ring.shard_of(topic) == Some(self.at)
-    }
-
-    /// The mirrors of topics that are kept in this Redis.
-    pub(super) fn mirrors(&self) -> Vec<Arc<Topic>> {
-        let topics = self.topics.sorted();
-        let mine = topics.iter().filter(|topic| self.has(topic.name()));
-        mine.cloned().collect()
-    }
-
-    /// Closes mirrors that had no subscribers for some time.
-    fn close_unused(&self) {
-        let mut unused = self.unused.lock();
-        let mirrors = self.mirrors();
-        let is_unused = |topic: &&Arc<Topic>| topic.subscriber_count() == 0;
-        let now = Instant::now();
-        let found: HashMap<TopicName, Instant> = mirrors
-            .iter()
-            .filter(is_unused)
-            .map(|topic| {
-                (
-                    topic.name().clone(),
-                    *unused.get(topic.name()).unwrap_or(&now),
-                )
-            })
-            .collect();
-        *unused = found;
-        for topic in mirrors.iter().filter(is_unused) {
-            let since = unused.get(topic.name());
-            if since.is_some_and(|since| since.elapsed() > LINGER) && topic.close_if_unused() {
-                self.close(topic);
-            }
-        }
-    }
-
-    /// Removes a mirror that was closed or deleted.
-    pub(super) fn close(&self, topic: &Arc<Topic>) {
-        if self.topics.remove(topic) {
-            self.link.leave(self.keys.channel(topic.name()));
-        }
-    }
-
-    /// Looks whether Redis has more of those topics of which nothing came since the last look.
-    fn look_at_silent(self: &Arc<Self>) -> Result<(), Unavailable> {
-        let mirrors = self.mirrors();
-        let mut seen = self.seen.lock();
-        let places: HashMap<TopicName, u64> = mirrors
-            .iter()
-            .filter_map(|topic| Some((topic.name().clone(), topic.place()?.token.0)))
-            .collect();
-        let before = std::mem::replace(&mut *seen, places.clone());
-        drop(seen);
-        let is_silent = |topic: &&Arc<Topic>| before.get(topic.name()) == places.get(topic.name());
-        let silent: Vec<_> = mirrors.iter().filter(is_silent).collect();
-        for some in silent.chunks(lane::MAX_COMMANDS) {
-            let commands: Vec<Cmd> = some.iter().map(|topic| self.look(topic.name())).collect();
-            for (topic, answer) in some.iter().zip(self.lane.call(&commands)?) {
-                let there = lane::texts(&answer);
-                let is_there = topic.place().is_some_and(|place| {
-                    there == [place.epoch.to_string(), place.token.to_string()]
-                });
-                if !is_there {
-                    catch_up(self, topic, After::Interruption)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn look(&self, topic: &TopicName) -> Cmd {
-        let mut look = cmd("HMGET");
-        look.arg(self.keys.topic(topic)).arg("epoch").arg("token");
-        look
     }
 }

@@ -1,6 +1,8 @@
 //! Compares the documents with the code: each names exactly what exists.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use jsonschema::{Draft, Validator};
 use proptest::prelude::*;
@@ -36,12 +38,15 @@ macro_rules! operations {
 }
 
 operations! {
-    Route::ListTopics => "listTopics",
+    Route::ListTopics(_) => "listTopics",
     Route::CreateTopic => "createTopic",
     Route::ShowTopic(_) => "showTopic",
+    Route::ChangeTopic(_) => "changeTopic",
     Route::DeleteTopic(_) => "deleteTopic",
     Route::ReadMessages(..) => "readMessages",
     Route::PublishMessage(_) => "publishMessage",
+    Route::StreamEvents(_) => "streamEvents",
+    Route::ListSubscribers(..) => "listSubscribers",
     Route::Health => "health",
     Route::Stats => "stats",
     Route::ListNodes => "listNodes",
@@ -171,13 +176,20 @@ fn the_reasons_of_gaps_are_those_of_the_protocol() {
 fn the_options_of_a_topic_have_the_bounds_of_their_settings() {
     let openapi = document(OPENAPI);
     let schemas = &openapi["components"]["schemas"];
-    let fields = &schemas["NewTopic"]["properties"];
-    let bounds = |field: &str| {
-        let bound = |name: &str| fields[field][name].as_u64().unwrap() as usize;
-        bound("minimum")..=bound("maximum")
-    };
-    assert_eq!(bounds("history_size"), ranges::HISTORY_SIZE);
-    assert_eq!(bounds("max_queue_size"), ranges::MAX_QUEUE_SIZE);
+    for schema in ["NewTopic", "TopicChange"] {
+        let fields = &schemas[schema]["properties"];
+        let bounds = |field: &str| {
+            let bound = |name: &str| fields[field][name].as_u64().unwrap() as usize;
+            bound("minimum")..=bound("maximum")
+        };
+        let seconds = |range: RangeInclusive<Duration>| {
+            range.start().as_secs() as usize..=range.end().as_secs() as usize
+        };
+        assert_eq!(bounds("history_size"), ranges::HISTORY_SIZE);
+        assert_eq!(bounds("max_queue_size"), ranges::MAX_QUEUE_SIZE);
+        assert_eq!(bounds("history_ttl_secs"), seconds(ranges::HISTORY_TTL));
+        assert_eq!(bounds("idle_secs"), seconds(ranges::TOPIC_IDLE));
+    }
     let policies = OverflowPolicy::ALL.map(OverflowPolicy::as_str);
     assert_eq!(texts(&schemas["OverflowPolicy"]["enum"]), policies.into());
 }

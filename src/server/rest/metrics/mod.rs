@@ -46,7 +46,7 @@ impl Api {
         if let Engine::Redis(redis) = self.broker.engine() {
             engine::push_engine(&mut page, redis);
         }
-        push_lags(&mut page, &topics);
+        push_subscriptions(&mut page, &topics);
         if self.vitals.metrics_topics > 0 {
             topics::push_topics(&mut page, &topics, self.vitals.metrics_topics);
         }
@@ -96,6 +96,11 @@ impl Api {
             "Subscriptions",
             self.broker.local_subscriptions(),
         );
+        page.gauge(
+            "pubsub_patterns",
+            "Patterns that clients are subscribed to",
+            self.broker.patterns().count(),
+        );
         page.bytes(
             "pubsub_history",
             "Retained events of all topics",
@@ -103,7 +108,7 @@ impl Api {
         );
         page.bytes(
             "pubsub_memory",
-            "Memory that the retained events of all topics take",
+            "Memory that the retained events and the remembered ids of all topics take",
             self.broker.held_bytes() as u64,
         );
         page.bytes(
@@ -114,14 +119,23 @@ impl Api {
     }
 }
 
-fn push_lags(page: &mut Families, topics: &[Arc<Topic>]) {
+fn push_subscriptions(page: &mut Families, topics: &[Arc<Topic>]) {
     let (mut lags, mut max) = (Distribution::new(&LAG_BOUNDS), 0);
+    let mut watchers: usize = 0;
     for topic in topics {
-        topic.each_lag(|lag| {
-            lags.add(lag);
-            max = max.max(lag);
+        topic.each_subscription(|subscription| {
+            watchers += usize::from(subscription.watches());
+            if let Some(lag) = subscription.lag() {
+                lags.add(lag);
+                max = max.max(lag);
+            }
         });
     }
+    page.gauge(
+        "pubsub_presence_watchers",
+        "Subscriptions that hear who else is subscribed",
+        watchers,
+    );
     page.one(
         "pubsub_subscriber_lag",
         "How many live events subscriptions are behind the newest of their topic, now",

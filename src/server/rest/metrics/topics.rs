@@ -76,7 +76,7 @@ fn busiest(topics: &[Arc<Topic>], max: usize) -> Vec<&Topic> {
 
 fn figures(topic: &Topic) -> Figures {
     let mut lag_max = 0;
-    topic.each_lag(|lag| lag_max = lag_max.max(lag));
+    topic.each_subscription(|one| lag_max = lag_max.max(one.lag().unwrap_or(0)));
     Figures {
         published: topic.message_count(),
         dropped: topic.dropped(),

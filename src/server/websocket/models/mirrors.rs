@@ -63,7 +63,7 @@ fn from_two_sides() {
     let applier = spawn(&node, move |node| node.apply(&works));
     let others = [
         spawn(&node, |node| {
-            (1..=2).for_each(|events| node.publish(events))
+            (1..=2).for_each(|events| node.publish(events));
         }),
         spawn(&node, |node| node.publish(1)),
         spawn(&node, |node| drop((node.number(1), node.number(2)))),
@@ -89,7 +89,7 @@ fn while_it_is_closed() {
     let applier = spawn(&node, move |node| node.apply(&works));
     let others = [
         spawn(&node, |node| {
-            (1..=2).for_each(|events| node.publish(events))
+            (1..=2).for_each(|events| node.publish(events));
         }),
         spawn(&node, |node| drop(node.number(2))),
         spawn(&node, |node| (0..2).for_each(|_| node.close_unused())),

@@ -3,7 +3,7 @@
 //! Each file states what must hold, which threads run, and what is asserted. For each model `tests/mutations/` has patches
 //! with mistakes that it must find. See `docs/verification.md`.
 //!
-//! [`setup`] makes a broker with connections; [`socket`] models the kernel, [`peer`] the client behind it. Every model also
+//! [`setup`] makes a broker with connections; [`socket`] models the kernel, [`peer`] the client behind it ([`decoder`]: of an event stream). Every model also
 //! checks the lock order, that no socket is used under a topic's lock, and that no thread waits for a peer under any lock.
 
 #![allow(clippy::unwrap_used)]
@@ -13,14 +13,20 @@ mod blocking;
 mod closing;
 mod completeness;
 mod crowd;
+mod event_streams;
+mod expiry;
 mod frames;
+mod idempotency;
 mod mirrors;
+mod patterns;
+mod presence;
 mod recreate;
 mod replies;
 mod shutdown;
 mod takeover;
 mod wake_ups;
 
+mod decoder;
 mod peer;
 mod setup;
 pub(in crate::server) mod socket;

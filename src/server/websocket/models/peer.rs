@@ -2,6 +2,9 @@
 
 use serde_json::Value;
 
+use super::decoder;
+use crate::protocol::Encoding;
+
 /// A received frame, as far as the models check it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Received {
@@ -28,27 +31,65 @@ pub(crate) enum Received {
         msg: String,
         seq: Option<u64>,
     },
+    Presence(PresenceNotice),
     Close(u16),
+    /// Of an event stream: the head of the response, a comment, a reconnection time, the end of the body.
+    Head,
+    Comment(String),
+    Retry,
+    EndOfBody,
+}
+
+/// Who is subscribed: everybody, or who came and left.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct PresenceNotice {
+    pub(crate) total: usize,
+    pub(crate) all: Option<Vec<String>>,
+    pub(crate) joined: Vec<String>,
+    pub(crate) left: Vec<String>,
 }
 
 /// The bytes received, and the frames in them.
-#[derive(Default)]
 pub(crate) struct Stream {
+    encoding: Encoding,
     /// The bytes of an incomplete frame.
     rest: Vec<u8>,
     pub(crate) received: Vec<Received>,
 }
 
 impl Stream {
+    pub(crate) fn new(encoding: Encoding) -> Stream {
+        Stream {
+            encoding,
+            rest: Vec::new(),
+            received: Vec::new(),
+        }
+    }
+
     pub(crate) fn receive(&mut self, bytes: &[u8]) {
         self.rest.extend_from_slice(bytes);
-        while let Some((opcode, range)) = whole_frame(&self.rest) {
-            let end = range.end;
-            let received = read(opcode, &self.rest[range]);
-            let after_close = matches!(self.received.last(), Some(Received::Close(_)));
+        while let Some((received, end)) = self.first() {
+            let last = self.received.last();
+            let after_close = matches!(last, Some(Received::Close(_)));
             assert!(!after_close, "{received:?} after the close frame");
+            let after_end = matches!(last, Some(Received::EndOfBody));
+            assert!(!after_end, "{received:?} after the end of the body");
             self.received.push(received);
             self.rest.drain(..end);
+        }
+    }
+
+    /// What comes first in the rest, if it is complete, and where it ends.
+    fn first(&self) -> Option<(Received, usize)> {
+        match self.encoding {
+            Encoding::WebSocket => {
+                let (opcode, range) = whole_frame(&self.rest)?;
+                let end = range.end;
+                Some((read(opcode, &self.rest[range]), end))
+            }
+            Encoding::EventStream(coding) => {
+                decoder::first(coding, &self.rest, self.received.is_empty())
+            }
         }
     }
 
@@ -78,7 +119,11 @@ fn read(opcode: u8, payload: &[u8]) -> Received {
     if opcode == 8 {
         return Received::Close(u16::from_be_bytes([payload[0], payload[1]]));
     }
-    let json: Value = serde_json::from_slice(payload).expect("a frame holds JSON");
+    read_json(&serde_json::from_slice(payload).expect("a frame holds JSON"))
+}
+
+/// Reads the JSON text of a frame or of an event of a stream.
+pub(super) fn read_json(json: &Value) -> Received {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let (seq, to) = (json["seq"].as_u64(), text(&json["request_id"]));
     let (topic, gap) = (text(&json["topic"]), &json["gap"]);
@@ -90,10 +135,14 @@ fn read(opcode: u8, payload: &[u8]) -> Received {
             topic,
             seq: seq.expect("an event has a seq"),
         },
-        Some("ack") => Received::Ack {
-            to,
-            seq: seq.expect("an ack has a seq"),
+        Some("ack") => match seq {
+            Some(seq) => Received::Ack { to, seq },
+            // Of a pattern.
+            None => Received::Reply { to, code: None },
         },
+        Some("info") if json["msg"] == "presence" => {
+            Received::Presence(read_presence(json).expect("a list, or changes"))
+        }
         Some("info") => Received::Notice {
             msg: text(&json["msg"]),
             seq,
@@ -103,6 +152,24 @@ fn read(opcode: u8, payload: &[u8]) -> Received {
             code: json["error"]["code"].as_str().map(str::to_owned),
         },
     }
+}
+
+fn read_presence(json: &Value) -> Option<PresenceNotice> {
+    let names = |field: &str| {
+        let names = json.get(field)?.as_array()?.iter();
+        let names = names.map(|name| name.as_str().unwrap_or_default().to_owned());
+        Some(names.collect())
+    };
+    let total = json["total"].as_u64()? as usize;
+    let all = names("subscribers");
+    let is_all = all.is_some();
+    let [joined, left] = ["joined", "left"].map(names);
+    Some(PresenceNotice {
+        total,
+        all,
+        joined: if is_all { Vec::new() } else { joined? },
+        left: if is_all { Vec::new() } else { left? },
+    })
 }
 
 /// Whether this request was answered, with an ack or another reply.

@@ -13,8 +13,11 @@ use super::socket::{ModelSocket, Takes};
 use crate::access::Principal;
 use crate::broker::{Broker, Place, PublishError, ReadBatch, Topic, TopicOptions};
 use crate::config::{Config, OverflowPolicy};
-use crate::protocol::{Message, Timestamp, TopicName};
+use crate::protocol::{Encoding, Message, Timestamp, TopicName, TransferCoding};
 use crate::server::connection_info::ConnectionInfo;
+use crate::server::event_stream;
+use crate::server::http::head;
+use crate::server::rest::EventsQuery;
 use crate::server::transport::Transport;
 use crate::sync::Arc;
 use crate::sync::thread::{self, JoinHandle};
@@ -67,7 +70,11 @@ pub(super) fn publish(topic: &Arc<Topic>) -> Option<u64> {
 
 /// Publishes without a fan-out, as a session does. Waits if there is no room.
 pub(super) fn append(topic: &Arc<Topic>) -> Option<u64> {
-    let payload: Box<RawValue> = serde_json::from_str("1").expect("JSON");
+    append_payload(topic, "1")
+}
+
+pub(super) fn append_payload(topic: &Arc<Topic>, payload: &str) -> Option<u64> {
+    let payload: Box<RawValue> = serde_json::from_str(payload).expect("JSON");
     let id = "550e8400-e29b-41d4-a716-446655440000";
     let message = Message::new(id, &payload).expect("a message");
     let mut place: Option<Place> = None;
@@ -107,7 +114,30 @@ pub(super) struct Client {
 impl Client {
     pub(super) fn connect(broker: &Arc<Broker>, id: u64, takes: Takes) -> Client {
         let socket = ModelSocket::to_a_peer(takes);
-        let Opening { connection, work } = opening(id, socket.clone());
+        Client::begin(broker, opening(id, socket.clone()), socket)
+    }
+
+    /// An event stream of the topic, which a request with this query opens.
+    pub(super) fn stream(
+        broker: &Arc<Broker>,
+        id: u64,
+        takes: Takes,
+        coding: TransferCoding,
+        query: &str,
+    ) -> Client {
+        let encoding = Encoding::EventStream(coding);
+        let socket = ModelSocket::to_a_reader_of(encoding, takes);
+        let info = Arc::new(ConnectionInfo::new(id, peer()));
+        let opening = opening_with(info, socket.clone(), encoding);
+        let request = format!("GET /topics/{TOPIC}/events?{query} HTTP/1.1\r\nHost: a\r\n\r\n");
+        let (head, _) = head::parse(request.as_bytes()).unwrap().unwrap();
+        let query = EventsQuery::read(TopicName::new(TOPIC).unwrap(), &head).unwrap();
+        event_stream::subscribe(&opening.connection, coding, &query, broker).unwrap();
+        Client::begin(broker, opening, socket)
+    }
+
+    fn begin(broker: &Arc<Broker>, opening: Opening, socket: ModelSocket) -> Client {
+        let Opening { connection, work } = opening;
         connection.outbox.open();
         let writer = thread::spawn({
             let connection = Arc::clone(&connection);
@@ -154,17 +184,22 @@ pub(super) fn opening(id: u64, socket: ModelSocket) -> Opening {
 }
 
 pub(super) fn opening_of(info: Arc<ConnectionInfo>, socket: ModelSocket) -> Opening {
+    opening_with(info, socket, Encoding::WebSocket)
+}
+
+fn opening_with(info: Arc<ConnectionInfo>, socket: ModelSocket, encoding: Encoding) -> Opening {
     Opening::new(
         info,
         Principal::Everyone,
         Transport::model(socket),
+        encoding,
         &config(),
         &Shared::default(),
     )
 }
 
 pub(super) fn session(connection: &Arc<Connection>, broker: &Arc<Broker>) -> Session {
-    Session::new(Arc::clone(connection), Arc::clone(broker), 100, 0)
+    Session::new(Arc::clone(connection), Arc::clone(broker), 0)
 }
 
 pub(super) fn ask(session: &mut Session, text: &str) {
@@ -179,6 +214,13 @@ pub(super) fn subscribe(topic: &str, request: &str) -> String {
 pub(super) fn subscribe_as(topic: &str, client_id: &str, request: &str) -> String {
     format!(
         r#"{{"type":"subscribe","topic":"{topic}","client_id":"{client_id}","request_id":"{request}"}}"#
+    )
+}
+
+/// A subscribe that watches who else is subscribed.
+pub(super) fn watch(topic: &str, client_id: &str, request: &str) -> String {
+    format!(
+        r#"{{"type":"subscribe","topic":"{topic}","client_id":"{client_id}","presence":true,"request_id":"{request}"}}"#
     )
 }
 

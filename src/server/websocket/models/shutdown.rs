@@ -139,7 +139,7 @@ fn drain() {
     let mut client = Client::connect(&broker, 1, Takes::Everything);
     client.subscribe("s");
     let key = (topic.name().clone(), ClientId::new("c").unwrap());
-    let subscription = client.connection.subscription(&key).unwrap();
+    let subscription = client.connection.subscriptions.get(&key).unwrap();
     let publisher = thread::spawn(move || append(&topic));
     broker.drain();
     // As a writer checks whether events are queued.

@@ -5,6 +5,7 @@ use std::net::Shutdown;
 
 use shuttle::rand::{Rng, thread_rng};
 
+use crate::protocol::Encoding;
 use crate::server::websocket::models::peer::{Received, Stream};
 use crate::sync::{Arc, Condvar, Lock, Mutex, held_locks, mutex};
 
@@ -38,10 +39,14 @@ struct State {
 
 impl ModelSocket {
     pub(crate) fn to_a_peer(takes: Takes) -> ModelSocket {
+        ModelSocket::to_a_reader_of(Encoding::WebSocket, takes)
+    }
+
+    pub(crate) fn to_a_reader_of(encoding: Encoding, takes: Takes) -> ModelSocket {
         let state = State {
             takes,
             closed: false,
-            stream: Stream::default(),
+            stream: Stream::new(encoding),
         };
         ModelSocket {
             shared: Arc::new(Shared {

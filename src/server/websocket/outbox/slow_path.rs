@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
 use super::{CHUNK_BYTES, Outbox, Phase, State, Unsent};
-use crate::broker::{Chunk, Progress, Subscription};
+use crate::broker::{Chunk, PresenceBatch, Progress, Subscription};
 use crate::server::write_deadline::WriteDeadline;
 use crate::sync::{Arc, Ordering};
 
@@ -41,8 +41,11 @@ impl Outbox {
         if self.phase() != Phase::Open {
             return Progress::default();
         }
+        if subscription.watches() && self.is_idle(&state) {
+            self.append_presence(&mut state, subscription, &mut PresenceBatch::default());
+        }
         if !self.is_idle(&state) {
-            // Meanwhile the socket refused bytes of another thread.
+            // Meanwhile the socket refused bytes, of another thread or of the presence.
             drop(state);
             self.schedule_writer(subscription);
             return Progress::default();
@@ -78,10 +81,10 @@ impl Outbox {
     }
 
     fn try_chunk(&self, state: &mut State, chunk: &Chunk, events: u64) {
-        let Chunk { bytes, large } = chunk;
+        let Chunk { bytes, large, .. } = chunk;
         let sent = self.try_send(state, bytes, large.as_ref(), events);
         if sent.bytes > 0 {
-            self.metrics.written(sent.bytes);
+            self.metrics.written(self.protocol(), sent.bytes);
             self.metrics.delivered(sent.events);
         }
     }
@@ -95,7 +98,7 @@ impl Outbox {
                     return self.phase() != Phase::Aborted;
                 }
                 state.writing = true;
-                std::mem::take(&mut state.unsent)
+                state.unsent.take()
             };
             let written = catch_unwind(AssertUnwindSafe(|| self.write_in_time(&mut unsent)));
             let mut state = self.state.lock();
@@ -146,7 +149,7 @@ impl Outbox {
             };
             deadline.taken(sent, Instant::now());
             if sent > 0 {
-                self.metrics.written(sent);
+                self.metrics.written(self.protocol(), sent);
                 self.last_written.set_now();
             }
             unsent.advance(sent);

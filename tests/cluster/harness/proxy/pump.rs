@@ -98,10 +98,11 @@ impl Writer {
             }
             let flow = state.flows[self.way as usize];
             let left = (arrived + flow.delay).saturating_duration_since(Instant::now());
-            if !flow.held && left.is_zero() {
+            let is_held = flow.held || self.connection <= state.frozen;
+            if !is_held && left.is_zero() {
                 return Some(flow);
             }
-            let timeout = if flow.held {
+            let timeout = if is_held {
                 Duration::from_secs(1)
             } else {
                 left

@@ -8,7 +8,13 @@ use super::{Document, SentRequest, openapi, pointer, without_payloads};
 use crate::harness::Reply;
 
 /// Transport headers, which the document need not list.
-const TRANSPORT: [&str; 4] = ["Date", "Content-Type", "Content-Length", "Connection"];
+const TRANSPORT: [&str; 5] = [
+    "Date",
+    "Content-Type",
+    "Content-Length",
+    "Connection",
+    "Transfer-Encoding",
+];
 
 /// Possible statuses of a well-formed request that is no documented operation.
 const WITHOUT_OPERATION: [u16; 4] = [401, 403, 404, 405];
@@ -71,7 +77,7 @@ fn operation(document: &Document, request: &SentRequest) -> Option<String> {
         method if method == method.to_uppercase() => method.to_lowercase(),
         _ => return None,
     };
-    let known = matches!(method.as_str(), "get" | "post" | "delete");
+    let known = matches!(method.as_str(), "get" | "post" | "patch" | "delete");
     let operation = pointer(&["paths", path, &method]);
     (known && document.root.pointer(&operation).is_some()).then_some(operation)
 }
