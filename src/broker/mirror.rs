@@ -37,11 +37,10 @@ pub(crate) struct Mirror {
 pub(crate) enum Action {
     /// It is the next one.
     Append,
-    /// It is the first one of an epoch that is new to the mirror.
-    Begin,
     /// It is a copy of an entry that the mirror has.
     Ignore,
-    /// Entries are missing before it, or it contradicts the mirror: read the stream.
+    /// Entries are missing before it, or it contradicts the mirror: read the stream. So does the first one of another epoch:
+    /// only Redis says whether the topic was deleted and made again, or goes on without events that it has lost.
     Read,
 }
 
@@ -83,11 +82,7 @@ impl Mirror {
     pub(crate) fn judge(&self, entry: &Entry<'_>) -> Action {
         let place = &self.place;
         if entry.epoch != place.epoch {
-            let begins = entry.first == 1 && entry.previous == Token::NONE;
-            return match begins && !self.has_ended(entry.epoch) {
-                true => Action::Begin,
-                false => Action::Read,
-            };
+            return Action::Read;
         }
         if entry.last() <= place.seq {
             return match self.knows(entry) {

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::cluster::{Cluster, LIST_LIMIT, NodeProcess, Publisher, Setup, within};
+use crate::cluster::{
+    Cluster, DELIVERY_LIMIT, Follower, LIST_LIMIT, NodeProcess, Publisher, Setup, within,
+};
 use crate::harness::{epoch_of, seq_of};
 
 #[test]
@@ -146,6 +148,31 @@ fn events_acked_before_a_deletion_come_before_it_on_all_nodes() {
             follower.expect_whole(acked);
         }
         crate::cluster::audit(&[published], &followers);
+    }
+}
+
+/// A node may learn of the new topic from its own publish before it hears that the old one was deleted.
+#[test]
+fn publish_to_a_topic_made_again_does_not_overtake_the_deletion() {
+    let cluster = Cluster::of(2);
+    for round in 0..20 {
+        let topic = format!("t{round}");
+        cluster[0].create_topic(&topic);
+        let follower = Follower::start(&cluster[0], &topic, "f");
+        cluster[1].publish(&topic, 1, 3);
+        follower.await_position(3);
+        let publishers =
+            [0; 4].map(|node| Publisher::start(&cluster[node], &topic, Duration::ZERO));
+        for publisher in &publishers {
+            publisher.await_acked(20);
+        }
+        cluster[1].delete_topic(&topic);
+        cluster[1].create_topic(&topic);
+        within(DELIVERY_LIMIT, "a publish to the new topic", || {
+            cluster[1].seq(&topic) > 0
+        });
+        follower.await_end("topic_deleted");
+        assert_eq!(follower.account().epoch_changes, 0, "{topic}");
     }
 }
 

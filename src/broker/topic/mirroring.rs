@@ -66,7 +66,6 @@ impl Topic {
             Action::Read if source == Source::Live || !is_after => return Applied::MustRead,
             _ if self.is_window_full(state, entry.events.len()) => return Applied::Full,
             Action::Append => {}
-            Action::Begin => self.begin_epoch_locked(state, entry.epoch, 0, Token::NONE),
             Action::Read => self.skip_to_locked(state, entry.first - 1, entry.previous),
         }
         self.append_locked(state, entry, source);
