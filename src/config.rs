@@ -179,6 +179,17 @@ definition::settings! {
     /// `threadcast` listens to signals.
     keys_file: Option<PathBuf> = None, Access, "FILE", File;
 
+    /// PEM file of the server's certificate and its chain: the port then speaks TLS; read again on SIGHUP and when it changes.
+    ///
+    /// TLS 1.2 and 1.3. An embedded server also reads both files again in
+    /// [`Server::reload_certificate`](crate::Server::reload_certificate).
+    tls_cert: Option<PathBuf> = None, Listening, "FILE", Certificates;
+
+    /// PEM file of the key of that certificate.
+    ///
+    /// Of [`Config::tls_cert`]: both are given, or neither.
+    tls_key: Option<PathBuf> = None, Listening, "FILE", PrivateKey;
+
     /// Origins whose pages may connect besides the server's own; * is any.
     allowed_origins: Vec<String> = Vec::new(), Limits, "ORIGINS", Origins;
 

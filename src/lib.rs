@@ -68,8 +68,8 @@ pub use self::{
     broker::TopicOptions,
     config::Config,
     server::{
-        ChangeTopicError, ConnectionCap, CreateTopicError, DeleteTopicError, PublishError,
-        Published, Server, ServerHandle, ShutdownReport, StartError, Stats, SubscriberInfo,
-        SubscriberList, TopicInfo,
+        ChangeTopicError, ConnectionCap, CreateTopicError, DeleteTopicError, InvalidCertificate,
+        PublishError, Published, Server, ServerHandle, ShutdownReport, StartError, Stats,
+        SubscriberInfo, SubscriberList, TopicInfo,
     },
 };

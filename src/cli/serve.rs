@@ -93,6 +93,10 @@ fn serve(
 ) -> Result<(), CliError> {
     let settings = sources::settings(matches, &config);
     let sources = Sources::of(matches, &settings);
+    let scheme = match config.tls_cert {
+        Some(_) => "https",
+        None => "http",
+    };
     let asks_for_keys = config.api_key.is_some() || config.keys_file.is_some();
     let server = Server::bind_with_settings(config, settings)
         .map_err(|error| not_started(&error, matches))?;
@@ -100,9 +104,9 @@ fn serve(
         warn!("{text}");
     }
     log_limits(&sources, server.connection_cap());
-    announce(server.local_addr(), asks_for_keys);
-    // The server logs the result itself.
-    signals.wait(|| drop(server.reload_keys()));
+    announce(scheme, server.local_addr(), asks_for_keys);
+    // The server logs the results itself.
+    signals.wait(|| drop((server.reload_keys(), server.reload_certificate())));
     info!("shutting down");
     stop(server, log);
     Ok(())
@@ -121,6 +125,11 @@ pub(super) fn not_started(error: &StartError, matches: &ArgMatches) -> CliError 
         }
         StartError::Keys(invalid) => CliError::usage(wrong_value(
             &origin_of_setting(matches, "keys_file"),
+            &invalid.file.to_string_lossy(),
+            &invalid.reason,
+        )),
+        StartError::Certificate(invalid) => CliError::usage(wrong_value(
+            &origin_of_setting(matches, invalid.setting),
             &invalid.file.to_string_lossy(),
             &invalid.reason,
         )),
@@ -156,13 +165,13 @@ fn log_limits(sources: &Sources, cap: ConnectionCap) {
 }
 
 /// Prints the address: in the log for people, on standard output for scripts. Standard output may be closed.
-fn announce(addr: SocketAddr, asks_for_keys: bool) {
+fn announce(scheme: &str, addr: SocketAddr, asks_for_keys: bool) {
     if !asks_for_keys && !addr.ip().to_canonical().is_loopback() {
         warn!("listening beyond loopback without a key: whoever reaches {addr} may do everything");
     }
-    info!("listening on http://{addr}");
+    info!("listening on {scheme}://{addr}");
     let mut out = io::stdout().lock();
-    let _ = writeln!(out, "listening on http://{addr}").and_then(|()| out.flush());
+    let _ = writeln!(out, "listening on {scheme}://{addr}").and_then(|()| out.flush());
 }
 
 /// Stops the server. The last line of the log has the figures of the shutdown.

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fmt::{self, Debug};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
 use super::redis_url::is_prefix;
 use super::{AdvertisedAddress, Config, OverflowPolicy, SETTINGS, normalize_origin};
@@ -142,9 +143,16 @@ pub(super) fn check_overflow(
 }
 
 /// A certificate and its key belong together.
-pub(super) fn check_key(setting: &'static str, config: &Config) -> Result<(), InvalidConfig> {
-    let key = &config.redis_key_file;
-    if key.is_some() == config.redis_cert_file.is_some() {
+pub(super) fn check_key(
+    setting: &'static str,
+    key: &Option<PathBuf>,
+    config: &Config,
+) -> Result<(), InvalidConfig> {
+    let (certificate, other) = match setting {
+        "tls_key" => (&config.tls_cert, "tls_cert"),
+        _ => (&config.redis_cert_file, "redis_cert_file"),
+    };
+    if key.is_some() == certificate.is_some() {
         return Ok(());
     }
     let path = key
@@ -153,7 +161,7 @@ pub(super) fn check_key(setting: &'static str, config: &Config) -> Result<(), In
     Err(InvalidConfig {
         setting,
         value: path.unwrap_or_else(|| "none".to_owned()),
-        allowed: "a key together with its certificate in redis_cert_file, or neither".to_owned(),
+        allowed: format!("a key together with its certificate in {other}, or neither"),
     })
 }
 

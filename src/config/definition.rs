@@ -228,7 +228,7 @@ impl SettingDefinition {
             Kind::TopicNames(field) => check_topics(self.field, (field.get)(config), config),
             Kind::RedisPrefix(field) => check_prefix(self.field, (field.get)(config)),
             Kind::Address(field) => check_address(self.field, (field.get)(config).as_deref()),
-            Kind::PrivateKey(_) => check_key(self.field, config),
+            Kind::PrivateKey(field) => check_key(self.field, (field.get)(config), config),
             Kind::Overflow(field) => check_overflow(self.field, *(field.get)(config), config),
             Kind::RedisUrls(_)
             | Kind::Host(_)

@@ -47,6 +47,12 @@ impl Metrics {
             "door",
             self.auth_failures.counts(),
         );
+        page.counters(
+            "pubsub_tls_handshakes",
+            "TLS handshakes",
+            "result",
+            self.tls_handshakes.counts(),
+        );
         let bytes = |pick: fn(&Hot) -> &[AtomicU64; Protocol::ALL.len()]| {
             Protocol::ALL.map(|protocol| {
                 let bytes = self.hot.sum(|hot| &pick(hot)[protocol as usize]);

@@ -51,6 +51,7 @@ pub(crate) struct Metrics {
     pub(crate) gaps: Tally<3>,
     pub(crate) resumes: Tally<4>,
     pub(crate) auth_failures: Tally<3>,
+    pub(crate) tls_handshakes: Tally<3>,
 }
 
 /// Counted with every send. The counters of a thread are adjacent, so that a send touches one cache line.
@@ -124,6 +125,7 @@ impl Default for Metrics {
             gaps: Tally::new(["slow_consumer", "history_evicted", "epoch_changed"]),
             resumes: Tally::new(["recovered", "history_evicted", "epoch_changed", "refused"]),
             auth_failures: Tally::new(["rest", "handshake", "connection"]),
+            tls_handshakes: Tally::new(["ok", "failed", "plain_http"]),
         }
     }
 }

@@ -101,8 +101,12 @@ impl Acceptor {
         if self.spare.is_none() {
             self.spare = File::open(SPARE).ok();
         }
+        let transport = match self.serving.transport(socket) {
+            Ok(transport) => transport,
+            Err(error) => return tracing::error!(%error, "no TLS for a new connection"),
+        };
         let rejected = match self.spare {
-            Some(_) => self.admit(socket, peer),
+            Some(_) => self.admit(transport, peer),
             None => {
                 limited!(
                     self.no_descriptor_log,
@@ -111,7 +115,7 @@ impl Acceptor {
                     %peer
                 );
                 self.connections.metrics.rejected.count("no_descriptor");
-                Err(Transport::tcp(socket))
+                Err(transport)
             }
         };
         if let Err(transport) = rejected {
@@ -120,10 +124,9 @@ impl Acceptor {
         }
     }
 
-    /// Serves a connection on a thread of its own. Returns the socket if there is no place for it.
-    fn admit(&self, socket: TcpStream, peer: SocketAddr) -> Result<(), Transport> {
+    /// Serves a connection on a thread of its own. Returns the transport if there is no place for it.
+    fn admit(&self, transport: Transport, peer: SocketAddr) -> Result<(), Transport> {
         let (serving, connections) = (Arc::clone(&self.serving), Arc::clone(&self.connections));
-        let transport = Transport::tcp(socket);
         self.connections
             .admit(transport, peer, move |info, transport| {
                 let panics = &serving.edge.panics;

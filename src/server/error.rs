@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use super::tls::InvalidCertificate;
 use crate::access::InvalidKeysFile;
 use crate::config::InvalidConfig;
 
@@ -14,6 +15,8 @@ pub enum StartError {
     Config(InvalidConfig),
     /// The file of keys cannot be read, or is wrong.
     Keys(InvalidKeysFile),
+    /// The certificate or its key cannot be used.
+    Certificate(InvalidCertificate),
     /// The host has no address, or none of this machine.
     Host {
         /// As configured.
@@ -35,6 +38,7 @@ impl fmt::Display for StartError {
         match self {
             StartError::Config(invalid) => invalid.fmt(f),
             StartError::Keys(invalid) => invalid.fmt(f),
+            StartError::Certificate(invalid) => write!(f, "{}: {invalid}", invalid.setting),
             StartError::Host { host, source } => write!(f, "cannot listen on '{host}': {source}"),
             StartError::InUse { addr } => write!(f, "{addr} is in use by another process"),
             StartError::Io(error) => error.fmt(f),

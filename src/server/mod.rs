@@ -26,6 +26,7 @@ mod rest;
 mod semaphore;
 mod serving;
 mod timers;
+mod tls;
 mod transport;
 mod websocket;
 mod write_deadline;
@@ -44,12 +45,14 @@ pub use embedding::{
     Stats, SubscriberInfo, SubscriberList, TopicInfo,
 };
 pub use error::StartError;
+pub use tls::InvalidCertificate;
 
 use self::connections::{Connections, Reaper};
 use self::listener::Listener;
 use self::panics::Panics;
 use self::serving::Serving;
 use self::timers::Timers;
+use self::tls::{Certificate, CertificateWatch};
 use self::websocket::{Connection, EndReason};
 use crate::access::{Guard, InvalidKeysFile};
 use crate::config::{AdvertisedAddress, Config, Setting};
@@ -97,6 +100,7 @@ struct Running {
     connections: Arc<Connections>,
     listener: Listener,
     timers: Timers,
+    certificate_watch: Option<CertificateWatch>,
     reaper: Reaper,
 }
 
@@ -134,6 +138,7 @@ impl Server {
         config.validate().map_err(StartError::Config)?;
         let guard = Guard::new(config.api_key.clone(), config.keys_file.clone());
         let guard = guard.map_err(StartError::Keys)?;
+        let certificate = read_certificate(&config)?;
         let listener = listener::listen(&config)?;
         let address = listener.local_addr()?;
         let cap = capacity::admit(config.max_connections);
@@ -148,13 +153,24 @@ impl Server {
         let open = || {
             let panics = panics.clone();
             let address = advertised(&config, address);
-            let serving = Serving::start(config, guard, &connections, panics, settings, address)?;
+            let serving = Serving::start(
+                config,
+                guard,
+                certificate,
+                &connections,
+                panics,
+                settings,
+                address,
+            )?;
             let serving = Arc::new(serving);
             let timers = Timers::start(&serving.broker, &serving.edge.panics)?;
+            let certificate = serving.certificate.as_ref();
+            let watch = certificate.map(|it| CertificateWatch::start(it, &serving.edge.panics));
+            let watch = watch.transpose()?;
             let listener = Listener::start(listener, &serving, &connections)?;
-            Ok((serving, listener, timers))
+            Ok((serving, listener, timers, watch))
         };
-        let (serving, listener, timers) = match open() {
+        let (serving, listener, timers, certificate_watch) = match open() {
             Ok(opened) => opened,
             Err(error) => {
                 reaper.join();
@@ -172,6 +188,7 @@ impl Server {
                 connections,
                 listener,
                 timers,
+                certificate_watch,
                 reaper,
             }),
         })
@@ -198,6 +215,7 @@ impl Server {
         wrong.extend(config.validate().map_err(StartError::Config).err());
         let guard = Guard::new(config.api_key.clone(), config.keys_file.clone());
         wrong.extend(guard.map_err(StartError::Keys).err());
+        wrong.extend(read_certificate(config).err());
         wrong.extend(listener::check_host(&config.host).err());
         if !wrong.is_empty() {
             return Err(wrong);
@@ -243,6 +261,27 @@ impl Server {
             }
             None => Ok(()),
         }
+    }
+
+    /// Reads the certificate and its key again. Connections from now on use the new pair; those that are open stay. Without a
+    /// certificate nothing happens.
+    ///
+    /// The server looks by itself every two seconds, too.
+    ///
+    /// # Errors
+    /// [`InvalidCertificate`], also logged: then the old pair stays in force.
+    pub fn reload_certificate(&self) -> Result<(), InvalidCertificate> {
+        let running = self.running.as_ref();
+        let Some(certificate) = running.and_then(|running| running.serving.certificate.as_ref())
+        else {
+            return Ok(());
+        };
+        let reloaded = certificate.reload();
+        match &reloaded {
+            Ok(()) => tracing::info!("the certificate was read again"),
+            Err(error) => tracing::warn!(%error, "the certificate was not read again"),
+        }
+        reloaded
     }
 
     /// Stops in order: takes nothing new, tells every WebSocket, sends what is queued within the drain timeout, closes
@@ -306,10 +345,11 @@ impl Running {
             connections,
             listener,
             timers,
+            certificate_watch,
             reaper,
         } = self;
         serving.broker.drain();
-        drop(timers);
+        drop((timers, certificate_watch));
         listener.close();
         let report = end_connections(&connections, serving.config.drain_timeout, || {
             serving.edge.cancel();
@@ -319,6 +359,14 @@ impl Running {
         serving.broker.stop();
         report
     }
+}
+
+fn read_certificate(config: &Config) -> Result<Option<Arc<Certificate>>, StartError> {
+    let (Some(cert), Some(key)) = (&config.tls_cert, &config.tls_key) else {
+        return Ok(None);
+    };
+    let certificate = Certificate::read(cert, key).map_err(StartError::Certificate)?;
+    Ok(Some(Arc::new(certificate)))
 }
 
 /// The address that the other nodes of a cluster show.

@@ -1,7 +1,7 @@
 //! The rejecting thread: sends 503 to connections for which the server has no place, many at once.
 //!
-//! Never waits for a peer: the response fits into the empty buffer of a new socket. The socket is closed when the peer
-//! has left, after [`LINGER`], or when [`MAX_KEPT`] others are open.
+//! Never waits for a peer: the response fits into the empty buffer of a new socket. With TLS it follows the handshake, for which the
+//! peer has [`HANDSHAKE_TIME`]. The socket is closed when the peer has left, after [`LINGER`], or when [`MAX_KEPT`] others are open.
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
@@ -17,6 +17,8 @@ use crate::sync::channel::{Receiver, RecvTimeoutError};
 
 /// How long a socket is kept after its response: a request that arrives meanwhile is read, or a reset could overtake the response.
 const LINGER: Duration = Duration::from_millis(100);
+/// How long a peer may take for the handshake of TLS.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(1);
 const SWEEP_INTERVAL: Duration = Duration::from_millis(10);
 /// Sockets that are kept at once; each uses a descriptor.
 const MAX_KEPT: usize = 256;
@@ -26,6 +28,7 @@ const MAX_SWEPT_BYTES: usize = 64 << 10;
 /// Runs until the acceptor ends.
 pub(super) fn run(rejected: &Receiver<Transport>, panics: &Panics, metrics: &Metrics) {
     let problem = Problem::unavailable("The server has all the connections it can hold");
+    let response = last_response(&problem, false);
     let mut kept = VecDeque::new();
     let mut next_sweep = Instant::now();
     loop {
@@ -39,41 +42,71 @@ pub(super) fn run(rejected: &Receiver<Transport>, panics: &Panics, metrics: &Met
                 if kept.len() == MAX_KEPT {
                     kept.pop_front();
                 }
-                kept.extend(
-                    panics
-                        .catch(|| Rejected::answer(transport, &problem, metrics))
-                        .flatten(),
-                );
+                let begin = || {
+                    let mut rejected = Rejected::new(transport);
+                    rejected.go_on(&response, metrics).then_some(rejected)
+                };
+                kept.extend(panics.catch(begin).flatten());
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
         let now = Instant::now();
         if now >= next_sweep {
-            kept.retain_mut(|rejected: &mut Rejected| now < rejected.until && rejected.sweep());
+            kept.retain_mut(|rejected: &mut Rejected| {
+                let go_on = || now < rejected.until && rejected.go_on(&response, metrics);
+                panics.catch(go_on).unwrap_or(false)
+            });
             next_sweep = now + SWEEP_INTERVAL;
         }
     }
 }
 
-/// A connection that has its response, and is not closed yet.
+/// A connection that is not closed yet.
 struct Rejected {
     transport: Transport,
+    stage: Stage,
     until: Instant,
 }
 
+#[derive(PartialEq, Eq)]
+enum Stage {
+    /// The response can be sent after the handshake of TLS.
+    Handshake,
+    Answered,
+}
+
 impl Rejected {
-    /// `None` when the peer has left.
-    fn answer(transport: Transport, problem: &Problem, metrics: &Metrics) -> Option<Rejected> {
+    fn new(transport: Transport) -> Rejected {
         tracing::debug!("a connection is rejected: the server is full");
-        let response = last_response(problem, false);
-        let written = transport.write_nonblocking(&response).ok()?;
-        metrics.http_sent(written);
-        transport.shutdown(Shutdown::Write);
-        (written == response.len()).then(|| Rejected {
+        Rejected {
             transport,
-            until: Instant::now() + LINGER,
-        })
+            stage: Stage::Handshake,
+            until: Instant::now() + HANDSHAKE_TIME,
+        }
+    }
+
+    /// Goes on without waiting; `false` when there is nothing to wait for.
+    fn go_on(&mut self, response: &[u8], metrics: &Metrics) -> bool {
+        if self.stage == Stage::Answered {
+            return self.sweep();
+        }
+        match self.transport.try_handshake() {
+            Ok(true) => self.answer(response, metrics),
+            Ok(false) => true,
+            Err(_) => false,
+        }
+    }
+
+    fn answer(&mut self, response: &[u8], metrics: &Metrics) -> bool {
+        let Ok(written) = self.transport.try_send(response) else {
+            return false;
+        };
+        metrics.http_sent(written);
+        self.transport.shutdown(Shutdown::Write);
+        self.stage = Stage::Answered;
+        self.until = Instant::now() + LINGER;
+        written == response.len()
     }
 
     /// Discards what has arrived; `false` when the peer has left.
@@ -93,6 +126,8 @@ impl Rejected {
 
 impl Drop for Rejected {
     fn drop(&mut self) {
-        self.sweep();
+        if self.stage == Stage::Answered {
+            self.sweep();
+        }
     }
 }

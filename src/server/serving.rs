@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io;
+use std::net::{Shutdown, TcpStream};
 
 use super::authorization::Authorization;
 use super::connection_info::ConnectionInfo;
@@ -17,6 +18,7 @@ use super::http::stream::{End, RequestLimits};
 use super::machine;
 use super::panics::Panics;
 use super::rest::{Api, EventsQuery, Vitals, problems};
+use super::tls::{Certificate, HandshakeError};
 use super::transport::Transport;
 use super::websocket::{self, Connection, EndReason, Opening};
 use crate::access::{Guard, Principal};
@@ -27,11 +29,16 @@ use crate::metrics::SharedMetrics;
 use crate::protocol::{Encoding, TransferCoding};
 use crate::sync::Arc;
 
+/// The response to a request that came without TLS.
+const PLAIN_HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 51\r\nConnection: close\r\n\r\nThis port speaks TLS: use https:// or wss:// URLs.\n";
+
 pub(super) struct Serving {
     pub(super) config: Config,
     pub(super) broker: Arc<Broker>,
     pub(super) guard: Arc<Guard>,
     pub(super) edge: Edge,
+    /// With one, connections are encrypted.
+    pub(super) certificate: Option<Arc<Certificate>>,
     websockets: websocket::Shared,
     logs: Logs,
 }
@@ -39,6 +46,7 @@ pub(super) struct Serving {
 /// Log lines that a stranger can provoke.
 struct Logs {
     closed: LimitedLog,
+    failed_tls: LimitedLog,
     refused_handshakes: LimitedLog,
     refused_streams: LimitedLog,
     no_thread: LimitedLog,
@@ -48,6 +56,7 @@ impl Serving {
     pub(super) fn start(
         config: Config,
         guard: Guard,
+        certificate: Option<Arc<Certificate>>,
         connections: &Arc<Connections>,
         panics: Panics,
         settings: Vec<Setting>,
@@ -106,9 +115,11 @@ impl Serving {
             broker,
             guard,
             edge,
+            certificate,
             websockets,
             logs: Logs {
                 closed: LimitedLog::new("closed connections"),
+                failed_tls: LimitedLog::new("failed TLS handshakes"),
                 refused_handshakes: LimitedLog::new("refused handshakes"),
                 refused_streams: LimitedLog::new("refused event streams"),
                 no_thread: LimitedLog::new("connections refused for want of a writer thread"),
@@ -125,6 +136,9 @@ impl Serving {
     ) {
         let (id, peer) = (info.id, info.peer);
         tracing::debug!(connection = id, %peer, "connection opened");
+        if !self.encrypt(info, transport) {
+            return;
+        }
         let mut http = HttpConnection::new(transport, info, &self.edge);
         let reason = match http.run() {
             End::Upgrade(head) => {
@@ -140,6 +154,40 @@ impl Serving {
         };
         let requests = http.answered;
         limited!(self.logs.closed, info, "connection closed", connection = id, %peer, reason, requests);
+    }
+
+    /// The handshake of TLS, if the server has a certificate. Whether the connection can be used.
+    fn encrypt(&self, info: &ConnectionInfo, transport: &Transport) -> bool {
+        let Some(_) = &self.certificate else {
+            return true;
+        };
+        let deadline = Deadline::after(self.config.request_timeout);
+        let reason = match transport.handshake(deadline) {
+            Ok(()) => {
+                self.edge.metrics.tls_handshakes.count("ok");
+                return true;
+            }
+            Err(HandshakeError::PlainHttp) => {
+                self.edge.metrics.tls_handshakes.count("plain_http");
+                send_last(&transport.without_tls(), PLAIN_HTTP, &self.edge);
+                "plain HTTP".to_owned()
+            }
+            Err(HandshakeError::Io(error)) => {
+                self.edge.metrics.tls_handshakes.count("failed");
+                transport.without_tls().shutdown(Shutdown::Both);
+                error.to_string()
+            }
+        };
+        limited!(self.logs.failed_tls, info, "TLS handshake failed", connection = info.id, peer = %info.peer, reason);
+        false
+    }
+
+    /// A connection that was accepted just now. Fails if the system gives no random bytes.
+    pub(super) fn transport(&self, socket: TcpStream) -> io::Result<Transport> {
+        match &self.certificate {
+            Some(certificate) => Transport::tls(socket, certificate),
+            None => Ok(Transport::tcp(socket)),
+        }
     }
 
     /// Checks a handshake: who opens the WebSocket, and the bytes of the 101.

@@ -1,4 +1,4 @@
-//! The transport of a connection: what the server holds instead of a socket. TCP; in models, a socket of the model.
+//! The transport of a connection: what the server holds instead of a socket. TCP, or TLS over it; in models, a socket of the model.
 //!
 //! Everything that reads from a client or writes to it goes through here. Any thread may use any method; who may write
 //! when is for the callers to decide.
@@ -13,6 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::SockRef;
 
 use super::http::deadline::{self, Deadline};
+use super::tls::{Certificate, HandshakeError, TlsStream};
 #[cfg(all(test, shuttle))]
 use super::websocket::models::socket::ModelSocket;
 use crate::sync::Arc;
@@ -28,6 +29,7 @@ pub(crate) struct Transport(Kind);
 #[derive(Clone)]
 enum Kind {
     Tcp(Arc<TcpStream>),
+    Tls(Arc<TlsStream>),
     #[cfg(all(test, shuttle))]
     Model(ModelSocket),
 }
@@ -37,6 +39,37 @@ impl Transport {
         Transport(Kind::Tcp(Arc::new(stream)))
     }
 
+    /// A connection that needs a [handshake](Transport::handshake) before anything else.
+    pub(crate) fn tls(stream: TcpStream, certificate: &Certificate) -> io::Result<Transport> {
+        let stream = TlsStream::new(stream, &certificate.config)?;
+        Ok(Transport(Kind::Tls(Arc::new(stream))))
+    }
+
+    /// What is under TLS; else the same.
+    pub(crate) fn without_tls(&self) -> Transport {
+        match &self.0 {
+            Kind::Tls(stream) => Transport(Kind::Tcp(Arc::clone(stream.socket()))),
+            _ => self.clone(),
+        }
+    }
+
+    /// The handshake of TLS, if this is TLS.
+    pub(crate) fn handshake(&self, deadline: Deadline) -> Result<(), HandshakeError> {
+        match &self.0 {
+            Kind::Tls(stream) => stream.handshake(deadline),
+            _ => Ok(()),
+        }
+    }
+
+    /// As much of the handshake as needs no waiting; whether it is done. The socket waits for nothing from now on.
+    pub(crate) fn try_handshake(&self) -> io::Result<bool> {
+        self.stream().set_nonblocking(true)?;
+        match &self.0 {
+            Kind::Tls(stream) => stream.try_handshake(),
+            _ => Ok(true),
+        }
+    }
+
     #[cfg(all(test, shuttle))]
     pub(crate) fn model(socket: ModelSocket) -> Transport {
         Transport(Kind::Model(socket))
@@ -44,16 +77,26 @@ impl Transport {
 
     /// Reads once. 0 is the end of the stream; `TimedOut` is the deadline.
     pub(crate) fn read_by(&self, buffer: &mut [u8], deadline: Deadline) -> io::Result<usize> {
-        deadline::read_by(self.stream(), buffer, deadline)
+        match &self.0 {
+            Kind::Tls(stream) => stream.read_by(buffer, deadline),
+            _ => deadline::read_by(self.stream(), buffer, deadline),
+        }
     }
 
     /// How long [`Transport::read`] waits; `None` is without end.
     pub(crate) fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        if let Kind::Tls(stream) = &self.0 {
+            stream.set_read_timeout(timeout);
+            return Ok(());
+        }
         self.stream().set_read_timeout(timeout)
     }
 
     /// Reads once. 0 is the end of the stream; `WouldBlock` or `TimedOut` is the read timeout.
     pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Kind::Tls(stream) = &self.0 {
+            return stream.read(buffer);
+        }
         loop {
             match self.stream().read(buffer) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -73,11 +116,17 @@ impl Transport {
 
     /// What [`Transport::read`] would read, as far as it has arrived.
     pub(crate) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.stream().peek(buffer)
+        match &self.0 {
+            Kind::Tls(stream) => stream.peek(buffer),
+            _ => self.stream().peek(buffer),
+        }
     }
 
     /// Whether [`Transport::read`] would not wait.
     pub(crate) fn has_arrived(&self) -> bool {
+        if let Kind::Tls(stream) = &self.0 {
+            return stream.has_arrived();
+        }
         let mut polled = [PollFd::new(self.stream().as_fd(), PollFlags::POLLIN)];
         poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
@@ -89,9 +138,11 @@ impl Transport {
 
     /// Sends once without waiting; returns how much the kernel took.
     pub(crate) fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
-        #[cfg(all(test, shuttle))]
-        if let Kind::Model(socket) = &self.0 {
-            return socket.try_send(bytes);
+        match &self.0 {
+            Kind::Tls(stream) => return stream.try_send(bytes),
+            #[cfg(all(test, shuttle))]
+            Kind::Model(socket) => return socket.try_send(bytes),
+            Kind::Tcp(_) => {}
         }
         match SockRef::from(self.stream()).send_with_flags(bytes, MSG_DONTWAIT | MSG_NOSIGNAL) {
             Err(error)
@@ -103,34 +154,27 @@ impl Transport {
         }
     }
 
-    /// Sends once, waiting for the peer at most this long; returns how much the kernel took. `WouldBlock`: nothing.
+    /// Sends once, waiting for the peer at most this long; returns how much the kernel took. `WouldBlock` or `Interrupted`: nothing.
     pub(crate) fn send_within(&self, bytes: &[u8], timeout: Duration) -> io::Result<usize> {
-        #[cfg(all(test, shuttle))]
-        if let Kind::Model(socket) = &self.0 {
-            return socket.send_within(bytes);
+        match &self.0 {
+            Kind::Tls(stream) => return stream.send_within(bytes, timeout),
+            #[cfg(all(test, shuttle))]
+            Kind::Model(socket) => return socket.send_within(bytes),
+            Kind::Tcp(_) => {}
         }
         let stream = self.stream();
         stream.set_write_timeout(Some(timeout))?;
-        match SockRef::from(stream).send_with_flags(bytes, MSG_NOSIGNAL) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(0),
-            sent => sent,
-        }
+        SockRef::from(stream).send_with_flags(bytes, MSG_NOSIGNAL)
     }
 
     /// Writes everything or fails.
     pub(crate) fn write_by(&self, bytes: &[u8], deadline: Deadline) -> io::Result<()> {
-        deadline::write_by(self.stream(), bytes, deadline)
+        deadline::send_by(bytes, deadline, |rest, wait| self.send_within(rest, wait))
     }
 
     /// Writes everything to a peer that goes on taking some of it, or fails.
     pub(crate) fn write_while_taken(&self, bytes: &[u8], timeout: Duration) -> io::Result<()> {
-        deadline::write_while_taken(self.stream(), bytes, timeout)
-    }
-
-    /// Writes what the kernel takes at once, and waits for nothing from now on.
-    pub(crate) fn write_nonblocking(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.stream().set_nonblocking(true)?;
-        self.try_send(bytes)
+        deadline::send_while_taken(bytes, timeout, |rest, wait| self.send_within(rest, wait))
     }
 
     /// Wakes whoever reads or writes. Fails silently if the connection is gone.
@@ -139,6 +183,7 @@ impl Transport {
             Kind::Tcp(stream) => {
                 let _ = stream.shutdown(how);
             }
+            Kind::Tls(stream) => stream.shutdown(how),
             #[cfg(all(test, shuttle))]
             Kind::Model(socket) => socket.shutdown(how),
         }
@@ -146,9 +191,7 @@ impl Transport {
 
     /// Closes the writing side, then discards received bytes, so that no reset overtakes the last response.
     pub(crate) fn close_gently(&self) {
-        if self.stream().shutdown(Shutdown::Write).is_err() {
-            return;
-        }
+        self.shutdown(Shutdown::Write);
         let deadline = Deadline::after(DRAIN_TIMEOUT);
         let mut sink = [0; 8 * 1024];
         let mut drained = 0;
@@ -164,6 +207,7 @@ impl Transport {
     fn stream(&self) -> &TcpStream {
         match &self.0 {
             Kind::Tcp(stream) => stream,
+            Kind::Tls(stream) => stream.socket(),
             #[cfg(all(test, shuttle))]
             Kind::Model(_) => unreachable!("a model only sends and shuts down"),
         }

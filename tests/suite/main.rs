@@ -54,4 +54,5 @@ mod stress;
 mod stuck_handlers;
 mod subscribers;
 mod takeover;
+mod tls;
 mod topic_changes;

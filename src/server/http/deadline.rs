@@ -32,7 +32,7 @@ impl Deadline {
     }
 
     /// The remaining time, never zero; `TimedOut` if there is none.
-    fn remaining(self) -> io::Result<Duration> {
+    pub(crate) fn remaining(self) -> io::Result<Duration> {
         let left = self.0.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(ErrorKind::TimedOut.into());
@@ -58,50 +58,53 @@ where
 }
 
 /// Writes everything or fails.
-pub(crate) fn write_by<S>(stream: &S, mut bytes: &[u8], deadline: Deadline) -> io::Result<()>
+pub(crate) fn write_by<S>(stream: &S, bytes: &[u8], deadline: Deadline) -> io::Result<()>
 where
     S: AsFd,
     for<'a> &'a S: Write,
 {
+    send_by(bytes, deadline, |rest, wait| {
+        SockRef::from(stream).set_write_timeout(Some(wait))?;
+        let mut writer = stream;
+        writer.write(rest)
+    })
+}
+
+/// Sends everything or fails. `send` sends once, waiting at most a given time.
+pub(crate) fn send_by(
+    mut bytes: &[u8],
+    deadline: Deadline,
+    send: impl Fn(&[u8], Duration) -> io::Result<usize>,
+) -> io::Result<()> {
     while !bytes.is_empty() {
-        let written = write_within(stream, bytes, deadline.remaining()?)?;
+        let written = sent(send(bytes, deadline.remaining()?))?;
         bytes = bytes.get(written..).unwrap_or_default();
     }
     Ok(())
 }
 
-/// Writes everything, or fails when the peer receives too little for too long.
-pub(crate) fn write_while_taken<S>(
-    stream: &S,
+/// Sends everything, or fails when the peer receives too little for too long. `send` is as of [`send_by`].
+pub(crate) fn send_while_taken(
     mut bytes: &[u8],
     timeout: Duration,
-) -> io::Result<()>
-where
-    S: AsFd,
-    for<'a> &'a S: Write,
-{
+    send: impl Fn(&[u8], Duration) -> io::Result<usize>,
+) -> io::Result<()> {
     let mut deadline = WriteDeadline::new(timeout, Instant::now());
     while !bytes.is_empty() {
         let wait = deadline.next_wait(Instant::now())?;
-        let written = write_within(stream, bytes, wait)?;
+        let written = sent(send(bytes, wait))?;
         deadline.taken(written, Instant::now());
         bytes = bytes.get(written..).unwrap_or_default();
     }
     Ok(())
 }
 
-/// One write that waits at most this long. Returns how many bytes were written, which may be none.
-fn write_within<S>(stream: &S, bytes: &[u8], wait: Duration) -> io::Result<usize>
-where
-    S: AsFd,
-    for<'a> &'a S: Write,
-{
-    SockRef::from(stream).set_write_timeout(Some(wait))?;
-    let mut writer = stream;
-    match writer.write(bytes) {
+/// How many bytes a send took; none when it only timed out.
+fn sent(sent: io::Result<usize>) -> io::Result<usize> {
+    match sent {
         Ok(0) => Err(ErrorKind::WriteZero.into()),
         Err(error) if is_transient(&error) => Ok(0),
-        written => written,
+        sent => sent,
     }
 }
 
@@ -196,7 +199,11 @@ mod tests {
             }
             (theirs, Instant::now())
         });
-        let error = write_while_taken(&ours, &vec![0; 256 << 20], timeout).unwrap_err();
+        let send = |bytes: &[u8], wait| {
+            ours.set_write_timeout(Some(wait))?;
+            (&ours).write(bytes)
+        };
+        let error = send_while_taken(&vec![0; 256 << 20], timeout, send).unwrap_err();
         let ended = Instant::now();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         let (_theirs, stopped) = reader.join().unwrap();

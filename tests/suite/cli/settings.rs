@@ -9,7 +9,7 @@ use crate::harness::HttpClient;
 use super::program::{End, Program, run, threadcast};
 
 /// A wrong value for each setting.
-const WRONG: [(&str, &str); 36] = [
+const WRONG: [(&str, &str); 38] = [
     ("PUBSUB_HOST", "http://localhost"),
     ("PUBSUB_PORT", "99999"),
     ("PUBSUB_KEYS_FILE", "/nowhere/keys.toml"),
@@ -46,6 +46,8 @@ const WRONG: [(&str, &str); 36] = [
     ("PUBSUB_REDIS_CA_FILE", "/nowhere/ca.pem"),
     ("PUBSUB_REDIS_CERT_FILE", "/nowhere/node.pem"),
     ("PUBSUB_REDIS_KEY_FILE", "/nowhere/node.key"),
+    ("PUBSUB_TLS_CERT", "/nowhere/cert.pem"),
+    ("PUBSUB_TLS_KEY", "/nowhere/key.pem"),
 ];
 
 fn flag(variable: &str) -> String {

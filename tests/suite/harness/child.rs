@@ -10,7 +10,7 @@ use std::thread;
 use super::alone::entries;
 use super::{DEADLINE, eventually};
 
-const GREETING: &str = "listening on http://";
+const GREETINGS: [&str; 2] = ["listening on http://", "listening on https://"];
 
 /// A running `threadcast` on a free port; killed when dropped.
 pub(crate) struct ChildServer {
@@ -111,7 +111,8 @@ fn read_address(child: &mut Child) -> SocketAddr {
     let line = receiver
         .recv_timeout(DEADLINE)
         .expect("a first line of output");
-    let address = line.trim_end().strip_prefix(GREETING);
+    let line = line.trim_end();
+    let address = GREETINGS.iter().find_map(|start| line.strip_prefix(start));
     let address = address.unwrap_or_else(|| panic!("the first line was {line:?}"));
     address.parse().expect("an address")
 }

@@ -22,6 +22,7 @@ mod reply;
 mod sequence_checker;
 mod server;
 mod talk;
+mod tls;
 mod ws;
 
 pub(crate) use alone::{alone, cpu_time_of_others, own_cpu_time, own_descriptors, own_threads};
@@ -42,6 +43,7 @@ pub(crate) use sequence_checker::SequenceChecker;
 pub(crate) use server::TestServer;
 pub(crate) use talk::{publish_text, uuid_of};
 pub(crate) use threadcast::config::{Config, OverflowPolicy};
+pub(crate) use tls::{Authority, CertificateFiles, Issued, NewKeys, Relay, TlsClient, connect_tls};
 pub(crate) use ws::{Incoming, WsClient};
 
 use std::thread;

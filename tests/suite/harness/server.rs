@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use threadcast::{InvalidKeysFile, Server, ShutdownReport};
 
 use super::cluster::Cluster;
+use super::tls::TlsByEnvironment;
 use super::{Config, Dial, HttpClient, OverflowPolicy, Page, StreamClient, WsClient, eventually};
 
 /// A running server, shut down when dropped.
@@ -15,6 +16,8 @@ pub(crate) struct TestServer {
     /// The node that gets the requests over REST, if it is another one.
     http_node: Option<Server>,
     addr: SocketAddr,
+    /// Ends after the server.
+    _tls: TlsByEnvironment,
 }
 
 impl TestServer {
@@ -48,16 +51,18 @@ impl TestServer {
             ..Config::default()
         };
         change(&mut config);
+        let mut tls = TlsByEnvironment::prepare(&mut config);
         let cluster = Cluster::from_environment();
         cluster.join(&mut config);
         let http_node = cluster.second_node(&config);
         let server = Server::bind(config).expect("a free port");
-        let addr = server.local_addr();
+        let addr = tls.address_of(server.local_addr());
         cluster.await_ready(&server);
         TestServer {
             server,
             http_node,
             addr,
+            _tls: tls,
         }
     }
 
@@ -96,8 +101,8 @@ impl TestServer {
 
     /// A new HTTP connection.
     pub(crate) fn http(&self) -> HttpClient {
-        let node = self.http_node.as_ref().unwrap_or(&self.server);
-        HttpClient::connect(node.local_addr())
+        let node = self.http_node.as_ref().map(Server::local_addr);
+        HttpClient::connect(node.unwrap_or(self.addr))
     }
 
     /// A new event stream of a topic, with this query.

@@ -144,7 +144,7 @@ impl Outbox {
                 self.max_send_micros.load(Ordering::Relaxed),
             ));
             let sent = match self.transport.send_within(unsent.rest(), wait) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(error) if is_nothing(&error) => continue,
                 sent => sent?,
             };
             deadline.taken(sent, Instant::now());
@@ -157,4 +157,10 @@ impl Outbox {
         }
         Ok(())
     }
+}
+
+/// Whether a send took nothing, and another one may.
+fn is_nothing(error: &io::Error) -> bool {
+    let kind = error.kind();
+    matches!(kind, io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
