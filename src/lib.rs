@@ -53,6 +53,8 @@ mod metrics;
 mod server;
 #[cfg(feature = "server")]
 mod sync;
+#[cfg(any(feature = "server", feature = "tls"))]
+mod tls;
 
 /// The example of the page is compiled and run as a test.
 #[cfg(all(doctest, feature = "server"))]

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -36,7 +37,7 @@ pub(super) struct HostAndPort {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Server")]
 pub(super) struct ServerArgs {
-    /// URL of the server, such as ws://example.org:8080/ws; of several servers, separated by commas or given repeatedly, the
+    /// URL of the server, such as ws://example.org:8080/ws or, with TLS, wss://example.org/ws; of several servers, separated by commas or given repeatedly, the
     /// first that answers is used [default: --host and --port]
     #[arg(
         long,
@@ -49,6 +50,10 @@ pub(super) struct ServerArgs {
 
     #[command(flatten)]
     host_and_port: HostAndPort,
+
+    /// PEM file of the authorities that may sign the certificate of the server [default: those of the system]
+    #[arg(long, env = "PUBSUB_CA_FILE", value_name = "FILE", global = true)]
+    ca: Option<PathBuf>,
 
     /// Key to present; prefer the variable, since flags are visible to all users (ps)
     /// [default: PUBSUB_API_KEY]
@@ -77,7 +82,7 @@ impl ServerArgs {
         let builder = Client::builder(&self.host_and_port.unless(&self.url)?)
             .connect_timeout(self.connect_timeout())
             .request_timeout(self.timeout.0);
-        let builder = settings(builder);
+        let builder = settings(trusting(builder, self.ca.as_deref()));
         let client = match presented(self.key.as_ref()) {
             Some(key) => builder.key(&key).connect(),
             None => builder.connect(),
@@ -110,6 +115,14 @@ impl HostAndPort {
             true => format!("ws://[{host}]:{}/ws", self.port),
             false => format!("ws://{host}:{}/ws", self.port),
         })
+    }
+}
+
+/// The builder of a client that trusts the authorities in this file, if there is one.
+pub(super) fn trusting(builder: ClientBuilder, ca: Option<&Path>) -> ClientBuilder {
+    match ca.filter(|file| !file.as_os_str().is_empty()) {
+        Some(file) => builder.ca_file(file),
+        None => builder,
     }
 }
 
@@ -154,6 +167,7 @@ impl From<Error> for CliError {
                     format!("--url (PUBSUB_URL): {reason}")
                 }
                 Some(("key", reason)) => format!("--key (PUBSUB_KEY, PUBSUB_API_KEY): {reason}"),
+                Some(("ca_file", reason)) => format!("--ca (PUBSUB_CA_FILE): {reason}"),
                 _ => reason,
             }),
             other => CliError::failed(other),

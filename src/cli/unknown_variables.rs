@@ -74,6 +74,7 @@ mod tests {
             "PUBSUB_LOG_LEVEL",
             "PUBSUB_URL",
             "PUBSUB_KEY",
+            "PUBSUB_CA_FILE",
         ] {
             assert!(known.contains(name), "{name}");
         }

@@ -5,12 +5,13 @@ use std::str::FromStr;
 
 use super::Error;
 
-/// Host and port of a server, from `ws://host:port/ws`, `http://host:port` or `host:port`.
+/// Host and port of a server, from `ws://host:port/ws`, `http://host:port` or `host:port`; with TLS from `wss://` or `https://`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Address {
     /// Without the brackets of an IPv6 address.
     host: String,
     port: u16,
+    is_tls: bool,
 }
 
 impl Address {
@@ -19,14 +20,20 @@ impl Address {
         (&self.host, self.port)
     }
 
+    pub(super) fn is_tls(&self) -> bool {
+        self.is_tls
+    }
+
     /// The URL of the WebSocket endpoint.
     pub(super) fn websocket_url(&self) -> String {
-        format!("ws://{self}/ws")
+        let scheme = if self.is_tls { "wss" } else { "ws" };
+        format!("{scheme}://{self}/ws")
     }
 
     /// The URL of a REST resource; `path` begins with a slash.
     pub(super) fn rest_url(&self, path: &str) -> String {
-        format!("http://{self}{path}")
+        let scheme = if self.is_tls { "https" } else { "http" };
+        format!("{scheme}://{self}{path}")
     }
 }
 
@@ -36,15 +43,13 @@ impl FromStr for Address {
     /// Errors do not repeat the text, since it may contain a key.
     fn from_str(url: &str) -> Result<Address, Error> {
         let lower = url.get(..8).unwrap_or(url).to_ascii_lowercase();
-        if lower.starts_with("wss://") || lower.starts_with("https://") {
-            return Err(Error::invalid(
-                "url: this client does not speak TLS, which ends at a proxy in front of the server; \
-                 use ws:// to the server or to a proxy on this machine",
-            ));
-        }
-        let scheme = ["ws://", "http://"]
+        let scheme = ["ws://", "http://", "wss://", "https://"]
             .into_iter()
             .find(|scheme| lower.starts_with(scheme));
+        let is_tls = matches!(scheme, Some("wss://" | "https://"));
+        if is_tls && cfg!(not(feature = "tls")) {
+            return Err(Error::invalid(NO_TLS));
+        }
         let rest = scheme.map_or(url, |scheme| &url[scheme.len()..]);
         if rest.contains(['?', '@']) {
             return Err(Error::invalid(
@@ -56,22 +61,26 @@ impl FromStr for Address {
         if !matches!(path, "" | "ws" | "ws/") || !authority.chars().all(in_authority) {
             return Err(Error::invalid(EXPECTED));
         }
-        let (host, port) = split(authority).ok_or_else(|| Error::invalid(EXPECTED))?;
-        Ok(Address { host, port })
+        let default_port = if is_tls { 443 } else { 80 };
+        let (host, port) =
+            split(authority, default_port).ok_or_else(|| Error::invalid(EXPECTED))?;
+        Ok(Address { host, port, is_tls })
     }
 }
 
 const EXPECTED: &str = "url: expected something like ws://127.0.0.1:8080/ws";
 
-/// Host and port; the default port is 80.
-fn split(authority: &str) -> Option<(String, u16)> {
+/// What a client without TLS says of a URL that needs it.
+pub(super) const NO_TLS: &str = "url: this program was built without TLS, the feature `tls` of the crate; use ws:// and http://";
+
+fn split(authority: &str, default_port: u16) -> Option<(String, u16)> {
     let (host, rest) = match authority.strip_prefix('[') {
         Some(bracketed) => bracketed.split_once(']')?,
         None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
     };
     let port = match rest.strip_prefix(':') {
         Some(port) => port.parse().ok().filter(|port| *port > 0)?,
-        None => rest.is_empty().then_some(80)?,
+        None => rest.is_empty().then_some(default_port)?,
     };
     (!host.is_empty()).then(|| (host.to_owned(), port))
 }
@@ -132,7 +141,16 @@ mod tests {
             let error = url.parse::<Address>().expect_err(url).to_string();
             assert!(!error.contains("s3cret"), "{error}");
         }
-        let tls = "wss://host/ws".parse::<Address>().expect_err("TLS");
-        assert!(tls.to_string().contains("does not speak TLS"), "{tls}");
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn two_schemes_ask_for_tls() {
+        for url in ["wss://host/ws", "https://host", "WSS://host:443"] {
+            let address: Address = url.parse().expect(url);
+            assert!(address.is_tls());
+            assert_eq!(address.websocket_url(), "wss://host:443/ws", "{url}");
+            assert_eq!(address.rest_url("/livez"), "https://host:443/livez");
+        }
     }
 }

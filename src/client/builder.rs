@@ -15,6 +15,8 @@ const MAX_DURATION: Duration = Duration::from_secs(100 * 365 * 86_400);
 #[must_use = "nothing is connected before connect()"]
 pub struct ClientBuilder {
     url: Url,
+    #[cfg(feature = "tls")]
+    ca_file: Option<std::path::PathBuf>,
     key: Option<Result<Key, ()>>,
     connect_timeout: Duration,
     request_timeout: Duration,
@@ -41,6 +43,8 @@ impl ClientBuilder {
     pub(super) fn new(url: &str) -> ClientBuilder {
         ClientBuilder {
             url: Url(url.to_owned()),
+            #[cfg(feature = "tls")]
+            ca_file: None,
             key: None,
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
@@ -72,6 +76,21 @@ impl ClientBuilder {
     pub fn also(mut self, url: &str) -> ClientBuilder {
         self.url.0.push(',');
         self.url.0.push_str(url);
+        self
+    }
+
+    /// A file with the certificates (PEM) of the authorities that may sign the certificate of a server, for URLs with `wss://` or
+    /// `https://`. Default: those of the system.
+    ///
+    /// ```no_run
+    /// use threadcast::client::Client;
+    ///
+    /// let client = Client::builder("wss://hub.internal:8443/ws").ca_file("/etc/hub/ca.pem").connect()?;
+    /// # Ok::<(), threadcast::client::Error>(())
+    /// ```
+    #[cfg(feature = "tls")]
+    pub fn ca_file(mut self, file: impl Into<std::path::PathBuf>) -> ClientBuilder {
+        self.ca_file = Some(file.into());
         self
     }
 
@@ -196,6 +215,8 @@ impl ClientBuilder {
         }
         Ok(Client::new(Arc::new(Settings {
             addresses: self.url.0.parse()?,
+            #[cfg(feature = "tls")]
+            trust: super::tls::Trust::new(self.ca_file)?,
             key,
             connect_timeout: self.connect_timeout.min(MAX_DURATION),
             request_timeout: self.request_timeout.min(MAX_DURATION),

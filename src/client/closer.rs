@@ -1,11 +1,13 @@
 //! Closes a subscription from another thread.
 
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use parking_lot::Mutex;
+
+use super::stream::Stream;
 
 /// Closes a [`Subscription`](super::Subscription) from another thread; made by
 /// [`Subscription::closer`](super::Subscription::closer).
@@ -19,7 +21,7 @@ struct Shared {
     /// Dropped by [`Closer::close`], which disconnects `closed`.
     open: Option<Sender<()>>,
     /// The stream that the subscription reads from.
-    stream: Option<Arc<TcpStream>>,
+    stream: Option<Arc<Stream>>,
 }
 
 /// The subscription's end of a [`Closer`].
@@ -37,7 +39,7 @@ impl Closer {
         shared.open = None;
         if let Some(stream) = shared.stream.take() {
             // The close frame is still to be written.
-            let _ = stream.shutdown(Shutdown::Read);
+            stream.shutdown(Shutdown::Read);
         }
     }
 }
@@ -75,11 +77,11 @@ impl CloseSignal {
     }
 
     /// Sets the stream that [`Closer::close`] shuts down.
-    pub(super) fn set_stream(&self, stream: &Arc<TcpStream>) {
+    pub(super) fn set_stream(&self, stream: &Arc<Stream>) {
         let mut shared = self.shared.lock();
         match shared.open {
             Some(_) => shared.stream = Some(Arc::clone(stream)),
-            None => drop(stream.shutdown(Shutdown::Read)),
+            None => stream.shutdown(Shutdown::Read),
         }
     }
 

@@ -24,6 +24,7 @@ use super::addresses::Place;
 use super::rest::problem;
 use super::settings::Settings;
 use super::socket::Socket;
+use super::stream::Stream;
 
 /// A WebSocket over a socket with deadlines.
 pub(super) type Ws = WebSocket<Socket>;
@@ -47,7 +48,7 @@ pub(super) struct ConnectAttempt {
 struct Shared {
     is_cancelled: bool,
     /// The stream during the handshake.
-    stream: Option<Arc<TcpStream>>,
+    stream: Option<Arc<Stream>>,
 }
 
 impl ConnectAttempt {
@@ -98,7 +99,7 @@ impl Drop for ConnectAttempt {
         let mut shared = self.shared.lock();
         shared.is_cancelled = true;
         if let Some(stream) = shared.stream.take() {
-            let _ = stream.shutdown(Shutdown::Both);
+            stream.shutdown(Shutdown::Both);
         }
         drop(shared);
         if let Some(thread) = self.thread.take()
@@ -125,8 +126,9 @@ fn open(
     let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
     for resolved in resolved.map_err(|source| unreachable(address, source))? {
         match connect(settings, resolved, deadline) {
-            Ok(stream) => {
-                let ws = upgrade(settings, address, Arc::new(stream), shared, deadline)?;
+            Ok(tcp) => {
+                let stream = Arc::new(stream_to(settings, address, tcp)?);
+                let ws = upgrade(settings, address, stream, shared, deadline)?;
                 settings.addresses.note_working(to);
                 return Ok(ws);
             }
@@ -160,10 +162,27 @@ fn connect(settings: &Settings, address: SocketAddr, deadline: Instant) -> io::R
     Ok(socket.into())
 }
 
+/// The stream over a connection, encrypted if the URL says so.
+fn stream_to(settings: &Settings, address: &Address, tcp: TcpStream) -> Result<Stream, Error> {
+    if !address.is_tls() {
+        return Ok(Stream::plain(tcp));
+    }
+    #[cfg(feature = "tls")]
+    {
+        let (host, _) = address.host_and_port();
+        Ok(Stream::encrypted(tcp, settings.trust.session(host)?))
+    }
+    #[cfg(not(feature = "tls"))]
+    {
+        let _ = settings;
+        Err(Error::invalid(super::address::NO_TLS))
+    }
+}
+
 fn upgrade(
     settings: &Settings,
     address: &Address,
-    stream: Arc<TcpStream>,
+    stream: Arc<Stream>,
     shared: &Mutex<Shared>,
     deadline: Instant,
 ) -> Result<Ws, Error> {
@@ -174,6 +193,10 @@ fn upgrade(
         }
         shared.stream = Some(Arc::clone(&stream));
     }
+    #[cfg(feature = "tls")]
+    stream
+        .handshake(deadline)
+        .map_err(|error| failed_tls(settings, address, error))?;
     let mut socket = Socket::new(Arc::clone(&stream));
     (socket.read_until, socket.write_until) = (Some(deadline), Some(deadline));
     let request = request(settings, address)?;
@@ -188,6 +211,23 @@ fn upgrade(
         Err(HandshakeError::Failure(error)) => {
             Err(handshake_error(address, error, stream, deadline))
         }
+    }
+}
+
+#[cfg(feature = "tls")]
+fn failed_tls(settings: &Settings, address: &Address, error: io::Error) -> Error {
+    match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => Error::Timeout {
+            what: "TLS handshake",
+            after: settings.attempt_timeout(),
+        },
+        _ => match super::tls::reason(&error) {
+            Some(reason) => Error::Tls {
+                address: address.to_string(),
+                reason,
+            },
+            None => unreachable(address, error),
+        },
     }
 }
 
@@ -217,7 +257,7 @@ fn request(settings: &Settings, address: &Address) -> Result<Request, Error> {
 fn handshake_error(
     address: &Address,
     error: WsError,
-    stream: Arc<TcpStream>,
+    stream: Arc<Stream>,
     deadline: Instant,
 ) -> Error {
     match error {
@@ -231,7 +271,7 @@ fn handshake_error(
 }
 
 /// The error response of the server. Reads the rest of its body.
-fn refused(response: Response, stream: Arc<TcpStream>, deadline: Instant) -> Error {
+fn refused(response: Response, stream: Arc<Stream>, deadline: Instant) -> Error {
     let status = response.status().as_u16();
     let length = response.headers().get(CONTENT_LENGTH);
     let length = length.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());

@@ -1,7 +1,6 @@
 //! One open WebSocket with deadlines. Detects a silent peer, and maps the end of a connection to an error.
 
 use std::io::ErrorKind;
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +11,7 @@ use tungstenite::{Bytes, Error as WsError, Message, Utf8Bytes};
 
 use super::Error;
 use super::connect::Ws;
+use super::stream::Stream;
 
 /// How long the closing handshake may take.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -51,7 +51,7 @@ impl Connection {
         }
     }
 
-    pub(super) fn stream(&self) -> &Arc<TcpStream> {
+    pub(super) fn stream(&self) -> &Arc<Stream> {
         self.ws.get_ref().stream()
     }
 

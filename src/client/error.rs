@@ -23,6 +23,13 @@ pub enum Error {
         /// The error of the system.
         source: io::Error,
     },
+    /// There is no TLS with the server, such as with a certificate that is not accepted.
+    Tls {
+        /// Host and port.
+        address: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// None of several servers can be used now; each was tried once. With a single address its error is returned instead.
     NoServer {
         /// The attempts, in their order; never empty.
@@ -167,7 +174,10 @@ impl Error {
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         match self {
-            Error::Connect { .. } | Error::NoServer { .. } | Error::Timeout { .. } => true,
+            Error::Connect { .. }
+            | Error::Tls { .. }
+            | Error::NoServer { .. }
+            | Error::Timeout { .. } => true,
             Error::Refused { status, code, .. } => match status {
                 Some(status) => matches!(status, 408 | 429 | 500..),
                 None => matches!(code.as_str(), "SHUTTING_DOWN" | "UNAVAILABLE" | "INTERNAL"),
@@ -205,6 +215,7 @@ impl fmt::Display for Error {
                 f,
                 "cannot connect to {address}: {source}; is the server running there?"
             ),
+            Error::Tls { address, reason } => write!(f, "no TLS with {address}: {reason}"),
             Error::NoServer { attempts } => {
                 write!(f, "none of the {} servers can be used", attempts.len())?;
                 for (index, attempt) in attempts.iter().enumerate() {
@@ -281,6 +292,7 @@ impl fmt::Display for FailedAttempt {
         match &self.error {
             // Its text would name the address again.
             Error::Connect { address, source } => write!(f, "{address}: {source}"),
+            Error::Tls { address, reason } => write!(f, "{address}: {reason}"),
             error => write!(f, "{}: {error}", self.address),
         }
     }

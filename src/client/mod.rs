@@ -69,8 +69,11 @@ mod reconnect;
 mod rest;
 mod settings;
 mod socket;
+mod stream;
 mod subscriber;
 mod subscription;
+#[cfg(feature = "tls")]
+mod tls;
 mod topic_change;
 mod wire;
 

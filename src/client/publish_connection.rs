@@ -4,7 +4,7 @@
 //! Locks: `writer` guards the writing half of the WebSocket and is held for one frame; `pending` is held for one entry.
 //! `pending` and `pong` may be taken under `writer`, nothing may be taken under those.
 
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -21,6 +21,7 @@ use super::connection::{CLOSE_TIMEOUT, Connection, Received, is_timeout, normal_
 use super::pending_acks::{Answer, PendingAcks};
 use super::settings::Settings;
 use super::socket::Socket;
+use super::stream::Stream;
 use super::wire::{self, Frame};
 
 /// How long a pong may block the reading thread. The rest of its frame is written with the next message.
@@ -30,7 +31,7 @@ const UNAVAILABLE: &str = "the server is unavailable";
 
 #[derive(Debug)]
 pub(super) struct PublishConnection {
-    stream: Arc<TcpStream>,
+    stream: Arc<Stream>,
     writer: Mutex<Ws>,
     pong: Mutex<Option<Bytes>>,
     pending: Mutex<PendingAcks>,
@@ -174,7 +175,7 @@ impl PublishConnection {
 
     /// Shuts the connection down without a closing handshake, and waits for the reading thread.
     fn abort(&self) {
-        let _ = self.stream.shutdown(Shutdown::Both);
+        self.stream.shutdown(Shutdown::Both);
         let _ = self.ended.recv();
     }
 
@@ -226,7 +227,7 @@ impl PublishConnection {
             writer.get_mut().write_until = Some(Instant::now() + PONG_TIMEOUT);
             let _ = writer.close(None);
         }
-        let _ = self.stream.shutdown(Shutdown::Both);
+        self.stream.shutdown(Shutdown::Both);
         self.pending.lock().end(end);
     }
 
@@ -329,7 +330,7 @@ impl PendingAck {
     fn close_if_silent(&self) {
         let sent = self.sent.duration_since(self.connection.opened).as_millis();
         if u128::from(self.connection.last_received.load(Ordering::Relaxed)) <= sent {
-            let _ = self.connection.stream.shutdown(Shutdown::Both);
+            self.connection.stream.shutdown(Shutdown::Both);
         }
     }
 }

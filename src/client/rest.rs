@@ -240,7 +240,10 @@ pub(super) fn problem(status: u16, body: &[u8]) -> Error {
         },
         Err(_) => Error::Refused {
             code: format!("HTTP_{status}"),
-            message: "the response is not from a threadcast server".to_owned(),
+            message: match body.starts_with(b"This port speaks TLS") {
+                true => "the server speaks TLS there; use wss:// or https://".to_owned(),
+                false => "the response is not from a threadcast server".to_owned(),
+            },
             status: Some(status),
         },
     }

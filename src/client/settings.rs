@@ -10,6 +10,8 @@ use super::reconnect::{Backoff, Reconnect};
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) addresses: Addresses,
+    #[cfg(feature = "tls")]
+    pub(super) trust: super::tls::Trust,
     pub(super) key: Option<Key>,
     pub(super) connect_timeout: Duration,
     pub(super) request_timeout: Duration,

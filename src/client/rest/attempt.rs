@@ -112,6 +112,11 @@ impl<'a> Attempt<'a> {
     ) -> Result<Response<Body>, AddressError> {
         let invalid_host = |_| AddressError::Final(Error::invalid("url: not a host name"));
         let request = agent.configure_request(request.map_err(invalid_host)?);
+        #[cfg(feature = "tls")]
+        let request = match self.address.is_tls() {
+            true => request.tls_config(self.settings.trust.of_rest().map_err(AddressError::Final)?),
+            false => request,
+        };
         let request = request
             .timeout_global(Some(self.limits.whole))
             .timeout_resolve(Some(self.limits.connect))
@@ -143,6 +148,11 @@ impl<'a> Attempt<'a> {
             address: self.address.to_string(),
             source,
         };
+        #[cfg(feature = "tls")]
+        if let Some(reason) = tls_reason(&error) {
+            let address = self.address.to_string();
+            return Error::Tls { address, reason };
+        }
         match error {
             ureq::Error::Io(source) if is_connection_loss(source.kind()) => lost(&source),
             ureq::Error::Io(source) => unreachable(source),
@@ -190,5 +200,15 @@ fn may_have_been_sent(error: &ureq::Error) -> bool {
             kind => source.raw_os_error().is_some() || is_connection_loss(kind),
         },
         _ => true,
+    }
+}
+
+/// Why there is no TLS with the server, if that is the error.
+#[cfg(feature = "tls")]
+fn tls_reason(error: &ureq::Error) -> Option<String> {
+    match error {
+        ureq::Error::Io(source) => crate::client::tls::reason(source),
+        ureq::Error::Rustls(error) => Some(crate::client::tls::reason_of(error)),
+        _ => None,
     }
 }

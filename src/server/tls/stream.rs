@@ -19,13 +19,10 @@ use socket2::SockRef;
 
 use crate::server::http::deadline::Deadline;
 use crate::sync::{Arc, AtomicU64, Lock, Mutex, Ordering, mutex};
+use crate::tls::{End, RECORD_BYTES, Received};
 
-/// The most plaintext in one record (RFC 8446 §5.1).
-const RECORD_BYTES: usize = 16 << 10;
 /// Received at a time, on the stack of the reader.
 const RECEIVE_BYTES: usize = 4 << 10;
-/// The memory for decrypted bytes that a connection keeps while it waits.
-const KEPT_BYTES: usize = 1 << 10;
 /// The first byte of the record with which a handshake begins.
 const HANDSHAKE_RECORD: u8 = 0x16;
 
@@ -42,20 +39,7 @@ struct Session {
     tls: ServerConnection,
     /// Plaintext bytes that are encrypted and not reported as sent.
     unreported: usize,
-    /// Decrypted bytes that nobody has read.
-    received: Vec<u8>,
-    /// How many of them were read.
-    read: usize,
-    /// Nothing is decrypted any more.
-    end: Option<End>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
-    /// The peer has closed its side.
-    Closed,
-    /// What the peer sent is no TLS.
-    Broken,
+    received: Received,
 }
 
 /// Why there is no session.
@@ -79,9 +63,7 @@ impl TlsStream {
         let session = Session {
             tls,
             unreported: 0,
-            received: Vec::new(),
-            read: 0,
-            end: None,
+            received: Received::default(),
         };
         Ok(TlsStream {
             socket: Arc::new(socket),
@@ -131,7 +113,7 @@ impl TlsStream {
             session.receive_arrived(&self.socket, 1)?;
         }
         session.flush(&self.socket)?;
-        if session.end.is_some() {
+        if session.received.end.is_some() {
             return Err(ErrorKind::UnexpectedEof.into());
         }
         Ok(!session.tls.is_handshaking() && !session.tls.wants_write())
@@ -165,7 +147,7 @@ impl TlsStream {
     pub(crate) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut session = self.session.lock();
         session.receive_arrived(&self.socket, buffer.len())?;
-        let unread = session.unread();
+        let unread = session.received.unread();
         let count = unread.len().min(buffer.len());
         buffer[..count].copy_from_slice(&unread[..count]);
         Ok(count)
@@ -175,7 +157,7 @@ impl TlsStream {
     pub(crate) fn has_arrived(&self) -> bool {
         let mut session = self.session.lock();
         let received = session.receive_arrived(&self.socket, 1);
-        received.is_err() || session.end.is_some() || !session.unread().is_empty()
+        received.is_err() || session.received.end.is_some() || !session.received.unread().is_empty()
     }
 
     /// Sends once without waiting; returns how many bytes the kernel has whole.
@@ -206,7 +188,7 @@ impl TlsStream {
             return;
         }
         let mut session = self.session.lock();
-        if !session.tls.is_handshaking() && session.end != Some(End::Broken) {
+        if !session.tls.is_handshaking() && session.received.end != Some(End::Broken) {
             session.tls.send_close_notify();
             let _ = session.flush(&self.socket);
         }
@@ -225,13 +207,8 @@ impl TlsStream {
         loop {
             {
                 let mut session = self.session.lock();
-                if !session.unread().is_empty() {
-                    return Ok(session.take(buffer));
-                }
-                match session.end {
-                    Some(End::Closed) => return Ok(0),
-                    Some(End::Broken) => return Err(ErrorKind::InvalidData.into()),
-                    None => {}
+                if let Some(count) = session.received.take(buffer)? {
+                    return Ok(count);
                 }
             }
             let count = receive(&mut bytes)?;
@@ -313,45 +290,22 @@ impl Session {
         Ok(reported)
     }
 
-    /// Decrypts what was received; nothing is the end of the stream.
-    fn accept(&mut self, mut bytes: &[u8], socket: &TcpStream) -> io::Result<()> {
-        if bytes.is_empty() {
-            self.end.get_or_insert(End::Closed);
-        }
-        while !bytes.is_empty() {
-            self.tls.read_tls(&mut bytes)?;
-            let processed = self.tls.process_new_packets();
-            self.flush_own(socket);
-            let state = processed.map_err(|error| {
-                self.end = Some(End::Broken);
-                io::Error::new(ErrorKind::InvalidData, error)
-            })?;
-            let decrypted = state.plaintext_bytes_to_read();
-            if decrypted > 0 {
-                let before = self.received.len();
-                self.received.resize(before + decrypted, 0);
-                self.tls.reader().read_exact(&mut self.received[before..])?;
-            }
-            if state.peer_has_closed() {
-                self.end = Some(End::Closed);
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
-    /// Sends what TLS itself has to say: an alert, or an answer to new keys. Behind what a sender has left, it goes with that. Whether
-    /// the socket has failed shows the next send or receive.
-    fn flush_own(&mut self, socket: &TcpStream) {
-        if self.unreported == 0 && self.tls.wants_write() {
-            let _ = self.flush(socket);
-        }
+    /// Decrypts what was received. What TLS itself has to say goes behind what a sender has left, with that. Whether the socket has
+    /// failed shows the next send or receive.
+    fn accept(&mut self, bytes: &[u8], socket: &TcpStream) -> io::Result<()> {
+        let is_behind = self.unreported > 0;
+        self.received.accept(&mut self.tls, bytes, |tls| {
+            while !is_behind
+                && tls.wants_write()
+                && tls.write_tls(&mut WithoutWaiting(socket)).is_ok()
+            {}
+        })
     }
 
     /// Decrypts what has arrived, until at least this much can be read.
     fn receive_arrived(&mut self, socket: &TcpStream, enough: usize) -> io::Result<()> {
         let mut bytes = [0; RECEIVE_BYTES];
-        while self.end.is_none() && self.unread().len() < enough {
+        while self.received.end.is_none() && self.received.unread().len() < enough {
             match WithoutWaiting(socket).read(&mut bytes) {
                 Ok(count) => self.accept(&bytes[..count], socket)?,
                 Err(error) if is_for_later(&error) => break,
@@ -359,23 +313,6 @@ impl Session {
             }
         }
         Ok(())
-    }
-
-    fn unread(&self) -> &[u8] {
-        &self.received[self.read..]
-    }
-
-    fn take(&mut self, buffer: &mut [u8]) -> usize {
-        let unread = self.unread();
-        let count = unread.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&unread[..count]);
-        self.read += count;
-        if self.read == self.received.len() {
-            self.read = 0;
-            self.received.clear();
-            self.received.shrink_to(KEPT_BYTES);
-        }
-        count
     }
 }
 

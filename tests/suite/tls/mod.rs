@@ -1,6 +1,7 @@
 //! TLS at the server's port. That everything else holds over it, too, is shown by the whole suite with `SUITE_TLS=1`.
 
 mod certificates;
+mod client;
 mod handshakes;
 mod start;
 
