@@ -146,11 +146,17 @@ definition::settings! {
 
     /// Time to receive a whole request, head and body.
     ///
+    /// For the head of the first request of a connection it counts from the moment the connection is accepted.
     /// A REST request waits as long for a worker, and for its answer.
     request_timeout: Duration = Duration::from_secs(10), Times, "SECONDS", Time(MIN_TIME..=HOUR);
 
     /// How long a client may take no byte, or less than 1 KiB a second, of what is sent.
     write_timeout: Duration = Duration::from_secs(10), Times, "SECONDS", Time(MIN_TIME..=HOUR);
+
+    /// How long a connection may rest between two requests.
+    ///
+    /// Its first request must come within [`Config::request_timeout`].
+    keep_alive: Duration = Duration::from_secs(75), Times, "SECONDS", Time(MIN_TIME..=DAY);
 
     /// Time to send what is queued at shutdown.
     drain_timeout: Duration = Duration::from_secs(5), Times, "SECONDS", Time(Duration::ZERO..=HOUR);

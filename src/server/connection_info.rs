@@ -57,6 +57,11 @@ impl ConnectionInfo {
         principal.is_none_or(|principal| guard.still_admits(&principal))
     }
 
+    /// When it was accepted.
+    pub(crate) fn opened(&self) -> Instant {
+        self.opened
+    }
+
     pub(crate) fn uptime(&self) -> Duration {
         self.opened.elapsed()
     }

@@ -88,7 +88,7 @@ impl Serving {
             gateway: Gateway::start(options, &api, &panics)?,
             limits: RequestLimits {
                 request_timeout: config.request_timeout,
-                idle_timeout: config.heartbeat * 2,
+                keep_alive: config.keep_alive,
                 max_body_bytes: config.max_message_bytes,
             },
             write_timeout: config.write_timeout,

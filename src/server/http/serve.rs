@@ -90,11 +90,12 @@ impl HttpConnection<'_> {
         edge: &'a Edge,
     ) -> HttpConnection<'a> {
         let metrics = Arc::clone(&edge.metrics);
+        let first_head = Deadline::of(info.opened(), edge.limits.request_timeout);
         HttpConnection {
             transport,
             info,
             edge,
-            requests: RequestStream::new(transport.clone(), edge.limits, metrics),
+            requests: RequestStream::new(transport.clone(), edge.limits, first_head, metrics),
             publish_rate: PublishRate::new(edge.max_publish_rate, Instant::now()),
             head_only: false,
             answered: 0,

@@ -9,7 +9,7 @@ use crate::harness::HttpClient;
 use super::program::{End, Program, run, threadcast};
 
 /// A wrong value for each setting.
-const WRONG: [(&str, &str); 36] = [
+const WRONG: [(&str, &str); 37] = [
     ("PUBSUB_HOST", "http://localhost"),
     ("PUBSUB_PORT", "99999"),
     ("PUBSUB_KEYS_FILE", "/nowhere/keys.toml"),
@@ -36,6 +36,7 @@ const WRONG: [(&str, &str); 36] = [
     ("PUBSUB_HEARTBEAT_JSON", "maybe"),
     ("PUBSUB_REQUEST_TIMEOUT_SECS", "inf"),
     ("PUBSUB_WRITE_TIMEOUT_SECS", "1e3"),
+    ("PUBSUB_KEEP_ALIVE_SECS", "0"),
     ("PUBSUB_DRAIN_TIMEOUT_SECS", "99999"),
     ("PUBSUB_SEND_BUFFER_BYTES", "0"),
     ("PUBSUB_REST_WORKERS", "257"),

@@ -25,7 +25,7 @@ fn edge_with(guard: Guard) -> Edge {
         gateway: Gateway::start(options, &api, &Panics::default()).unwrap(),
         limits: RequestLimits {
             request_timeout: LONG,
-            idle_timeout: LONG,
+            keep_alive: LONG,
             max_body_bytes: 10_000,
         },
         write_timeout: LONG,
