@@ -185,7 +185,7 @@ definition::settings! {
     /// `threadcast` listens to signals.
     keys_file: Option<PathBuf> = None, Access, "FILE", File;
 
-    /// Origins whose pages may connect besides the server's own; * is any.
+    /// Origins whose pages may connect and read responses besides the server's own; * is any.
     allowed_origins: Vec<String> = Vec::new(), Limits, "ORIGINS", Origins;
 
     /// Redis that makes several servers one; several URLs share the topics.

@@ -12,6 +12,7 @@ use super::http::deadline::Deadline;
 use super::http::gateway::{Gateway, GatewayOptions};
 use super::http::head::Head;
 use super::http::large_responses::LargeResponses;
+use super::http::origin_policy::OriginPolicy;
 use super::http::serve::{Edge, HttpConnection, refuse, send_last};
 use super::http::stream::{End, RequestLimits};
 use super::machine;
@@ -24,7 +25,7 @@ use crate::broker::Broker;
 use crate::config::{Config, Setting};
 use crate::limited_log::{LimitedLog, limited};
 use crate::metrics::SharedMetrics;
-use crate::protocol::{Encoding, TransferCoding};
+use crate::protocol::Encoding;
 use crate::sync::Arc;
 
 pub(super) struct Serving {
@@ -94,7 +95,7 @@ impl Serving {
             write_timeout: config.write_timeout,
             large_responses: LargeResponses::new(config.rest_workers, config.request_timeout),
             authorization: Authorization::new(Arc::clone(&guard), SharedMetrics::clone(metrics)),
-            allowed_origins: config.allowed_origins.clone(),
+            origins: OriginPolicy::new(config.allowed_origins.clone()),
             max_publish_rate: config.max_publish_rate,
             draining: broker.draining(),
             broker: Arc::clone(&broker),
@@ -143,13 +144,18 @@ impl Serving {
     }
 
     /// Checks a handshake: who opens the WebSocket, and the bytes of the 101.
-    fn check_handshake(&self, head: &Head) -> Result<(Principal, Vec<u8>), Problem> {
+    fn check_handshake(
+        &self,
+        head: &Head,
+        info: &ConnectionInfo,
+    ) -> Result<(Principal, Vec<u8>), Problem> {
         tracing::trace!("handshake");
         let principal = self.edge.authorization.check_handshake(head)?;
         if self.broker.is_draining() {
             return Err(Problem::shutting_down());
         }
-        let response = websocket::accept(head, &self.config.allowed_origins)?;
+        let origins = &self.edge.origins;
+        let response = websocket::accept(head, || origins.check_handshake(head, info))?;
         Ok((principal, response))
     }
 
@@ -171,7 +177,7 @@ impl Serving {
             let (log, reason) = (&self.logs.refused_handshakes, problem.code);
             limited!(log, info, "websocket refused", connection = id, %peer, reason);
         };
-        let checked = self.edge.panics.catch(|| self.check_handshake(head));
+        let checked = self.edge.panics.catch(|| self.check_handshake(head, info));
         let (principal, response) = match checked.unwrap_or_else(|| Err(Problem::internal())) {
             Ok(checked) => checked,
             Err(problem) => return refuse(&problem),
@@ -205,8 +211,9 @@ impl Serving {
         query: &EventsQuery,
         surplus: usize,
     ) {
-        let coding = event_stream::transfer_coding(head);
-        let open = || self.open_stream(info, transport, connections, head, query, coding);
+        let cors = self.edge.origins.cors(head);
+        let response_head = event_stream::response_head(event_stream::transfer_coding(head), &cors);
+        let open = || self.open_stream(info, transport, connections, head, query, &response_head);
         let opened = self.edge.panics.catch(open);
         let opened = opened.unwrap_or_else(|| Err(Problem::internal()));
         let refused = match opened {
@@ -220,12 +227,13 @@ impl Serving {
                 ran.err().map(|error| self.no_thread(info, &error))
             }
             Ok(None) => {
-                send_last(transport, &event_stream::response_head(coding), &self.edge);
+                send_last(transport, &response_head, &self.edge);
                 None
             }
             Err(problem) => Some(problem),
         };
         if let Some(problem) = refused {
+            let problem = cors.on_problem(problem);
             refuse(transport, &problem, head.is_for_head(), &self.edge);
             let (log, reason) = (&self.logs.refused_streams, problem.code);
             limited!(log, info, "event stream refused", connection = info.id, peer = %info.peer, reason);
@@ -240,7 +248,7 @@ impl Serving {
         connections: &Connections,
         head: &Head,
         query: &EventsQuery,
-        coding: TransferCoding,
+        response_head: &[u8],
     ) -> Result<Option<Opening>, Problem> {
         if self.broker.is_draining() {
             return Err(problems::shutting_down());
@@ -251,10 +259,12 @@ impl Serving {
         }
         let principal = self.edge.authorization.subscriber(head);
         let principal = principal.ok_or_else(Problem::unauthorized)?;
+        let coding = event_stream::transfer_coding(head);
         let encoding = Encoding::EventStream(coding);
         let opening = self.open(info, transport, connections, principal, encoding)?;
         let connection = &opening.connection;
-        let subscribe = || event_stream::subscribe(connection, coding, query, &self.broker);
+        let subscribe =
+            || event_stream::subscribe(connection, coding, response_head, query, &self.broker);
         match self.edge.panics.catch(subscribe) {
             Some(subscribed) => subscribed?,
             None => {

@@ -6,23 +6,25 @@
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
+use super::cors::Cors;
 use super::deadline::Deadline;
 use super::fields::BodyLength;
 use super::gateway::Gateway;
 use super::head::Head;
 use super::large_responses::LargeResponses;
+use super::media;
+use super::origin_policy::OriginPolicy;
 use super::problem::Problem;
 use super::request::{Request, SMALL_RESPONSE_BYTES};
 use super::response::{Delivery, Response, Retry};
 use super::stream::{End, RequestLimits, RequestStream};
-use super::{media, origin};
 use crate::broker::Broker;
 use crate::metrics::SharedMetrics;
 use crate::server::authorization::Authorization;
 use crate::server::connection_info::ConnectionInfo;
 use crate::server::panics::Panics;
 use crate::server::publish_rate::PublishRate;
-use crate::server::rest::{PublishWait, Route};
+use crate::server::rest::{PublishWait, Route, check_ready};
 use crate::server::transport::Transport;
 use crate::sync::{Arc, AtomicBool, Ordering};
 
@@ -33,7 +35,7 @@ pub(crate) struct Edge {
     pub(crate) write_timeout: Duration,
     pub(crate) large_responses: LargeResponses,
     pub(crate) authorization: Authorization,
-    pub(crate) allowed_origins: Vec<String>,
+    pub(crate) origins: OriginPolicy,
     /// Publishes per second of one connection; 0 is unlimited.
     pub(crate) max_publish_rate: u32,
     pub(crate) broker: Arc<Broker>,
@@ -79,6 +81,8 @@ pub(crate) struct HttpConnection<'a> {
     publish_rate: PublishRate,
     /// The current request is a HEAD.
     head_only: bool,
+    /// What the page that sent the current request may read.
+    cors: Cors,
     /// How many requests have got a response.
     pub(crate) answered: u64,
 }
@@ -98,6 +102,7 @@ impl HttpConnection<'_> {
             requests: RequestStream::new(transport.clone(), edge.limits, first_head, metrics),
             publish_rate: PublishRate::new(edge.max_publish_rate, Instant::now()),
             head_only: false,
+            cors: Cors::default(),
             answered: 0,
         }
     }
@@ -111,6 +116,7 @@ impl HttpConnection<'_> {
                 Err(End::Closed(reason)) => break reason,
                 Err(End::Refused(problem)) => {
                     self.answered += 1;
+                    let problem = self.cors.on_problem(problem);
                     refuse(self.transport, &problem, self.head_only, self.edge);
                     break problem.code;
                 }
@@ -129,6 +135,7 @@ impl HttpConnection<'_> {
     /// `Ok` when the connection is ready for the next request.
     fn serve_one(&mut self) -> Result<(), End> {
         self.head_only = false;
+        self.cors = Cors::default();
         let panics = &self.edge.panics;
         // No byte of the response has been sent, so a panic can still be reported.
         let prepared = panics.catch(|| self.prepare());
@@ -138,10 +145,15 @@ impl HttpConnection<'_> {
 
     fn prepare(&mut self) -> Result<(Response, Delivery), End> {
         let head = self.requests.read_head();
-        self.head_only = match &head {
-            Ok(head) => head.is_for_head(),
+        let origins = &self.edge.origins;
+        (self.head_only, self.cors) = match &head {
+            Ok(head) => (head.is_for_head(), origins.cors(head)),
             // A refused head is still in the buffer.
-            Err(_) => self.requests.begins_with_head(),
+            Err(_) => {
+                let received = self.requests.received();
+                let cors = origins.cors_of_refused_head(received);
+                (received.starts_with(b"HEAD "), cors)
+            }
         };
         let head = head?;
         self.info.heard();
@@ -182,7 +194,7 @@ impl HttpConnection<'_> {
     /// Whether the request may be carried out once it is read.
     fn check(&self, head: &Head, route: &Route) -> Result<(), Problem> {
         self.edge.authorization.check(head, route, self.info)?;
-        check_origin(head, route, &self.edge.allowed_origins)
+        self.edge.origins.check(head, route, self.info)
     }
 
     /// Checked last, so that only a publish that would be carried out counts.
@@ -195,8 +207,20 @@ impl HttpConnection<'_> {
         Ok(())
     }
 
-    /// Sends the request to a worker, and once more after each wait. This thread waits, never a worker.
     fn answer(&self, head: &Head, route: Route, body: Vec<u8>) -> Response {
+        match route {
+            Route::Preflight(methods) => Cors::preflight(methods),
+            // Answers the plain check of a proxy, which asks so whether the server takes requests.
+            Route::Options(allow) => match check_ready(&self.edge.broker) {
+                Ok(()) => Response::empty(204).with_header("Allow", allow),
+                Err(problem) => Response::from(&problem),
+            },
+            route => self.answer_by_worker(head, route, body),
+        }
+    }
+
+    /// Sends the request to a worker, and once more after each wait. This thread waits, never a worker.
+    fn answer_by_worker(&self, head: &Head, route: Route, body: Vec<u8>) -> Response {
         let mut request = Request {
             route,
             body_may_be_json: media::body_may_be_json(&head.headers),
@@ -240,7 +264,8 @@ impl HttpConnection<'_> {
     }
 
     /// Sends a response. Its memory is released once the client has received it.
-    fn deliver(&mut self, response: Response, delivery: Delivery) -> Result<(), End> {
+    fn deliver(&mut self, mut response: Response, delivery: Delivery) -> Result<(), End> {
+        self.cors.add_to(&mut response);
         let (start, rest) = response.encode_in_parts(delivery);
         let timeout = self.edge.write_timeout;
         let write = |bytes: &[u8]| self.transport.write_while_taken(bytes, timeout);
@@ -257,18 +282,6 @@ impl HttpConnection<'_> {
         }
         Ok(())
     }
-}
-
-/// Allows every page to read, because it cannot see the response. Other methods need the same host or a listed origin, and so
-/// does an event stream, which takes a connection and the place of another subscriber.
-fn check_origin(head: &Head, route: &Route, allowed_origins: &[String]) -> Result<(), Problem> {
-    let is_stream = matches!(route, Route::StreamEvents(_));
-    let only_reads = matches!(head.method.as_str(), "GET" | "HEAD") && !is_stream;
-    if only_reads || origin::allowed(head, allowed_origins) {
-        return Ok(());
-    }
-    let detail = "Requests from this origin are not allowed";
-    Err(Problem::forbidden(detail))
 }
 
 #[cfg(test)]

@@ -86,9 +86,9 @@ impl RequestStream {
         self.received
     }
 
-    /// Whether the received bytes begin with a HEAD request, even if the rest of it is malformed.
-    pub(crate) fn begins_with_head(&self) -> bool {
-        self.received.starts_with(b"HEAD ")
+    /// What was received of a request whose head was refused.
+    pub(crate) fn received(&self) -> &[u8] {
+        &self.received
     }
 
     pub(crate) fn read_head(&mut self) -> Result<Head, End> {

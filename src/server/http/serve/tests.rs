@@ -31,7 +31,7 @@ fn edge_with(guard: Guard) -> Edge {
         write_timeout: LONG,
         large_responses: LargeResponses::new(1, LONG),
         authorization: Authorization::new(Arc::new(guard), Arc::default()),
-        allowed_origins: vec!["https://app.example.com".to_owned()],
+        origins: OriginPolicy::new(vec!["https://app.example.com".to_owned()]),
         broker,
         max_publish_rate: 0,
         draining: Arc::default(),

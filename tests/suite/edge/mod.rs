@@ -1,0 +1,4 @@
+//! The HTTP edge at a port that strangers reach: pages of other origins, OPTIONS, limits of one address, proxies.
+
+mod cors;
+mod options;
