@@ -23,9 +23,23 @@ const MAX_KEPT: usize = 256;
 /// How much is read from one socket at a time.
 const MAX_SWEPT_BYTES: usize = 64 << 10;
 
+/// A connection without a place.
+pub(super) struct Rejection {
+    pub(super) transport: Transport,
+    /// Why.
+    pub(super) problem: Problem,
+}
+
+impl Rejection {
+    /// Of a server that has no place for anybody.
+    pub(super) fn full(transport: Transport) -> Rejection {
+        let problem = Problem::unavailable("The server has all the connections it can hold");
+        Rejection { transport, problem }
+    }
+}
+
 /// Runs until the acceptor ends.
-pub(super) fn run(rejected: &Receiver<Transport>, panics: &Panics, metrics: &Metrics) {
-    let problem = Problem::unavailable("The server has all the connections it can hold");
+pub(super) fn run(rejected: &Receiver<Rejection>, panics: &Panics, metrics: &Metrics) {
     let mut kept = VecDeque::new();
     let mut next_sweep = Instant::now();
     loop {
@@ -35,7 +49,7 @@ pub(super) fn run(rejected: &Receiver<Transport>, panics: &Panics, metrics: &Met
             rejected.recv_timeout(SWEEP_INTERVAL)
         };
         match arrived {
-            Ok(transport) => {
+            Ok(Rejection { transport, problem }) => {
                 if kept.len() == MAX_KEPT {
                     kept.pop_front();
                 }
@@ -65,7 +79,7 @@ struct Rejected {
 impl Rejected {
     /// `None` when the peer has left.
     fn answer(transport: Transport, problem: &Problem, metrics: &Metrics) -> Option<Rejected> {
-        tracing::debug!("a connection is rejected: the server is full");
+        tracing::debug!(reason = problem.detail, "a connection is rejected");
         let response = last_response(problem, false);
         let written = transport.write_nonblocking(&response).ok()?;
         metrics.http_sent(written);

@@ -2,8 +2,11 @@
 
 use std::fmt::Display;
 use std::io;
+use std::net::Shutdown;
 
+use super::address_limits::{AddressLimits, Place};
 use super::authorization::Authorization;
+use super::client_address::TrustedProxies;
 use super::connection_info::ConnectionInfo;
 use super::connections::Connections;
 use super::event_stream;
@@ -17,6 +20,7 @@ use super::http::serve::{Edge, HttpConnection, refuse, send_last};
 use super::http::stream::{End, RequestLimits};
 use super::machine;
 use super::panics::Panics;
+use super::proxy_header;
 use super::rest::{Api, EventsQuery, Vitals, problems};
 use super::transport::Transport;
 use super::websocket::{self, Connection, EndReason, Opening};
@@ -24,7 +28,7 @@ use crate::access::{Guard, Principal};
 use crate::broker::Broker;
 use crate::config::{Config, Setting};
 use crate::limited_log::{LimitedLog, limited};
-use crate::metrics::SharedMetrics;
+use crate::metrics::{Protocol, SharedMetrics};
 use crate::protocol::Encoding;
 use crate::sync::Arc;
 
@@ -43,6 +47,7 @@ struct Logs {
     refused_handshakes: LimitedLog,
     refused_streams: LimitedLog,
     no_thread: LimitedLog,
+    proxy_headers: LimitedLog,
 }
 
 impl Serving {
@@ -55,6 +60,9 @@ impl Serving {
         address: String,
     ) -> io::Result<Serving> {
         let guard = Arc::new(guard);
+        let networks = config.trusted_proxies.iter().map(String::as_str);
+        // The settings are valid.
+        let trusted_proxies = TrustedProxies::parse(networks).unwrap_or_default();
         let metrics = &connections.metrics;
         let metrics_of_broker = SharedMetrics::clone(metrics);
         let broker = match config.redis_url.is_empty() {
@@ -96,6 +104,12 @@ impl Serving {
             large_responses: LargeResponses::new(config.rest_workers, config.request_timeout),
             authorization: Authorization::new(Arc::clone(&guard), SharedMetrics::clone(metrics)),
             origins: OriginPolicy::new(config.allowed_origins.clone()),
+            addresses: AddressLimits::new(
+                config.max_connections_per_ip,
+                config.max_request_rate,
+                SharedMetrics::clone(metrics),
+            ),
+            trusted_proxies,
             max_publish_rate: config.max_publish_rate,
             draining: broker.draining(),
             broker: Arc::clone(&broker),
@@ -113,6 +127,7 @@ impl Serving {
                 refused_handshakes: LimitedLog::new("refused handshakes"),
                 refused_streams: LimitedLog::new("refused event streams"),
                 no_thread: LimitedLog::new("connections refused for want of a writer thread"),
+                proxy_headers: LimitedLog::new("connections without a valid PROXY header"),
             },
         })
     }
@@ -124,23 +139,57 @@ impl Serving {
         transport: &Transport,
         connections: &Connections,
     ) {
-        let (id, peer) = (info.id, info.peer);
-        tracing::debug!(connection = id, %peer, "connection opened");
+        let id = info.id;
+        tracing::debug!(connection = id, peer = %info.peer(), "connection opened");
+        let trusted = &self.edge.trusted_proxies;
+        let is_named = self.config.proxy_protocol && trusted.contain(info.peer());
+        if is_named && !self.read_proxy_header(info, transport) {
+            return transport.shutdown(Shutdown::Both);
+        }
+        // Whoever connects directly has got a place from the acceptor.
+        let place = match is_named {
+            true => self.edge.place_of_connection(info.client()),
+            false => Ok(Place::default()),
+        };
+        let _place = match place {
+            Ok(place) => place,
+            Err(problem) => return refuse(transport, &problem, false, &self.edge),
+        };
         let mut http = HttpConnection::new(transport, info, &self.edge);
         let reason = match http.run() {
             End::Upgrade(head) => {
-                let received = http.into_received();
+                let (received, _place) = http.into_received();
                 return self.upgrade(info, transport, connections, &head, received);
             }
             End::EventStream(head, query) => {
-                let surplus = http.into_received().len();
+                let (received, _place) = http.into_received();
+                let surplus = received.len();
                 return self.stream_events(info, transport, connections, &head, &query, surplus);
             }
             End::Closed(reason) => reason,
             End::Refused(problem) => problem.code,
         };
-        let requests = http.answered;
+        let (peer, requests) = (info.client(), http.answered);
         limited!(self.logs.closed, info, "connection closed", connection = id, %peer, reason, requests);
+    }
+
+    /// Notes whom the proxy that opened this connection names; `false` if it does not do so properly and in time.
+    fn read_proxy_header(&self, info: &ConnectionInfo, transport: &Transport) -> bool {
+        let deadline = Deadline::of(info.opened(), self.config.request_timeout);
+        match proxy_header::read(transport, deadline) {
+            Ok((named, bytes)) => {
+                self.broker.metrics().received(Protocol::Http, bytes);
+                if let Some(client) = named {
+                    info.serves(client.into());
+                }
+                true
+            }
+            Err(error) => {
+                let (log, peer) = (&self.logs.proxy_headers, info.peer());
+                limited!(log, warn, "connection closed: a trusted proxy sent no valid PROXY header", connection = info.id, %peer, %error);
+                false
+            }
+        }
     }
 
     /// Checks a handshake: who opens the WebSocket, and the bytes of the 101.
@@ -167,7 +216,7 @@ impl Serving {
         head: &Head,
         received: Vec<u8>,
     ) {
-        let (id, peer) = (info.id, info.peer);
+        let (id, peer) = (info.id, info.client());
         let metrics = self.broker.metrics();
         let refuse = |problem: &Problem| {
             if problem.is_unauthorized() {
@@ -236,7 +285,7 @@ impl Serving {
             let problem = cors.on_problem(problem);
             refuse(transport, &problem, head.is_for_head(), &self.edge);
             let (log, reason) = (&self.logs.refused_streams, problem.code);
-            limited!(log, info, "event stream refused", connection = info.id, peer = %info.peer, reason);
+            limited!(log, info, "event stream refused", connection = info.id, peer = %info.client(), reason);
         }
     }
 

@@ -21,6 +21,7 @@ pub(crate) enum Lock {
     LargeEvent,
     Connections,
     ConnectionInfo,
+    AddressLimits,
     KeyReload,
     Keys,
     LimitedLog,
@@ -60,6 +61,7 @@ pub(crate) const LOCK_ORDER: &[(Lock, &[Lock])] = &[
     (Lock::PresenceRounds, &[]),
     (Lock::Connections, &[Lock::LimitedLog]),
     (Lock::ConnectionInfo, &[]),
+    (Lock::AddressLimits, &[]),
     (Lock::KeyReload, &[Lock::Keys]),
     (Lock::Keys, &[]),
     (

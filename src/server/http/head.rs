@@ -36,7 +36,7 @@ impl Head {
     }
 
     /// Every value of a header; `name` is in lower case.
-    pub(crate) fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+    pub(crate) fn values<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a str> {
         fields::values(&self.headers, name)
     }
 

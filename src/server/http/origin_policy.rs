@@ -83,7 +83,7 @@ impl OriginPolicy {
             warn,
             "a request of a foreign origin was refused; PUBSUB_ALLOWED_ORIGINS lists those that are allowed",
             connection = connection.id,
-            peer = %connection.peer,
+            peer = %connection.client(),
             method = head.method,
             ?origin
         );

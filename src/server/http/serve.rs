@@ -20,11 +20,13 @@ use super::response::{Delivery, Response, Retry};
 use super::stream::{End, RequestLimits, RequestStream};
 use crate::broker::Broker;
 use crate::metrics::SharedMetrics;
+use crate::server::address_limits::{AddressLimits, Place};
 use crate::server::authorization::Authorization;
+use crate::server::client_address::{ClientAddress, TrustedProxies};
 use crate::server::connection_info::ConnectionInfo;
 use crate::server::panics::Panics;
-use crate::server::publish_rate::PublishRate;
 use crate::server::rest::{PublishWait, Route, check_ready};
+use crate::server::token_bucket::TokenBucket;
 use crate::server::transport::Transport;
 use crate::sync::{Arc, AtomicBool, Ordering};
 
@@ -36,6 +38,8 @@ pub(crate) struct Edge {
     pub(crate) large_responses: LargeResponses,
     pub(crate) authorization: Authorization,
     pub(crate) origins: OriginPolicy,
+    pub(crate) addresses: Arc<AddressLimits>,
+    pub(crate) trusted_proxies: TrustedProxies,
     /// Publishes per second of one connection; 0 is unlimited.
     pub(crate) max_publish_rate: u32,
     pub(crate) broker: Arc<Broker>,
@@ -46,6 +50,15 @@ pub(crate) struct Edge {
 }
 
 impl Edge {
+    /// The place of a connection that its peer opened, or a trusted proxy named with a PROXY header. A proxy needs none: its
+    /// requests are those of many clients.
+    pub(crate) fn place_of_connection(&self, opener: ClientAddress) -> Result<Place, Problem> {
+        match self.trusted_proxies.contain(opener) {
+            true => Ok(Place::default()),
+            false => self.addresses.take_place(opener),
+        }
+    }
+
     /// Cancels every request that waits for a worker, for its response, or for memory.
     pub(crate) fn cancel(&self) {
         self.large_responses.close();
@@ -78,7 +91,11 @@ pub(crate) struct HttpConnection<'a> {
     info: &'a ConnectionInfo,
     edge: &'a Edge,
     requests: RequestStream,
-    publish_rate: PublishRate,
+    publish_rate: TokenBucket,
+    /// The proxy that opened the connection, if it did and is trusted.
+    proxy: Option<ClientAddress>,
+    /// Of the current request, if a proxy passed it on.
+    place: Place,
     /// The current request is a HEAD.
     head_only: bool,
     /// What the page that sent the current request may read.
@@ -100,7 +117,9 @@ impl HttpConnection<'_> {
             info,
             edge,
             requests: RequestStream::new(transport.clone(), edge.limits, first_head, metrics),
-            publish_rate: PublishRate::new(edge.max_publish_rate, Instant::now()),
+            publish_rate: TokenBucket::new(edge.max_publish_rate, Instant::now()),
+            proxy: Some(info.client()).filter(|opener| edge.trusted_proxies.contain(*opener)),
+            place: Place::default(),
             head_only: false,
             cors: Cors::default(),
             answered: 0,
@@ -127,9 +146,9 @@ impl HttpConnection<'_> {
         End::Closed(reason)
     }
 
-    /// The bytes behind the last request.
-    pub(crate) fn into_received(self) -> Vec<u8> {
-        self.requests.into_received()
+    /// The bytes behind the last request, and its place, which belongs to the connection from then on.
+    pub(crate) fn into_received(self) -> (Vec<u8>, Place) {
+        (self.requests.into_received(), self.place)
     }
 
     /// `Ok` when the connection is ready for the next request.
@@ -159,10 +178,17 @@ impl HttpConnection<'_> {
         self.info.heard();
         tracing::trace!(method = head.method, "request");
         let route = Route::of(&head);
+        if let Some(proxy) = self.proxy {
+            let forwarded = head.values("x-forwarded-for");
+            let client = self.edge.trusted_proxies.client_of(proxy, forwarded);
+            self.info.serves(client);
+        }
+        let within_limits = self.check_address(&route);
         if route == Route::WebSocket {
+            within_limits?;
             return Err(End::Upgrade(Box::new(head)));
         }
-        let allowed = self.check(&head, &route);
+        let allowed = within_limits.and_then(|()| self.check(&head, &route));
         // The body of a stranger is not read.
         if let Err(problem) = &allowed
             && problem.is_unauthorized()
@@ -189,6 +215,20 @@ impl HttpConnection<'_> {
             close: !head.keep_alive || is_draining || self.info.is_closing(),
         };
         Ok((response, delivery))
+    }
+
+    /// Whether the client's address may have one more connection, if a proxy passed the request on, and send one more
+    /// request. What says only how the server is, or what a page may ask, is not counted.
+    fn check_address(&mut self, route: &Route) -> Result<(), Problem> {
+        match route {
+            Route::Livez | Route::Readyz | Route::Options(_) | Route::Preflight(_) => return Ok(()),
+            Route::WebSocket => {}
+            _ => self.edge.addresses.check_request(self.info.client())?,
+        }
+        if self.proxy.is_some() {
+            self.place = self.edge.addresses.take_place(self.info.client())?;
+        }
+        Ok(())
     }
 
     /// Whether the request may be carried out once it is read.
@@ -275,6 +315,7 @@ impl HttpConnection<'_> {
         }
         self.edge.metrics.http_sent(start.len() + rest.len());
         drop(response);
+        self.place = Place::default();
         if delivery.close {
             self.answered += 1;
             self.transport.close_gently();

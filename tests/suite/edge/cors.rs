@@ -53,7 +53,7 @@ fn expect_hidden(reply: &Reply) {
 
 /// The response to these bytes, which a connection of their own sends.
 fn answer(server: &TestServer, bytes: &str) -> Reply {
-    let mut http = server.http();
+    let mut http = HttpClient::connect(server.addr());
     http.try_send_raw(bytes.as_bytes());
     http.read_reply()
 }
@@ -64,7 +64,7 @@ fn preflight_of_a_listed_origin_is_204_without_a_key() {
         lists_shop(config);
         config.api_key = Some(threadcast::ApiKey::new("s3cret").unwrap());
     });
-    let mut http = server.http();
+    let mut http = HttpClient::connect(server.addr());
     for (path, methods) in [
         ("/topics", "GET, HEAD, POST, OPTIONS"),
         ("/topics/none", "GET, HEAD, PATCH, DELETE, OPTIONS"),
@@ -92,7 +92,7 @@ fn preflight_of_a_listed_origin_is_204_without_a_key() {
 fn preflight_of_any_other_origin_is_403_and_says_nothing() {
     let server = TestServer::with(lists_shop);
     let own = format!("http://{}", server.addr());
-    let mut http = server.http();
+    let mut http = HttpClient::connect(server.addr());
     for origin in [
         "https://shop.example.evil.example",
         "http://shop.example",
@@ -114,7 +114,8 @@ fn preflight_of_any_other_origin_is_403_and_says_nothing() {
     );
     expect_hidden(&answer(&server, &two));
     let nobody = TestServer::start();
-    preflight(&mut nobody.http(), "/topics", SHOP).expect_problem(403, "FORBIDDEN");
+    preflight(&mut HttpClient::connect(nobody.addr()), "/topics", SHOP)
+        .expect_problem(403, "FORBIDDEN");
 }
 
 /// Each request that the edge or a handler answers, with the status.
@@ -154,7 +155,7 @@ fn every_answer_to_a_listed_origin_is_readable_also_errors() {
     let server = TestServer::with(lists_shop);
     server.create_topic("orders");
     for (request, status) in ANSWERS {
-        let mut http = server.http();
+        let mut http = HttpClient::connect(server.addr());
         let bytes = format!("{request}Origin: {SHOP}\r\n\r\n");
         http.try_send_raw(bytes.as_bytes());
         let reply = match request.starts_with("HEAD") {
@@ -181,7 +182,7 @@ fn no_answer_to_any_other_origin_is_readable() {
     server.create_topic("orders");
     for origin in ["http://evil.example", "http://x", "null"] {
         for (request, _) in ANSWERS {
-            let mut http = server.http();
+            let mut http = HttpClient::connect(server.addr());
             let bytes = format!("{request}Origin: {origin}\r\n\r\n");
             http.try_send_raw(bytes.as_bytes());
             let reply = match request.starts_with("HEAD") {
@@ -192,7 +193,7 @@ fn no_answer_to_any_other_origin_is_readable() {
         }
     }
     for (request, _) in ANSWERS {
-        let mut http = server.http();
+        let mut http = HttpClient::connect(server.addr());
         http.try_send_raw(format!("{request}\r\n").as_bytes());
         let reply = match request.starts_with("HEAD") {
             true => http.read_reply_to_head(),
@@ -209,7 +210,7 @@ fn refused_credentials_and_rights_are_readable() {
         lists_shop(config);
         config.keys_file = Some(keys.path().to_owned());
     });
-    let mut http = server.http();
+    let mut http = HttpClient::connect(server.addr());
     for (key, status) in [("guest-secret", 403), ("wrong", 401)] {
         let fields = [("Origin", SHOP), ("X-API-Key", key)];
         let reply = http.request("GET", "/topics", &fields, "");
@@ -276,7 +277,7 @@ fn event_stream_is_readable_for_a_listed_origin_only() {
     let own = format!("http://{}", server.addr());
     let stream = StreamClient::open_with(server.addr(), path, &[("Origin", &own)]);
     expect_hidden(&stream.head);
-    let mut http = server.http();
+    let mut http = HttpClient::connect(server.addr());
     http.send_raw(format!("HEAD {path} HTTP/1.1\r\nHost: x\r\nOrigin: {SHOP}\r\n\r\n").as_bytes());
     expect_readable(&http.read_reply_to_head(), SHOP);
 }
@@ -285,7 +286,7 @@ fn event_stream_is_readable_for_a_listed_origin_only() {
 fn star_is_answered_by_a_star() {
     let server = TestServer::with(|config| config.allowed_origins = vec!["*".to_owned()]);
     server.create_topic("orders");
-    let mut http = server.http();
+    let mut http = HttpClient::connect(server.addr());
     for origin in ["http://evil.example", "null", "anything"] {
         let fields = [("Origin", origin)];
         expect_readable(&http.request("GET", "/topics", &fields, ""), "*");
@@ -306,7 +307,7 @@ fn each_request_on_a_connection_gets_the_headers_of_its_own_origin() {
     let other = "http://localhost:3000";
     let server =
         TestServer::with(|config| config.allowed_origins = vec![SHOP.to_owned(), other.to_owned()]);
-    let mut http = server.http();
+    let mut http = HttpClient::connect(server.addr());
     for _ in 0..2 {
         for origin in [SHOP, other] {
             let reply = http.request("GET", "/health", &[("Origin", origin)], "");

@@ -3,7 +3,7 @@
 use crate::harness::{ChildServer, Dial, HttpClient, Reply, TestServer};
 
 fn answer(server: &TestServer, bytes: &str) -> (Reply, HttpClient) {
-    let mut http = server.http();
+    let mut http = HttpClient::connect(server.addr());
     http.send_raw(bytes.as_bytes());
     (http.read_reply(), http)
 }
@@ -11,7 +11,7 @@ fn answer(server: &TestServer, bytes: &str) -> (Reply, HttpClient) {
 #[test]
 fn options_of_a_path_lists_its_methods() {
     let server = TestServer::start();
-    let mut http = server.http();
+    let mut http = HttpClient::connect(server.addr());
     for (path, allow) in [
         ("/", "GET, HEAD, OPTIONS"),
         ("/topics", "GET, HEAD, POST, OPTIONS"),

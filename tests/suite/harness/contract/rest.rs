@@ -24,7 +24,7 @@ const CORS: [(&str, &str); 3] = [
 ];
 
 /// Possible statuses of a well-formed request that is no documented operation.
-const WITHOUT_OPERATION: [u16; 4] = [401, 403, 404, 405];
+const WITHOUT_OPERATION: [u16; 5] = [401, 403, 404, 405, 429];
 
 /// Asserts that the document has this response to this request; `None` stands for a malformed one.
 pub(crate) fn check_reply(request: Option<&SentRequest>, reply: &Reply) {
