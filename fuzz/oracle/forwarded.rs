@@ -4,16 +4,14 @@ use std::net::{IpAddr, SocketAddr};
 
 /// `None` if a proxy is neither an address nor a network.
 pub fn client_of(proxies: &[&str], peer: SocketAddr, fields: &[&str]) -> Option<String> {
-    let networks: Vec<(u128, u32)> = proxies
+    let networks: Vec<(IpAddr, u32)> = proxies
         .iter()
         .map(|text| network(text))
         .collect::<Option<_>>()?;
     let is_trusted = |ip: IpAddr| {
-        let bits = bits(ip);
-        // The two families have no address in common, since IPv4 is shifted to its own place.
         networks
             .iter()
-            .any(|(network, length)| length_of_prefix(bits, *network) >= *length)
+            .any(|(network, length)| common_bits(*network, ip).is_some_and(|bits| bits >= *length))
     };
     let peer_ip = peer.ip().to_canonical();
     let shown_peer = SocketAddr::new(peer_ip, peer.port()).to_string();
@@ -40,21 +38,17 @@ pub fn client_of(proxies: &[&str], peer: SocketAddr, fields: &[&str]) -> Option<
     Some(client)
 }
 
-/// IPv4 as 129 bits would need more than a number has, so it is marked by the prefix of mapped addresses, which never occur
-/// in the other form.
-fn bits(ip: IpAddr) -> u128 {
-    match ip {
-        IpAddr::V4(ip) => ip.to_ipv6_mapped().to_bits(),
-        IpAddr::V6(ip) => ip.to_bits(),
+/// How many bits at the front are the same; `None` for addresses of two families.
+fn common_bits(a: IpAddr, b: IpAddr) -> Option<u32> {
+    match (a, b) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => Some((a.to_bits() ^ b.to_bits()).leading_zeros()),
+        (IpAddr::V6(a), IpAddr::V6(b)) => Some((a.to_bits() ^ b.to_bits()).leading_zeros()),
+        _ => None,
     }
 }
 
-fn length_of_prefix(a: u128, b: u128) -> u32 {
-    (a ^ b).leading_zeros()
-}
-
-/// The bits and how many of them count.
-fn network(text: &str) -> Option<(u128, u32)> {
+/// An address in the network, and how many of its bits count.
+fn network(text: &str) -> Option<(IpAddr, u32)> {
     let (ip, length) = match text.split_once('/') {
         Some((ip, length)) => (ip, Some(length)),
         None => (text, None),
@@ -65,7 +59,11 @@ fn network(text: &str) -> Option<(u128, u32)> {
         Some(digits) => (0..=most).find(|number| number.to_string() == digits)?,
         None => most,
     };
-    Some((bits(ip), length + 128 - most))
+    let is_mapped = ip.is_ipv6() && ip.to_canonical().is_ipv4() && length >= 96;
+    Some(match is_mapped {
+        true => (ip.to_canonical(), length - 96),
+        false => (ip, length),
+    })
 }
 
 fn address(text: &str) -> Option<(IpAddr, Option<u16>)> {

@@ -59,8 +59,9 @@ fn version_1(header: &v1::Header<'_>) -> Option<Header> {
         v1::Addresses::Tcp6(ip) => SocketAddr::from((ip.source_address, ip.source_port)),
         v1::Addresses::Unknown => return None,
     };
-    // A port has no sign.
-    (!line.contains('+')).then_some(Header {
+    // A port has no sign, and a line ends with CR LF.
+    let is_strict = !line.contains('+') && line.ends_with("\r\n");
+    is_strict.then_some(Header {
         client: Some(client),
         length: line.len(),
     })
