@@ -6,6 +6,7 @@
 mod advertised;
 mod check;
 mod definition;
+mod networks;
 mod origin;
 mod redis_url;
 pub(crate) mod settings;
@@ -17,6 +18,7 @@ pub(crate) use advertised::AdvertisedAddress;
 pub use check::InvalidConfig;
 pub(crate) use check::within;
 pub use definition::{Field, Group, Kind, SettingDefinition};
+pub(crate) use networks::parse_network;
 pub use origin::normalize_origin;
 pub use redis_url::RedisUrl;
 pub(crate) use redis_url::{Host, Login};
@@ -70,6 +72,16 @@ definition::settings! {
     ///
     /// An embedded server prints nothing: [`Server::local_addr`](crate::Server::local_addr) tells which.
     port: u16 = 8080, Listening, "PORT", Port;
+
+    /// Proxies whose X-Forwarded-For is believed: addresses and networks.
+    ///
+    /// Addresses such as `192.0.2.7`, and networks such as `10.0.0.0/8`. From any other peer the header is ignored.
+    trusted_proxies: Vec<String> = Vec::new(), Listening, "NETWORKS", Networks;
+
+    /// Whether every connection of a trusted proxy begins with a PROXY header.
+    ///
+    /// Of version 1 or 2 of the PROXY protocol. Needs [`Config::trusted_proxies`].
+    proxy_protocol: bool = false, Listening, "BOOL", ProxyProtocol;
 
     /// Undelivered live events a subscription may hold.
     max_queue_size: usize = 100, Topics, "EVENTS", Number(ranges::MAX_QUEUE_SIZE);
@@ -129,6 +141,16 @@ definition::settings! {
     /// `None` takes as many as those limits allow.
     max_connections: Option<usize> = None, Limits, "CONNECTIONS", OptionalNumber(ranges::MAX_CONNECTIONS);
 
+    /// Connections of one address at once, REST too; 0 is any number.
+    ///
+    /// Of IPv6 all addresses of a network of 64 bits are one. Behind a trusted proxy each request counts while it is answered.
+    max_connections_per_ip: usize = 0, Limits, "CONNECTIONS", Number(0..=1_000_000);
+
+    /// REST requests per second that one address may send; 0 is unlimited.
+    ///
+    /// Without OPTIONS, `/livez`, `/readyz` and handshakes.
+    max_request_rate: u32 = 0, Limits, "REQUESTS", Rate(0..=100_000_000);
+
     /// Topics, in all.
     max_topics: usize = 100_000, Limits, "TOPICS", Number(1..=10_000_000);
 
@@ -146,11 +168,17 @@ definition::settings! {
 
     /// Time to receive a whole request, head and body.
     ///
+    /// For the head of the first request of a connection it counts from the moment the connection is accepted.
     /// A REST request waits as long for a worker, and for its answer.
     request_timeout: Duration = Duration::from_secs(10), Times, "SECONDS", Time(MIN_TIME..=HOUR);
 
     /// How long a client may take no byte, or less than 1 KiB a second, of what is sent.
     write_timeout: Duration = Duration::from_secs(10), Times, "SECONDS", Time(MIN_TIME..=HOUR);
+
+    /// How long a connection may rest between two requests.
+    ///
+    /// Its first request must come within [`Config::request_timeout`].
+    keep_alive: Duration = Duration::from_secs(75), Times, "SECONDS", Time(MIN_TIME..=DAY);
 
     /// Time to send what is queued at shutdown.
     drain_timeout: Duration = Duration::from_secs(5), Times, "SECONDS", Time(Duration::ZERO..=HOUR);
@@ -190,7 +218,7 @@ definition::settings! {
     /// Of [`Config::tls_cert`]: both are given, or neither.
     tls_key: Option<PathBuf> = None, Listening, "FILE", PrivateKey;
 
-    /// Origins whose pages may connect besides the server's own; * is any.
+    /// Origins whose pages may connect and read responses besides the server's own; * is any.
     allowed_origins: Vec<String> = Vec::new(), Limits, "ORIGINS", Origins;
 
     /// Redis that makes several servers one; several URLs share the topics.

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use crate::access::{Digest, Guard, Principal};
 use crate::protocol::{
@@ -14,7 +15,7 @@ use crate::server::body::ChunkedDecoder;
 use crate::server::fields::BodyLength;
 use crate::server::request_line::Version;
 use crate::server::scan::HeadScanner;
-use crate::server::{Route, head, target};
+use crate::server::{Header, Route, TrustedProxies, decode_proxy_header, head, target};
 
 /// The status of a refused HTTP request.
 pub type Status = u16;
@@ -129,6 +130,33 @@ pub fn query_pairs(query: &str) -> Option<Vec<(String, String)>> {
 /// Text without its percent-encoding; `None` if it is malformed.
 pub fn decode_text(text: &str) -> Option<String> {
     target::decode_text(text).ok()
+}
+
+/// What the begin of a PROXY header is.
+#[derive(Debug, PartialEq, Eq)]
+pub enum ProxyHeader {
+    /// At least so many bytes more belong to it.
+    Needs(usize),
+    /// It names this client, or none.
+    Complete(Option<SocketAddr>),
+}
+
+/// Decodes the begin of a PROXY header; `None` if it is malformed.
+pub fn proxy_header(received: &[u8]) -> Option<ProxyHeader> {
+    decode_proxy_header(received)
+        .ok()
+        .map(|header| match header {
+            Header::Needs(bytes) => ProxyHeader::Needs(bytes),
+            Header::Complete(client) => ProxyHeader::Complete(client),
+        })
+}
+
+/// The client of a request that `peer` passed on with these `X-Forwarded-For` fields; `None` if one of the proxies is neither an
+/// address nor a network.
+pub fn client_of(proxies: &[&str], peer: SocketAddr, forwarded: &[&str]) -> Option<String> {
+    let proxies = TrustedProxies::parse(proxies.iter().copied())?;
+    let client = proxies.client_of(peer.into(), forwarded.iter().copied());
+    Some(client.to_string())
 }
 
 /// Whether a text is a valid topic name.

@@ -80,8 +80,10 @@ fn check_request_line(head: &Head, line: &str) {
                 .bytes()
                 .all(|byte| byte.is_ascii_graphic() && byte != b'#')
     );
-    assert!(is_token(&head.method) && head.path.starts_with('/') && !head.path.contains('?'));
-    if target.starts_with('/') {
+    let is_star = (head.method.as_str(), target) == ("OPTIONS", "*");
+    assert!(is_token(&head.method) && (is_star || head.path.starts_with('/')));
+    assert!(!head.path.contains('?'));
+    if is_star || target.starts_with('/') {
         assert_eq!(target, path_and_query);
     } else {
         let (scheme, rest) = target.split_once("://").unwrap();
@@ -97,7 +99,9 @@ fn check_request_line(head: &Head, line: &str) {
     }
     assert_eq!(
         head.is_websocket,
-        names::decode(&head.path).as_deref() == Some("/ws") && !head.path[1..].contains('/')
+        names::decode(&head.path).as_deref() == Some("/ws")
+            && !head.path[1..].contains('/')
+            && head.method != "OPTIONS"
     );
 }
 

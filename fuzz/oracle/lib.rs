@@ -4,11 +4,13 @@
 
 pub mod answers;
 pub mod chunked;
+pub mod forwarded;
 pub mod frames;
 pub mod json;
 pub mod keys;
 pub mod names;
 pub mod pieces;
+pub mod proxy;
 pub mod reader;
 pub mod request;
 pub mod script;

@@ -101,6 +101,19 @@ pub(super) fn origins() -> Allowed<Vec<String>> {
     })
 }
 
+/// Addresses and networks, separated by commas; none at all is allowed.
+pub(super) fn networks() -> Allowed<Vec<String>> {
+    let phrase = "addresses and networks like 192.0.2.7,10.0.0.0/8, separated by commas";
+    Allowed::new(phrase.to_owned(), |text| {
+        let networks = text.split(',').map(str::trim).filter(|_| !text.is_empty());
+        let config = Config {
+            trusted_proxies: networks.map(str::to_owned).collect(),
+            ..Config::default()
+        };
+        config.validate().is_ok().then_some(config.trusted_proxies)
+    })
+}
+
 /// Names of topics, separated by commas; none at all is allowed.
 pub(super) fn topic_names() -> Allowed<Vec<String>> {
     let phrase = "names of topics separated by commas, each 1 to 128 letters, digits or any of . _ : - and beginning with a letter, a digit or _";

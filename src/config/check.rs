@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use super::redis_url::is_prefix;
-use super::{AdvertisedAddress, Config, OverflowPolicy, SETTINGS, normalize_origin};
+use super::{AdvertisedAddress, Config, OverflowPolicy, SETTINGS, normalize_origin, parse_network};
 use crate::protocol::{InvalidName, TopicName};
 
 /// A setting outside of its range.
@@ -98,6 +98,34 @@ pub(super) fn check_origin(setting: &'static str, origin: &str) -> Result<(), In
             allowed: "* or scheme://host[:port]".to_owned(),
         }),
     }
+}
+
+pub(super) fn check_network(setting: &'static str, network: &str) -> Result<(), InvalidConfig> {
+    match parse_network(network) {
+        Some(_) => Ok(()),
+        None => Err(InvalidConfig {
+            setting,
+            value: format!("{network:?}"),
+            allowed: "an address, or a network like 10.0.0.0/8".to_owned(),
+        }),
+    }
+}
+
+/// Only a trusted proxy is believed who its client is.
+pub(super) fn check_proxy_protocol(
+    setting: &'static str,
+    is_on: bool,
+    config: &Config,
+) -> Result<(), InvalidConfig> {
+    if !is_on || !config.trusted_proxies.is_empty() {
+        return Ok(());
+    }
+    Err(InvalidConfig {
+        setting,
+        value: is_on.to_string(),
+        allowed: "false without trusted_proxies, which name the proxies that send the header"
+            .to_owned(),
+    })
 }
 
 pub(super) fn check_prefix(setting: &'static str, prefix: &str) -> Result<(), InvalidConfig> {
@@ -232,6 +260,26 @@ mod tests {
             }),
             "advertised_address"
         );
+        assert_eq!(
+            refused(&Config {
+                trusted_proxies: vec!["10.0.0.0/33".to_owned()],
+                ..base()
+            }),
+            "trusted_proxies"
+        );
+        assert_eq!(
+            refused(&Config {
+                proxy_protocol: true,
+                ..base()
+            }),
+            "proxy_protocol"
+        );
+        let trusting = Config {
+            proxy_protocol: true,
+            trusted_proxies: vec!["::1".to_owned()],
+            ..base()
+        };
+        assert_eq!(trusting.validate(), Ok(()));
         assert_eq!(
             refused(&Config {
                 topics: vec!["a b".to_owned()],

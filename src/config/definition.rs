@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::check::{
-    check_address, check_key, check_origin, check_overflow, check_prefix, check_topics, within,
+    check_address, check_key, check_network, check_origin, check_overflow, check_prefix,
+    check_proxy_protocol, check_topics, within,
 };
 use super::{Config, InvalidConfig, OverflowPolicy, RedisUrl, Setting, SettingValue, Source};
 use crate::access::ApiKey;
@@ -128,6 +129,10 @@ pub enum Kind {
     Overflow(Field<OverflowPolicy>),
     /// A list of origins; see [`normalize_origin`](super::normalize_origin).
     Origins(Field<Vec<String>>),
+    /// A list of addresses and networks.
+    Networks(Field<Vec<String>>),
+    /// On or off; on only where proxies are trusted.
+    ProxyProtocol(Field<bool>),
     /// A list of names of topics.
     TopicNames(Field<Vec<String>>),
     /// A list of URLs of Redis; their passwords are never shown.
@@ -189,9 +194,11 @@ impl SettingDefinition {
             Kind::OptionalNumber(field, _) => SettingValue::Whole((*(field.get)(config))? as u64),
             Kind::Rate(field, _) => SettingValue::Whole((*(field.get)(config)).into()),
             Kind::Time(field, _) => SettingValue::Time(*(field.get)(config)),
-            Kind::Switch(field) => SettingValue::Switch(*(field.get)(config)),
+            Kind::Switch(field) | Kind::ProxyProtocol(field) => {
+                SettingValue::Switch(*(field.get)(config))
+            }
             Kind::Overflow(field) => SettingValue::Text((field.get)(config).to_string()),
-            Kind::Origins(field) | Kind::TopicNames(field) => {
+            Kind::Origins(field) | Kind::TopicNames(field) | Kind::Networks(field) => {
                 SettingValue::List((field.get)(config).clone())
             }
             Kind::RedisUrls(field) => {
@@ -225,6 +232,12 @@ impl SettingDefinition {
             Kind::Origins(field) => (field.get)(config)
                 .iter()
                 .try_for_each(|origin| check_origin(self.field, origin)),
+            Kind::Networks(field) => (field.get)(config)
+                .iter()
+                .try_for_each(|network| check_network(self.field, network)),
+            Kind::ProxyProtocol(field) => {
+                check_proxy_protocol(self.field, *(field.get)(config), config)
+            }
             Kind::TopicNames(field) => check_topics(self.field, (field.get)(config), config),
             Kind::RedisPrefix(field) => check_prefix(self.field, (field.get)(config)),
             Kind::Address(field) => check_address(self.field, (field.get)(config).as_deref()),

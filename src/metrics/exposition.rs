@@ -21,9 +21,14 @@ impl Metrics {
         );
         page.counters(
             "pubsub_connections_rejected",
-            "Connections rejected for lack of capacity",
+            "Connections rejected for lack of capacity, and requests behind a proxy whose address has too many",
             "reason",
             self.rejected.counts(),
+        );
+        page.counter(
+            "pubsub_requests_rate_limited",
+            "REST requests refused because their address sent too many",
+            count(&self.rate_limited_requests),
         );
         page.counter(
             "pubsub_websockets_opened",

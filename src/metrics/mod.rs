@@ -45,7 +45,8 @@ pub(crate) struct Metrics {
     topics_auto_created: AtomicU64,
     topics_expired: AtomicU64,
     expired: AtomicU64,
-    pub(crate) rejected: Tally<3>,
+    rate_limited_requests: AtomicU64,
+    pub(crate) rejected: Tally<4>,
     pub(crate) disconnects: Tally<15>,
     dropped: Tally<3>,
     pub(crate) gaps: Tally<3>,
@@ -103,7 +104,8 @@ impl Default for Metrics {
             topics_auto_created: AtomicU64::new(0),
             topics_expired: AtomicU64::new(0),
             expired: AtomicU64::new(0),
-            rejected: Tally::new(["full", "no_descriptor", "no_thread"]),
+            rate_limited_requests: AtomicU64::new(0),
+            rejected: Tally::new(["full", "address", "no_descriptor", "no_thread"]),
             disconnects: Tally::new([
                 "peer_closed",
                 "peer_gone",
@@ -178,6 +180,11 @@ impl Metrics {
 
     pub(crate) fn accepted(&self) {
         add(&self.accepted, 1);
+    }
+
+    /// Counts a request that was refused because its address sends too many.
+    pub(crate) fn request_rate_limited(&self) {
+        add(&self.rate_limited_requests, 1);
     }
 
     /// Counts a connection that left HTTP for this protocol.

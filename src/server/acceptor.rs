@@ -9,6 +9,7 @@ use std::time::Duration;
 use nix::libc::{EMFILE, ENFILE};
 
 use super::connections::Connections;
+use super::rejector::Rejection;
 use super::serving::Serving;
 use super::transport::Transport;
 use crate::limited_log::{LimitedLog, limited};
@@ -27,7 +28,7 @@ pub(super) struct Acceptor {
     woken: Receiver<()>,
     serving: Arc<Serving>,
     connections: Arc<Connections>,
-    reject: Sender<Transport>,
+    reject: Sender<Rejection>,
     /// A reserved descriptor. Closed to accept and reject a connection when no other descriptor is left.
     spare: Option<File>,
     failed_log: LimitedLog,
@@ -41,7 +42,7 @@ impl Acceptor {
         woken: Receiver<()>,
         serving: Arc<Serving>,
         connections: Arc<Connections>,
-        reject: Sender<Transport>,
+        reject: Sender<Rejection>,
     ) -> Acceptor {
         Acceptor {
             listener,
@@ -115,23 +116,29 @@ impl Acceptor {
                     %peer
                 );
                 self.connections.metrics.rejected.count("no_descriptor");
-                Err(transport)
+                Err(Rejection::full(transport))
             }
         };
-        if let Err(transport) = rejected {
+        if let Err(rejection) = rejected {
             // The rejector never waits for a peer, so this thread waits for none either.
-            let _ = self.reject.send(transport);
+            let _ = self.reject.send(rejection);
         }
     }
 
     /// Serves a connection on a thread of its own. Returns the transport if there is no place for it.
-    fn admit(&self, transport: Transport, peer: SocketAddr) -> Result<(), Transport> {
+    fn admit(&self, transport: Transport, peer: SocketAddr) -> Result<(), Rejection> {
         let (serving, connections) = (Arc::clone(&self.serving), Arc::clone(&self.connections));
+        let place = match serving.edge.place_of_connection(peer.into()) {
+            Ok(place) => place,
+            Err(problem) => return Err(Rejection { transport, problem }),
+        };
         self.connections
             .admit(transport, peer, move |info, transport| {
+                let _place = place;
                 let panics = &serving.edge.panics;
                 panics.catch(|| serving.run(&info, &transport, &connections));
             })
+            .map_err(Rejection::full)
     }
 }
 

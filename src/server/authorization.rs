@@ -77,7 +77,7 @@ impl Authorization {
             info,
             "a request without a valid credential was refused",
             connection = connection.id,
-            peer = %connection.peer
+            peer = %connection.client()
         );
         Problem::unauthorized()
     }

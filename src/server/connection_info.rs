@@ -3,13 +3,16 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use super::client_address::ClientAddress;
 use crate::access::{Guard, Principal};
 use crate::sync::{AtomicBool, AtomicU64, Lock, Mutex, Ordering, mutex};
 
 /// Written by the connection's own threads, read by any.
 pub(crate) struct ConnectionInfo {
     pub(crate) id: u64,
-    pub(crate) peer: SocketAddr,
+    peer: SocketAddr,
+    /// Behind trusted proxies, the client of the last request. The lock is held for one copy.
+    client: Mutex<ClientAddress>,
     opened: Instant,
     /// Milliseconds from the opening to the last received bytes.
     heard_ms: AtomicU64,
@@ -25,11 +28,27 @@ impl ConnectionInfo {
         ConnectionInfo {
             id,
             peer,
+            client: mutex(Lock::ConnectionInfo, peer.into()),
             opened: Instant::now(),
             heard_ms: AtomicU64::new(0),
             principal: mutex(Lock::ConnectionInfo, None),
             closing: AtomicBool::new(false),
         }
+    }
+
+    /// Who opened the connection: a client, or a proxy.
+    pub(crate) fn peer(&self) -> ClientAddress {
+        self.peer.into()
+    }
+
+    /// Who is served: the peer, or the client that a trusted proxy names.
+    pub(crate) fn client(&self) -> ClientAddress {
+        *self.client.lock()
+    }
+
+    /// Notes whom a trusted proxy names.
+    pub(crate) fn serves(&self, client: ClientAddress) {
+        *self.client.lock() = client;
     }
 
     /// Notes that the peer sent something.
@@ -55,6 +74,11 @@ impl ConnectionInfo {
     pub(crate) fn is_admitted_by(&self, guard: &Guard) -> bool {
         let principal = self.principal.lock().clone();
         principal.is_none_or(|principal| guard.still_admits(&principal))
+    }
+
+    /// When it was accepted.
+    pub(crate) fn opened(&self) -> Instant {
+        self.opened
     }
 
     pub(crate) fn uptime(&self) -> Duration {

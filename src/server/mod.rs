@@ -6,8 +6,10 @@
 //! Only this module knows sockets, tungstenite and tiny_http.
 
 mod acceptor;
+mod address_limits;
 mod authorization;
 mod capacity;
+mod client_address;
 mod connection_info;
 mod connections;
 mod credential;
@@ -20,13 +22,14 @@ mod limit;
 mod listener;
 mod machine;
 mod panics;
-mod publish_rate;
+mod proxy_header;
 mod rejector;
 mod rest;
 mod semaphore;
 mod serving;
 mod timers;
 mod tls;
+mod token_bucket;
 mod transport;
 mod websocket;
 mod write_deadline;
@@ -36,7 +39,11 @@ use std::ops::Deref;
 use std::time::{Duration, Instant};
 
 #[cfg(fuzzing)]
+pub(crate) use self::client_address::TrustedProxies;
+#[cfg(fuzzing)]
 pub(crate) use self::http::{body, fields, head, request_line, scan, target};
+#[cfg(fuzzing)]
+pub(crate) use self::proxy_header::{Header, decode as decode_proxy_header};
 #[cfg(fuzzing)]
 pub(crate) use self::rest::Route;
 pub use capacity::ConnectionCap;

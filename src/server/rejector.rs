@@ -25,10 +25,23 @@ const MAX_KEPT: usize = 256;
 /// How much is read from one socket at a time.
 const MAX_SWEPT_BYTES: usize = 64 << 10;
 
+/// A connection without a place.
+pub(super) struct Rejection {
+    pub(super) transport: Transport,
+    /// Why.
+    pub(super) problem: Problem,
+}
+
+impl Rejection {
+    /// Of a server that has no place for anybody.
+    pub(super) fn full(transport: Transport) -> Rejection {
+        let problem = Problem::unavailable("The server has all the connections it can hold");
+        Rejection { transport, problem }
+    }
+}
+
 /// Runs until the acceptor ends.
-pub(super) fn run(rejected: &Receiver<Transport>, panics: &Panics, metrics: &Metrics) {
-    let problem = Problem::unavailable("The server has all the connections it can hold");
-    let response = last_response(&problem, false);
+pub(super) fn run(rejected: &Receiver<Rejection>, panics: &Panics, metrics: &Metrics) {
     let mut kept = VecDeque::new();
     let mut next_sweep = Instant::now();
     loop {
@@ -38,13 +51,13 @@ pub(super) fn run(rejected: &Receiver<Transport>, panics: &Panics, metrics: &Met
             rejected.recv_timeout(SWEEP_INTERVAL)
         };
         match arrived {
-            Ok(transport) => {
+            Ok(rejection) => {
                 if kept.len() == MAX_KEPT {
                     kept.pop_front();
                 }
                 let begin = || {
-                    let mut rejected = Rejected::new(transport);
-                    rejected.go_on(&response, metrics).then_some(rejected)
+                    let mut rejected = Rejected::new(rejection);
+                    rejected.go_on(metrics).then_some(rejected)
                 };
                 kept.extend(panics.catch(begin).flatten());
             }
@@ -54,7 +67,7 @@ pub(super) fn run(rejected: &Receiver<Transport>, panics: &Panics, metrics: &Met
         let now = Instant::now();
         if now >= next_sweep {
             kept.retain_mut(|rejected: &mut Rejected| {
-                let go_on = || now < rejected.until && rejected.go_on(&response, metrics);
+                let go_on = || now < rejected.until && rejected.go_on(metrics);
                 panics.catch(go_on).unwrap_or(false)
             });
             next_sweep = now + SWEEP_INTERVAL;
@@ -65,48 +78,41 @@ pub(super) fn run(rejected: &Receiver<Transport>, panics: &Panics, metrics: &Met
 /// A connection that is not closed yet.
 struct Rejected {
     transport: Transport,
-    stage: Stage,
+    /// What is sent after the handshake of TLS, if there is one; `None` when it is sent.
+    response: Option<Vec<u8>>,
     until: Instant,
 }
 
-#[derive(PartialEq, Eq)]
-enum Stage {
-    /// The response can be sent after the handshake of TLS.
-    Handshake,
-    Answered,
-}
-
 impl Rejected {
-    fn new(transport: Transport) -> Rejected {
-        tracing::debug!("a connection is rejected: the server is full");
+    fn new(rejection: Rejection) -> Rejected {
+        let Rejection { transport, problem } = rejection;
+        tracing::debug!(reason = problem.detail, "a connection is rejected");
         Rejected {
             transport,
-            stage: Stage::Handshake,
+            response: Some(last_response(&problem, false)),
             until: Instant::now() + HANDSHAKE_TIME,
         }
     }
 
     /// Goes on without waiting; `false` when there is nothing to wait for.
-    fn go_on(&mut self, response: &[u8], metrics: &Metrics) -> bool {
-        if self.stage == Stage::Answered {
+    fn go_on(&mut self, metrics: &Metrics) -> bool {
+        let Some(response) = &self.response else {
             return self.sweep();
-        }
+        };
         match self.transport.try_handshake() {
-            Ok(true) => self.answer(response, metrics),
-            Ok(false) => true,
-            Err(_) => false,
+            Ok(true) => {}
+            Ok(false) => return true,
+            Err(_) => return false,
         }
-    }
-
-    fn answer(&mut self, response: &[u8], metrics: &Metrics) -> bool {
         let Ok(written) = self.transport.try_send(response) else {
             return false;
         };
+        let is_whole = written == response.len();
         metrics.http_sent(written);
         self.transport.shutdown(Shutdown::Write);
-        self.stage = Stage::Answered;
+        self.response = None;
         self.until = Instant::now() + LINGER;
-        written == response.len()
+        is_whole
     }
 
     /// Discards what has arrived; `false` when the peer has left.
@@ -126,7 +132,7 @@ impl Rejected {
 
 impl Drop for Rejected {
     fn drop(&mut self) {
-        if self.stage == Stage::Answered {
+        if self.response.is_none() {
             self.sweep();
         }
     }

@@ -4,7 +4,9 @@ use std::fmt::Display;
 use std::io;
 use std::net::{Shutdown, TcpStream};
 
+use super::address_limits::{AddressLimits, Place};
 use super::authorization::Authorization;
+use super::client_address::TrustedProxies;
 use super::connection_info::ConnectionInfo;
 use super::connections::Connections;
 use super::event_stream;
@@ -13,10 +15,12 @@ use super::http::deadline::Deadline;
 use super::http::gateway::{Gateway, GatewayOptions};
 use super::http::head::Head;
 use super::http::large_responses::LargeResponses;
+use super::http::origin_policy::OriginPolicy;
 use super::http::serve::{Edge, HttpConnection, refuse, send_last};
 use super::http::stream::{End, RequestLimits};
 use super::machine;
 use super::panics::Panics;
+use super::proxy_header;
 use super::rest::{Api, EventsQuery, Vitals, problems};
 use super::tls::{Certificate, HandshakeError};
 use super::transport::Transport;
@@ -25,8 +29,8 @@ use crate::access::{Guard, Principal};
 use crate::broker::Broker;
 use crate::config::{Config, Setting};
 use crate::limited_log::{LimitedLog, limited};
-use crate::metrics::SharedMetrics;
-use crate::protocol::{Encoding, TransferCoding};
+use crate::metrics::{Protocol, SharedMetrics};
+use crate::protocol::Encoding;
 use crate::sync::Arc;
 
 /// The response to a request that came without TLS.
@@ -50,6 +54,7 @@ struct Logs {
     refused_handshakes: LimitedLog,
     refused_streams: LimitedLog,
     no_thread: LimitedLog,
+    proxy_headers: LimitedLog,
 }
 
 impl Serving {
@@ -63,6 +68,9 @@ impl Serving {
         address: String,
     ) -> io::Result<Serving> {
         let guard = Arc::new(guard);
+        let networks = config.trusted_proxies.iter().map(String::as_str);
+        // The settings are valid.
+        let trusted_proxies = TrustedProxies::parse(networks).unwrap_or_default();
         let metrics = &connections.metrics;
         let metrics_of_broker = SharedMetrics::clone(metrics);
         let broker = match config.redis_url.is_empty() {
@@ -97,13 +105,19 @@ impl Serving {
             gateway: Gateway::start(options, &api, &panics)?,
             limits: RequestLimits {
                 request_timeout: config.request_timeout,
-                idle_timeout: config.heartbeat * 2,
+                keep_alive: config.keep_alive,
                 max_body_bytes: config.max_message_bytes,
             },
             write_timeout: config.write_timeout,
             large_responses: LargeResponses::new(config.rest_workers, config.request_timeout),
             authorization: Authorization::new(Arc::clone(&guard), SharedMetrics::clone(metrics)),
-            allowed_origins: config.allowed_origins.clone(),
+            origins: OriginPolicy::new(config.allowed_origins.clone()),
+            addresses: AddressLimits::new(
+                config.max_connections_per_ip,
+                config.max_request_rate,
+                SharedMetrics::clone(metrics),
+            ),
+            trusted_proxies,
             max_publish_rate: config.max_publish_rate,
             draining: broker.draining(),
             broker: Arc::clone(&broker),
@@ -123,6 +137,7 @@ impl Serving {
                 refused_handshakes: LimitedLog::new("refused handshakes"),
                 refused_streams: LimitedLog::new("refused event streams"),
                 no_thread: LimitedLog::new("connections refused for want of a writer thread"),
+                proxy_headers: LimitedLog::new("connections without a valid PROXY header"),
             },
         })
     }
@@ -134,25 +149,40 @@ impl Serving {
         transport: &Transport,
         connections: &Connections,
     ) {
-        let (id, peer) = (info.id, info.peer);
-        tracing::debug!(connection = id, %peer, "connection opened");
+        let id = info.id;
+        tracing::debug!(connection = id, peer = %info.peer(), "connection opened");
+        let trusted = &self.edge.trusted_proxies;
+        let is_named = self.config.proxy_protocol && trusted.contain(info.peer());
+        if is_named && !self.read_proxy_header(info, &transport.without_tls()) {
+            return transport.without_tls().shutdown(Shutdown::Both);
+        }
         if !self.encrypt(info, transport) {
             return;
         }
+        // Whoever connects directly has got a place from the acceptor.
+        let place = match is_named {
+            true => self.edge.place_of_connection(info.client()),
+            false => Ok(Place::default()),
+        };
+        let _place = match place {
+            Ok(place) => place,
+            Err(problem) => return refuse(transport, &problem, false, &self.edge),
+        };
         let mut http = HttpConnection::new(transport, info, &self.edge);
         let reason = match http.run() {
             End::Upgrade(head) => {
-                let received = http.into_received();
+                let (received, _place) = http.into_received();
                 return self.upgrade(info, transport, connections, &head, received);
             }
             End::EventStream(head, query) => {
-                let surplus = http.into_received().len();
+                let (received, _place) = http.into_received();
+                let surplus = received.len();
                 return self.stream_events(info, transport, connections, &head, &query, surplus);
             }
             End::Closed(reason) => reason,
             End::Refused(problem) => problem.code,
         };
-        let requests = http.answered;
+        let (peer, requests) = (info.client(), http.answered);
         limited!(self.logs.closed, info, "connection closed", connection = id, %peer, reason, requests);
     }
 
@@ -161,7 +191,7 @@ impl Serving {
         let Some(_) = &self.certificate else {
             return true;
         };
-        let deadline = Deadline::after(self.config.request_timeout);
+        let deadline = Deadline::of(info.opened(), self.config.request_timeout);
         let reason = match transport.handshake(deadline) {
             Ok(()) => {
                 self.edge.metrics.tls_handshakes.count("ok");
@@ -178,7 +208,7 @@ impl Serving {
                 error.to_string()
             }
         };
-        limited!(self.logs.failed_tls, info, "TLS handshake failed", connection = info.id, peer = %info.peer, reason);
+        limited!(self.logs.failed_tls, info, "TLS handshake failed", connection = info.id, peer = %info.client(), reason);
         false
     }
 
@@ -190,14 +220,38 @@ impl Serving {
         }
     }
 
+    /// Notes whom the proxy that opened this connection names; `false` if it does not do so properly and in time.
+    fn read_proxy_header(&self, info: &ConnectionInfo, transport: &Transport) -> bool {
+        let deadline = Deadline::of(info.opened(), self.config.request_timeout);
+        match proxy_header::read(transport, deadline) {
+            Ok((named, bytes)) => {
+                self.broker.metrics().received(Protocol::Http, bytes);
+                if let Some(client) = named {
+                    info.serves(client.into());
+                }
+                true
+            }
+            Err(error) => {
+                let (log, peer) = (&self.logs.proxy_headers, info.peer());
+                limited!(log, warn, "connection closed: a trusted proxy sent no valid PROXY header", connection = info.id, %peer, %error);
+                false
+            }
+        }
+    }
+
     /// Checks a handshake: who opens the WebSocket, and the bytes of the 101.
-    fn check_handshake(&self, head: &Head) -> Result<(Principal, Vec<u8>), Problem> {
+    fn check_handshake(
+        &self,
+        head: &Head,
+        info: &ConnectionInfo,
+    ) -> Result<(Principal, Vec<u8>), Problem> {
         tracing::trace!("handshake");
         let principal = self.edge.authorization.check_handshake(head)?;
         if self.broker.is_draining() {
             return Err(Problem::shutting_down());
         }
-        let response = websocket::accept(head, &self.config.allowed_origins)?;
+        let origins = &self.edge.origins;
+        let response = websocket::accept(head, || origins.check_handshake(head, info))?;
         Ok((principal, response))
     }
 
@@ -209,7 +263,7 @@ impl Serving {
         head: &Head,
         received: Vec<u8>,
     ) {
-        let (id, peer) = (info.id, info.peer);
+        let (id, peer) = (info.id, info.client());
         let metrics = self.broker.metrics();
         let refuse = |problem: &Problem| {
             if problem.is_unauthorized() {
@@ -219,7 +273,7 @@ impl Serving {
             let (log, reason) = (&self.logs.refused_handshakes, problem.code);
             limited!(log, info, "websocket refused", connection = id, %peer, reason);
         };
-        let checked = self.edge.panics.catch(|| self.check_handshake(head));
+        let checked = self.edge.panics.catch(|| self.check_handshake(head, info));
         let (principal, response) = match checked.unwrap_or_else(|| Err(Problem::internal())) {
             Ok(checked) => checked,
             Err(problem) => return refuse(&problem),
@@ -253,8 +307,9 @@ impl Serving {
         query: &EventsQuery,
         surplus: usize,
     ) {
-        let coding = event_stream::transfer_coding(head);
-        let open = || self.open_stream(info, transport, connections, head, query, coding);
+        let cors = self.edge.origins.cors(head);
+        let response_head = event_stream::response_head(event_stream::transfer_coding(head), &cors);
+        let open = || self.open_stream(info, transport, connections, head, query, &response_head);
         let opened = self.edge.panics.catch(open);
         let opened = opened.unwrap_or_else(|| Err(Problem::internal()));
         let refused = match opened {
@@ -268,15 +323,16 @@ impl Serving {
                 ran.err().map(|error| self.no_thread(info, &error))
             }
             Ok(None) => {
-                send_last(transport, &event_stream::response_head(coding), &self.edge);
+                send_last(transport, &response_head, &self.edge);
                 None
             }
             Err(problem) => Some(problem),
         };
         if let Some(problem) = refused {
+            let problem = cors.on_problem(problem);
             refuse(transport, &problem, head.is_for_head(), &self.edge);
             let (log, reason) = (&self.logs.refused_streams, problem.code);
-            limited!(log, info, "event stream refused", connection = info.id, peer = %info.peer, reason);
+            limited!(log, info, "event stream refused", connection = info.id, peer = %info.client(), reason);
         }
     }
 
@@ -288,7 +344,7 @@ impl Serving {
         connections: &Connections,
         head: &Head,
         query: &EventsQuery,
-        coding: TransferCoding,
+        response_head: &[u8],
     ) -> Result<Option<Opening>, Problem> {
         if self.broker.is_draining() {
             return Err(problems::shutting_down());
@@ -299,10 +355,12 @@ impl Serving {
         }
         let principal = self.edge.authorization.subscriber(head);
         let principal = principal.ok_or_else(Problem::unauthorized)?;
+        let coding = event_stream::transfer_coding(head);
         let encoding = Encoding::EventStream(coding);
         let opening = self.open(info, transport, connections, principal, encoding)?;
         let connection = &opening.connection;
-        let subscribe = || event_stream::subscribe(connection, coding, query, &self.broker);
+        let subscribe =
+            || event_stream::subscribe(connection, coding, response_head, query, &self.broker);
         match self.edge.panics.catch(subscribe) {
             Some(subscribed) => subscribed?,
             None => {

@@ -22,6 +22,7 @@ pub(crate) enum Lock {
     Connections,
     ConnectionInfo,
     TlsSession,
+    AddressLimits,
     KeyReload,
     Keys,
     LimitedLog,
@@ -63,6 +64,7 @@ pub(crate) const LOCK_ORDER: &[(Lock, &[Lock])] = &[
     (Lock::Connections, &[Lock::TlsSession, Lock::LimitedLog]),
     (Lock::ConnectionInfo, &[]),
     (Lock::TlsSession, &[]),
+    (Lock::AddressLimits, &[]),
     (Lock::KeyReload, &[Lock::Keys]),
     (Lock::Keys, &[]),
     (

@@ -34,7 +34,9 @@ def value(text: str, name: str) -> int:
 
 
 async def server_with_short_heartbeat() -> Server:
-    return await Server.start(PUBSUB_HEARTBEAT_SECS=str(SHORT_HEARTBEAT_SECS), PUBSUB_HEARTBEAT_JSON="true")
+    return await Server.start(
+        PUBSUB_HEARTBEAT_SECS=str(SHORT_HEARTBEAT_SECS), PUBSUB_HEARTBEAT_JSON="true", PUBSUB_TRUSTED_PROXIES="127.0.0.1"
+    )
 
 
 async def nginx(folder: Path) -> None:

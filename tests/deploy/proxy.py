@@ -130,10 +130,17 @@ class Proxy:
 
 async def check_proxy(proxy: Proxy, server: Server, *, heartbeat_secs: float, silent_secs: float) -> None:
     await forwards_everything(proxy)
+    await names_its_client(proxy)
     await forwards_an_event_stream(proxy, heartbeat_secs, silent_secs)
     await keeps_a_silent_client(proxy, heartbeat_secs, silent_secs)
     await forwards_the_shutdown(proxy, server)
     await reports_that_the_server_is_down(proxy)
+
+
+async def names_its_client(proxy: Proxy) -> None:
+    """The peer has a port, the client that the proxy names has none."""
+    connections = await proxy.rest("GET", "/connections", {})
+    assert '"address":"127.0.0.1",' in connections, connections
 
 
 async def forwards_everything(proxy: Proxy) -> None:

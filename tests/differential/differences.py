@@ -29,7 +29,8 @@ def in_head(head, request):
         "Content-Length or Transfer-Encoding": lengths and codings,
         "no Transfer-Encoding in HTTP/1.0": codings and request.http_version == b"1.0",
         "Host is a host with a port": any(_authority(host) is None for host in hosts),
-        "a target is a path or an http URL": not _is_target(request.target),
+        "a target is a path, an http URL, or the * of OPTIONS": not _is_target(request.target)
+        and (request.method, request.target) != (b"OPTIONS", b"*"),
         "a URL names the same host as Host": _names_another_host(request.target, hosts),
         "no expectation but 100-continue": request.http_version == b"1.1"
         and any(value.lower() != b"100-continue" for value in values(b"expect")),

@@ -78,11 +78,15 @@ def _answer(request):
     keys = [value for name, value in request.headers if name == b"x-api-key"]
     if any(name in (b"authorization", b"origin", b"upgrade") for name, _ in request.headers):
         return UNDERSTOOD
+    path = PATH.fullmatch(request.target)
+    if request.method == b"OPTIONS":
+        # Needs no key.
+        exists = request.target == b"*" or (path and NAME.fullmatch(path[1]))
+        return (204, None) if exists else UNDERSTOOD
     if re.fullmatch(rb"(https?://[^/]*)?/(livez|readyz)(\?.*)?", request.target, re.IGNORECASE):
         return UNDERSTOOD
     if not keys or any(key != SECRET for key in keys):
         return STRANGER
-    path = PATH.fullmatch(request.target)
     if not path:
         return UNDERSTOOD
     if request.method not in (b"GET", b"HEAD", b"DELETE") and NAME.fullmatch(path[1]):

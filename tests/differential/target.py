@@ -62,7 +62,8 @@ def answers(stream, to_head):
             stream = rest
             continue
         fields = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
-        length = 0 if len(found) < len(to_head) and to_head[len(found)] else int(fields["content-length"])
+        has_body = status != 204 and not (len(found) < len(to_head) and to_head[len(found)])
+        length = int(fields["content-length"]) if has_body else 0
         body, stream = rest[:length], rest[length:]
         found.append((status, json.loads(body).get("detail") if body else None, fields.get("connection") == "close"))
     return found

@@ -20,6 +20,7 @@ mod connections;
 mod dashboard;
 mod deletion;
 mod documents;
+mod edge;
 mod embedding;
 mod event_stream;
 mod exhaustion;

@@ -75,19 +75,26 @@ fn broken_percent_encoding_is_answered_400() {
 fn wrong_method_is_answered_405_with_the_allowed_methods() {
     let server = TestServer::with_topic("orders");
     for (method, path, allowed) in [
-        ("DELETE", "/topics", "GET, HEAD, POST"),
-        ("PUT", "/topics", "GET, HEAD, POST"),
-        ("POST", "/topics/orders", "DELETE, GET, HEAD, PATCH"),
-        ("PUT", "/topics/orders", "DELETE, GET, HEAD, PATCH"),
-        ("DELETE", "/topics/orders/messages", "GET, HEAD, POST"),
-        ("POST", "/topics/orders/subscribers", "GET, HEAD"),
-        ("POST", "/health", "GET, HEAD"),
-        ("DELETE", "/stats", "GET, HEAD"),
-        ("POST", "/metrics", "GET, HEAD"),
-        ("POST", "/livez", "GET, HEAD"),
-        ("PUT", "/readyz", "GET, HEAD"),
-        ("OPTIONS", "/topics", "GET, HEAD, POST"),
-        ("BREW", "/topics", "GET, HEAD, POST"),
+        ("DELETE", "/topics", "GET, HEAD, OPTIONS, POST"),
+        ("PUT", "/topics", "GET, HEAD, OPTIONS, POST"),
+        (
+            "POST",
+            "/topics/orders",
+            "DELETE, GET, HEAD, OPTIONS, PATCH",
+        ),
+        ("PUT", "/topics/orders", "DELETE, GET, HEAD, OPTIONS, PATCH"),
+        (
+            "DELETE",
+            "/topics/orders/messages",
+            "GET, HEAD, OPTIONS, POST",
+        ),
+        ("POST", "/topics/orders/subscribers", "GET, HEAD, OPTIONS"),
+        ("POST", "/health", "GET, HEAD, OPTIONS"),
+        ("DELETE", "/stats", "GET, HEAD, OPTIONS"),
+        ("POST", "/metrics", "GET, HEAD, OPTIONS"),
+        ("POST", "/livez", "GET, HEAD, OPTIONS"),
+        ("PUT", "/readyz", "GET, HEAD, OPTIONS"),
+        ("BREW", "/topics", "GET, HEAD, OPTIONS, POST"),
     ] {
         let reply = server.http().request(method, path, &[], "");
         reply.expect_problem(405, "METHOD_NOT_ALLOWED");

@@ -148,7 +148,11 @@ fn only_get_and_head_are_allowed() {
     for method in ["POST", "PUT", "PATCH", "DELETE"] {
         let reply = server.http().request(method, path, &[], "");
         reply.expect_problem(405, "METHOD_NOT_ALLOWED");
-        assert_eq!(reply.header("Allow"), Some("GET, HEAD"), "{method}");
+        assert_eq!(
+            reply.header("Allow"),
+            Some("GET, HEAD, OPTIONS"),
+            "{method}"
+        );
     }
     let mut http = server.http();
     let length = |reply: &Reply| reply.header("Content-Length").map(str::to_owned);

@@ -41,7 +41,7 @@ impl Connected for Connections {
         let Some(found) = live.get(&id) else {
             return false;
         };
-        let peer = found.info.peer;
+        let peer = found.info.client();
         limited!(self.closed_log, info, "closed by an administrator", connection = id, %peer);
         match found.websocket.clone() {
             Some(websocket) => {
@@ -75,7 +75,7 @@ fn line((info, websocket): &Handle) -> ConnectionLine {
     ConnectionLine {
         id: info.id,
         protocol: protocol(websocket.as_deref()).as_str(),
-        address: info.peer,
+        address: info.client(),
         key: info.key(),
         uptime_sec: info.uptime().as_secs(),
         idle_sec: info.idle().as_secs(),

@@ -16,6 +16,7 @@ pub(super) use self::reader::read;
 pub(super) use self::reader::send_heartbeat;
 
 use super::http::Problem;
+use super::http::cors::Cors;
 use super::http::head::Head;
 use super::http::request_line::Version;
 use super::http::response::Response;
@@ -37,14 +38,15 @@ pub(super) fn transfer_coding(head: &Head) -> TransferCoding {
 }
 
 /// The head of the response.
-pub(super) fn response_head(coding: TransferCoding) -> Vec<u8> {
+pub(super) fn response_head(coding: TransferCoding, cors: &Cors) -> Vec<u8> {
     let response = Response::new(200, "text/event-stream; charset=utf-8", Vec::new())
         .with_header("Cache-Control", "no-store")
         .with_header("X-Accel-Buffering", "no");
-    let response = match coding {
+    let mut response = match coding {
         TransferCoding::Chunked => response.with_header("Transfer-Encoding", "chunked"),
         TransferCoding::UntilClose => response,
     };
+    cors.add_to(&mut response);
     response.encode_head_of_stream()
 }
 
@@ -64,11 +66,12 @@ pub(super) fn check(broker: &Broker, query: &EventsQuery) -> Result<(), Problem>
 pub(super) fn subscribe(
     connection: &Arc<Connection>,
     coding: TransferCoding,
+    response_head: &[u8],
     query: &EventsQuery,
     broker: &Arc<Broker>,
 ) -> Result<(), Problem> {
     let subscribe = query.subscribe()?;
-    let mut head = response_head(coding);
+    let mut head = response_head.to_vec();
     coding.push_retry(&mut head, retry_millis());
     connection.queue(&head);
     let mut session = Session::new(Arc::clone(connection), Arc::clone(broker), 0);

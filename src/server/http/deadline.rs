@@ -19,7 +19,12 @@ pub(crate) struct Deadline(Instant);
 
 impl Deadline {
     pub(crate) fn after(duration: Duration) -> Deadline {
-        Deadline(Instant::now() + duration.min(FAR_FUTURE))
+        Deadline::of(Instant::now(), duration)
+    }
+
+    /// For an operation that began at `start`.
+    pub(crate) fn of(start: Instant, duration: Duration) -> Deadline {
+        Deadline(start + duration.min(FAR_FUTURE))
     }
 
     pub(crate) fn instant(self) -> Instant {

@@ -18,7 +18,10 @@ pub(crate) enum BodyLength {
     Chunked,
 }
 
-pub(super) fn values<'a>(fields: &'a Fields, name: &'a str) -> impl Iterator<Item = &'a str> {
+pub(super) fn values<'a>(
+    fields: &'a Fields,
+    name: &'a str,
+) -> impl DoubleEndedIterator<Item = &'a str> {
     let named = fields.iter().filter(move |(field, _)| field == name);
     named.map(|(_, value)| value.as_str())
 }

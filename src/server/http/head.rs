@@ -14,7 +14,7 @@ use super::scan::{HeadScanner, MAX_HEADERS};
 pub(crate) struct Head {
     /// The method token as sent; case matters.
     pub(crate) method: String,
-    /// Still percent-encoded, begins with `/`.
+    /// Still percent-encoded; begins with `/`, or is the `*` of OPTIONS.
     pub(crate) path: String,
     /// Still percent-encoded, without the `?`.
     pub(crate) query: Option<String>,
@@ -36,7 +36,7 @@ impl Head {
     }
 
     /// Every value of a header; `name` is in lower case.
-    pub(crate) fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+    pub(crate) fn values<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a str> {
         fields::values(&self.headers, name)
     }
 
@@ -89,7 +89,7 @@ pub(super) fn parse_scanned(
 
 fn build(line: RequestLine, headers: Fields) -> Result<Head, Problem> {
     let version = line.version;
-    let target = request_line::split_target(&line.target)?;
+    let target = request_line::split_target(&line.method, &line.target)?;
     let host = fields::host(&headers, version)?;
     check_authority(target.authority.as_ref(), host.as_ref())?;
     Ok(Head {

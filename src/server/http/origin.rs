@@ -30,7 +30,8 @@ fn is_same_host(origin: &str, host: &str) -> bool {
     is_web && origin.authority.same_place(&host, origin.default_port())
 }
 
-fn is_listed(origin: &str, listed: &[String]) -> bool {
+/// Whether an entry of the list names this origin; `*` names any.
+pub(super) fn is_listed(origin: &str, listed: &[String]) -> bool {
     let parsed = Origin::parse(origin);
     listed
         .iter()

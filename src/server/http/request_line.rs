@@ -96,9 +96,9 @@ pub(super) struct Target {
     pub(super) query: Option<String>,
 }
 
-/// Accepts the origin form and the absolute form. `*` and `host:port` name nothing that is served here.
-pub(super) fn split_target(target: &str) -> Result<Target, Problem> {
-    if target.starts_with('/') {
+/// Accepts the origin form, the absolute form, and the `*` of OPTIONS. `host:port` names nothing that is served here.
+pub(super) fn split_target(method: &str, target: &str) -> Result<Target, Problem> {
+    if target.starts_with('/') || (method, target) == ("OPTIONS", "*") {
         return Ok(with_path(None, target));
     }
     let malformed = || Problem::bad_request("The request target is malformed");
@@ -189,15 +189,19 @@ mod tests {
 
     #[test]
     fn both_forms_of_a_target_lead_to_a_path() {
-        let origin_form = split_target("/a%20b?c=d?e").unwrap();
+        let origin_form = split_target("GET", "/a%20b?c=d?e").unwrap();
         assert_eq!(origin_form.path, "/a%20b");
         assert_eq!(origin_form.query.as_deref(), Some("c=d?e"));
-        let absolute = split_target("HTTP://Host:1/p?q").unwrap();
+        let absolute = split_target("GET", "HTTP://Host:1/p?q").unwrap();
         assert_eq!(absolute.path, "/p");
         assert!(absolute.authority.is_some());
-        assert_eq!(split_target("http://host").unwrap().path, "/");
+        assert_eq!(split_target("GET", "http://host").unwrap().path, "/");
+        assert_eq!(split_target("OPTIONS", "*").unwrap().path, "*");
         assert_eq!(
-            split_target("http://host?q").unwrap().query.as_deref(),
+            split_target("GET", "http://host?q")
+                .unwrap()
+                .query
+                .as_deref(),
             Some("q")
         );
     }
@@ -206,6 +210,9 @@ mod tests {
     fn other_targets_are_400() {
         for target in [
             "*",
+            "**",
+            "*?q",
+            "*/",
             "host:443",
             "ftp://host/",
             "http:///path",
@@ -213,7 +220,12 @@ mod tests {
             "topics",
             "?q",
         ] {
-            assert_eq!(split_target(target).unwrap_err().status, 400, "{target}");
+            for method in ["GET", "options", "OPTIONS"] {
+                if (method, target) != ("OPTIONS", "*") {
+                    let refused = split_target(method, target).unwrap_err();
+                    assert_eq!(refused.status, 400, "{method} {target}");
+                }
+            }
         }
     }
 }

@@ -61,6 +61,11 @@ impl Response {
         }
     }
 
+    /// A response that has no body, because its status allows none.
+    pub(crate) fn empty(status: u16) -> Response {
+        Response::new(status, "", Vec::new())
+    }
+
     pub(crate) fn json(status: u16, body: &impl Serialize) -> Response {
         match serde_json::to_vec(body) {
             Ok(body) => Response::new(status, JSON, body),
@@ -79,6 +84,18 @@ impl Response {
     pub(crate) fn with_retry(mut self, retry: Retry) -> Response {
         self.retry = Some(retry);
         self
+    }
+
+    /// Adds a header, or another element to the list of one that is there.
+    pub(crate) fn add_header(&mut self, name: &'static str, value: impl Into<String>) {
+        let mut headers = self.headers.iter_mut();
+        match headers.find(|(field, _)| field.eq_ignore_ascii_case(name)) {
+            Some((_, list)) => {
+                list.push_str(", ");
+                list.push_str(&value.into());
+            }
+            None => self.headers.push((Cow::Borrowed(name), value.into())),
+        }
     }
 
     fn has_header(&self, name: &str) -> bool {
@@ -105,7 +122,9 @@ impl Response {
 
     fn encode_head(&self, delivery: Delivery) -> Vec<u8> {
         let mut bytes = self.begin_head();
-        push_field(&mut bytes, "Content-Length", &self.body.len().to_string());
+        if self.may_have_body() {
+            push_field(&mut bytes, "Content-Length", &self.body.len().to_string());
+        }
         self.finish_head(bytes, delivery)
     }
 
@@ -122,8 +141,15 @@ impl Response {
         if let Some(date) = http_date(SystemTime::now()) {
             push_field(&mut bytes, "Date", &date);
         }
-        push_field(&mut bytes, "Content-Type", &self.content_type);
+        if self.may_have_body() {
+            push_field(&mut bytes, "Content-Type", &self.content_type);
+        }
         bytes
+    }
+
+    /// 204 has neither a body nor a length (RFC 9110 §8.6).
+    fn may_have_body(&self) -> bool {
+        self.status != 204
     }
 
     fn finish_head(&self, mut bytes: Vec<u8>, delivery: Delivery) -> Vec<u8> {

@@ -6,23 +6,27 @@
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
+use super::cors::Cors;
 use super::deadline::Deadline;
 use super::fields::BodyLength;
 use super::gateway::Gateway;
 use super::head::Head;
 use super::large_responses::LargeResponses;
+use super::media;
+use super::origin_policy::OriginPolicy;
 use super::problem::Problem;
 use super::request::{Request, SMALL_RESPONSE_BYTES};
 use super::response::{Delivery, Response, Retry};
 use super::stream::{End, RequestLimits, RequestStream};
-use super::{media, origin};
 use crate::broker::Broker;
 use crate::metrics::SharedMetrics;
+use crate::server::address_limits::{AddressLimits, Place};
 use crate::server::authorization::Authorization;
+use crate::server::client_address::{ClientAddress, TrustedProxies};
 use crate::server::connection_info::ConnectionInfo;
 use crate::server::panics::Panics;
-use crate::server::publish_rate::PublishRate;
-use crate::server::rest::{PublishWait, Route};
+use crate::server::rest::{PublishWait, Route, check_ready};
+use crate::server::token_bucket::TokenBucket;
 use crate::server::transport::Transport;
 use crate::sync::{Arc, AtomicBool, Ordering};
 
@@ -33,7 +37,9 @@ pub(crate) struct Edge {
     pub(crate) write_timeout: Duration,
     pub(crate) large_responses: LargeResponses,
     pub(crate) authorization: Authorization,
-    pub(crate) allowed_origins: Vec<String>,
+    pub(crate) origins: OriginPolicy,
+    pub(crate) addresses: Arc<AddressLimits>,
+    pub(crate) trusted_proxies: TrustedProxies,
     /// Publishes per second of one connection; 0 is unlimited.
     pub(crate) max_publish_rate: u32,
     pub(crate) broker: Arc<Broker>,
@@ -44,6 +50,15 @@ pub(crate) struct Edge {
 }
 
 impl Edge {
+    /// The place of a connection that its peer opened, or a trusted proxy named with a PROXY header. A proxy needs none: its
+    /// requests are those of many clients.
+    pub(crate) fn place_of_connection(&self, opener: ClientAddress) -> Result<Place, Problem> {
+        match self.trusted_proxies.contain(opener) {
+            true => Ok(Place::default()),
+            false => self.addresses.take_place(opener),
+        }
+    }
+
     /// Cancels every request that waits for a worker, for its response, or for memory.
     pub(crate) fn cancel(&self) {
         self.large_responses.close();
@@ -76,9 +91,15 @@ pub(crate) struct HttpConnection<'a> {
     info: &'a ConnectionInfo,
     edge: &'a Edge,
     requests: RequestStream,
-    publish_rate: PublishRate,
+    publish_rate: TokenBucket,
+    /// The proxy that opened the connection, if it did and is trusted.
+    proxy: Option<ClientAddress>,
+    /// Of the current request, if a proxy passed it on.
+    place: Place,
     /// The current request is a HEAD.
     head_only: bool,
+    /// What the page that sent the current request may read.
+    cors: Cors,
     /// How many requests have got a response.
     pub(crate) answered: u64,
 }
@@ -90,13 +111,17 @@ impl HttpConnection<'_> {
         edge: &'a Edge,
     ) -> HttpConnection<'a> {
         let metrics = Arc::clone(&edge.metrics);
+        let first_head = Deadline::of(info.opened(), edge.limits.request_timeout);
         HttpConnection {
             transport,
             info,
             edge,
-            requests: RequestStream::new(transport.clone(), edge.limits, metrics),
-            publish_rate: PublishRate::new(edge.max_publish_rate, Instant::now()),
+            requests: RequestStream::new(transport.clone(), edge.limits, first_head, metrics),
+            publish_rate: TokenBucket::new(edge.max_publish_rate, Instant::now()),
+            proxy: Some(info.client()).filter(|opener| edge.trusted_proxies.contain(*opener)),
+            place: Place::default(),
             head_only: false,
+            cors: Cors::default(),
             answered: 0,
         }
     }
@@ -110,6 +135,7 @@ impl HttpConnection<'_> {
                 Err(End::Closed(reason)) => break reason,
                 Err(End::Refused(problem)) => {
                     self.answered += 1;
+                    let problem = self.cors.on_problem(problem);
                     refuse(self.transport, &problem, self.head_only, self.edge);
                     break problem.code;
                 }
@@ -120,14 +146,15 @@ impl HttpConnection<'_> {
         End::Closed(reason)
     }
 
-    /// The bytes behind the last request.
-    pub(crate) fn into_received(self) -> Vec<u8> {
-        self.requests.into_received()
+    /// The bytes behind the last request, and its place, which belongs to the connection from then on.
+    pub(crate) fn into_received(self) -> (Vec<u8>, Place) {
+        (self.requests.into_received(), self.place)
     }
 
     /// `Ok` when the connection is ready for the next request.
     fn serve_one(&mut self) -> Result<(), End> {
         self.head_only = false;
+        self.cors = Cors::default();
         let panics = &self.edge.panics;
         // No byte of the response has been sent, so a panic can still be reported.
         let prepared = panics.catch(|| self.prepare());
@@ -137,19 +164,31 @@ impl HttpConnection<'_> {
 
     fn prepare(&mut self) -> Result<(Response, Delivery), End> {
         let head = self.requests.read_head();
-        self.head_only = match &head {
-            Ok(head) => head.is_for_head(),
+        let origins = &self.edge.origins;
+        (self.head_only, self.cors) = match &head {
+            Ok(head) => (head.is_for_head(), origins.cors(head)),
             // A refused head is still in the buffer.
-            Err(_) => self.requests.begins_with_head(),
+            Err(_) => {
+                let received = self.requests.received();
+                let cors = origins.cors_of_refused_head(received);
+                (received.starts_with(b"HEAD "), cors)
+            }
         };
         let head = head?;
         self.info.heard();
         tracing::trace!(method = head.method, "request");
         let route = Route::of(&head);
+        if let Some(proxy) = self.proxy {
+            let forwarded = head.values("x-forwarded-for");
+            let client = self.edge.trusted_proxies.client_of(proxy, forwarded);
+            self.info.serves(client);
+        }
+        let within_limits = self.check_address(&route);
         if route == Route::WebSocket {
+            within_limits?;
             return Err(End::Upgrade(Box::new(head)));
         }
-        let allowed = self.check(&head, &route);
+        let allowed = within_limits.and_then(|()| self.check(&head, &route));
         // The body of a stranger is not read.
         if let Err(problem) = &allowed
             && problem.is_unauthorized()
@@ -178,10 +217,24 @@ impl HttpConnection<'_> {
         Ok((response, delivery))
     }
 
+    /// Whether the client's address may have one more connection, if a proxy passed the request on, and send one more
+    /// request. What says only how the server is, or what a page may ask, is not counted.
+    fn check_address(&mut self, route: &Route) -> Result<(), Problem> {
+        match route {
+            Route::Livez | Route::Readyz | Route::Options(_) | Route::Preflight(_) => return Ok(()),
+            Route::WebSocket => {}
+            _ => self.edge.addresses.check_request(self.info.client())?,
+        }
+        if self.proxy.is_some() {
+            self.place = self.edge.addresses.take_place(self.info.client())?;
+        }
+        Ok(())
+    }
+
     /// Whether the request may be carried out once it is read.
     fn check(&self, head: &Head, route: &Route) -> Result<(), Problem> {
         self.edge.authorization.check(head, route, self.info)?;
-        check_origin(head, route, &self.edge.allowed_origins)
+        self.edge.origins.check(head, route, self.info)
     }
 
     /// Checked last, so that only a publish that would be carried out counts.
@@ -194,8 +247,20 @@ impl HttpConnection<'_> {
         Ok(())
     }
 
-    /// Sends the request to a worker, and once more after each wait. This thread waits, never a worker.
     fn answer(&self, head: &Head, route: Route, body: Vec<u8>) -> Response {
+        match route {
+            Route::Preflight(methods) => Cors::preflight(methods),
+            // Answers the plain check of a proxy, which asks so whether the server takes requests.
+            Route::Options(allow) => match check_ready(&self.edge.broker) {
+                Ok(()) => Response::empty(204).with_header("Allow", allow),
+                Err(problem) => Response::from(&problem),
+            },
+            route => self.answer_by_worker(head, route, body),
+        }
+    }
+
+    /// Sends the request to a worker, and once more after each wait. This thread waits, never a worker.
+    fn answer_by_worker(&self, head: &Head, route: Route, body: Vec<u8>) -> Response {
         let mut request = Request {
             route,
             body_may_be_json: media::body_may_be_json(&head.headers),
@@ -239,7 +304,8 @@ impl HttpConnection<'_> {
     }
 
     /// Sends a response. Its memory is released once the client has received it.
-    fn deliver(&mut self, response: Response, delivery: Delivery) -> Result<(), End> {
+    fn deliver(&mut self, mut response: Response, delivery: Delivery) -> Result<(), End> {
+        self.cors.add_to(&mut response);
         let (start, rest) = response.encode_in_parts(delivery);
         let timeout = self.edge.write_timeout;
         let write = |bytes: &[u8]| self.transport.write_while_taken(bytes, timeout);
@@ -249,6 +315,7 @@ impl HttpConnection<'_> {
         }
         self.edge.metrics.http_sent(start.len() + rest.len());
         drop(response);
+        self.place = Place::default();
         if delivery.close {
             self.answered += 1;
             self.transport.close_gently();
@@ -256,18 +323,6 @@ impl HttpConnection<'_> {
         }
         Ok(())
     }
-}
-
-/// Allows every page to read, because it cannot see the response. Other methods need the same host or a listed origin, and so
-/// does an event stream, which takes a connection and the place of another subscriber.
-fn check_origin(head: &Head, route: &Route, allowed_origins: &[String]) -> Result<(), Problem> {
-    let is_stream = matches!(route, Route::StreamEvents(_));
-    let only_reads = matches!(head.method.as_str(), "GET" | "HEAD") && !is_stream;
-    if only_reads || origin::allowed(head, allowed_origins) {
-        return Ok(());
-    }
-    let detail = "Requests from this origin are not allowed";
-    Err(Problem::forbidden(detail))
 }
 
 #[cfg(test)]

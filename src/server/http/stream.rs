@@ -28,7 +28,7 @@ pub(crate) struct RequestLimits {
     /// From the first byte of the head to the last of the body.
     pub(crate) request_timeout: Duration,
     /// How long a connection may stay open without a byte of the next request.
-    pub(crate) idle_timeout: Duration,
+    pub(crate) keep_alive: Duration,
     pub(crate) max_body_bytes: usize,
 }
 
@@ -56,14 +56,18 @@ pub(crate) struct RequestStream {
     received: Vec<u8>,
     limits: RequestLimits,
     metrics: SharedMetrics,
+    /// Of the head of the first request; `None` once that is read.
+    first_head: Option<Deadline>,
     /// Of the request whose head was read last.
     deadline: Deadline,
 }
 
 impl RequestStream {
+    /// The head of the first request must be there at `first_head`.
     pub(crate) fn new(
         transport: Transport,
         limits: RequestLimits,
+        first_head: Deadline,
         metrics: SharedMetrics,
     ) -> RequestStream {
         RequestStream {
@@ -71,6 +75,7 @@ impl RequestStream {
             received: Vec::new(),
             limits,
             metrics,
+            first_head: Some(first_head),
             deadline: Deadline::after(limits.request_timeout),
         }
     }
@@ -81,14 +86,16 @@ impl RequestStream {
         self.received
     }
 
-    /// Whether the received bytes begin with a HEAD request, even if the rest of it is malformed.
-    pub(crate) fn begins_with_head(&self) -> bool {
-        self.received.starts_with(b"HEAD ")
+    /// What was received of a request whose head was refused.
+    pub(crate) fn received(&self) -> &[u8] {
+        &self.received
     }
 
     pub(crate) fn read_head(&mut self) -> Result<Head, End> {
-        self.wait_for_request()?;
+        let first_head = self.first_head.take();
+        self.wait_for_request(first_head)?;
         self.deadline = Deadline::after(self.limits.request_timeout);
+        let deadline = first_head.unwrap_or(self.deadline);
         let mut scanner = HeadScanner::default();
         loop {
             if let Some(length) = scanner.advance(&self.received)? {
@@ -97,7 +104,7 @@ impl RequestStream {
                 self.received.shrink_to(READ_BYTES);
                 return Ok(head);
             }
-            self.receive(READ_BYTES)?;
+            self.receive(READ_BYTES, deadline)?;
         }
     }
 
@@ -118,8 +125,8 @@ impl RequestStream {
     }
 
     /// Waits for the first byte of a request. Skips one empty line before it (RFC 9112 §2.2).
-    fn wait_for_request(&mut self) -> Result<(), End> {
-        let idle = Deadline::after(self.limits.idle_timeout);
+    fn wait_for_request(&mut self, first_head: Option<Deadline>) -> Result<(), End> {
+        let deadline = first_head.unwrap_or_else(|| Deadline::after(self.limits.keep_alive));
         let mut skipped = false;
         loop {
             if !skipped && self.received.starts_with(b"\r\n") {
@@ -129,11 +136,14 @@ impl RequestStream {
             if !self.received.is_empty() && (skipped || self.received != b"\r") {
                 return Ok(());
             }
-            match self.read_more(READ_BYTES, idle) {
+            match self.read_more(READ_BYTES, deadline) {
                 Ok(0) => return Err(End::Closed("closed by the client")),
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::TimedOut => {
-                    return Err(End::Closed("idle"));
+                    return Err(End::Closed(match first_head {
+                        Some(_) => "no request in time",
+                        None => "idle",
+                    }));
                 }
                 Err(_) => return Err(End::Closed("reset")),
             }
@@ -162,7 +172,7 @@ impl RequestStream {
     fn read_sized(&mut self, length: usize) -> Result<Vec<u8>, End> {
         while self.received.len() < length {
             let missing = length - self.received.len();
-            self.receive(missing.min(self.chunk_bytes()))?;
+            self.receive(missing.min(self.chunk_bytes()), self.deadline)?;
         }
         let surplus = self.received.split_off(length);
         Ok(std::mem::replace(&mut self.received, surplus))
@@ -177,7 +187,7 @@ impl RequestStream {
             if decoder.is_done() {
                 return Ok(body);
             }
-            self.receive(READ_BYTES)?;
+            self.receive(READ_BYTES, self.deadline)?;
         }
     }
 
@@ -187,8 +197,8 @@ impl RequestStream {
     }
 
     /// Receives at least one more byte of a request that has begun.
-    fn receive(&mut self, at_most: usize) -> Result<(), End> {
-        match self.read_more(at_most, self.deadline) {
+    fn receive(&mut self, at_most: usize, deadline: Deadline) -> Result<(), End> {
+        match self.read_more(at_most, deadline) {
             Ok(0) => Err(End::Closed("closed in the middle of a request")),
             Ok(_) => Ok(()),
             Err(error) if error.kind() == ErrorKind::TimedOut => {

@@ -1,6 +1,5 @@
 //! `/connections` and `/connections/{id}`: lists the connections, and closes one of them.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -8,6 +7,7 @@ use serde::ser::Serializer;
 
 use super::{Api, problems};
 use crate::broker::Subscription;
+use crate::server::client_address::ClientAddress;
 use crate::server::http::{Problem, Request, Response};
 
 /// The list of connections, which is kept elsewhere.
@@ -34,7 +34,7 @@ const SUBSCRIPTION_BYTES: usize = 160;
 pub(crate) struct ConnectionLine {
     pub(crate) id: u64,
     pub(crate) protocol: &'static str,
-    pub(crate) address: SocketAddr,
+    pub(crate) address: ClientAddress,
     /// The name of the key; none when the server asks for none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) key: Option<String>,

@@ -1,5 +1,6 @@
 //! For tests: an API over a broker of its own, and requests as the HTTP edge makes them.
 
+use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -42,7 +43,7 @@ impl Connected for Connections {
         let line = |(id, key, subscriptions): &Connection| ConnectionLine {
             id: *id,
             protocol: "http",
-            address: "127.0.0.1:51234".parse().unwrap(),
+            address: SocketAddr::from(([127, 0, 0, 1], 51234)).into(),
             key: key.clone(),
             uptime_sec: 120,
             idle_sec: 3,

@@ -32,6 +32,7 @@ pub(crate) use connections::{Connected, ConnectionLine};
 pub(crate) use events::EventsQuery;
 pub(crate) use messages::PublishWait;
 pub(crate) use metrics::Vitals;
+pub(crate) use observability::check_ready;
 pub(crate) use route::{Right, Route};
 
 use super::dashboard;
@@ -99,7 +100,10 @@ impl Api {
             Route::OpenApi => Ok(self.openapi()),
             Route::AsyncApi => Ok(self.asyncapi()),
             Route::Refused(refusal) => Err(refusal.problem.clone()),
-            Route::WebSocket | Route::StreamEvents(_) => Err(problems::path_not_found()),
+            // Not sent to a worker.
+            Route::WebSocket | Route::StreamEvents(_) | Route::Options(_) | Route::Preflight(_) => {
+                Err(problems::path_not_found())
+            }
         }
     }
 

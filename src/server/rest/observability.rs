@@ -6,7 +6,7 @@ use serde::ser::Serializer;
 use super::topics::History;
 use super::{Api, problems};
 use crate::broker::redis::NodeInfo;
-use crate::broker::{Engine, StatsList};
+use crate::broker::{Broker, Engine, StatsList};
 use crate::server::http::{Problem, Request, Response};
 
 #[derive(Serialize)]
@@ -106,13 +106,19 @@ impl Api {
 
     /// Whether the server accepts new work.
     pub(super) fn readyz(&self) -> Result<Response, Problem> {
-        if self.broker.is_draining() {
-            return Err(problems::shutting_down());
-        }
-        match self.broker.engine() {
-            Engine::Redis(redis) if !redis.is_up() => Err(problems::engine_away()),
-            _ => Ok(Response::json(200, &Status { status: "ok" })),
-        }
+        check_ready(&self.broker)?;
+        Ok(Response::json(200, &Status { status: "ok" }))
+    }
+}
+
+/// Whether new work is accepted: the server does not drain, and reaches its engine.
+pub(crate) fn check_ready(broker: &Broker) -> Result<(), Problem> {
+    if broker.is_draining() {
+        return Err(problems::shutting_down());
+    }
+    match broker.engine() {
+        Engine::Redis(redis) if !redis.is_up() => Err(problems::engine_away()),
+        _ => Ok(()),
     }
 }
 

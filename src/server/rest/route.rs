@@ -6,6 +6,7 @@ use super::events::EventsQuery;
 use super::{problems, query};
 use crate::metrics::Format;
 use crate::protocol::{StartAt, TopicFilter, TopicName};
+use crate::server::http::cors::Cors;
 use crate::server::http::head::Head;
 use crate::server::http::{Problem, media, target};
 
@@ -38,6 +39,10 @@ pub(crate) enum Route {
     Readyz,
     OpenApi,
     AsyncApi,
+    /// OPTIONS of a path that has these methods. The edge answers it.
+    Options(&'static str),
+    /// A page of another origin asks for a path that has these methods. The edge answers it.
+    Preflight(&'static str),
     Refused(Refusal),
 }
 
@@ -47,7 +52,12 @@ pub(crate) struct Refusal {
     pub(crate) problem: Problem,
     /// Who may see the problem.
     right: Right,
+    /// The methods of the path, if it has not the one that was asked for.
+    allow: Option<&'static str>,
 }
+
+/// The methods of all paths together.
+const ALL_METHODS: &str = "GET, HEAD, POST, PATCH, DELETE, OPTIONS";
 
 /// The right that a route needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,8 +81,19 @@ impl From<Problem> for Refusal {
 
 impl Right {
     fn refusal(self, problem: Problem) -> Refusal {
-        let right = self;
-        Refusal { problem, right }
+        let (right, allow) = (self, None);
+        Refusal {
+            problem,
+            right,
+            allow,
+        }
+    }
+
+    fn wrong_method(self, allow: &'static str) -> Refusal {
+        Refusal {
+            allow: Some(allow),
+            ..self.refusal(problems::method_not_allowed(allow))
+        }
     }
 }
 
@@ -84,7 +105,21 @@ impl Route {
             "HEAD" => "GET",
             method => method,
         };
-        find(method, head).unwrap_or_else(Route::Refused)
+        match find(method, head) {
+            Ok(route) => route,
+            Err(refusal) if method == "OPTIONS" => Route::of_options(refusal, head),
+            Err(refusal) => Route::Refused(refusal),
+        }
+    }
+
+    /// No path has OPTIONS as a method of its own, so `refusal` says which the path has. A preflight gets no other answer for a path that does not exist, so that
+    /// the page can read the answer to the request itself.
+    fn of_options(refusal: Refusal, head: &Head) -> Route {
+        match refusal.allow {
+            allow if Cors::is_preflight(head) => Route::Preflight(allow.unwrap_or(ALL_METHODS)),
+            Some(allow) => Route::Options(allow),
+            None => Route::Refused(Right::Public.refusal(refusal.problem)),
+        }
     }
 
     /// Decides which right is needed.
@@ -94,6 +129,8 @@ impl Route {
             Route::Livez | Route::Readyz | Route::Dashboard => Right::Public,
             // A handshake presents its key in more ways, and is checked on its own.
             Route::WebSocket => Right::Public,
+            // Which methods a path has is no secret, and who asks has no key: a browser, or the health check of a proxy.
+            Route::Options(_) | Route::Preflight(_) => Right::Public,
             Route::ListTopics(_)
             | Route::CreateTopic
             | Route::ChangeTopic(_)
@@ -131,7 +168,7 @@ impl Route {
     fn read_by(self, method: &str, right: Right) -> Result<Route, Refusal> {
         match method {
             "GET" => Ok(self),
-            _ => Err(right.refusal(problems::method_not_allowed("GET, HEAD"))),
+            _ => Err(right.wrong_method("GET, HEAD, OPTIONS")),
         }
     }
 }
@@ -142,6 +179,10 @@ fn find(method: &str, head: &Head) -> Result<Route, Refusal> {
     let public = |route: Route| route.read_by(method, Right::Public);
     let read = |route: Route| route.read_by(method, Right::AnyKey);
     match segments[..] {
+        ["*"] if method == "OPTIONS" && head.path == "*" => {
+            Err(Right::Public.wrong_method(ALL_METHODS))
+        }
+        ["ws"] if method == "OPTIONS" => Err(Right::Public.wrong_method("GET, OPTIONS")),
         ["ws"] => Ok(Route::WebSocket),
         [] if head.path == "/" => public(Route::Dashboard),
         ["livez"] => public(Route::Livez),
@@ -149,7 +190,7 @@ fn find(method: &str, head: &Head) -> Result<Route, Refusal> {
         ["topics"] => match method {
             "GET" => list_topics(head),
             "POST" => Ok(Route::CreateTopic),
-            _ => Err(problems::method_not_allowed("GET, HEAD, POST").into()),
+            _ => Err(Right::AnyKey.wrong_method("GET, HEAD, POST, OPTIONS")),
         },
         ["topics", name] if !name.is_empty() => topic(topic_name(name)?, method),
         ["topics", name, "messages"] if !name.is_empty() => {
@@ -170,7 +211,7 @@ fn find(method: &str, head: &Head) -> Result<Route, Refusal> {
         ["nodes"] => read(Route::ListNodes),
         ["openapi.json"] => read(Route::OpenApi),
         ["asyncapi.json"] => read(Route::AsyncApi),
-        ["connections" | "metrics"] => Err(problems::method_not_allowed("GET, HEAD").into()),
+        ["connections" | "metrics"] => Err(Right::AnyKey.wrong_method("GET, HEAD, OPTIONS")),
         _ => Err(problems::path_not_found().into()),
     }
 }
@@ -180,7 +221,7 @@ fn topic(name: TopicName, method: &str) -> Result<Route, Refusal> {
         "GET" => Ok(Route::ShowTopic(name)),
         "PATCH" => Ok(Route::ChangeTopic(name)),
         "DELETE" => Ok(Route::DeleteTopic(name)),
-        _ => Err(problems::method_not_allowed("GET, HEAD, PATCH, DELETE").into()),
+        _ => Err(Right::AnyKey.wrong_method("GET, HEAD, PATCH, DELETE, OPTIONS")),
     }
 }
 
@@ -191,7 +232,7 @@ fn messages(name: TopicName, method: &str, head: &Head) -> Result<Route, Refusal
             Err(problem) => Err(Right::Subscribe(name).refusal(problem)),
         },
         "POST" => Ok(Route::PublishMessage(name)),
-        _ => Err(problems::method_not_allowed("GET, HEAD, POST").into()),
+        _ => Err(Right::AnyKey.wrong_method("GET, HEAD, POST, OPTIONS")),
     }
 }
 
@@ -201,7 +242,7 @@ fn list_subscribers(name: TopicName, method: &str, head: &Head) -> Result<Route,
             Ok(limit) => Ok(Route::ListSubscribers(name, limit)),
             Err(problem) => Err(Right::Subscribe(name).refusal(problem)),
         },
-        _ => Err(problems::method_not_allowed("GET, HEAD").into()),
+        _ => Err(Right::AnyKey.wrong_method("GET, HEAD, OPTIONS")),
     }
 }
 
@@ -211,7 +252,7 @@ fn stream_events(topic: &TopicName, method: &str, head: &Head) -> Result<Route, 
         "GET" => EventsQuery::read(topic.clone(), head)
             .map(|query| Route::StreamEvents(Box::new(query)))
             .map_err(refuse),
-        _ => Err(problems::method_not_allowed("GET, HEAD").into()),
+        _ => Err(Right::AnyKey.wrong_method("GET, HEAD, OPTIONS")),
     }
 }
 
@@ -232,7 +273,7 @@ fn list_connections(head: &Head) -> Result<Route, Refusal> {
 fn connection(id: u64, method: &str) -> Result<Route, Refusal> {
     match method {
         "DELETE" => Ok(Route::CloseConnection(id)),
-        _ => Err(problems::method_not_allowed("DELETE").into()),
+        _ => Err(Right::AnyKey.wrong_method("DELETE, OPTIONS")),
     }
 }
 

@@ -20,19 +20,19 @@ fn header<'r>(response: &'r Response, name: &str) -> Option<&'r str> {
 fn a_wrong_method_is_told_the_right_ones() {
     let server = Server::new();
     for (method, path, allow) in [
-        ("PUT", "/topics", "GET, HEAD, POST"),
-        ("DELETE", "/topics", "GET, HEAD, POST"),
-        ("POST", "/topics/none", "GET, HEAD, PATCH, DELETE"),
-        ("PATCH", "/topics/none/messages", "GET, HEAD, POST"),
-        ("POST", "/", "GET, HEAD"),
-        ("POST", "/connections", "GET, HEAD"),
-        ("GET", "/connections/17", "DELETE"),
-        ("PUT", "/config", "GET, HEAD"),
-        ("POST", "/health", "GET, HEAD"),
-        ("OPTIONS", "/stats", "GET, HEAD"),
-        ("DELETE", "/livez", "GET, HEAD"),
-        ("POST", "/readyz", "GET, HEAD"),
-        ("POST", "/openapi.json", "GET, HEAD"),
+        ("PUT", "/topics", "GET, HEAD, POST, OPTIONS"),
+        ("DELETE", "/topics", "GET, HEAD, POST, OPTIONS"),
+        ("POST", "/topics/none", "GET, HEAD, PATCH, DELETE, OPTIONS"),
+        ("PATCH", "/topics/none/messages", "GET, HEAD, POST, OPTIONS"),
+        ("POST", "/", "GET, HEAD, OPTIONS"),
+        ("POST", "/connections", "GET, HEAD, OPTIONS"),
+        ("GET", "/connections/17", "DELETE, OPTIONS"),
+        ("PUT", "/config", "GET, HEAD, OPTIONS"),
+        ("POST", "/health", "GET, HEAD, OPTIONS"),
+        ("BREW", "/stats", "GET, HEAD, OPTIONS"),
+        ("DELETE", "/livez", "GET, HEAD, OPTIONS"),
+        ("POST", "/readyz", "GET, HEAD, OPTIONS"),
+        ("POST", "/openapi.json", "GET, HEAD, OPTIONS"),
     ] {
         let response = server.respond(&request(method, path, b"{}"));
         assert_eq!(header(&response, "allow"), Some(allow), "{method} {path}");

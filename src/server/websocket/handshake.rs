@@ -8,16 +8,16 @@ use super::subprotocol;
 use crate::server::http::Problem;
 use crate::server::http::fields::BodyLength;
 use crate::server::http::head::Head;
-use crate::server::http::origin;
 use crate::server::http::request_line::Version;
 
-/// Checks a request for `/ws`; returns the bytes of the 101 response.
-pub(crate) fn accept(head: &Head, allowed_origins: &[String]) -> Result<Vec<u8>, Problem> {
+/// Checks a request for `/ws`, and whether its origin may connect; returns the bytes of the 101 response.
+pub(crate) fn accept(
+    head: &Head,
+    check_origin: impl FnOnce() -> Result<(), Problem>,
+) -> Result<Vec<u8>, Problem> {
     check_request(head)?;
     check_upgrade(head)?;
-    if !origin::allowed(head, allowed_origins) {
-        return Err(Problem::forbidden("This Origin may not connect"));
-    }
+    check_origin()?;
     switching_protocols(head).ok_or_else(|| {
         Problem::bad_request("The handshake needs a Sec-WebSocket-Key of 16 bytes in base64")
     })
@@ -26,7 +26,7 @@ pub(crate) fn accept(head: &Head, allowed_origins: &[String]) -> Result<Vec<u8>,
 fn check_request(head: &Head) -> Result<(), Problem> {
     if head.method != "GET" {
         let problem = Problem::new(405, "METHOD_NOT_ALLOWED", "A WebSocket is opened with GET");
-        return Err(problem.with_header("Allow", "GET"));
+        return Err(problem.with_header("Allow", "GET, OPTIONS"));
     }
     if head.version != Version::Http11 {
         return Err(Problem::bad_request("A WebSocket needs HTTP/1.1"));

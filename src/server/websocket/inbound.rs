@@ -7,6 +7,8 @@
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
+use tungstenite::error::ProtocolError;
+
 use super::scanner::FrameScanner;
 use crate::metrics::{Protocol, SharedMetrics};
 use crate::server::transport::Transport;
@@ -41,6 +43,8 @@ pub(super) enum Filled {
     /// A message was not finished in time.
     Unfinished,
     TooManyFragments,
+    /// A frame is wrong, as its first two bytes show.
+    Wrong(ProtocolError),
     Failed,
 }
 
@@ -97,6 +101,9 @@ impl Inbound {
     pub(super) fn fill(&mut self, silence: Duration, message_timeout: Duration) -> Filled {
         if self.scanner.too_many_fragments() {
             return Filled::TooManyFragments;
+        }
+        if let Some(violation) = self.scanner.violation() {
+            return Filled::Wrong(violation.clone());
         }
         let left = self
             .message_began
@@ -166,7 +173,7 @@ impl Inbound {
         Ok(received)
     }
 
-    /// Scans the new bytes, and drops those after too many fragments.
+    /// Scans the new bytes, and drops those from a wrong frame on, or after too many fragments.
     fn watch(&mut self) {
         self.unread.end = self.scanner.scan(&self.buffer[self.unread.clone()]);
         if self.scanner.between_messages() {

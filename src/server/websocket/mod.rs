@@ -115,7 +115,7 @@ impl Opening {
         let metrics = &connection.outbox.metrics;
         metrics.opened(connection.protocol());
         let messages = connection.panics.catch(|| {
-            tracing::info!(connection = connection.info.id, peer = %connection.info.peer, key = connection.principal.name(), "{kind} opened");
+            tracing::info!(connection = connection.info.id, peer = %connection.info.client(), key = connection.principal.name(), "{kind} opened");
             let answer = answer();
             connection.outbox.open();
             drop(answered);

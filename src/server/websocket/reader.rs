@@ -143,6 +143,7 @@ impl Reader {
             }
             Filled::Eof | Filled::Failed => Some(EndReason::PeerGone),
             Filled::Unfinished => Some(EndReason::Policy("a message was not finished in time")),
+            Filled::Wrong(violation) => Some(EndReason::Protocol(violation.to_string())),
             Filled::TooManyFragments => Some(EndReason::Policy("too many fragments")),
         }
     }

@@ -15,7 +15,7 @@ use crate::protocol::{
     Ack, ErrorCode, ErrorReply, Message, Request, RequestId, Timestamp, TopicFilter, TopicName,
     parse_request, push_ack, push_error, push_pong,
 };
-use crate::server::publish_rate::PublishRate;
+use crate::server::token_bucket::TokenBucket;
 use crate::sync::Arc;
 
 /// Replies are sent once there are this many bytes of them, or earlier.
@@ -34,7 +34,7 @@ fn topic_refused(name: &str, error: TopicError) -> ErrorReply {
 pub(in crate::server) struct Session {
     connection: Arc<Connection>,
     broker: Arc<Broker>,
-    publish_rate: PublishRate,
+    publish_rate: TokenBucket,
     /// Finished frames that are not in the outbox yet.
     replies: Vec<u8>,
     /// How many bytes of `replies` belong to completed requests.
@@ -57,7 +57,7 @@ impl Session {
         Session {
             connection,
             broker,
-            publish_rate: PublishRate::new(rate, Instant::now()),
+            publish_rate: TokenBucket::new(rate, Instant::now()),
             replies: Vec::new(),
             replied: 0,
             held: HeldPublishes::default(),

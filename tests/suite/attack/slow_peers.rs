@@ -69,6 +69,44 @@ fn request_sent_byte_by_byte_is_408() {
     }
 }
 
+/// Its time counts from accept, so a client that says nothing at first has less of it.
+#[test]
+fn first_head_has_the_time_that_is_left_since_accept() {
+    let server = impatient_server();
+    let start = Instant::now();
+    let mut http = server.http();
+    eventually("most of the time is over", || start.elapsed() > TIMEOUT / 2);
+    let begun = Instant::now();
+    http.send_raw(b"GET /livez HT");
+    http.read_reply().expect_problem(408, "REQUEST_TIMEOUT");
+    assert!(start.elapsed() >= TIMEOUT, "before the deadline");
+    assert!(begun.elapsed() < TIMEOUT, "counted from the first byte");
+    http.expect_end();
+}
+
+/// Between requests another time holds: here a longer and a shorter one than for requests.
+#[test]
+fn connection_may_rest_between_requests_for_the_keep_alive_time() {
+    let server = TestServer::with(|config| {
+        config.request_timeout = TIMEOUT / 2;
+        config.keep_alive = TIMEOUT;
+    });
+    let mut http = server.http();
+    http.get("/livez").expect(200);
+    let start = Instant::now();
+    http.expect_end();
+    assert!(
+        start.elapsed() >= TIMEOUT,
+        "closed after {:?}",
+        start.elapsed()
+    );
+    let server = TestServer::with(|config| config.keep_alive = TIMEOUT / 2);
+    let mut http = server.http();
+    http.get("/livez").expect(200);
+    http.expect_end();
+    assert!(start.elapsed() < DEADLINE);
+}
+
 /// A later request on the same connection does not inherit the time that is left of earlier ones.
 #[test]
 fn each_request_on_a_connection_has_its_own_deadline() {

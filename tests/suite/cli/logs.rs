@@ -107,6 +107,39 @@ fn refused_handshakes_and_short_connections_do_not_flood_the_log_and_are_counted
     Kind::of(&log, "connection closed", "closed connections").expect(300, since);
 }
 
+/// One line for each second, with the origin as the client sent it, escaped and bounded, and what would allow it.
+#[test]
+fn refused_origins_are_logged_with_the_setting_that_allows_them() {
+    let (program, addr) = serve(&["--allowed-origins", "https://shop.example"]);
+    let since = Instant::now();
+    let mut http = HttpClient::connect(addr);
+    let evil = "http://evil.example/\x1b[31m\"level=error";
+    let request = |method: &str, fields: &str| {
+        format!("{method} /topics HTTP/1.1\r\nHost: x\r\nOrigin: {evil}{fields}\r\n\r\n")
+            .replace('\x1b', "\u{e9}")
+    };
+    pipeline(
+        &mut http,
+        &request("POST", "\r\nContent-Length: 0"),
+        250,
+        403,
+    );
+    let preflight = request("OPTIONS", "\r\nAccess-Control-Request-Method: GET");
+    pipeline(&mut http, &preflight, 250, 403);
+    let long = "x".repeat(5_000);
+    let handshake = crate::harness::Dial::request_fields(addr);
+    let mut foreign = HttpClient::connect(addr);
+    foreign.send_raw(format!("{handshake}Origin: http://{long}\r\n\r\n").as_bytes());
+    foreign.read_reply().expect_problem(403, "FORBIDDEN");
+    let log = log_of(&program);
+    let line = "a request of a foreign origin was refused; PUBSUB_ALLOWED_ORIGINS";
+    Kind::of(&log, line, "requests of foreign origins").expect(501, since);
+    let first = log.iter().find(|one| one.contains(line)).expect("a line");
+    assert!(first.contains("WARN") && first.len() < 700, "{first}");
+    assert!(first.contains(r#"origin="http://evil.example/"#), "{first}");
+    assert!(first.contains(r#"\"level=error"#), "{first}");
+}
+
 #[test]
 fn creating_and_deleting_topics_does_not_flood_the_log_and_is_counted() {
     let (program, addr) = serve(&[]);

@@ -9,7 +9,7 @@ use crate::harness::HttpClient;
 use super::program::{End, Program, run, threadcast};
 
 /// A wrong value for each setting.
-const WRONG: [(&str, &str); 38] = [
+const WRONG: [(&str, &str); 43] = [
     ("PUBSUB_HOST", "http://localhost"),
     ("PUBSUB_PORT", "99999"),
     ("PUBSUB_KEYS_FILE", "/nowhere/keys.toml"),
@@ -29,6 +29,10 @@ const WRONG: [(&str, &str); 38] = [
     ("PUBSUB_BLOCK_TIMEOUT_SECS", "-1"),
     ("PUBSUB_MAX_MESSAGE_BYTES", "0"),
     ("PUBSUB_MAX_CONNECTIONS", "0"),
+    ("PUBSUB_MAX_CONNECTIONS_PER_IP", "-1"),
+    ("PUBSUB_MAX_REQUEST_RATE", "fast"),
+    ("PUBSUB_TRUSTED_PROXIES", "10.0.0.0/8,localhost"),
+    ("PUBSUB_PROXY_PROTOCOL", "v2"),
     ("PUBSUB_MAX_TOPICS", "many"),
     ("PUBSUB_MAX_SUBSCRIPTIONS", "1.5"),
     ("PUBSUB_MAX_PUBLISH_RATE", "+1"),
@@ -36,6 +40,7 @@ const WRONG: [(&str, &str); 38] = [
     ("PUBSUB_HEARTBEAT_JSON", "maybe"),
     ("PUBSUB_REQUEST_TIMEOUT_SECS", "inf"),
     ("PUBSUB_WRITE_TIMEOUT_SECS", "1e3"),
+    ("PUBSUB_KEEP_ALIVE_SECS", "0"),
     ("PUBSUB_DRAIN_TIMEOUT_SECS", "99999"),
     ("PUBSUB_SEND_BUFFER_BYTES", "0"),
     ("PUBSUB_REST_WORKERS", "257"),
@@ -97,6 +102,14 @@ fn a_variable_that_is_no_utf8_is_a_wrong_value() {
         let start = format!("threadcast: {variable}: '12\\xff\\n' is not allowed: ");
         assert!(refused(&end).starts_with(&start), "{end:?}");
     }
+}
+
+/// The header of the PROXY protocol is believed of trusted proxies alone.
+#[test]
+fn the_proxy_protocol_needs_trusted_proxies() {
+    let end = run(threadcast(&[]).env("PUBSUB_PROXY_PROTOCOL", "true"));
+    let start = "threadcast: PUBSUB_PROXY_PROTOCOL: 'true' is not allowed: false without ";
+    assert!(refused(&end).starts_with(start), "{end:?}");
 }
 
 #[test]

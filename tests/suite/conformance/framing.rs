@@ -1,13 +1,58 @@
 //! Framing (groups 1 and 12/13): every encoding of the length, in one piece and byte by byte; masks; extensions.
 
 use std::iter::repeat_n;
+use std::time::Duration;
 
-use super::{Closed, Refused, Reply, assert_arrives, check, frame, ping, raw, text};
+use serde_json::json;
+
+use super::{Closed, Refused, Reply, assert_arrives, check, frame, ping, raw, text, unfinished};
 use crate::harness::{Dial, Frame, Opcode, TestServer, publish_text};
 
 const LENGTHS: [usize; 7] = [0, 125, 126, 127, 128, 65535, 65536];
 /// Piece length for the longest messages: a prime, so that pieces end at many different offsets.
 const PIECE_BYTES: usize = 997;
+
+/// Nothing but the first two bytes of the header is sent, and the time for a message is long.
+#[test]
+fn frame_whose_first_two_bytes_are_wrong_is_closed_with_1002_at_once() {
+    let server = TestServer::with(|config| config.request_timeout = Duration::from_secs(3600));
+    for (first, second) in [
+        (0xc1, 0x80), // a reserved bit
+        (0xa2, 0xff),
+        (0x99, 0x80),
+        (0x83, 0x80), // a reserved opcode
+        (0x8b, 0xfe),
+        (0x81, 0x00), // unmasked
+        (0x82, 0x7f),
+        (0x88, 0x02),
+        (0x09, 0x80), // a fragmented control frame
+        (0x8a, 0xfe), // a control frame that is too long
+        (0x88, 0xff),
+        (0x80, 0x80), // a continuation of nothing
+    ] {
+        for split in [false, true] {
+            let mut client = server.ws();
+            client.send(&json!({"type": "ping", "request_id": "a"}));
+            if split {
+                client.send_bytes(&[first]);
+                client.expect_reply("a");
+                client.send_bytes(&[second]);
+            } else {
+                client.send_bytes(&[first, second]);
+                client.expect_reply("a");
+            }
+            assert_eq!(client.close_code(), Some(1002), "{first:02x} {second:02x}");
+        }
+    }
+    let mut client = server.ws();
+    client.send_bytes(&unfinished(Opcode::Text, b"{"));
+    client.send_bytes(&[0x81, 0x80]);
+    assert_eq!(
+        client.close_code(),
+        Some(1002),
+        "another message within one"
+    );
+}
 
 #[test]
 fn text_with_every_length_encoding_arrives_intact() {

@@ -153,7 +153,7 @@ fn what_does_not_fit_is_refused_before_anything_is_subscribed() {
         let reply = http.request(method, PATH, &[], "");
         assert_eq!(
             (reply.status, reply.header("Allow")),
-            (405, Some("GET, HEAD"))
+            (405, Some("GET, HEAD, OPTIONS"))
         );
     }
     assert_eq!(server.topic("orders")["subscribers"], 0);

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use socket2::{Domain, Socket, Type};
 
 use super::contract::{SentRequest, check_reply};
-use super::{DEADLINE, Frame, Reply, WsClient};
+use super::{DEADLINE, Frame, HttpClient, Reply, WsClient};
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
@@ -83,6 +83,13 @@ impl Dial {
         stream.write_all(&request)?;
         let rest = read_switch(&mut stream)?;
         Ok(WsClient::new(stream, rest))
+    }
+
+    /// The status with which the server refuses the handshake.
+    pub(crate) fn refused_status(self) -> u16 {
+        let mut http = HttpClient::connect(self.addr);
+        http.send_raw(self.request().as_bytes());
+        http.read_reply().status
     }
 
     fn socket(&self) -> io::Result<TcpStream> {

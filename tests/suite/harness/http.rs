@@ -154,6 +154,11 @@ impl HttpClient {
         self.read_reply_to("GET")
     }
 
+    /// The response to a HEAD.
+    pub(crate) fn read_reply_to_head(&mut self) -> Reply {
+        self.read_reply_to("HEAD")
+    }
+
     /// The next response, or `None` when the connection ended before it.
     pub(crate) fn try_read_reply(&mut self) -> Option<Reply> {
         self.parse_or_read("GET")

@@ -11,7 +11,7 @@ fn every_series_exists_from_the_start() {
         (
             "pubsub_connections_rejected_total",
             "reason",
-            "full no_descriptor no_thread",
+            "address full no_descriptor no_thread",
         ),
         (
             "pubsub_disconnects_total",
@@ -57,6 +57,7 @@ fn every_series_exists_from_the_start() {
         1
     );
     for zero in [
+        "pubsub_requests_rate_limited_total",
         "pubsub_panics_total",
         "pubsub_draining",
         "pubsub_topics",

@@ -93,9 +93,20 @@ fn what_is_well_formed_but_not_served_has_its_own_status() {
     assert_eq!(status_with("Host: a\r\nTransfer-Encoding: gzip"), 501);
     assert_eq!(status_with("Host: a\r\nExpect: tea"), 417);
     assert_eq!(status(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), 505);
-    assert_eq!(status(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+    assert_eq!(status(b"GET * HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
     assert_eq!(status(b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
     assert_eq!(status(b"GET /\r\n"), 400);
+}
+
+#[test]
+fn options_may_be_asked_of_the_whole_server() {
+    for bytes in [
+        &b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n"[..],
+        b"OPTIONS * HTTP/1.0\r\n\r\n",
+    ] {
+        let (head, _) = parse(bytes).unwrap().unwrap();
+        assert_eq!((head.path.as_str(), head.query), ("*", None));
+    }
 }
 
 #[test]

@@ -25,13 +25,15 @@ fn edge_with(guard: Guard) -> Edge {
         gateway: Gateway::start(options, &api, &Panics::default()).unwrap(),
         limits: RequestLimits {
             request_timeout: LONG,
-            idle_timeout: LONG,
+            keep_alive: LONG,
             max_body_bytes: 10_000,
         },
         write_timeout: LONG,
         large_responses: LargeResponses::new(1, LONG),
         authorization: Authorization::new(Arc::new(guard), Arc::default()),
-        allowed_origins: vec!["https://app.example.com".to_owned()],
+        origins: OriginPolicy::new(vec!["https://app.example.com".to_owned()]),
+        addresses: AddressLimits::new(0, 0, Arc::default()),
+        trusted_proxies: TrustedProxies::default(),
         broker,
         max_publish_rate: 0,
         draining: Arc::default(),
@@ -56,7 +58,8 @@ fn connect(edge: Edge) -> (TcpStream, JoinHandle<Ended>) {
     let serving = thread::spawn(move || {
         let mut connection = HttpConnection::new(&server, &info, &edge);
         let end = connection.run();
-        (end, connection.answered, connection.into_received())
+        let answered = connection.answered;
+        (end, answered, connection.into_received().0)
     });
     (client, serving)
 }

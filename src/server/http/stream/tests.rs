@@ -11,7 +11,7 @@ const SHORT: Duration = Duration::from_millis(60);
 
 const LIMITS: RequestLimits = RequestLimits {
     request_timeout: LONG,
-    idle_timeout: LONG,
+    keep_alive: LONG,
     max_body_bytes: 1000,
 };
 
@@ -20,10 +20,10 @@ fn pair(limits: RequestLimits) -> (RequestStream, TcpStream) {
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     client.set_read_timeout(Some(LONG)).unwrap();
     let (server, _) = listener.accept().unwrap();
-    (
-        RequestStream::new(Transport::tcp(server), limits, Arc::default()),
-        client,
-    )
+    let first_head = Deadline::after(limits.request_timeout);
+    let transport = Transport::tcp(server);
+    let stream = RequestStream::new(transport, limits, first_head, Arc::default());
+    (stream, client)
 }
 
 /// What becomes of a request whose client sends `bytes` and then nothing.
@@ -111,13 +111,36 @@ fn a_client_that_leaves_gets_no_answer() {
 }
 
 #[test]
-fn an_idle_connection_ends_silently() {
+fn a_connection_that_rests_too_long_ends_silently() {
     let limits = RequestLimits {
-        idle_timeout: SHORT,
+        keep_alive: SHORT,
         ..LIMITS
     };
-    let (mut stream, _client) = pair(limits);
+    let (mut stream, mut client) = pair(limits);
+    client
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        .unwrap();
+    stream.read_head().unwrap();
     assert_eq!(stream.read_head(), Err(End::Closed("idle")));
+}
+
+#[test]
+fn the_first_head_has_the_time_that_is_left_since_accept() {
+    let limits = RequestLimits {
+        request_timeout: SHORT,
+        ..LIMITS
+    };
+    for sent in ["", "\r\n"] {
+        let (mut stream, mut client) = pair(limits);
+        client.write_all(sent.as_bytes()).unwrap();
+        let silent = stream.read_head();
+        assert_eq!(silent, Err(End::Closed("no request in time")), "{sent:?}");
+    }
+    let (mut stream, mut client) = pair(LIMITS);
+    client.write_all(b"GET /").unwrap();
+    stream.first_head = Some(Deadline::after(SHORT));
+    let late = Err(End::Refused(Problem::request_timeout()));
+    assert_eq!(stream.read_head(), late);
 }
 
 #[test]

@@ -31,7 +31,9 @@ macro_rules! operations {
         fn operation_of(route: &Route) -> &'static str {
             match route {
                 $($route => $name,)+
-                Route::WebSocket | Route::Refused(_) => "none",
+                Route::WebSocket | Route::Options(_) | Route::Preflight(_) | Route::Refused(_) => {
+                    "none"
+                }
             }
         }
     };
@@ -121,6 +123,7 @@ fn a_path_allows_the_methods_that_it_lists() {
         if listed.contains("GET") {
             listed.insert("HEAD".to_owned());
         }
+        listed.insert("OPTIONS".to_owned());
         let Route::Refused(refused) = route("PUT", &concrete(&path)) else {
             panic!("{path} takes PUT")
         };

@@ -16,6 +16,7 @@ use crate::config::{Config, OverflowPolicy};
 use crate::protocol::{Encoding, Message, Timestamp, TopicName, TransferCoding};
 use crate::server::connection_info::ConnectionInfo;
 use crate::server::event_stream;
+use crate::server::http::cors::Cors;
 use crate::server::http::head;
 use crate::server::rest::EventsQuery;
 use crate::server::transport::Transport;
@@ -132,7 +133,8 @@ impl Client {
         let request = format!("GET /topics/{TOPIC}/events?{query} HTTP/1.1\r\nHost: a\r\n\r\n");
         let (head, _) = head::parse(request.as_bytes()).unwrap().unwrap();
         let query = EventsQuery::read(TopicName::new(TOPIC).unwrap(), &head).unwrap();
-        event_stream::subscribe(&opening.connection, coding, &query, broker).unwrap();
+        let head = event_stream::response_head(coding, &Cors::default());
+        event_stream::subscribe(&opening.connection, coding, &head, &query, broker).unwrap();
         Client::begin(broker, opening, socket)
     }
 

@@ -16,8 +16,15 @@ const TRANSPORT: [&str; 5] = [
     "Transfer-Encoding",
 ];
 
+/// The headers of CORS, which the document describes once, in its components. A response has all of them or none.
+const CORS: [(&str, &str); 3] = [
+    ("Access-Control-Allow-Origin", "AllowedOrigin"),
+    ("Access-Control-Expose-Headers", "ExposedHeaders"),
+    ("Vary", "VaryByOrigin"),
+];
+
 /// Possible statuses of a well-formed request that is no documented operation.
-const WITHOUT_OPERATION: [u16; 4] = [401, 403, 404, 405];
+const WITHOUT_OPERATION: [u16; 5] = [401, 403, 404, 405, 429];
 
 /// Asserts that the document has this response to this request; `None` stands for a malformed one.
 pub(crate) fn check_reply(request: Option<&SentRequest>, reply: &Reply) {
@@ -64,7 +71,14 @@ fn responses(document: &Document, request: Option<&SentRequest>, status: u16) ->
     let may_be = of_any_request(document).contains(&status.to_string())
         || request.is_some() && WITHOUT_OPERATION.contains(&status);
     let all = document.keys("/components/responses").into_iter();
-    all.map(|name| pointer(&["components", "responses", name]))
+    let options = request.is_some_and(|request| request.method == "OPTIONS");
+    if options && status == 204 {
+        return ["Options", "Preflight"]
+            .map(|name| pointer(&["components", "responses", name]))
+            .into();
+    }
+    all.filter(|name| !["Options", "Preflight"].contains(name))
+        .map(|name| pointer(&["components", "responses", name]))
         .filter(|response| may_be && status_of(document, response) == status)
         .collect()
 }
@@ -177,8 +191,20 @@ fn header_errors(document: &Document, response: &str, reply: &Reply) -> Vec<Stri
         .as_object()
         .unwrap_or(&none);
     let mut errors = Vec::new();
-    for name in documented.keys() {
-        let header = document.resolve(response.to_owned() + &pointer(&["headers", name]));
+    let own = documented.keys().map(|name| {
+        (
+            name.as_str(),
+            response.to_owned() + &pointer(&["headers", name]),
+        )
+    });
+    let has_cors = reply.header(CORS[0].0).is_some();
+    let cors = CORS
+        .iter()
+        .filter(|(name, _)| has_cors && documented.get(*name).is_none())
+        .map(|(name, component)| (*name, pointer(&["components", "headers", component])));
+    let all: Vec<_> = own.chain(cors).collect();
+    for (name, header) in &all {
+        let header = document.resolve(header.clone());
         let schema = header.clone() + "/schema";
         match reply.header(name) {
             None if document.at(&header)["required"] == true => errors.push(format!("no {name}")),
@@ -195,7 +221,7 @@ fn header_errors(document: &Document, response: &str, reply: &Reply) -> Vec<Stri
         }
     }
     let known = |name: &&str| {
-        let mut all = documented.keys().map(String::as_str).chain(TRANSPORT);
+        let mut all = all.iter().map(|(name, _)| *name).chain(TRANSPORT);
         all.any(|known| known.eq_ignore_ascii_case(name))
     };
     let unknown = reply.header_names().filter(|name| !known(name));

@@ -92,7 +92,10 @@ fn a_method_that_tiny_http_does_not_get_is_answered_as_itself() {
     for method in ["CONNECT", "get", "X"] {
         let refused = exchange(&gateway, method, "/livez", b"");
         assert_eq!(refused.status, 405, "{method}");
-        assert_eq!(refused.headers, [("Allow".into(), "GET, HEAD".to_owned())]);
+        assert_eq!(
+            refused.headers,
+            [("Allow".into(), "GET, HEAD, OPTIONS".to_owned())]
+        );
     }
 }
 

@@ -1,18 +1,18 @@
-//! Limits how fast one connection publishes, over WebSocket or REST, with a token bucket. Pure: the caller passes the time.
+//! A token bucket: limits how fast a connection publishes, and how fast an address sends requests. Pure: the caller passes the time.
 
 use std::time::Instant;
 
 /// A token bucket that holds one second's worth.
-pub(in crate::server) struct PublishRate {
+pub(in crate::server) struct TokenBucket {
     per_sec: f64,
     tokens: f64,
     filled: Instant,
 }
 
-impl PublishRate {
+impl TokenBucket {
     /// A full bucket; `per_sec` of 0 is unlimited.
-    pub(in crate::server) fn new(per_sec: u32, now: Instant) -> PublishRate {
-        PublishRate {
+    pub(in crate::server) fn new(per_sec: u32, now: Instant) -> TokenBucket {
+        TokenBucket {
             per_sec: per_sec.into(),
             tokens: per_sec.into(),
             filled: now,
@@ -45,8 +45,8 @@ mod tests {
     #[test]
     fn a_bucket_gives_its_rate_and_no_more_than_a_second_at_once() {
         let start = Instant::now();
-        let mut rate = PublishRate::new(10, start);
-        let taken = |rate: &mut PublishRate, ms: u64| {
+        let mut rate = TokenBucket::new(10, start);
+        let taken = |rate: &mut TokenBucket, ms: u64| {
             (0..100)
                 .filter(|_| rate.allow(start + Duration::from_millis(ms)))
                 .count()
