@@ -191,6 +191,11 @@ pub enum Request {
     },
     /// A ping.
     Ping,
+    /// A further token.
+    Authenticate {
+        /// Its text.
+        token: String,
+    },
 }
 
 /// The request id, and the request or the text of the refusal.
@@ -235,6 +240,9 @@ fn error_text(error: protocol::ErrorReply) -> String {
 fn plain(request: protocol::Request<'_>) -> Request {
     match request {
         protocol::Request::Ping => Request::Ping,
+        protocol::Request::Authenticate(token) => Request::Authenticate {
+            token: token.as_str().to_owned(),
+        },
         protocol::Request::Publish { topic, message } => publish(&topic, &message),
         protocol::Request::Unsubscribe { filter, client_id } => Request::Unsubscribe {
             topic: match filter {
@@ -306,7 +314,8 @@ impl Keys {
 
     /// The holder of the secret with this SHA-256.
     pub fn holder(&self, sha256: &str) -> Option<Holder> {
-        self.0.admit(|| Digest::from_hex(sha256)).map(Holder)
+        let digest = Digest::from_hex(sha256)?;
+        self.0.holder_of(&digest).map(Holder)
     }
 }
 
@@ -316,7 +325,7 @@ pub struct Holder(Principal);
 impl Holder {
     /// The name of the key.
     pub fn name(&self) -> Option<&str> {
-        self.0.name()
+        self.0.key_name()
     }
 
     /// Whether the holder may create and delete topics.

@@ -64,7 +64,10 @@ pub use protocol::{OverflowPolicy, UnknownOverflowPolicy};
 
 #[cfg(feature = "server")]
 pub use self::{
-    access::{ApiKey, InvalidApiKey, InvalidKeysFile, NewKey, NewKeyError},
+    access::{
+        ApiKey, InvalidApiKey, InvalidJwtKeys, InvalidJwtSecret, InvalidKeysFile, JwtKeys,
+        JwtSecret, NewKey, NewKeyError, NewToken, NewTokenError,
+    },
     broker::TopicOptions,
     config::Config,
     server::{

@@ -20,6 +20,7 @@ pub(crate) use histogram::{Distribution, Latency};
 pub(crate) use process::push_process;
 pub(crate) use text::Format;
 
+use crate::access::Refused;
 use crate::config::OverflowPolicy;
 use counters::Sharded;
 
@@ -45,12 +46,14 @@ pub(crate) struct Metrics {
     topics_auto_created: AtomicU64,
     topics_expired: AtomicU64,
     expired: AtomicU64,
-    pub(crate) rejected: Tally<3>,
-    pub(crate) disconnects: Tally<15>,
+    pub(crate) rejected: Tally<4>,
+    pub(crate) disconnects: Tally<16>,
     dropped: Tally<3>,
     pub(crate) gaps: Tally<3>,
     pub(crate) resumes: Tally<4>,
     pub(crate) auth_failures: Tally<3>,
+    pub(crate) tokens_refused: Tally<{ Refused::LABELS.len() }>,
+    pub(crate) jwks_refreshes: Tally<2>,
 }
 
 /// Counted with every send. The counters of a thread are adjacent, so that a send touches one cache line.
@@ -102,7 +105,7 @@ impl Default for Metrics {
             topics_auto_created: AtomicU64::new(0),
             topics_expired: AtomicU64::new(0),
             expired: AtomicU64::new(0),
-            rejected: Tally::new(["full", "no_descriptor", "no_thread"]),
+            rejected: Tally::new(["full", "no_descriptor", "no_thread", "user"]),
             disconnects: Tally::new([
                 "peer_closed",
                 "peer_gone",
@@ -115,6 +118,7 @@ impl Default for Metrics {
                 "heartbeat",
                 "shutdown",
                 "unauthorized",
+                "token_expired",
                 "administrator",
                 "topic_deleted",
                 "subscription_replaced",
@@ -124,6 +128,8 @@ impl Default for Metrics {
             gaps: Tally::new(["slow_consumer", "history_evicted", "epoch_changed"]),
             resumes: Tally::new(["recovered", "history_evicted", "epoch_changed", "refused"]),
             auth_failures: Tally::new(["rest", "handshake", "connection"]),
+            tokens_refused: Tally::new(Refused::LABELS),
+            jwks_refreshes: Tally::new(["ok", "failed"]),
         }
     }
 }

@@ -14,6 +14,8 @@ pub enum StartError {
     Config(InvalidConfig),
     /// The file of keys cannot be read, or is wrong.
     Keys(InvalidKeysFile),
+    /// The file with the public keys of tokens cannot be read, or is wrong.
+    JwtKeys(InvalidKeysFile),
     /// The host has no address, or none of this machine.
     Host {
         /// As configured.
@@ -34,7 +36,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StartError::Config(invalid) => invalid.fmt(f),
-            StartError::Keys(invalid) => invalid.fmt(f),
+            StartError::Keys(invalid) | StartError::JwtKeys(invalid) => invalid.fmt(f),
             StartError::Host { host, source } => write!(f, "cannot listen on '{host}': {source}"),
             StartError::InUse { addr } => write!(f, "{addr} is in use by another process"),
             StartError::Io(error) => error.fmt(f),

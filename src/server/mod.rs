@@ -16,6 +16,7 @@ mod embedding;
 mod error;
 mod event_stream;
 mod http;
+mod jwks;
 mod limit;
 mod listener;
 mod machine;
@@ -27,6 +28,7 @@ mod semaphore;
 mod serving;
 mod timers;
 mod transport;
+mod users;
 mod websocket;
 mod write_deadline;
 
@@ -46,12 +48,13 @@ pub use embedding::{
 pub use error::StartError;
 
 use self::connections::{Connections, Reaper};
+use self::jwks::JwksThread;
 use self::listener::Listener;
 use self::panics::Panics;
 use self::serving::Serving;
 use self::timers::Timers;
 use self::websocket::{Connection, EndReason};
-use crate::access::{Guard, InvalidKeysFile};
+use crate::access::{Guard, InvalidKeysFile, TokenSettings, Verifier};
 use crate::config::{AdvertisedAddress, Config, Setting};
 use crate::metrics::SharedMetrics;
 use crate::sync::{Arc, Ordering};
@@ -97,6 +100,7 @@ struct Running {
     connections: Arc<Connections>,
     listener: Listener,
     timers: Timers,
+    jwks: JwksThread,
     reaper: Reaper,
 }
 
@@ -132,8 +136,7 @@ impl Server {
         mut settings: Vec<Setting>,
     ) -> Result<Server, StartError> {
         config.validate().map_err(StartError::Config)?;
-        let guard = Guard::new(config.api_key.clone(), config.keys_file.clone());
-        let guard = guard.map_err(StartError::Keys)?;
+        let guard = guard(&config)?;
         let listener = listener::listen(&config)?;
         let address = listener.local_addr()?;
         let cap = capacity::admit(config.max_connections);
@@ -150,11 +153,13 @@ impl Server {
             let address = advertised(&config, address);
             let serving = Serving::start(config, guard, &connections, panics, settings, address)?;
             let serving = Arc::new(serving);
-            let timers = Timers::start(&serving.broker, &serving.edge.panics)?;
+            let panics = &serving.edge.panics;
+            let timers = Timers::start(&serving.broker, panics)?;
+            let jwks = JwksThread::start(&serving.guard, &serving.edge.metrics, panics)?;
             let listener = Listener::start(listener, &serving, &connections)?;
-            Ok((serving, listener, timers))
+            Ok((serving, listener, timers, jwks))
         };
-        let (serving, listener, timers) = match open() {
+        let (serving, listener, timers, jwks) = match open() {
             Ok(opened) => opened,
             Err(error) => {
                 reaper.join();
@@ -172,6 +177,7 @@ impl Server {
                 connections,
                 listener,
                 timers,
+                jwks,
                 reaper,
             }),
         })
@@ -196,8 +202,7 @@ impl Server {
     ) -> Result<Vec<Setting>, Vec<StartError>> {
         let mut wrong = Vec::new();
         wrong.extend(config.validate().map_err(StartError::Config).err());
-        let guard = Guard::new(config.api_key.clone(), config.keys_file.clone());
-        wrong.extend(guard.map_err(StartError::Keys).err());
+        wrong.extend(guard(config).err());
         wrong.extend(listener::check_host(&config.host).err());
         if !wrong.is_empty() {
             return Err(wrong);
@@ -230,8 +235,9 @@ impl Server {
         self.handle.clone()
     }
 
-    /// Reads the file of keys again. The next request is judged by the new keys; a WebSocket whose key is gone, or was
-    /// changed in any way, is closed with 4001. Without such a file nothing happens.
+    /// Reads the file of keys again, and the file with the public keys of tokens. The next request is judged by the new keys; a
+    /// WebSocket whose key is gone, or was changed in any way, is closed with 4001. The holder of a token goes on until it expires.
+    /// Without such a file nothing happens.
     ///
     /// # Errors
     /// [`InvalidKeysFile`], also logged: then all keys stay as they are.
@@ -284,7 +290,7 @@ impl Running {
             }
         }
         let mut websockets = self.connections.websockets();
-        websockets.retain(|websocket| !guard.still_admits(&websocket.principal));
+        websockets.retain(|websocket| !websocket.info.is_admitted_by(guard));
         for websocket in &websockets {
             websocket.end(EndReason::Unauthorized);
         }
@@ -306,9 +312,11 @@ impl Running {
             connections,
             listener,
             timers,
+            jwks,
             reaper,
         } = self;
         serving.broker.drain();
+        jwks.stop();
         drop(timers);
         listener.close();
         let report = end_connections(&connections, serving.config.drain_timeout, || {
@@ -317,8 +325,22 @@ impl Running {
         serving.edge.gateway.shutdown(REST_GRACE);
         reaper.join();
         serving.broker.stop();
+        drop(jwks);
         report
     }
+}
+
+fn guard(config: &Config) -> Result<Guard, StartError> {
+    let tokens = Verifier::new(TokenSettings {
+        secret: config.jwt_secret.clone(),
+        keys: config.jwt_keys.clone(),
+        ca_file: config.jwt_keys_ca_file.clone(),
+        audience: config.jwt_audience.clone(),
+        issuer: config.jwt_issuer.clone(),
+    });
+    let tokens = tokens.map_err(StartError::JwtKeys)?;
+    let (api_key, keys_file) = (config.api_key.clone(), config.keys_file.clone());
+    Guard::new(api_key, keys_file, tokens).map_err(StartError::Keys)
 }
 
 /// The address that the other nodes of a cluster show.

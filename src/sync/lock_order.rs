@@ -23,6 +23,9 @@ pub(crate) enum Lock {
     ConnectionInfo,
     KeyReload,
     Keys,
+    TokenKeys,
+    TokenRefresh,
+    Users,
     LimitedLog,
     /// A lock of a model, which may be taken under any lock.
     #[cfg(all(test, shuttle))]
@@ -60,8 +63,11 @@ pub(crate) const LOCK_ORDER: &[(Lock, &[Lock])] = &[
     (Lock::PresenceRounds, &[]),
     (Lock::Connections, &[Lock::LimitedLog]),
     (Lock::ConnectionInfo, &[]),
-    (Lock::KeyReload, &[Lock::Keys]),
+    (Lock::KeyReload, &[Lock::Keys, Lock::TokenKeys]),
     (Lock::Keys, &[]),
+    (Lock::TokenKeys, &[]),
+    (Lock::TokenRefresh, &[]),
+    (Lock::Users, &[]),
     (
         Lock::Outbox,
         &[

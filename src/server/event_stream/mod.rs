@@ -21,6 +21,7 @@ use super::http::request_line::Version;
 use super::http::response::Response;
 use super::rest::{EventsQuery, problems};
 use super::websocket::{Connection, Session};
+use crate::access::Principal;
 use crate::broker::Broker;
 use crate::protocol::{ErrorCode, ErrorReply, TransferCoding};
 use crate::sync::Arc;
@@ -65,13 +66,14 @@ pub(super) fn subscribe(
     connection: &Arc<Connection>,
     coding: TransferCoding,
     query: &EventsQuery,
+    principal: Principal,
     broker: &Arc<Broker>,
 ) -> Result<(), Problem> {
     let subscribe = query.subscribe()?;
     let mut head = response_head(coding);
     coding.push_retry(&mut head, retry_millis());
     connection.queue(&head);
-    let mut session = Session::new(Arc::clone(connection), Arc::clone(broker), 0);
+    let mut session = Session::new(Arc::clone(connection), Arc::clone(broker), principal, 0);
     let subscribed = session.subscribe(subscribe, None);
     subscribed.map_err(|error| problem_of(error, query))
 }

@@ -32,7 +32,7 @@ pub(crate) struct Edge {
     pub(crate) limits: RequestLimits,
     pub(crate) write_timeout: Duration,
     pub(crate) large_responses: LargeResponses,
-    pub(crate) authorization: Authorization,
+    pub(crate) authorization: Arc<Authorization>,
     pub(crate) allowed_origins: Vec<String>,
     /// Publishes per second of one connection; 0 is unlimited.
     pub(crate) max_publish_rate: u32,

@@ -44,6 +44,7 @@ impl Connected for Connections {
             protocol: "http",
             address: "127.0.0.1:51234".parse().unwrap(),
             key: key.clone(),
+            user: None,
             uptime_sec: 120,
             idle_sec: 3,
             pending_bytes: 0,

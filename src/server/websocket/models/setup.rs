@@ -132,7 +132,8 @@ impl Client {
         let request = format!("GET /topics/{TOPIC}/events?{query} HTTP/1.1\r\nHost: a\r\n\r\n");
         let (head, _) = head::parse(request.as_bytes()).unwrap().unwrap();
         let query = EventsQuery::read(TopicName::new(TOPIC).unwrap(), &head).unwrap();
-        event_stream::subscribe(&opening.connection, coding, &query, broker).unwrap();
+        let everyone = Principal::Everyone;
+        event_stream::subscribe(&opening.connection, coding, &query, everyone, broker).unwrap();
         Client::begin(broker, opening, socket)
     }
 
@@ -190,7 +191,7 @@ pub(super) fn opening_of(info: Arc<ConnectionInfo>, socket: ModelSocket) -> Open
 fn opening_with(info: Arc<ConnectionInfo>, socket: ModelSocket, encoding: Encoding) -> Opening {
     Opening::new(
         info,
-        Principal::Everyone,
+        None,
         Transport::model(socket),
         encoding,
         &config(),
@@ -199,7 +200,12 @@ fn opening_with(info: Arc<ConnectionInfo>, socket: ModelSocket, encoding: Encodi
 }
 
 pub(super) fn session(connection: &Arc<Connection>, broker: &Arc<Broker>) -> Session {
-    Session::new(Arc::clone(connection), Arc::clone(broker), 0)
+    Session::new(
+        Arc::clone(connection),
+        Arc::clone(broker),
+        Principal::Everyone,
+        0,
+    )
 }
 
 pub(super) fn ask(session: &mut Session, text: &str) {
