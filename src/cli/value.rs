@@ -16,7 +16,7 @@ use threadcast::{ApiKey, InvalidApiKey, InvalidJwtKeys, InvalidJwtSecret, JwtKey
 
 pub(super) use allowed::{Allowed, Change};
 pub(super) use files::{certificates, file, private_key};
-pub(super) use units::{Bytes, Seconds, bytes, seconds};
+pub(super) use units::{Bytes, Seconds, Ttl, bytes, seconds, ttl};
 
 /// Digits only: no sign, no space, no separator.
 fn digits<T: FromStr>(text: &str) -> Option<T> {
