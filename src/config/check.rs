@@ -153,22 +153,25 @@ pub(super) fn check_claim(
     let Some(claim) = claim else {
         return Ok(());
     };
-    let refused = |allowed: String| {
+    let refused = |value: String, allowed: String| {
         Err(InvalidConfig {
             setting,
-            value: format!("{claim:?}"),
+            value,
             allowed,
         })
     };
     let is_length = (1..=MAX_CLAIM_CHARS).contains(&claim.chars().count());
     if !is_length || claim.contains(char::is_control) {
-        return refused(format!(
-            "1 to {MAX_CLAIM_CHARS} characters, none of them a control character"
-        ));
+        let allowed =
+            format!("1 to {MAX_CLAIM_CHARS} characters, none of them a control character");
+        return refused(format!("{claim:?}"), allowed);
     }
     match config.jwt_secret.is_some() || config.jwt_keys.is_some() {
         true => Ok(()),
-        false => refused("only together with jwt_secret or jwt_keys".to_owned()),
+        false => {
+            let allowed = "only together with jwt_secret or jwt_keys";
+            refused(claim.to_owned(), allowed.to_owned())
+        }
     }
 }
 

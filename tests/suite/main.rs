@@ -54,4 +54,5 @@ mod stress;
 mod stuck_handlers;
 mod subscribers;
 mod takeover;
+mod tokens;
 mod topic_changes;

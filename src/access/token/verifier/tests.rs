@@ -189,6 +189,28 @@ fn a_key_with_an_id_is_found_by_it() {
     assert_eq!(refusal(&verifier, &text), Some(Refused::Algorithm));
 }
 
+#[test]
+fn nested_junk_is_refused_where_it_is_looked_at() {
+    let verifier = of_secret();
+    let deep = format!("{}{}", "[".repeat(500), "]".repeat(500));
+    let key = EncodingKey::from_secret(SECRET).unwrap();
+    let encode = |text: &str| BASE64URL_NOPAD.encode(text.as_bytes());
+    let judged = |header: &str, claims: &str| {
+        let message = format!("{}.{}", encode(header), encode(claims));
+        let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::HS256);
+        refusal(&verifier, &format!("{message}.{}", signature.unwrap()))
+    };
+    let (header, exp) = (r#"{"alg":"HS256"}"#, r#""exp":9999999999"#);
+    let of_rights = format!(r#"{{{exp},"threadcast":{{"publish":{deep}}}}}"#);
+    assert_eq!(judged(header, &of_rights), Some(Refused::Claims));
+    let of_header = format!(r#"{{"alg":"HS256","x":{deep}}}"#);
+    assert_eq!(
+        judged(&of_header, &format!("{{{exp}}}")),
+        Some(Refused::Malformed)
+    );
+    assert_eq!(judged(header, &format!(r#"{{{exp},"x":{deep}}}"#)), None);
+}
+
 proptest! {
     #[test]
     fn any_text_is_judged_without_panic(text in ".{0,200}", bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
