@@ -5,7 +5,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use crate::access::{Digest, Guard, Principal};
+use data_encoding::BASE64URL_NOPAD;
+use jsonwebtoken::{Algorithm, EncodingKey};
+
+use crate::access::{Digest, Guard, JwtSecret, Principal, TokenSettings, Verifier};
 use crate::protocol::{
     self, ClientId, Message, PatternStart, Position, RequestId, StartAt, Timestamp, TopicFilter,
     TopicName,
@@ -319,13 +322,51 @@ impl Keys {
     }
 }
 
-/// The holder of a key.
+/// A secret that signs tokens.
+const TOKEN_SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
+
+/// Checks tokens of one secret.
+pub struct Tokens(Guard);
+
+impl Default for Tokens {
+    fn default() -> Tokens {
+        let settings = TokenSettings {
+            secret: JwtSecret::new(TOKEN_SECRET).ok(),
+            ..TokenSettings::default()
+        };
+        let verifier = Verifier::new(settings).ok().flatten();
+        Tokens(Guard::new(None, None, verifier).expect("no file is read"))
+    }
+}
+
+impl Tokens {
+    /// The token with this header and these claims.
+    pub fn sign(&self, header: &str, claims: &str) -> String {
+        let encode = |text: &str| BASE64URL_NOPAD.encode(text.as_bytes());
+        let message = format!("{}.{}", encode(header), encode(claims));
+        let key = EncodingKey::from_secret(TOKEN_SECRET).expect("a secret");
+        let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::HS256);
+        format!("{message}.{}", signature.expect("a signature"))
+    }
+
+    /// The holder of this text, if it is a token.
+    pub fn holder(&self, text: &[u8]) -> Option<Holder> {
+        self.0.admit_token(text).ok().map(Holder)
+    }
+}
+
+/// The holder of a key or a token.
 pub struct Holder(Principal);
 
 impl Holder {
     /// The name of the key.
     pub fn name(&self) -> Option<&str> {
         self.0.key_name()
+    }
+
+    /// The user of the token.
+    pub fn user(&self) -> Option<&str> {
+        self.0.user().map(protocol::UserName::as_str)
     }
 
     /// Whether the holder may create and delete topics.

@@ -59,6 +59,11 @@ mod sync;
 #[doc = include_str!("../docs/embedding.md")]
 mod embedding_page {}
 
+/// The example in Rust is compiled and run as a test.
+#[cfg(all(doctest, feature = "server"))]
+#[doc = include_str!("../docs/tokens.md")]
+mod tokens_page {}
+
 #[cfg(any(feature = "client", feature = "server"))]
 pub use protocol::{OverflowPolicy, UnknownOverflowPolicy};
 

@@ -12,3 +12,4 @@ pub mod pieces;
 pub mod reader;
 pub mod request;
 pub mod script;
+pub mod tokens;

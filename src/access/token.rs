@@ -46,7 +46,7 @@ pub(crate) struct Expiry {
 }
 
 impl Expiry {
-    /// In so many seconds since 1970, which is this long from now.
+    /// At this second since 1970, which is this long from now.
     pub(crate) fn after(left: Duration, secs: u64) -> Expiry {
         Expiry {
             at: Instant::now() + left,
@@ -67,7 +67,7 @@ impl Expiry {
     }
 }
 
-/// Why a text is not accepted as a token. For the log and the metrics; a client is not told.
+/// Why a text is not accepted as a token. For the log and the metrics; a client does not get it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
     /// Not a signed token: not three parts in base64url, no JSON, too large, an algorithm that does not exist or is `none`.

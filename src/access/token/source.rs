@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_https_url_and_a_path_are_told_apart() {
+    fn an_https_url_is_a_url_and_anything_else_a_path() {
         for url in [
             "https://a/",
             "https://a:8443/jwks?x=y",

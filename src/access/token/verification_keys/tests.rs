@@ -109,7 +109,7 @@ fn keys_for_something_else_are_left_out() {
 }
 
 #[test]
-fn a_set_has_so_many_keys_and_no_more() {
+fn a_set_with_too_many_keys_is_refused() {
     let key = jwk("ed25519.pub.pem", None);
     assert_eq!(set(&vec![key.clone(); MAX_KEYS]).unwrap().len(), MAX_KEYS);
     assert!(set(&vec![key; MAX_KEYS + 1]).is_err());
