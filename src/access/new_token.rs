@@ -95,7 +95,7 @@ impl NewToken {
     /// [`NewTokenError`] for what no server would accept.
     pub fn sign(&self, secret: &JwtSecret) -> Result<String, NewTokenError> {
         if let Some(user) = &self.user {
-            UserName::new(user).map_err(|_| NewTokenError::User)?;
+            UserName::new(user).ok_or(NewTokenError::User)?;
         }
         for topic in self.publish.iter().chain(&self.subscribe) {
             TopicFilter::parse(topic).map_err(|_| NewTokenError::Topic)?;

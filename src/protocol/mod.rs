@@ -31,6 +31,8 @@ mod reply;
 mod request;
 #[cfg(feature = "server")]
 mod timestamp;
+#[cfg(feature = "server")]
+mod user;
 
 pub use overflow::{OverflowPolicy, UnknownOverflowPolicy};
 
@@ -49,7 +51,7 @@ pub(crate) use self::{
     gap::Gap,
     json::{NamedFields, StrictObject, as_string, as_whole_number, is_null},
     message::Message,
-    name::{InvalidName, UserName, check_topic_name},
+    name::{InvalidName, check_topic_name},
     reply::{
         Ack, NotJoined, Notice, push_ack, push_error, push_gap, push_not_joined, push_notice,
         push_pattern_ack, push_pattern_end, push_pong, push_presence_changes, push_presence_list,
@@ -61,6 +63,7 @@ pub(crate) use self::{
     },
     timestamp::{Timestamp, as_micros},
     topic_filter::TopicFilter,
+    user::UserName,
 };
 #[cfg(all(fuzzing, feature = "server"))]
 pub(crate) use request::{Position, read_any, read_publish};

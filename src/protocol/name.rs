@@ -40,8 +40,6 @@ pub(crate) enum InvalidName {
     Pattern,
     /// Not a client id.
     Client,
-    /// Not the name of a user.
-    User,
 }
 
 impl fmt::Display for InvalidName {
@@ -54,9 +52,6 @@ impl fmt::Display for InvalidName {
                 "a pattern must be 1 to 128 characters out of A-Z a-z 0-9 . _ : - and *, with one to four *"
             }
             InvalidName::Client => "client_id must be a string of 1 to 128 characters",
-            InvalidName::User => {
-                "a user must be 1 to 128 characters, none of them a control character"
-            }
         })
     }
 }
@@ -118,32 +113,6 @@ impl ClientId {
 }
 
 impl fmt::Display for ClientId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// The user that a token names: 1–128 characters, none of them a control character.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub(crate) struct UserName(Arc<str>);
-
-impl UserName {
-    /// # Errors
-    /// [`InvalidName`], whose text states the rule.
-    pub(crate) fn new(name: &str) -> Result<UserName, InvalidName> {
-        if !name.is_empty() && fits(name) && !name.contains(char::is_control) {
-            Ok(UserName(name.into()))
-        } else {
-            Err(InvalidName::User)
-        }
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for UserName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }

@@ -40,10 +40,12 @@ struct Grant {
 
 impl Claims {
     pub(super) fn into_token(self) -> Result<Token, Refused> {
-        let user = self.sub.map(|sub| UserName::new(&sub));
+        let user = self
+            .sub
+            .map(|sub| UserName::new(&sub).ok_or(Refused::Claims));
         Ok(Token {
             expiry: expiry(self.exp)?,
-            user: user.transpose().map_err(|_| Refused::Claims)?,
+            user: user.transpose()?,
             rights: match self.threadcast {
                 Some(NamedFields(grant)) => grant.into_rights()?,
                 None => Rights::default(),

@@ -109,7 +109,7 @@ fn begin(user: Option<&UserName>, since: Option<Timestamp>) -> String {
 pub(super) fn since_and_user(owner: &str) -> Option<(Timestamp, Option<UserName>)> {
     let end = owner.splitn(4, ' ').nth(3)?;
     let (user, micros) = match end.rsplit_once(' ') {
-        Some((user, micros)) => (UserName::new(user).ok(), micros),
+        Some((user, micros)) => (UserName::new(user), micros),
         None => (None, end),
     };
     Some((Timestamp::from_micros(micros.parse().ok()?), user))
