@@ -26,7 +26,7 @@ pub use settings::{Setting, SettingValue, Source};
 
 pub use crate::protocol::{OverflowPolicy, UnknownOverflowPolicy};
 
-use crate::access::ApiKey;
+use crate::access::{ApiKey, JwtKeys, JwtSecret};
 
 /// Ranges that hold for more than the setting itself.
 pub mod ranges {
@@ -198,7 +198,7 @@ definition::settings! {
 
     /// One key that may do everything.
     ///
-    /// With neither a key nor a file of keys, everyone may do everything.
+    /// With neither a key, a file of keys nor tokens, everyone may do everything.
     api_key: Option<ApiKey> = None, Access, "KEY", Secret;
 
     /// TOML file of named keys and what each may do; read again on SIGHUP.
@@ -217,6 +217,34 @@ definition::settings! {
     ///
     /// Of [`Config::tls_cert`]: both are given, or neither.
     tls_key: Option<PathBuf> = None, Listening, "FILE", PrivateKey;
+
+    /// Secret that signs tokens (HS256), of at least 32 bytes.
+    ///
+    /// See [`JwtSecret`].
+    jwt_secret: Option<JwtSecret> = None, Access, "SECRET", TokenSecret;
+
+    /// Public keys that check tokens: a PEM or JWKS file, read again on SIGHUP, or the https URL of a JWKS.
+    ///
+    /// RS256, ES256 or EdDSA. See [`JwtKeys`]. An embedded server reads a file again in [`Server::reload_keys`](crate::Server::reload_keys).
+    jwt_keys: Option<JwtKeys> = None, Access, "FILE|URL", TokenKeys;
+
+    /// PEM file of the authorities that may sign the certificate of that URL; without one, those of the system.
+    ///
+    /// Read again with each fetch.
+    jwt_keys_ca_file: Option<PathBuf> = None, Access, "FILE", Certificates;
+
+    /// Audience that a token must be for.
+    ///
+    /// The claim `aud`. With none, a token that has an audience is refused.
+    jwt_audience: Option<String> = None, Access, "TEXT", Claim;
+
+    /// Issuer that a token must be from.
+    ///
+    /// The claim `iss`.
+    jwt_issuer: Option<String> = None, Access, "TEXT", Claim;
+
+    /// WebSockets and event streams of one user, the sub of a token; 0 is unlimited.
+    max_connections_per_user: usize = 0, Limits, "CONNECTIONS", Number(0..=1_000_000);
 
     /// Origins whose pages may connect and read responses besides the server's own; * is any.
     allowed_origins: Vec<String> = Vec::new(), Limits, "ORIGINS", Origins;

@@ -6,7 +6,10 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use crate::access::{Digest, Guard, Principal};
+use data_encoding::BASE64URL_NOPAD;
+use jsonwebtoken::{Algorithm, EncodingKey};
+
+use crate::access::{Digest, Guard, JwtSecret, Principal, TokenSettings, Verifier};
 use crate::protocol::{
     self, ClientId, Message, PatternStart, Position, RequestId, StartAt, Timestamp, TopicFilter,
     TopicName,
@@ -219,6 +222,11 @@ pub enum Request {
     },
     /// A ping.
     Ping,
+    /// A further token.
+    Authenticate {
+        /// Its text.
+        token: String,
+    },
 }
 
 /// The request id, and the request or the text of the refusal.
@@ -263,6 +271,9 @@ fn error_text(error: protocol::ErrorReply) -> String {
 fn plain(request: protocol::Request<'_>) -> Request {
     match request {
         protocol::Request::Ping => Request::Ping,
+        protocol::Request::Authenticate(token) => Request::Authenticate {
+            token: token.as_str().to_owned(),
+        },
         protocol::Request::Publish { topic, message } => publish(&topic, &message),
         protocol::Request::Unsubscribe { filter, client_id } => Request::Unsubscribe {
             topic: match filter {
@@ -334,17 +345,56 @@ impl Keys {
 
     /// The holder of the secret with this SHA-256.
     pub fn holder(&self, sha256: &str) -> Option<Holder> {
-        self.0.admit(|| Digest::from_hex(sha256)).map(Holder)
+        let digest = Digest::from_hex(sha256)?;
+        self.0.holder_of(&digest).map(Holder)
     }
 }
 
-/// The holder of a key.
+/// A secret that signs tokens.
+const TOKEN_SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
+
+/// Checks tokens of one secret.
+pub struct Tokens(Guard);
+
+impl Default for Tokens {
+    fn default() -> Tokens {
+        let settings = TokenSettings {
+            secret: JwtSecret::new(TOKEN_SECRET).ok(),
+            ..TokenSettings::default()
+        };
+        let verifier = Verifier::new(settings).ok().flatten();
+        Tokens(Guard::new(None, None, verifier).expect("no file is read"))
+    }
+}
+
+impl Tokens {
+    /// The token with this header and these claims.
+    pub fn sign(&self, header: &str, claims: &str) -> String {
+        let encode = |text: &str| BASE64URL_NOPAD.encode(text.as_bytes());
+        let message = format!("{}.{}", encode(header), encode(claims));
+        let key = EncodingKey::from_secret(TOKEN_SECRET).expect("a secret");
+        let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::HS256);
+        format!("{message}.{}", signature.expect("a signature"))
+    }
+
+    /// The holder of this text, if it is a token.
+    pub fn holder(&self, text: &[u8]) -> Option<Holder> {
+        self.0.admit_token(text).ok().map(Holder)
+    }
+}
+
+/// The holder of a key or a token.
 pub struct Holder(Principal);
 
 impl Holder {
     /// The name of the key.
     pub fn name(&self) -> Option<&str> {
-        self.0.name()
+        self.0.key_name()
+    }
+
+    /// The user of the token.
+    pub fn user(&self) -> Option<&str> {
+        self.0.user().map(protocol::UserName::as_str)
     }
 
     /// Whether the holder may create and delete topics.

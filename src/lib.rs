@@ -61,12 +61,20 @@ mod tls;
 #[doc = include_str!("../docs/embedding.md")]
 mod embedding_page {}
 
+/// The example in Rust is compiled and run as a test.
+#[cfg(all(doctest, feature = "server"))]
+#[doc = include_str!("../docs/tokens.md")]
+mod tokens_page {}
+
 #[cfg(any(feature = "client", feature = "server"))]
 pub use protocol::{OverflowPolicy, UnknownOverflowPolicy};
 
 #[cfg(feature = "server")]
 pub use self::{
-    access::{ApiKey, InvalidApiKey, InvalidKeysFile, NewKey, NewKeyError},
+    access::{
+        ApiKey, InvalidApiKey, InvalidJwtKeys, InvalidJwtSecret, InvalidKeysFile, JwtKeys,
+        JwtSecret, NewKey, NewKeyError, NewToken, NewTokenError,
+    },
     broker::TopicOptions,
     config::Config,
     server::{

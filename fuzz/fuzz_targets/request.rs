@@ -41,6 +41,7 @@ fuzz_target!(|data: &[u8]| {
 fn kind(request: Request) -> Kind {
     match request {
         Request::Ping => Kind::Ping,
+        Request::Authenticate { token } => Kind::Authenticate { token },
         Request::Publish {
             topic,
             id,

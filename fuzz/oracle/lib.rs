@@ -14,3 +14,4 @@ pub mod proxy;
 pub mod reader;
 pub mod request;
 pub mod script;
+pub mod tokens;

@@ -17,6 +17,9 @@ pub struct Request {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Kind {
     Ping,
+    Authenticate {
+        token: String,
+    },
     Publish {
         topic: String,
         id: String,
@@ -48,6 +51,12 @@ pub fn read(text: &str) -> Option<Request> {
     };
     let kind = match field("type")?.string()? {
         "ping" => Kind::Ping,
+        "authenticate" => Kind::Authenticate {
+            token: field("token")?
+                .string()
+                .filter(|token| !token.is_empty())?
+                .to_owned(),
+        },
         "publish" => {
             let (id, payload) = message(field("message")?)?;
             Kind::Publish {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::Rights;
 use super::digest::Digest;
 use super::key::{Key, MAX_NAME_CHARS, is_name};
 use crate::protocol::{NamedFields, TopicFilter};
@@ -34,7 +35,7 @@ impl std::error::Error for InvalidKeysFile {}
 
 /// Reads a file. Names and secrets must be unique.
 pub(super) fn read(path: &Path) -> Result<Vec<Key>, InvalidKeysFile> {
-    let text = read_text(path).map_err(|error| error.to_string());
+    let text = read_text(path, MAX_FILE_BYTES).map_err(|error| error.to_string());
     text.and_then(|text| parse(&text))
         .map_err(|reason| InvalidKeysFile {
             file: path.to_owned(),
@@ -43,17 +44,17 @@ pub(super) fn read(path: &Path) -> Result<Vec<Key>, InvalidKeysFile> {
 }
 
 /// Reads only regular files: others may block or never end.
-fn read_text(path: &Path) -> io::Result<String> {
+pub(super) fn read_text(path: &Path, max_bytes: u64) -> io::Result<String> {
     let invalid = |reason: String| io::Error::new(io::ErrorKind::InvalidInput, reason);
     if !fs::metadata(path)?.is_file() {
         return Err(invalid("a regular file is needed".to_owned()));
     }
     let mut text = Vec::new();
     File::open(path)?
-        .take(MAX_FILE_BYTES + 1)
+        .take(max_bytes + 1)
         .read_to_end(&mut text)?;
-    if text.len() as u64 > MAX_FILE_BYTES {
-        return Err(invalid(format!("more than {MAX_FILE_BYTES} bytes")));
+    if text.len() as u64 > max_bytes {
+        return Err(invalid(format!("more than {max_bytes} bytes")));
     }
     String::from_utf8(text).map_err(|_| invalid("not UTF-8".to_owned()))
 }
@@ -105,9 +106,11 @@ impl Entry {
         let digest = Digest::from_hex(&self.sha256)
             .ok_or_else(|| format!("key '{name}': sha256 must be 64 hex digits"))?;
         Ok(Key {
-            publish: patterns(name, "publish", &self.publish)?,
-            subscribe: patterns(name, "subscribe", &self.subscribe)?,
-            admin: self.admin,
+            rights: Rights {
+                publish: patterns(name, "publish", &self.publish)?,
+                subscribe: patterns(name, "subscribe", &self.subscribe)?,
+                admin: self.admin,
+            },
             digest,
             name: self.name,
         })

@@ -2,8 +2,8 @@
 
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 
+use super::Rights;
 use super::digest::Digest;
-use crate::protocol::{TopicFilter, TopicPattern};
 use crate::sync::Arc;
 
 /// The longest name of a key, in characters.
@@ -16,35 +16,17 @@ const API_KEY_NAME: &str = "api_key";
 pub(crate) struct Key {
     pub(super) name: String,
     pub(super) digest: Digest,
-    pub(super) publish: Vec<TopicFilter>,
-    pub(super) subscribe: Vec<TopicFilter>,
-    pub(super) admin: bool,
+    pub(super) rights: Rights,
 }
 
 impl Key {
     /// The API key, which has all rights.
     pub(super) fn api_key(digest: Digest) -> Key {
-        let everything = || Vec::from_iter(TopicFilter::parse("*"));
         Key {
             name: API_KEY_NAME.to_owned(),
             digest,
-            publish: everything(),
-            subscribe: everything(),
-            admin: true,
+            rights: Rights::everything(),
         }
-    }
-
-    pub(super) fn may_publish(&self, topic: &str) -> bool {
-        self.publish.iter().any(|filter| filter.matches(topic))
-    }
-
-    pub(super) fn may_subscribe(&self, topic: &str) -> bool {
-        self.subscribe.iter().any(|filter| filter.matches(topic))
-    }
-
-    /// Whether it may subscribe to every topic that the pattern matches.
-    pub(super) fn may_subscribe_to_all(&self, pattern: &TopicPattern) -> bool {
-        self.subscribe.iter().any(|filter| filter.covers(pattern))
     }
 }
 
@@ -86,58 +68,42 @@ impl KeySet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::TopicFilter;
     use proptest::prelude::*;
 
-    fn key(secret: &str, publish: &[&str], subscribe: &[&str]) -> Key {
-        let patterns = |texts: &[&str]| {
-            texts
-                .iter()
-                .map(|text| TopicFilter::parse(text).unwrap())
-                .collect()
-        };
+    fn key(secret: &str, publish: &[&str]) -> Key {
+        let publish = publish.iter();
         Key {
             name: secret.to_owned(),
             digest: Digest::of(secret.as_bytes()),
-            publish: patterns(publish),
-            subscribe: patterns(subscribe),
-            admin: false,
+            rights: Rights {
+                publish: publish
+                    .map(|text| TopicFilter::parse(text).unwrap())
+                    .collect(),
+                ..Rights::default()
+            },
         }
     }
 
     #[test]
-    fn publish_and_subscribe_are_separate_rights() {
-        let key = key("k", &["orders", "shop.*"], &["logs"]);
-        assert!(
-            key.may_publish("orders") && key.may_publish("shop.eu") && !key.may_publish("logs")
-        );
-        assert!(key.may_subscribe("logs") && !key.may_subscribe("orders"));
-    }
-
-    #[test]
-    fn api_key_may_do_everything() {
-        let key = Key::api_key(Digest::of(b"k"));
-        assert!(key.admin && key.may_publish("a.b:c") && key.may_subscribe("_"));
-    }
-
-    #[test]
     fn key_with_other_rights_is_a_different_key() {
-        let set = KeySet::new([key("k", &["a"], &[])]);
-        assert!(set.contains(&Arc::new(key("k", &["a"], &[]))));
-        assert!(!set.contains(&Arc::new(key("k", &["b"], &[]))));
-        assert!(!set.contains(&Arc::new(key("other", &["a"], &[]))));
+        let set = KeySet::new([key("k", &["a"])]);
+        assert!(set.contains(&Arc::new(key("k", &["a"]))));
+        assert!(!set.contains(&Arc::new(key("k", &["b"]))));
+        assert!(!set.contains(&Arc::new(key("other", &["a"]))));
     }
 
     #[test]
     fn first_of_two_keys_with_the_same_secret_is_used() {
-        let set = KeySet::new([Key::api_key(Digest::of(b"k")), key("k", &[], &[])]);
-        assert!(set.find(&Digest::of(b"k")).unwrap().admin);
+        let set = KeySet::new([Key::api_key(Digest::of(b"k")), key("k", &[])]);
+        assert!(set.find(&Digest::of(b"k")).unwrap().rights.admin);
     }
 
     proptest! {
         #[test]
         fn find_returns_exactly_the_key_of_the_secret(count in 0..20_u8, asked in 0..25_u8) {
             let secret = |n: u8| format!("secret-{n}");
-            let set = KeySet::new((0..count).map(|n| key(&secret(n), &[], &[])));
+            let set = KeySet::new((0..count).map(|n| key(&secret(n), &[])));
             let found = set.find(&Digest::of(secret(asked).as_bytes()));
             let expected = (asked < count).then(|| secret(asked));
             prop_assert_eq!(found.map(|key| key.name.clone()), expected);

@@ -98,7 +98,7 @@ impl std::error::Error for NewKeyError {}
 
 #[cfg(test)]
 mod tests {
-    use super::super::file::parse;
+    use super::super::{Rights, file::parse};
     use super::*;
     use proptest::prelude::*;
 
@@ -125,7 +125,7 @@ mod tests {
             prop_assert_eq!(keys.len(), 1);
             prop_assert_eq!(&keys[0].name, &name);
             prop_assert_eq!(&keys[0].digest, &Digest::of(new.secret().as_bytes()));
-            prop_assert!(!keys[0].admin && keys[0].publish.is_empty() && keys[0].subscribe.is_empty());
+            prop_assert_eq!(&keys[0].rights, &Rights::default());
             prop_assert!(!new.entry().contains(new.secret()));
             let shown = format!("{new:?}");
             prop_assert!(!shown.contains(new.secret()));

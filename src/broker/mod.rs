@@ -44,7 +44,7 @@ pub(crate) use patterns::{BegunPattern, PatternSubscription};
 pub(crate) use presence::PresenceList;
 pub use registry::TopicOptions;
 pub(crate) use registry::{
-    Broker, ChangeError, CreateError, Joined, StatsList, TopicError, TopicList,
+    Broker, Caller, ChangeError, CreateError, Joined, StatsList, TopicError, TopicList,
 };
 #[cfg(test)]
 pub(crate) use subscription::Elsewhere;
@@ -52,5 +52,6 @@ pub(crate) use subscription::{
     Delivery, End, IfBusy, Opened, SubscribeError, Subscriber, SubscriberSink, Subscription,
 };
 pub(crate) use topic::{
-    Place, PresenceBatch, PublishError, Published, SubscriberList, Topic, TopicStats, WaitError,
+    ListedSubscriber, Place, PresenceBatch, PublishError, Published, SubscriberList, Topic,
+    TopicStats, WaitError,
 };

@@ -26,7 +26,7 @@ use crate::metrics::SharedMetrics;
 use crate::protocol::{Message, Timestamp, TopicName};
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Ordering};
 pub(crate) use errors::{ChangeError, CreateError, TopicError};
-pub(crate) use joining::Joined;
+pub(crate) use joining::{Caller, Joined};
 use lifetimes::declared;
 pub(crate) use lists::{StatsList, TopicList};
 

@@ -12,7 +12,7 @@ use super::presence::PresenceList;
 use super::takeover::{Takeover, Tenure};
 use super::topic::{PresenceBatch, Topic};
 use crate::config::OverflowPolicy;
-use crate::protocol::{ClientId, Encoding, EpochName, Gap, GapReason, Timestamp};
+use crate::protocol::{ClientId, Encoding, EpochName, Gap, GapReason, Timestamp, UserName};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering, Weak};
 
 pub(crate) use sink::{Delivery, Elsewhere, IfBusy, SubscriberSink};
@@ -146,6 +146,11 @@ impl Subscription {
     /// The pattern through which the client is subscribed, if not by name.
     pub(crate) fn pattern(&self) -> Option<&Arc<PatternSubscription>> {
         self.pattern.as_ref()
+    }
+
+    /// The user of its client's token, if that names one.
+    pub(super) fn user(&self) -> Option<UserName> {
+        self.sink.upgrade()?.user().cloned()
     }
 
     /// Whether the client hears who else is subscribed.

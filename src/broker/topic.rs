@@ -42,7 +42,7 @@ pub(crate) use publishing::{Place, PublishError, Published, WaitError};
 use remembered_ids::RememberedIds;
 pub(crate) use subscribing::Departure;
 pub(super) use view::HistoryFigures;
-pub(crate) use view::{SubscriberList, TopicStats};
+pub(crate) use view::{ListedSubscriber, SubscriberList, TopicStats};
 
 /// The settings of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

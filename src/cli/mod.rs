@@ -18,6 +18,7 @@ mod settings;
 mod signals;
 mod sources;
 mod subscribe;
+mod token;
 mod top;
 mod topics;
 mod unknown_variables;
@@ -39,6 +40,7 @@ use nodes::Nodes;
 use publish::Publish;
 use settings::Settings;
 use subscribe::Subscribe;
+use token::TokenCommand;
 use top::Top;
 use topics::Topics;
 
@@ -80,6 +82,9 @@ enum Command {
     /// Generate keys for the keys file
     #[command(subcommand, arg_required_else_help = false, after_help = key::EXAMPLES)]
     Key(KeyCommand),
+    /// Sign tokens, to try them out
+    #[command(subcommand, arg_required_else_help = false, after_help = token::EXAMPLES)]
+    Token(TokenCommand),
     /// Print a shell completion script
     Completions(Completions),
     /// Print the manual page, or write one for every command
@@ -111,6 +116,7 @@ fn dispatch((cli, matches): (Cli, ArgMatches)) -> Result<(), CliError> {
         Some(Command::Completions(completions)) => describe::complete(&completions),
         Some(Command::Man(man)) => describe::man(&man),
         Some(Command::Key(KeyCommand::New { name })) => key::new(&name),
+        Some(Command::Token(TokenCommand::New(new))) => token::new(*new),
     }
 }
 

@@ -97,7 +97,10 @@ fn serve(
         Some(_) => "https",
         None => "http",
     };
-    let asks_for_keys = config.api_key.is_some() || config.keys_file.is_some();
+    let asks_for_keys = config.api_key.is_some()
+        || config.keys_file.is_some()
+        || config.jwt_secret.is_some()
+        || config.jwt_keys.is_some();
     let server = Server::bind_with_settings(config, settings)
         .map_err(|error| not_started(&error, matches))?;
     for text in unknown_variables::in_environment() {
@@ -130,6 +133,11 @@ pub(super) fn not_started(error: &StartError, matches: &ArgMatches) -> CliError 
         )),
         StartError::Certificate(invalid) => CliError::usage(wrong_value(
             &origin_of_setting(matches, invalid.setting),
+            &invalid.file.to_string_lossy(),
+            &invalid.reason,
+        )),
+        StartError::JwtKeys(invalid) => CliError::usage(wrong_value(
+            &origin_of_setting(matches, "jwt_keys"),
             &invalid.file.to_string_lossy(),
             &invalid.reason,
         )),

@@ -12,11 +12,11 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use threadcast::config::{Config, RedisUrl, normalize_origin};
-use threadcast::{ApiKey, InvalidApiKey};
+use threadcast::{ApiKey, InvalidApiKey, InvalidJwtKeys, InvalidJwtSecret, JwtKeys, JwtSecret};
 
 pub(super) use allowed::{Allowed, Change};
 pub(super) use files::{certificates, file, private_key};
-pub(super) use units::{Bytes, Seconds, bytes, seconds};
+pub(super) use units::{Bytes, Seconds, Ttl, bytes, seconds, ttl};
 
 /// Digits only: no sign, no space, no separator.
 fn digits<T: FromStr>(text: &str) -> Option<T> {
@@ -180,6 +180,33 @@ pub(super) fn api_key() -> Allowed<Option<ApiKey>> {
         secret => ApiKey::new(secret).ok().map(Some),
     })
     .secret(|_| true)
+}
+
+/// The secret of tokens; an empty text is none.
+pub(super) fn jwt_secret() -> Allowed<Option<JwtSecret>> {
+    Allowed::new(InvalidJwtSecret.to_string(), |text| match text {
+        "" => Some(None),
+        secret => JwtSecret::new(secret).ok().map(Some),
+    })
+    .secret(|_| true)
+}
+
+/// Where the public keys of tokens are; an empty text is none. An error does not show a password.
+pub(super) fn jwt_keys() -> Allowed<Option<JwtKeys>> {
+    Allowed::new(InvalidJwtKeys.to_string(), |text| match text {
+        "" => Some(None),
+        keys => JwtKeys::new(keys).ok().map(Some),
+    })
+    .secret(|keys| keys.contains('@'))
+}
+
+/// What a claim of tokens must be; an empty text is none.
+pub(super) fn claim() -> Allowed<Option<String>> {
+    let phrase = "1 to 256 characters, none of them a control character";
+    Allowed::new(phrase.to_owned(), |text| {
+        let fits = text.chars().count() <= 256 && !text.contains(char::is_control);
+        fits.then(|| (!text.is_empty()).then(|| text.to_owned()))
+    })
 }
 
 /// A text that is never shown, not even by `Debug`.

@@ -9,6 +9,9 @@ use super::redis_url::is_prefix;
 use super::{AdvertisedAddress, Config, OverflowPolicy, SETTINGS, normalize_origin, parse_network};
 use crate::protocol::{InvalidName, TopicName};
 
+/// The most characters of an audience and an issuer.
+const MAX_CLAIM_CHARS: usize = 256;
+
 /// A setting outside of its range.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidConfig {
@@ -170,6 +173,37 @@ pub(super) fn check_overflow(
     })
 }
 
+/// A text that tokens must have in a claim. Without a key that may sign tokens it would protect nothing.
+pub(super) fn check_claim(
+    setting: &'static str,
+    claim: Option<&str>,
+    config: &Config,
+) -> Result<(), InvalidConfig> {
+    let Some(claim) = claim else {
+        return Ok(());
+    };
+    let refused = |value: String, allowed: String| {
+        Err(InvalidConfig {
+            setting,
+            value,
+            allowed,
+        })
+    };
+    let is_length = (1..=MAX_CLAIM_CHARS).contains(&claim.chars().count());
+    if !is_length || claim.contains(char::is_control) {
+        let allowed =
+            format!("1 to {MAX_CLAIM_CHARS} characters, none of them a control character");
+        return refused(format!("{claim:?}"), allowed);
+    }
+    match config.jwt_secret.is_some() || config.jwt_keys.is_some() {
+        true => Ok(()),
+        false => {
+            let allowed = "only together with jwt_secret or jwt_keys";
+            refused(claim.to_owned(), allowed.to_owned())
+        }
+    }
+}
+
 /// A certificate and its key belong together.
 pub(super) fn check_key(
     setting: &'static str,
@@ -198,6 +232,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::access::JwtSecret;
 
     fn refused(config: &Config) -> &'static str {
         config.validate().expect_err("must be refused").setting
@@ -287,6 +322,23 @@ mod tests {
             }),
             "topics"
         );
+        assert_eq!(
+            refused(&Config {
+                jwt_issuer: Some("https://login.example".to_owned()),
+                ..base()
+            }),
+            "jwt_issuer",
+            "nobody may sign tokens"
+        );
+        let with_audience = |audience: &str| Config {
+            jwt_secret: JwtSecret::new([7; 32]).ok(),
+            jwt_audience: Some(audience.to_owned()),
+            ..base()
+        };
+        for wrong in ["", "a\n", &"x".repeat(257)] {
+            assert_eq!(refused(&with_audience(wrong)), "jwt_audience");
+        }
+        assert_eq!(with_audience("threadcast").validate(), Ok(()));
         let three = ["a", "b", "a", "c"].map(str::to_owned).to_vec();
         let with_max = |max_topics| Config {
             topics: three.clone(),

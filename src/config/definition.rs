@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::check::{
-    check_address, check_key, check_network, check_origin, check_overflow, check_prefix,
-    check_proxy_protocol, check_topics, within,
+    check_address, check_claim, check_key, check_network, check_origin, check_overflow,
+    check_prefix, check_proxy_protocol, check_topics, within,
 };
 use super::{Config, InvalidConfig, OverflowPolicy, RedisUrl, Setting, SettingValue, Source};
-use crate::access::ApiKey;
+use crate::access::{ApiKey, JwtKeys, JwtSecret};
 
 /// Makes from the table: the struct [`Config`], its default, and the list of the settings.
 macro_rules! settings {
@@ -143,6 +143,12 @@ pub enum Kind {
     Address(Field<Option<String>>),
     /// A key, which is never shown.
     Secret(Field<Option<ApiKey>>),
+    /// The secret of tokens, which is never shown.
+    TokenSecret(Field<Option<JwtSecret>>),
+    /// The public keys of tokens.
+    TokenKeys(Field<Option<JwtKeys>>),
+    /// What a claim of tokens must be.
+    Claim(Field<Option<String>>),
     /// The path of a file.
     File(Field<Option<PathBuf>>),
     /// The path of a file with certificates, in PEM.
@@ -206,11 +212,18 @@ impl SettingDefinition {
                 SettingValue::List(urls.collect())
             }
             Kind::RedisPrefix(field) => SettingValue::Text((field.get)(config).clone()),
-            Kind::Address(field) => SettingValue::Text((field.get)(config).clone()?),
+            Kind::Address(field) | Kind::Claim(field) => {
+                SettingValue::Text((field.get)(config).clone()?)
+            }
             Kind::Secret(field) => {
                 (field.get)(config).as_ref()?;
                 SettingValue::Secret
             }
+            Kind::TokenSecret(field) => {
+                (field.get)(config).as_ref()?;
+                SettingValue::Secret
+            }
+            Kind::TokenKeys(field) => SettingValue::Text((field.get)(config).as_ref()?.to_string()),
             Kind::File(field) | Kind::Certificates(field) | Kind::PrivateKey(field) => {
                 let path = (field.get)(config).as_ref()?;
                 SettingValue::Text(path.to_string_lossy().into_owned())
@@ -241,6 +254,7 @@ impl SettingDefinition {
             Kind::TopicNames(field) => check_topics(self.field, (field.get)(config), config),
             Kind::RedisPrefix(field) => check_prefix(self.field, (field.get)(config)),
             Kind::Address(field) => check_address(self.field, (field.get)(config).as_deref()),
+            Kind::Claim(field) => check_claim(self.field, (field.get)(config).as_deref(), config),
             Kind::PrivateKey(field) => check_key(self.field, (field.get)(config), config),
             Kind::Overflow(field) => check_overflow(self.field, *(field.get)(config), config),
             Kind::RedisUrls(_)
@@ -248,6 +262,8 @@ impl SettingDefinition {
             | Kind::Port(_)
             | Kind::Switch(_)
             | Kind::Secret(_)
+            | Kind::TokenSecret(_)
+            | Kind::TokenKeys(_)
             | Kind::File(_)
             | Kind::Certificates(_) => Ok(()),
         }

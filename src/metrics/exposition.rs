@@ -21,7 +21,7 @@ impl Metrics {
         );
         page.counters(
             "pubsub_connections_rejected",
-            "Connections rejected for lack of capacity, and requests behind a proxy whose address has too many",
+            "Connections rejected for lack of capacity or over a limit, and requests behind a proxy whose address has too many",
             "reason",
             self.rejected.counts(),
         );
@@ -57,6 +57,18 @@ impl Metrics {
             "TLS handshakes",
             "result",
             self.tls_handshakes.counts(),
+        );
+        page.counters(
+            "pubsub_tokens_refused",
+            "Credentials that are the secret of no key and no valid token, where tokens are configured",
+            "reason",
+            self.tokens_refused.counts(),
+        );
+        page.counters(
+            "pubsub_jwks_refreshes",
+            "Fetches of the public keys of tokens from a URL",
+            "result",
+            self.jwks_refreshes.counts(),
         );
         let bytes = |pick: fn(&Hot) -> &[AtomicU64; Protocol::ALL.len()]| {
             Protocol::ALL.map(|protocol| {

@@ -20,6 +20,7 @@ pub(crate) use histogram::{Distribution, Latency};
 pub(crate) use process::push_process;
 pub(crate) use text::Format;
 
+use crate::access::Refused;
 use crate::config::OverflowPolicy;
 use counters::Sharded;
 
@@ -46,13 +47,15 @@ pub(crate) struct Metrics {
     topics_expired: AtomicU64,
     expired: AtomicU64,
     rate_limited_requests: AtomicU64,
-    pub(crate) rejected: Tally<4>,
-    pub(crate) disconnects: Tally<15>,
+    pub(crate) rejected: Tally<5>,
+    pub(crate) disconnects: Tally<16>,
     dropped: Tally<3>,
     pub(crate) gaps: Tally<3>,
     pub(crate) resumes: Tally<4>,
     pub(crate) auth_failures: Tally<3>,
     pub(crate) tls_handshakes: Tally<3>,
+    pub(crate) tokens_refused: Tally<{ Refused::LABELS.len() }>,
+    pub(crate) jwks_refreshes: Tally<2>,
 }
 
 /// Counted with every send. The counters of a thread are adjacent, so that a send touches one cache line.
@@ -105,7 +108,7 @@ impl Default for Metrics {
             topics_expired: AtomicU64::new(0),
             expired: AtomicU64::new(0),
             rate_limited_requests: AtomicU64::new(0),
-            rejected: Tally::new(["full", "address", "no_descriptor", "no_thread"]),
+            rejected: Tally::new(["full", "address", "no_descriptor", "no_thread", "user"]),
             disconnects: Tally::new([
                 "peer_closed",
                 "peer_gone",
@@ -118,6 +121,7 @@ impl Default for Metrics {
                 "heartbeat",
                 "shutdown",
                 "unauthorized",
+                "token_expired",
                 "administrator",
                 "topic_deleted",
                 "subscription_replaced",
@@ -128,6 +132,8 @@ impl Default for Metrics {
             resumes: Tally::new(["recovered", "history_evicted", "epoch_changed", "refused"]),
             auth_failures: Tally::new(["rest", "handshake", "connection"]),
             tls_handshakes: Tally::new(["ok", "failed", "plain_http"]),
+            tokens_refused: Tally::new(Refused::LABELS),
+            jwks_refreshes: Tally::new(["ok", "failed"]),
         }
     }
 }

@@ -107,9 +107,10 @@ impl Encoding {
                     retry_millis: Some(RETRY_LATE_MILLIS),
                     ..StreamEvent::named("info")
                 },
-                Notice::Subscribed { .. } | Notice::ServerShutdown | Notice::Ping => {
-                    StreamEvent::named("info")
-                }
+                Notice::Subscribed { .. }
+                | Notice::ServerShutdown
+                | Notice::Ping
+                | Notice::TokenExpiring { .. } => StreamEvent::named("info"),
             },
         );
     }

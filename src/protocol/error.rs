@@ -94,14 +94,14 @@ impl ErrorReply {
     pub(crate) fn may_not_publish(topic: &str) -> ErrorReply {
         ErrorReply::new(
             ErrorCode::Forbidden,
-            format!("The key may not publish to topic '{topic}'"),
+            format!("The credential may not publish to topic '{topic}'"),
         )
     }
 
     pub(crate) fn may_not_subscribe(topic: &str) -> ErrorReply {
         ErrorReply::new(
             ErrorCode::Forbidden,
-            format!("The key may not subscribe to topic '{topic}'"),
+            format!("The credential may not subscribe to topic '{topic}'"),
         )
     }
 
@@ -110,6 +110,24 @@ impl ErrorReply {
             ErrorCode::Unauthorized,
             "the key of this connection was withdrawn or changed",
         )
+    }
+
+    /// The last frame of a connection whose token was not renewed in time.
+    pub(crate) fn token_expired() -> ErrorReply {
+        ErrorReply::new(ErrorCode::Unauthorized, "token expired")
+    }
+
+    /// A further token is not valid, or of another user. One text, so that a client cannot probe for the cause.
+    pub(crate) fn token_refused() -> ErrorReply {
+        ErrorReply::new(
+            ErrorCode::Unauthorized,
+            "a valid token of the same user is required",
+        )
+    }
+
+    /// There is no token to renew.
+    pub(crate) fn not_opened_with_a_token() -> ErrorReply {
+        ErrorReply::bad_request("this connection was not opened with a token")
     }
 
     pub(crate) fn internal() -> ErrorReply {

@@ -31,6 +31,8 @@ mod reply;
 mod request;
 #[cfg(feature = "server")]
 mod timestamp;
+#[cfg(feature = "server")]
+mod user;
 
 pub use overflow::{OverflowPolicy, UnknownOverflowPolicy};
 
@@ -53,14 +55,15 @@ pub(crate) use self::{
     reply::{
         Ack, NotJoined, Notice, push_ack, push_error, push_gap, push_not_joined, push_notice,
         push_pattern_ack, push_pattern_end, push_pong, push_presence_changes, push_presence_list,
-        push_slow_consumer,
+        push_renewed, push_slow_consumer, push_withdrawn, push_withdrawn_pattern,
     },
     request::{
-        PatternStart, Request, RequestId, StartAt, Subscribe, SubscribePattern, parse_request,
-        read_idempotent,
+        PatternStart, PresentedToken, Request, RequestId, StartAt, Subscribe, SubscribePattern,
+        parse_request, read_idempotent,
     },
     timestamp::{Timestamp, as_micros},
     topic_filter::TopicFilter,
+    user::UserName,
 };
 #[cfg(all(fuzzing, feature = "server"))]
 pub(crate) use request::{Position, read_any, read_publish};

@@ -3,12 +3,14 @@
 mod fields;
 mod pattern;
 mod presence;
+mod withdrawn;
 
 use super::frame::push_text;
 use super::{EpochName, ErrorCode, ErrorReply, Gap, GapReason, Timestamp, TopicName, TopicPattern};
 use fields::{begin, end, end_at, error_object, field, flag, json, number, raw};
 pub(crate) use pattern::{NotJoined, push_not_joined, push_pattern_ack, push_pattern_end};
 pub(crate) use presence::{push_presence_changes, push_presence_list};
+pub(crate) use withdrawn::{push_withdrawn, push_withdrawn_pattern};
 
 /// Larger than most acks.
 const ACK_BYTES: usize = 256;
@@ -57,6 +59,20 @@ pub(crate) enum Notice<'a> {
     },
     ServerShutdown,
     Ping,
+    /// The token of the connection expires then, unless it is renewed.
+    TokenExpiring {
+        exp: Timestamp,
+    },
+}
+
+/// The answer to a further token.
+pub(crate) fn push_renewed(out: &mut Vec<u8>, request_id: Option<&str>, exp: Timestamp) {
+    push_text(out, |out| {
+        begin(out, "ack", request_id);
+        field(out, "status", "ok");
+        field(out, "exp", exp.as_str());
+        end(out);
+    });
 }
 
 pub(crate) fn push_ack(out: &mut Vec<u8>, ack: &Ack<'_>) {
@@ -151,6 +167,7 @@ pub(crate) fn push_notice(out: &mut Vec<u8>, notice: Notice<'_>) {
             Notice::EpochChanged { topic, seq, .. } => ("gap", Some(topic), None, Some(seq)),
             Notice::ServerShutdown => ("server_shutdown", None, None, None),
             Notice::Ping => ("ping", None, None, None),
+            Notice::TokenExpiring { .. } => ("token_expiring", None, None, None),
         };
         if let Some(topic) = topic {
             field(out, "topic", topic.as_str());
@@ -168,6 +185,9 @@ pub(crate) fn push_notice(out: &mut Vec<u8>, notice: Notice<'_>) {
         }
         if let Some(seq) = seq {
             number(out, "seq", seq);
+        }
+        if let Notice::TokenExpiring { exp } = notice {
+            field(out, "exp", exp.as_str());
         }
         if let Notice::Subscribed {
             recovered: Some(recovered),

@@ -22,7 +22,7 @@ pub(crate) use pattern_start::Position;
 #[cfg(fuzzing)]
 pub(crate) use fast_path::read_publish;
 
-const FIELDS: [&str; 11] = [
+const FIELDS: [&str; 12] = [
     "type",
     "topic",
     "client_id",
@@ -33,6 +33,7 @@ const FIELDS: [&str; 11] = [
     "positions",
     "presence",
     "idempotent",
+    "token",
     "request_id",
 ];
 const MESSAGE_FIELDS: [&str; 2] = ["id", "payload"];
@@ -51,6 +52,23 @@ pub(crate) enum Request<'a> {
         message: Message<'a>,
     },
     Ping,
+    /// A further token for this connection.
+    Authenticate(PresentedToken<'a>),
+}
+
+/// The text of a token. Never shown.
+pub(crate) struct PresentedToken<'a>(Cow<'a, str>);
+
+impl PresentedToken<'_> {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for PresentedToken<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PresentedToken(not shown)")
+    }
 }
 
 /// The fields of a subscribe.
@@ -140,6 +158,7 @@ pub(crate) fn read_any(text: &str) -> (Option<RequestId<'_>>, Result<Request<'_>
         positions,
         presence,
         idempotent,
+        token,
         request_id,
     ] = fields.map(present);
     let request_id = request_id.map(|raw| {
@@ -163,6 +182,7 @@ pub(crate) fn read_any(text: &str) -> (Option<RequestId<'_>>, Result<Request<'_>
             positions,
             presence,
             idempotent,
+            token,
             bad_request_id,
         }
         .request(kind),
@@ -190,6 +210,7 @@ struct Envelope<'a> {
     positions: Option<&'a RawValue>,
     presence: Option<&'a RawValue>,
     idempotent: Option<&'a RawValue>,
+    token: Option<&'a RawValue>,
     bad_request_id: Option<InvalidRequestId>,
 }
 
@@ -201,8 +222,9 @@ impl<'a> Envelope<'a> {
             Some("unsubscribe") => self.unsubscribe(),
             Some("publish") => self.publish(),
             Some("ping") => self.checked(Request::Ping),
+            Some("authenticate") => self.authenticate(),
             _ => Err(ErrorReply::bad_request(
-                "type must be one of subscribe, unsubscribe, publish, ping",
+                "type must be one of subscribe, unsubscribe, publish, ping, authenticate",
             )),
         }
     }
@@ -241,6 +263,13 @@ impl<'a> Envelope<'a> {
             message = message.idempotent();
         }
         self.checked(Request::Publish { topic, message })
+    }
+
+    fn authenticate(self) -> Result<Request<'a>, ErrorReply> {
+        let token = required(filled(self.token), "token is required")?;
+        let token = json::as_string(token)
+            .ok_or_else(|| ErrorReply::bad_request("token must be a string"))?;
+        self.checked(Request::Authenticate(PresentedToken(token)))
     }
 
     fn subscriber(&self) -> Result<(TopicFilter, ClientId), ErrorReply> {

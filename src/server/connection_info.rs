@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::client_address::ClientAddress;
 use crate::access::{Guard, Principal};
+use crate::protocol::UserName;
 use crate::sync::{AtomicBool, AtomicU64, Lock, Mutex, Ordering, mutex};
 
 /// Written by the connection's own threads, read by any.
@@ -16,7 +17,7 @@ pub(crate) struct ConnectionInfo {
     opened: Instant,
     /// Milliseconds from the opening to the last received bytes.
     heard_ms: AtomicU64,
-    /// Who made the last authorized request. The lock guards only this, and is held for one copy.
+    /// Who made the last authorized request, or whose token a WebSocket presented last. The lock guards only this, and is held for one copy.
     principal: Mutex<Option<Principal>>,
     /// Set when the request under way is the last.
     closing: AtomicBool,
@@ -61,16 +62,21 @@ impl ConnectionInfo {
         *self.principal.lock() = Some(principal);
     }
 
-    /// The name of the key that was presented last; `None` when the server needs no key.
+    /// The name of the key that was presented last; `None` when the server needs no key, and for a token.
     pub(crate) fn key(&self) -> Option<String> {
-        let principal = self.principal.lock();
-        principal
-            .as_ref()
-            .and_then(Principal::name)
-            .map(str::to_owned)
+        self.of_principal(|principal| principal.key_name().map(str::to_owned))
     }
 
-    /// Whether the key that was presented last is still valid.
+    /// The user of the token that was presented last, if it names one.
+    pub(crate) fn user(&self) -> Option<UserName> {
+        self.of_principal(|principal| principal.user().cloned())
+    }
+
+    fn of_principal<T>(&self, get: impl FnOnce(&Principal) -> Option<T>) -> Option<T> {
+        self.principal.lock().as_ref().and_then(get)
+    }
+
+    /// Whether what was presented last is still valid.
     pub(crate) fn is_admitted_by(&self, guard: &Guard) -> bool {
         let principal = self.principal.lock().clone();
         principal.is_none_or(|principal| guard.still_admits(&principal))

@@ -1,4 +1,4 @@
-//! Finds the credential of a head, in a header, a subprotocol or a query, and returns the digest of its secret.
+//! Finds the credential of a head, in a header, a subprotocol or a query, and returns it.
 //!
 //! Pure. A malformed credential, or two different ones, count as none.
 
@@ -7,23 +7,23 @@ use data_encoding::{BASE64URL, BASE64URL_NOPAD};
 use super::http::head::Head;
 use super::http::target;
 use super::websocket::subprotocol;
-use crate::access::Digest;
+use crate::access::Credential;
 
 /// The parameter of `/ws` and of an event stream that holds a secret.
 const TOKEN: &str = "token";
 
 /// The credential of a REST request.
-pub(super) fn of_request(head: &Head) -> Option<Digest> {
+pub(super) fn of_request(head: &Head) -> Option<Credential> {
     the_one(in_fields(head))
 }
 
 /// The credential of the request for an event stream, which a browser can only present in the query.
-pub(super) fn of_event_stream(head: &Head) -> Option<Digest> {
+pub(super) fn of_event_stream(head: &Head) -> Option<Credential> {
     the_one(in_fields(head).chain(in_query(head)))
 }
 
 /// The credential of a handshake, which has two more ways to present it.
-pub(super) fn of_handshake(head: &Head) -> Option<Digest> {
+pub(super) fn of_handshake(head: &Head) -> Option<Credential> {
     the_one(
         in_fields(head)
             .chain(in_subprotocols(head))
@@ -32,34 +32,34 @@ pub(super) fn of_handshake(head: &Head) -> Option<Digest> {
 }
 
 /// The secret may appear more than once, but no other beside it. `None` stands for a malformed one.
-fn the_one(mut presented: impl Iterator<Item = Option<Digest>>) -> Option<Digest> {
+fn the_one(mut presented: impl Iterator<Item = Option<Credential>>) -> Option<Credential> {
     let first = presented.next()??;
     presented
         .all(|other| other.as_ref() == Some(&first))
         .then_some(first)
 }
 
-fn in_fields(head: &Head) -> impl Iterator<Item = Option<Digest>> {
+fn in_fields(head: &Head) -> impl Iterator<Item = Option<Credential>> {
     let authorization = head.values("authorization").map(bearer);
     authorization.chain(head.values("x-api-key").map(field_secret))
 }
 
 /// `Bearer` in any case, white space, and the secret.
-fn bearer(value: &str) -> Option<Digest> {
+fn bearer(value: &str) -> Option<Credential> {
     let (scheme, secret) = value.split_once([' ', '\t'])?;
     let is_bearer = scheme.eq_ignore_ascii_case("bearer");
     is_bearer.then(|| field_secret(secret)).flatten()
 }
 
 /// Restores the bytes of a value, which a [`Head`] holds as Latin-1.
-fn field_secret(value: &str) -> Option<Digest> {
+fn field_secret(value: &str) -> Option<Credential> {
     let value = value.trim_matches([' ', '\t']);
     let bytes: Result<Vec<u8>, _> = value.chars().map(u8::try_from).collect();
     secret(&bytes.ok()?)
 }
 
 /// Counts only beside our own subprotocol, without which a browser would refuse the connection.
-fn in_subprotocols(head: &Head) -> impl Iterator<Item = Option<Digest>> {
+fn in_subprotocols(head: &Head) -> impl Iterator<Item = Option<Credential>> {
     let offered = subprotocol::is_offered(head);
     subprotocol::credentials(head).map(move |encoded| {
         let base64 = match encoded.ends_with('=') {
@@ -71,7 +71,7 @@ fn in_subprotocols(head: &Head) -> impl Iterator<Item = Option<Digest>> {
     })
 }
 
-fn in_query(head: &Head) -> impl Iterator<Item = Option<Digest>> {
+fn in_query(head: &Head) -> impl Iterator<Item = Option<Credential>> {
     let parameters = head.query.iter().flat_map(|query| query.split('&'));
     parameters.filter_map(|parameter| {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
@@ -81,8 +81,8 @@ fn in_query(head: &Head) -> impl Iterator<Item = Option<Digest>> {
 }
 
 /// No secret is empty.
-fn secret(bytes: &[u8]) -> Option<Digest> {
-    (!bytes.is_empty()).then(|| Digest::of(bytes))
+fn secret(bytes: &[u8]) -> Option<Credential> {
+    (!bytes.is_empty()).then(|| Credential::new(bytes))
 }
 
 #[cfg(test)]
@@ -96,8 +96,8 @@ mod tests {
         head::parse(text.as_bytes()).unwrap().unwrap().0
     }
 
-    fn is_key(presented: Option<&Digest>) -> bool {
-        presented == Some(&Digest::of(b"k-e_y"))
+    fn is_key(presented: Option<&Credential>) -> bool {
+        presented == Some(&Credential::new(b"k-e_y"))
     }
 
     fn field(field: &str) -> bool {
@@ -160,7 +160,10 @@ mod tests {
     fn a_field_carries_any_bytes() {
         let bytes = b"GET / HTTP/1.1\r\nHost: a\r\nX-API-Key: caf\xc3\xa9 \xff x\r\n\r\n";
         let (head, _) = head::parse(bytes).unwrap().unwrap();
-        assert_eq!(of_request(&head), Some(Digest::of(b"caf\xc3\xa9 \xff x")));
+        assert_eq!(
+            of_request(&head),
+            Some(Credential::new(b"caf\xc3\xa9 \xff x"))
+        );
     }
 
     #[test]
@@ -216,7 +219,7 @@ mod tests {
             assert!(!query(wrong), "{wrong}");
         }
         let plus = head("/ws?token=a+b", "");
-        assert_eq!(of_handshake(&plus), Some(Digest::of(b"a+b")));
+        assert_eq!(of_handshake(&plus), Some(Credential::new(b"a+b")));
     }
 
     #[test]
@@ -232,7 +235,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_way_carries_the_same_secret(key in "[!-~]{1,60}") {
-            let expected = Some(Digest::of(key.as_bytes()));
+            let expected = Some(Credential::new(key.as_bytes()));
             let percent: String = key.bytes().map(|byte| format!("%{byte:02X}")).collect();
             let base64 = BASE64URL_NOPAD.encode(key.as_bytes());
             for head in [

@@ -17,6 +17,8 @@ pub enum StartError {
     Keys(InvalidKeysFile),
     /// The certificate or its key cannot be used.
     Certificate(InvalidCertificate),
+    /// The file with the public keys of tokens cannot be read, or is wrong.
+    JwtKeys(InvalidKeysFile),
     /// The host has no address, or none of this machine.
     Host {
         /// As configured.
@@ -37,7 +39,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StartError::Config(invalid) => invalid.fmt(f),
-            StartError::Keys(invalid) => invalid.fmt(f),
+            StartError::Keys(invalid) | StartError::JwtKeys(invalid) => invalid.fmt(f),
             StartError::Certificate(invalid) => write!(f, "{}: {invalid}", invalid.setting),
             StartError::Host { host, source } => write!(f, "cannot listen on '{host}': {source}"),
             StartError::InUse { addr } => write!(f, "{addr} is in use by another process"),

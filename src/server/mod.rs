@@ -18,6 +18,7 @@ mod embedding;
 mod error;
 mod event_stream;
 mod http;
+mod jwks;
 mod limit;
 mod listener;
 mod machine;
@@ -31,6 +32,7 @@ mod timers;
 mod tls;
 mod token_bucket;
 mod transport;
+mod users;
 mod websocket;
 mod write_deadline;
 
@@ -55,13 +57,14 @@ pub use error::StartError;
 pub use tls::InvalidCertificate;
 
 use self::connections::{Connections, Reaper};
+use self::jwks::JwksThread;
 use self::listener::Listener;
 use self::panics::Panics;
 use self::serving::Serving;
 use self::timers::Timers;
 use self::tls::{Certificate, CertificateWatch};
 use self::websocket::{Connection, EndReason};
-use crate::access::{Guard, InvalidKeysFile};
+use crate::access::{Guard, InvalidKeysFile, TokenSettings, Verifier};
 use crate::config::{AdvertisedAddress, Config, Setting};
 use crate::metrics::SharedMetrics;
 use crate::sync::{Arc, Ordering};
@@ -108,6 +111,7 @@ struct Running {
     listener: Listener,
     timers: Timers,
     certificate_watch: Option<CertificateWatch>,
+    jwks: JwksThread,
     reaper: Reaper,
 }
 
@@ -143,8 +147,7 @@ impl Server {
         mut settings: Vec<Setting>,
     ) -> Result<Server, StartError> {
         config.validate().map_err(StartError::Config)?;
-        let guard = Guard::new(config.api_key.clone(), config.keys_file.clone());
-        let guard = guard.map_err(StartError::Keys)?;
+        let guard = guard(&config)?;
         let certificate = read_certificate(&config)?;
         let listener = listener::listen(&config)?;
         let address = listener.local_addr()?;
@@ -170,14 +173,16 @@ impl Server {
                 address,
             )?;
             let serving = Arc::new(serving);
-            let timers = Timers::start(&serving.broker, &serving.edge.panics)?;
+            let panics = &serving.edge.panics;
+            let timers = Timers::start(&serving.broker, panics)?;
+            let jwks = JwksThread::start(&serving.guard, &serving.edge.metrics, panics)?;
             let certificate = serving.certificate.as_ref();
-            let watch = certificate.map(|it| CertificateWatch::start(it, &serving.edge.panics));
+            let watch = certificate.map(|certificate| CertificateWatch::start(certificate, panics));
             let watch = watch.transpose()?;
             let listener = Listener::start(listener, &serving, &connections)?;
-            Ok((serving, listener, timers, watch))
+            Ok((serving, listener, timers, jwks, watch))
         };
-        let (serving, listener, timers, certificate_watch) = match open() {
+        let (serving, listener, timers, jwks, certificate_watch) = match open() {
             Ok(opened) => opened,
             Err(error) => {
                 reaper.join();
@@ -196,6 +201,7 @@ impl Server {
                 listener,
                 timers,
                 certificate_watch,
+                jwks,
                 reaper,
             }),
         })
@@ -220,8 +226,7 @@ impl Server {
     ) -> Result<Vec<Setting>, Vec<StartError>> {
         let mut wrong = Vec::new();
         wrong.extend(config.validate().map_err(StartError::Config).err());
-        let guard = Guard::new(config.api_key.clone(), config.keys_file.clone());
-        wrong.extend(guard.map_err(StartError::Keys).err());
+        wrong.extend(guard(config).err());
         wrong.extend(read_certificate(config).err());
         wrong.extend(listener::check_host(&config.host).err());
         if !wrong.is_empty() {
@@ -255,8 +260,9 @@ impl Server {
         self.handle.clone()
     }
 
-    /// Reads the file of keys again. The next request is judged by the new keys; a WebSocket whose key is gone, or was
-    /// changed in any way, is closed with 4001. Without such a file nothing happens.
+    /// Reads the file of keys again, and the file with the public keys of tokens. The next request is judged by the new keys; a
+    /// WebSocket whose key is gone, or was changed in any way, is closed with 4001. The holder of a token goes on until it expires.
+    /// Without such a file nothing happens.
     ///
     /// # Errors
     /// [`InvalidKeysFile`], also logged: then all keys stay as they are.
@@ -330,7 +336,7 @@ impl Running {
             }
         }
         let mut websockets = self.connections.websockets();
-        websockets.retain(|websocket| !guard.still_admits(&websocket.principal));
+        websockets.retain(|websocket| !websocket.info.is_admitted_by(guard));
         for websocket in &websockets {
             websocket.end(EndReason::Unauthorized);
         }
@@ -353,9 +359,11 @@ impl Running {
             listener,
             timers,
             certificate_watch,
+            jwks,
             reaper,
         } = self;
         serving.broker.drain();
+        jwks.stop();
         drop((timers, certificate_watch));
         listener.close();
         let report = end_connections(&connections, serving.config.drain_timeout, || {
@@ -364,6 +372,7 @@ impl Running {
         serving.edge.gateway.shutdown(REST_GRACE);
         reaper.join();
         serving.broker.stop();
+        drop(jwks);
         report
     }
 }
@@ -374,6 +383,19 @@ fn read_certificate(config: &Config) -> Result<Option<Arc<Certificate>>, StartEr
     };
     let certificate = Certificate::read(cert, key).map_err(StartError::Certificate)?;
     Ok(Some(Arc::new(certificate)))
+}
+
+fn guard(config: &Config) -> Result<Guard, StartError> {
+    let tokens = Verifier::new(TokenSettings {
+        secret: config.jwt_secret.clone(),
+        keys: config.jwt_keys.clone(),
+        ca_file: config.jwt_keys_ca_file.clone(),
+        audience: config.jwt_audience.clone(),
+        issuer: config.jwt_issuer.clone(),
+    });
+    let tokens = tokens.map_err(StartError::JwtKeys)?;
+    let (api_key, keys_file) = (config.api_key.clone(), config.keys_file.clone());
+    Guard::new(api_key, keys_file, tokens).map_err(StartError::Keys)
 }
 
 /// The address that the other nodes of a cluster show.

@@ -24,13 +24,14 @@ use super::proxy_header;
 use super::rest::{Api, EventsQuery, Vitals, problems};
 use super::tls::{Certificate, HandshakeError};
 use super::transport::Transport;
+use super::users::{UserPlace, Users};
 use super::websocket::{self, Connection, EndReason, Opening};
-use crate::access::{Guard, Principal};
+use crate::access::{Expiry, Guard, Principal};
 use crate::broker::Broker;
 use crate::config::{Config, Setting};
 use crate::limited_log::{LimitedLog, limited};
 use crate::metrics::{Protocol, SharedMetrics};
-use crate::protocol::Encoding;
+use crate::protocol::{Encoding, UserName};
 use crate::sync::Arc;
 
 /// The response to a request that came without TLS.
@@ -44,7 +45,17 @@ pub(super) struct Serving {
     /// With one, connections are encrypted.
     pub(super) certificate: Option<Arc<Certificate>>,
     websockets: websocket::Shared,
+    users: Arc<Users>,
     logs: Logs,
+}
+
+/// An event stream whose threads are not running yet.
+struct OpenStream {
+    opening: Opening,
+    /// When its token expires, if it has one.
+    expiry: Option<Expiry>,
+    /// Held until the stream has ended.
+    _place: Option<UserPlace>,
 }
 
 /// Log lines that a stranger can provoke.
@@ -55,6 +66,7 @@ struct Logs {
     refused_streams: LimitedLog,
     no_thread: LimitedLog,
     proxy_headers: LimitedLog,
+    too_many_of_user: LimitedLog,
 }
 
 impl Serving {
@@ -110,7 +122,10 @@ impl Serving {
             },
             write_timeout: config.write_timeout,
             large_responses: LargeResponses::new(config.rest_workers, config.request_timeout),
-            authorization: Authorization::new(Arc::clone(&guard), SharedMetrics::clone(metrics)),
+            authorization: Arc::new(Authorization::new(
+                Arc::clone(&guard),
+                SharedMetrics::clone(metrics),
+            )),
             origins: OriginPolicy::new(config.allowed_origins.clone()),
             addresses: AddressLimits::new(
                 config.max_connections_per_ip,
@@ -125,6 +140,7 @@ impl Serving {
             metrics: SharedMetrics::clone(metrics),
         };
         Ok(Serving {
+            users: Users::new(config.max_connections_per_user),
             config,
             broker,
             guard,
@@ -138,6 +154,9 @@ impl Serving {
                 refused_streams: LimitedLog::new("refused event streams"),
                 no_thread: LimitedLog::new("connections refused for want of a writer thread"),
                 proxy_headers: LimitedLog::new("connections without a valid PROXY header"),
+                too_many_of_user: LimitedLog::new(
+                    "connections refused for the number of their user",
+                ),
             },
         })
     }
@@ -246,7 +265,7 @@ impl Serving {
         info: &ConnectionInfo,
     ) -> Result<(Principal, Vec<u8>), Problem> {
         tracing::trace!("handshake");
-        let principal = self.edge.authorization.check_handshake(head)?;
+        let principal = self.edge.authorization.check_handshake(head, info)?;
         if self.broker.is_draining() {
             return Err(Problem::shutting_down());
         }
@@ -279,8 +298,9 @@ impl Serving {
             Err(problem) => return refuse(&problem),
         };
         let encoding = Encoding::WebSocket;
-        let opening = match self.open(info, transport, connections, principal, encoding) {
-            Ok(opening) => opening,
+        let opened = self.open(info, transport, connections, &principal, encoding);
+        let (opening, _place) = match opened {
+            Ok(opened) => opened,
             Err(problem) => return refuse(&problem),
         };
         let answer = || {
@@ -290,7 +310,12 @@ impl Serving {
         };
         let read = |connection: &Arc<Connection>| {
             let transport = transport.clone();
-            websocket::read(connection, transport, received, &self.broker, &self.config)
+            let caller = websocket::Caller {
+                principal,
+                authorization: &self.edge.authorization,
+            };
+            let (broker, config) = (&self.broker, &self.config);
+            websocket::read(connection, transport, received, caller, broker, config)
         };
         if let Err(error) = opening.run(answer, read) {
             refuse(&self.no_thread(info, &error));
@@ -313,10 +338,14 @@ impl Serving {
         let opened = self.edge.panics.catch(open);
         let opened = opened.unwrap_or_else(|| Err(Problem::internal()));
         let refused = match opened {
-            Ok(Some(opening)) => {
+            Ok(Some(OpenStream {
+                opening,
+                expiry,
+                _place,
+            })) => {
                 let heartbeat = self.config.heartbeat;
                 let read = |connection: &Arc<Connection>| {
-                    event_stream::read(connection, transport, heartbeat, surplus);
+                    event_stream::read(connection, transport, heartbeat, expiry, surplus);
                     0
                 };
                 let ran = opening.run(|| Ok(()), read);
@@ -345,7 +374,7 @@ impl Serving {
         head: &Head,
         query: &EventsQuery,
         response_head: &[u8],
-    ) -> Result<Option<Opening>, Problem> {
+    ) -> Result<Option<OpenStream>, Problem> {
         if self.broker.is_draining() {
             return Err(problems::shutting_down());
         }
@@ -353,14 +382,23 @@ impl Serving {
             event_stream::check(&self.broker, query)?;
             return Ok(None);
         }
-        let principal = self.edge.authorization.subscriber(head);
+        let principal = self.edge.authorization.subscriber(head, info);
         let principal = principal.ok_or_else(Problem::unauthorized)?;
         let coding = event_stream::transfer_coding(head);
         let encoding = Encoding::EventStream(coding);
-        let opening = self.open(info, transport, connections, principal, encoding)?;
+        let expiry = principal.expiry();
+        let (opening, place) = self.open(info, transport, connections, &principal, encoding)?;
         let connection = &opening.connection;
-        let subscribe =
-            || event_stream::subscribe(connection, coding, response_head, query, &self.broker);
+        let subscribe = || {
+            event_stream::subscribe(
+                connection,
+                coding,
+                response_head,
+                query,
+                principal,
+                &self.broker,
+            )
+        };
         match self.edge.panics.catch(subscribe) {
             Some(subscribed) => subscribed?,
             None => {
@@ -369,25 +407,31 @@ impl Serving {
                 return Err(Problem::internal());
             }
         }
-        Ok(Some(opening))
+        Ok(Some(OpenStream {
+            opening,
+            expiry,
+            _place: place,
+        }))
     }
 
-    /// A connection that the list knows, and whose threads are not running yet.
+    /// A connection that the list knows, and whose threads are not running yet, with the place of its user.
     fn open(
         &self,
         info: &Arc<ConnectionInfo>,
         transport: &Transport,
         connections: &Connections,
-        principal: Principal,
+        principal: &Principal,
         encoding: Encoding,
-    ) -> Result<Opening, Problem> {
+    ) -> Result<(Opening, Option<UserPlace>), Problem> {
+        let place = self.users.admit(principal.user());
+        let place = place.map_err(|_| self.too_many_of_user(info, principal))?;
         if !machine::has_room_for_a_thread() {
             return Err(self.no_thread(info, &"no memory"));
         }
         info.belongs_to(principal.clone());
         let opening = Opening::new(
             Arc::clone(info),
-            principal,
+            principal.user().cloned(),
             transport.clone(),
             encoding,
             &self.config,
@@ -400,10 +444,24 @@ impl Serving {
             });
         }
         // A reload of the keys since the check has not seen this connection.
-        if !self.guard.still_admits(&opening.connection.principal) {
+        if !self.guard.still_admits(principal) {
             return Err(Problem::unauthorized());
         }
-        Ok(opening)
+        Ok((opening, place))
+    }
+
+    fn too_many_of_user(&self, info: &ConnectionInfo, principal: &Principal) -> Problem {
+        let user = principal.user().map(UserName::as_str);
+        limited!(
+            self.logs.too_many_of_user,
+            info,
+            "a user has as many connections as it may have",
+            connection = info.id,
+            peer = %info.client(),
+            user
+        );
+        self.broker.metrics().rejected.count("user");
+        Problem::unavailable("This user has as many connections as it may have")
     }
 
     fn no_thread(&self, info: &ConnectionInfo, reason: &dyn Display) -> Problem {

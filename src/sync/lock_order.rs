@@ -25,6 +25,9 @@ pub(crate) enum Lock {
     AddressLimits,
     KeyReload,
     Keys,
+    TokenKeys,
+    TokenRefresh,
+    Users,
     LimitedLog,
     /// A lock of a model, which may be taken under any lock.
     #[cfg(all(test, shuttle))]
@@ -65,8 +68,11 @@ pub(crate) const LOCK_ORDER: &[(Lock, &[Lock])] = &[
     (Lock::ConnectionInfo, &[]),
     (Lock::TlsSession, &[]),
     (Lock::AddressLimits, &[]),
-    (Lock::KeyReload, &[Lock::Keys]),
+    (Lock::KeyReload, &[Lock::Keys, Lock::TokenKeys]),
     (Lock::Keys, &[]),
+    (Lock::TokenKeys, &[]),
+    (Lock::TokenRefresh, &[]),
+    (Lock::Users, &[]),
     (
         Lock::Outbox,
         &[

@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import os
 import random
 import re
 import shutil
@@ -732,7 +733,7 @@ async def wrong_key_stops_the_client() -> None:
     await server.stop()
 
 
-async def snippet(name: str, server: Server, *expected: str) -> None:
+async def snippet(name: str, server: Server, *expected: str, **variables: str) -> None:
     """Runs a snippet of the documents with this server, until it has printed all this."""
     program = ROOT / "examples" / name
     command = {".py": [sys.executable], ".js": NODE, ".sh": ["bash", "-e"]}[program.suffix]
@@ -744,7 +745,11 @@ async def snippet(name: str, server: Server, *expected: str) -> None:
         copy.write_text(text.replace("localhost:8080", server.address))
         # curl prints its progress to standard error.
         process = await asyncio.create_subprocess_exec(
-            *command, str(copy), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+            *command,
+            str(copy),
+            env=os.environ | variables,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
         )
         output = ""
         while not all(words in output for words in expected):
@@ -772,6 +777,14 @@ async def snippets_work() -> None:
     await server.stop()
 
 
+async def snippets_that_make_tokens_work() -> None:
+    secret = {"PUBSUB_JWT_SECRET": "a-secret-of-more-than-32-bytes-for-tests"}
+    server = await Server.start(PUBSUB_TOPICS=TOPIC, **secret)
+    await snippet("tokens/mint.py", server, "may read orders", **secret)
+    await snippet("tokens/mint.js", server, "may read orders", **secret)
+    await server.stop()
+
+
 async def main() -> None:
     try:
         for language, programs in LANGUAGES.items():
@@ -785,6 +798,7 @@ async def main() -> None:
             values_that_json_cannot_represent_are_refused,
             temporary_errors_are_logged,
             snippets_work,
+            snippets_that_make_tokens_work,
         )
         for check in checks:
             await check()

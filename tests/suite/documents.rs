@@ -144,6 +144,7 @@ fn schemas_of_responses_and_frames_list_every_field() {
                 "unsubscribePattern",
                 "publish",
                 "ping",
+                "authenticate",
                 "bindings",
                 "if",
                 "then",

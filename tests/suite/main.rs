@@ -56,4 +56,5 @@ mod stuck_handlers;
 mod subscribers;
 mod takeover;
 mod tls;
+mod tokens;
 mod topic_changes;

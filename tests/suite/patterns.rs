@@ -313,7 +313,7 @@ fn a_key_may_use_the_patterns_that_its_own_cover() {
         let refused = client.subscribe_refused(pattern, &json!({}), "FORBIDDEN");
         assert_eq!(
             text_of(&refused),
-            format!("The key may not subscribe to topic '{pattern}'")
+            format!("The credential may not subscribe to topic '{pattern}'")
         );
     }
     for pattern in ["shop.*", "shop.eu.*", "shop.*.paid"] {

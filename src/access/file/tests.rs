@@ -27,14 +27,22 @@ fn entry_with_all_fields_is_read() {
     let [key] = &keys[..] else { panic!("{keys:?}") };
     assert_eq!(key.name, "dashboard");
     assert_eq!(key.digest, Digest::of(b"dashboard"));
-    assert!(key.may_publish("orders") && key.may_publish("shop.eu") && !key.may_publish("logs"));
-    assert!(key.may_subscribe("logs") && !key.admin);
+    assert!(
+        key.rights.may_publish("orders")
+            && key.rights.may_publish("shop.eu")
+            && !key.rights.may_publish("logs")
+    );
+    assert!(key.rights.may_subscribe("logs") && !key.rights.admin);
 }
 
 #[test]
 fn missing_right_is_not_granted() {
     let keys = parse(&entry("a", "")).unwrap();
-    assert!(!keys[0].admin && !keys[0].may_publish("a") && !keys[0].may_subscribe("a"));
+    assert!(
+        !keys[0].rights.admin
+            && !keys[0].rights.may_publish("a")
+            && !keys[0].rights.may_subscribe("a")
+    );
 }
 
 #[test]
@@ -186,8 +194,8 @@ proptest! {
         for (key, name) in keys.iter().zip(&names) {
             prop_assert_eq!(&key.name, name);
             prop_assert_eq!(&key.digest, &Digest::of(name.as_bytes()));
-            prop_assert_eq!(&key.publish, &[TopicFilter::parse(&pattern).unwrap()]);
-            prop_assert_eq!(key.admin, admin);
+            prop_assert_eq!(&key.rights.publish, &[TopicFilter::parse(&pattern).unwrap()]);
+            prop_assert_eq!(key.rights.admin, admin);
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::{Broker, TopicError};
 use crate::broker::Topic;
 use crate::broker::engine::Engine;
-use crate::protocol::{ClientId, StartAt, TopicName};
+use crate::protocol::{ClientId, StartAt, TopicName, UserName};
 use crate::sync::Arc;
 
 /// A topic that is ready for a subscription.
@@ -13,16 +13,25 @@ pub(crate) struct Joined {
     pub(crate) order: u64,
 }
 
+/// Who subscribes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Caller<'a> {
+    /// The number of the client's connection.
+    pub(crate) connection: u64,
+    /// The user of its token, if that names one.
+    pub(crate) user: Option<&'a UserName>,
+}
+
 impl Broker {
-    /// Prepares a topic for a subscription of this client id over this connection.
+    /// Prepares a topic for a subscription of this client id.
     pub(crate) fn join(
         &self,
         name: &TopicName,
         client_id: &ClientId,
-        connection: u64,
+        caller: Caller<'_>,
         start_at: &StartAt,
     ) -> Result<Joined, TopicError> {
-        match self.join_existing(name, client_id, connection) {
+        match self.join_existing(name, client_id, caller) {
             Err(TopicError::NotFound) if self.creates_topics(Some(start_at)) => {
                 match &self.engine {
                     Engine::Embedded => {
@@ -31,7 +40,7 @@ impl Broker {
                     }
                     Engine::Redis(redis) => {
                         redis.create_for_use(name)?;
-                        redis.join(name, client_id, connection)
+                        redis.join(name, client_id, caller)
                     }
                 }
             }
@@ -44,14 +53,14 @@ impl Broker {
         &self,
         name: &TopicName,
         client_id: &ClientId,
-        connection: u64,
+        caller: Caller<'_>,
     ) -> Result<Joined, TopicError> {
         match &self.engine {
             Engine::Embedded => {
                 let topic = self.topic(name.as_str()).ok_or(TopicError::NotFound)?;
                 Ok(Joined { topic, order: 0 })
             }
-            Engine::Redis(redis) => redis.join(name, client_id, connection),
+            Engine::Redis(redis) => redis.join(name, client_id, caller),
         }
     }
 

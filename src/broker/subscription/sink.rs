@@ -6,7 +6,7 @@ use super::{SubscribeError, Subscription};
 use crate::broker::chunk::ReadBatch;
 use crate::broker::patterns::PatternSubscription;
 use crate::broker::topic::{PresenceBatch, Topic};
-use crate::protocol::{EpochName, StartAt, TopicName};
+use crate::protocol::{EpochName, StartAt, TopicName, UserName};
 use crate::sync::Arc;
 
 /// The subscriber sink: what a subscription needs of its connection. The broker calls it with no lock held.
@@ -60,6 +60,11 @@ pub(crate) trait SubscriberSink: Send + Sync {
 
     /// Ends a pattern that another connection took over, with a notice for each of its subscriptions.
     fn pattern_replaced(&self, _pattern: &Arc<PatternSubscription>) {}
+
+    /// The user of the connection's token, if it names one. Never changes.
+    fn user(&self) -> Option<&UserName> {
+        None
+    }
 
     /// Whether the connection is ending or has ended. Takes no lock, because it is called under a topic's lock.
     fn is_over(&self) -> bool;

@@ -6,7 +6,7 @@ use crate::broker::history::{Start, find_start};
 use crate::broker::subscription::{Elsewhere, Opened};
 use crate::broker::takeover::Takeover;
 use crate::broker::{SubscribeError, Subscriber, SubscriberSink, Subscription};
-use crate::protocol::{ClientId, StartAt, Timestamp, TopicName};
+use crate::protocol::{ClientId, StartAt, TopicName};
 use crate::sync::{Arc, Weak};
 
 /// A subscription to a mirror has ended on this node.
@@ -140,12 +140,8 @@ impl Topic {
     }
 
     /// The subscriptions of the topic here: their client ids, their orders, and when they began.
-    pub(in crate::broker) fn owners(&self) -> Vec<(ClientId, u64, Timestamp)> {
-        let state = self.state.read();
-        let subscribers = state.subscribers.iter();
-        subscribers
-            .map(|one| (one.client_id().clone(), one.order(), one.since()))
-            .collect()
+    pub(in crate::broker) fn owners(&self) -> Vec<Arc<Subscription>> {
+        self.state.read().subscribers.iter().cloned().collect()
     }
 
     pub(super) fn departed(&self, subscription: &Subscription) {

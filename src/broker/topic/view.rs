@@ -7,7 +7,7 @@ use crate::broker::history::{HistoryError, HistoryPage, find_start};
 use crate::broker::log::Log;
 use crate::broker::mirror::Place;
 use crate::config::OverflowPolicy;
-use crate::protocol::{ClientId, EpochName, StartAt, Timestamp};
+use crate::protocol::{ClientId, EpochName, StartAt, Timestamp, UserName};
 use crate::sync::{Arc, Ordering};
 
 /// Figures of a topic, for REST and the dashboard.
@@ -36,8 +36,18 @@ pub(crate) struct TopicStats {
 pub(crate) struct SubscriberList {
     /// How many they are; more than are listed if the list is cut.
     pub(crate) total: usize,
-    /// Each with when its subscription began, by client id.
-    pub(crate) listed: Vec<(ClientId, Timestamp)>,
+    /// By client id.
+    pub(crate) listed: Vec<ListedSubscriber>,
+}
+
+/// One of those who are subscribed to a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ListedSubscriber {
+    pub(crate) client_id: ClientId,
+    /// When the subscription began.
+    pub(crate) since: Timestamp,
+    /// The user of its token, if that names one.
+    pub(crate) user: Option<UserName>,
 }
 
 impl Topic {
@@ -86,8 +96,10 @@ impl Topic {
             listed.truncate(limit);
         }
         listed.sort_unstable_by(|a, b| a.client_id().cmp(b.client_id()));
-        let line = |subscription: &Arc<Subscription>| {
-            (subscription.client_id().clone(), subscription.since())
+        let line = |subscription: &Arc<Subscription>| ListedSubscriber {
+            client_id: subscription.client_id().clone(),
+            since: subscription.since(),
+            user: subscription.user(),
         };
         SubscriberList {
             total: subscribers.len(),

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use proptest::prelude::*;
 
 use super::allowed::{MAX_SHOWN_CHARS, shown};
-use super::units::{parse_bytes, parse_seconds};
+use super::units::{parse_bytes, parse_seconds, parse_ttl};
 use super::*;
 
 fn parsed<T>(allowed: &Allowed<T>, text: &str) -> Option<T> {
@@ -178,6 +178,28 @@ fn a_wrong_value_is_shown_printable_and_short() {
 fn a_value_that_is_no_utf8_is_shown_in_escapes() {
     use std::os::unix::ffi::OsStrExt;
     assert_eq!(shown(OsStr::from_bytes(b"80\xff")), "80\\xff");
+}
+
+#[test]
+fn a_time_to_live_has_a_unit_or_is_in_seconds() {
+    let secs = |text| parse_ttl(text).map(|ttl| ttl.0.as_secs());
+    for (text, expected) in [
+        ("90", Some(90)),
+        ("90s", Some(90)),
+        ("30m", Some(1800)),
+        ("1h", Some(3600)),
+        ("7d", Some(604_800)),
+        ("", None),
+        ("h", None),
+        ("1.5h", None),
+        ("-1h", None),
+        ("1 h", None),
+        ("1w", None),
+        ("99999999999999999999d", None),
+        ("9999999999999999999d", None),
+    ] {
+        assert_eq!(secs(text), expected, "{text}");
+    }
 }
 
 proptest! {

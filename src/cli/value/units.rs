@@ -75,6 +75,27 @@ pub(super) fn parse_seconds(text: &str) -> Option<Seconds> {
     Some(Seconds(Duration::new(digits(whole)?, nanos)))
 }
 
+/// How long something is valid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+pub(in crate::cli) struct Ttl(pub(in crate::cli) Duration);
+
+/// `3600`, `90s`, `30m`, `1h`, `7d`.
+pub(super) fn parse_ttl(text: &str) -> Option<Ttl> {
+    let units = [('s', 1), ('m', 60), ('h', 3_600), ('d', 86_400)];
+    let in_unit = |(unit, secs): &(char, u64)| Some((text.strip_suffix(*unit)?, *secs));
+    let (number, secs) = units.iter().find_map(in_unit).unwrap_or((text, 1));
+    let secs = digits::<u64>(number)?.checked_mul(secs)?;
+    Some(Ttl(Duration::from_secs(secs)))
+}
+
+pub(in crate::cli) fn ttl(range: RangeInclusive<Duration>) -> Allowed<Ttl> {
+    let days = range.end().as_secs() / 86_400;
+    let phrase = format!("a time up to {days} days, such as 90s, 30m, 1h or 7d");
+    Allowed::new(phrase, move |text| {
+        parse_ttl(text).filter(|ttl| range.contains(&ttl.0))
+    })
+}
+
 pub(in crate::cli) fn seconds(range: RangeInclusive<Duration>) -> Allowed<Seconds> {
     let (start, end) = (Seconds(*range.start()), Seconds(*range.end()));
     let phrase = format!("seconds from {start} to {end}, decimals allowed");

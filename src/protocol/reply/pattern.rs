@@ -33,19 +33,23 @@ pub(crate) fn push_pattern_end(
         begin(out, "ack", request_id);
         field(out, "topic", pattern.as_str());
         field(out, "status", "ok");
-        out.extend_from_slice(br#","positions":{"#);
-        for (at, (topic, seq, epoch)) in positions.iter().enumerate() {
-            let comma = if at > 0 { "," } else { "" };
-            // Names and epochs need no escaping, and writing to a Vec cannot fail.
-            let _ = write!(
-                out,
-                r#"{comma}"{topic}":{{"seq":{seq},"epoch":"{}"}}"#,
-                epoch.as_str()
-            );
-        }
-        out.push(b'}');
+        positions_field(out, positions);
         end(out);
     });
+}
+
+pub(super) fn positions_field(out: &mut Vec<u8>, positions: &[(TopicName, u64, EpochName)]) {
+    out.extend_from_slice(br#","positions":{"#);
+    for (at, (topic, seq, epoch)) in positions.iter().enumerate() {
+        let comma = if at > 0 { "," } else { "" };
+        // Names and epochs need no escaping, and writing to a Vec cannot fail.
+        let _ = write!(
+            out,
+            r#"{comma}"{topic}":{{"seq":{seq},"epoch":"{}"}}"#,
+            epoch.as_str()
+        );
+    }
+    out.push(b'}');
 }
 
 /// What matches a pattern and would be one subscription too many.

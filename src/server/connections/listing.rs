@@ -77,6 +77,7 @@ fn line((info, websocket): &Handle) -> ConnectionLine {
         protocol: protocol(websocket.as_deref()).as_str(),
         address: info.client(),
         key: info.key(),
+        user: info.user(),
         uptime_sec: info.uptime().as_secs(),
         idle_sec: info.idle().as_secs(),
         pending_bytes: websocket

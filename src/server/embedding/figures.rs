@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::broker::{self, TopicStats};
+use crate::broker::{self, ListedSubscriber, TopicStats};
 use crate::config::OverflowPolicy;
-use crate::protocol::{ClientId, Timestamp, TopicName};
+use crate::protocol::TopicName;
 
 /// The receipt for a message: it is in the topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +70,8 @@ pub struct SubscriberInfo {
     pub client_id: String,
     /// When the subscription began: RFC 3339, UTC, microseconds.
     pub since: String,
+    /// The user of its token, if it presented one that names one.
+    pub user: Option<String>,
 }
 
 /// The whole server at one moment.
@@ -96,9 +98,10 @@ pub struct Stats {
 impl From<broker::SubscriberList> for SubscriberList {
     fn from(list: broker::SubscriberList) -> SubscriberList {
         let subscribers = list.listed.into_iter();
-        let info = |(client_id, since): (ClientId, Timestamp)| SubscriberInfo {
-            client_id: client_id.to_string(),
-            since: since.as_str().to_owned(),
+        let info = |line: ListedSubscriber| SubscriberInfo {
+            client_id: line.client_id.to_string(),
+            since: line.since.as_str().to_owned(),
+            user: line.user.map(|user| user.to_string()),
         };
         SubscriberList {
             total: list.total,

@@ -22,6 +22,7 @@ use super::http::request_line::Version;
 use super::http::response::Response;
 use super::rest::{EventsQuery, problems};
 use super::websocket::{Connection, Session};
+use crate::access::Principal;
 use crate::broker::Broker;
 use crate::protocol::{ErrorCode, ErrorReply, TransferCoding};
 use crate::sync::Arc;
@@ -68,13 +69,14 @@ pub(super) fn subscribe(
     coding: TransferCoding,
     response_head: &[u8],
     query: &EventsQuery,
+    principal: Principal,
     broker: &Arc<Broker>,
 ) -> Result<(), Problem> {
     let subscribe = query.subscribe()?;
     let mut head = response_head.to_vec();
     coding.push_retry(&mut head, retry_millis());
     connection.queue(&head);
-    let mut session = Session::new(Arc::clone(connection), Arc::clone(broker), 0);
+    let mut session = Session::new(Arc::clone(connection), Arc::clone(broker), principal, 0);
     let subscribed = session.subscribe(subscribe, None);
     subscribed.map_err(|error| problem_of(error, query))
 }

@@ -1,10 +1,11 @@
-//! The reader of an event stream: sees the peer close, and sends the heartbeat.
+//! The reader of an event stream: sees the peer close, sends the heartbeat, and ends the stream when its token expires.
 
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use nix::libc::ETIMEDOUT;
 
+use crate::access::Expiry;
 use crate::protocol::{Encoding, TransferCoding};
 use crate::server::transport::Transport;
 use crate::server::websocket::{Connection, EndReason};
@@ -21,14 +22,20 @@ pub(in crate::server) fn read(
     connection: &Connection,
     transport: &Transport,
     heartbeat: Duration,
+    expiry: Option<Expiry>,
     mut surplus: usize,
 ) {
     // As long as a WebSocket may leave two pings unanswered, and no shorter than a blocked write may take.
     transport.set_user_timeout((heartbeat * 2).max(connection.write_timeout() * 2));
     let mut next_heartbeat = Instant::now() + heartbeat;
+    let mut expiry = expiry.map(Expiry::at);
     let mut buffer = [0; READ_BYTES];
     loop {
-        let wait = next_heartbeat.saturating_duration_since(Instant::now());
+        if expiry.take_if(|at| Instant::now() >= *at).is_some() {
+            connection.end(EndReason::TokenExpired);
+        }
+        let next = expiry.map_or(next_heartbeat, |at| at.min(next_heartbeat));
+        let wait = next.saturating_duration_since(Instant::now());
         let wait = wait.max(MIN_WAIT);
         let read = transport.set_read_timeout(Some(wait));
         match read.and_then(|()| transport.read(&mut buffer)) {
@@ -45,6 +52,9 @@ pub(in crate::server) fn read(
                 return connection.abort(EndReason::Heartbeat);
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                if Instant::now() < next_heartbeat {
+                    continue;
+                }
                 next_heartbeat += heartbeat;
                 send_heartbeat(connection);
             }

@@ -36,7 +36,7 @@ pub(crate) struct Edge {
     pub(crate) limits: RequestLimits,
     pub(crate) write_timeout: Duration,
     pub(crate) large_responses: LargeResponses,
-    pub(crate) authorization: Authorization,
+    pub(crate) authorization: Arc<Authorization>,
     pub(crate) origins: OriginPolicy,
     pub(crate) addresses: Arc<AddressLimits>,
     pub(crate) trusted_proxies: TrustedProxies,

@@ -7,6 +7,7 @@ use serde::ser::Serializer;
 
 use super::{Api, problems};
 use crate::broker::Subscription;
+use crate::protocol::UserName;
 use crate::server::client_address::ClientAddress;
 use crate::server::http::{Problem, Request, Response};
 
@@ -35,9 +36,12 @@ pub(crate) struct ConnectionLine {
     pub(crate) id: u64,
     pub(crate) protocol: &'static str,
     pub(crate) address: ClientAddress,
-    /// The name of the key; none when the server asks for none.
+    /// The name of the key; none when the server asks for none, and with a token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) key: Option<String>,
+    /// The user of the token; none without a token, or if it names none.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text")]
+    pub(crate) user: Option<UserName>,
     pub(crate) uptime_sec: u64,
     pub(crate) idle_sec: u64,
     pub(crate) pending_bytes: usize,
@@ -90,6 +94,10 @@ impl Api {
         };
         Ok(Response::json(200, &closed))
     }
+}
+
+fn as_text<S: Serializer>(user: &Option<UserName>, out: S) -> Result<S::Ok, S::Error> {
+    out.collect_str(user.as_ref().map_or("", UserName::as_str))
 }
 
 fn as_lines<S: Serializer>(subscriptions: &[Arc<Subscription>], out: S) -> Result<S::Ok, S::Error> {

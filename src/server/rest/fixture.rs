@@ -45,6 +45,7 @@ impl Connected for Connections {
             protocol: "http",
             address: SocketAddr::from(([127, 0, 0, 1], 51234)).into(),
             key: key.clone(),
+            user: None,
             uptime_sec: 120,
             idle_sec: 3,
             pending_bytes: 0,

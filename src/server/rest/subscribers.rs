@@ -4,7 +4,8 @@ use serde::Serialize;
 use serde::ser::Serializer;
 
 use super::{Api, problems};
-use crate::protocol::{ClientId, Timestamp, TopicName};
+use crate::broker::ListedSubscriber;
+use crate::protocol::{Timestamp, TopicName, UserName};
 use crate::server::http::{Problem, Request, Response};
 
 /// The memory for a subscriber in the list, with what is needed to write it.
@@ -15,13 +16,15 @@ struct Subscribers<'a> {
     topic: &'a str,
     total: usize,
     #[serde(serialize_with = "as_lines")]
-    subscribers: Vec<(ClientId, Timestamp)>,
+    subscribers: Vec<ListedSubscriber>,
 }
 
 #[derive(Serialize)]
 struct SubscriberLine<'a> {
     client_id: &'a str,
     since: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
 }
 
 impl Api {
@@ -46,10 +49,11 @@ impl Api {
     }
 }
 
-fn as_lines<S: Serializer>(listed: &[(ClientId, Timestamp)], out: S) -> Result<S::Ok, S::Error> {
-    out.collect_seq(listed.iter().map(|(client_id, since)| SubscriberLine {
-        client_id: client_id.as_str(),
-        since: *since,
+fn as_lines<S: Serializer>(listed: &[ListedSubscriber], out: S) -> Result<S::Ok, S::Error> {
+    out.collect_seq(listed.iter().map(|line| SubscriberLine {
+        client_id: line.client_id.as_str(),
+        since: line.since,
+        user: line.user.as_ref().map(UserName::as_str),
     }))
 }
 

@@ -5,22 +5,23 @@ use std::time::{Duration, Instant};
 use super::end::EndReason;
 use super::outbox::{Outbox, Phase};
 use super::subscriptions::Subscriptions;
-use crate::access::Principal;
 use crate::broker::{
-    Cursors, Delivery, End, IfBusy, PatternSubscription, PresenceBatch, Progress, ReadBatch,
-    SubscribeError, SubscriberSink, Subscription, Topic,
+    Caller, Cursors, Delivery, End, IfBusy, PatternSubscription, PresenceBatch, Progress,
+    ReadBatch, SubscribeError, SubscriberSink, Subscription, Topic,
 };
 use crate::limited_log::{LimitedLog, limited};
 use crate::metrics::Protocol;
-use crate::protocol::{Encoding, EpochName, ErrorReply, Notice, StartAt, TopicName, close_frame};
+use crate::protocol::{
+    Encoding, EpochName, ErrorReply, Notice, StartAt, TopicName, UserName, close_frame,
+};
 use crate::server::connection_info::ConnectionInfo;
 use crate::server::panics::Panics;
 use crate::sync::{Arc, AtomicU64, OnceLock, Ordering};
 
 pub(crate) struct Connection {
     pub(crate) info: Arc<ConnectionInfo>,
-    /// Who opened the connection. Never changes.
-    pub(crate) principal: Principal,
+    /// The user of its tokens, if they name one. Never changes; what else a token says may.
+    user: Option<UserName>,
     pub(super) outbox: Outbox,
     pub(super) subscriptions: Subscriptions,
     end_reason: OnceLock<EndReason>,
@@ -33,7 +34,7 @@ pub(crate) struct Connection {
 impl Connection {
     pub(super) fn new(
         info: Arc<ConnectionInfo>,
-        principal: Principal,
+        user: Option<UserName>,
         max_subscriptions: usize,
         outbox: Outbox,
         slow_log: Arc<SlowConsumerLog>,
@@ -41,13 +42,21 @@ impl Connection {
     ) -> Connection {
         Connection {
             info,
-            principal,
+            user,
             outbox,
             subscriptions: Subscriptions::new(max_subscriptions),
             end_reason: OnceLock::new(),
             pending_at_end: AtomicU64::new(0),
             slow_log,
             panics,
+        }
+    }
+
+    /// Who subscribes on it.
+    pub(super) fn caller(&self) -> Caller<'_> {
+        Caller {
+            connection: self.info.id,
+            user: self.user.as_ref(),
         }
     }
 
@@ -327,6 +336,10 @@ impl SubscriberSink for Connection {
         }
     }
 
+    fn user(&self) -> Option<&UserName> {
+        self.user.as_ref()
+    }
+
     fn may_hold_publishers(&self, block_timeout: Duration) {
         self.outbox.may_hold_publishers(block_timeout);
     }
@@ -356,6 +369,9 @@ fn last_frames(reason: &EndReason, encoding: Encoding) -> Vec<u8> {
     match reason {
         EndReason::SlowConsumer(topic, _) => encoding.push_slow_consumer(&mut frames, topic),
         EndReason::Unauthorized => encoding.push_error(&mut frames, &ErrorReply::key_withdrawn()),
+        EndReason::TokenExpired => {
+            encoding.push_error(&mut frames, &ErrorReply::token_expired());
+        }
         EndReason::Internal => encoding.push_error(&mut frames, &ErrorReply::internal()),
         _ => {}
     }

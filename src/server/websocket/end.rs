@@ -26,6 +26,8 @@ pub(crate) enum EndReason {
     Shutdown,
     /// Its key was removed, or its rights changed.
     Unauthorized,
+    /// Its token expired.
+    TokenExpired,
     /// An administrator closed it.
     Administrator,
     /// The one topic of an event stream was deleted.
@@ -51,6 +53,7 @@ impl EndReason {
             EndReason::Heartbeat => "heartbeat",
             EndReason::Shutdown => "shutdown",
             EndReason::Unauthorized => "unauthorized",
+            EndReason::TokenExpired => "token_expired",
             EndReason::Administrator => "administrator",
             EndReason::TopicDeleted => "topic_deleted",
             EndReason::SubscriptionReplaced => "subscription_replaced",
@@ -72,7 +75,7 @@ impl EndReason {
             EndReason::SlowConsumer(..) | EndReason::WriteTimeout => CloseCode::SLOW_CONSUMER,
             EndReason::Heartbeat => CloseCode::HEARTBEAT,
             EndReason::Shutdown => CloseCode::GOING_AWAY,
-            EndReason::Unauthorized => CloseCode::UNAUTHORIZED,
+            EndReason::Unauthorized | EndReason::TokenExpired => CloseCode::UNAUTHORIZED,
             EndReason::Administrator => CloseCode::ADMINISTRATOR,
             EndReason::Internal => CloseCode::INTERNAL,
         }
@@ -93,6 +96,7 @@ impl fmt::Display for EndReason {
             EndReason::Heartbeat => f.write_str("no answer to pings"),
             EndReason::Shutdown => f.write_str("server shutting down"),
             EndReason::Unauthorized => f.write_str("key withdrawn or changed"),
+            EndReason::TokenExpired => f.write_str("token expired"),
             EndReason::Administrator => f.write_str("closed by an administrator"),
             EndReason::TopicDeleted => f.write_str("topic deleted"),
             EndReason::SubscriptionReplaced => f.write_str("subscription replaced"),
@@ -123,6 +127,7 @@ mod tests {
             EndReason::Heartbeat,
             EndReason::Shutdown,
             EndReason::Unauthorized,
+            EndReason::TokenExpired,
             EndReason::Administrator,
             EndReason::TopicDeleted,
             EndReason::SubscriptionReplaced,
@@ -137,7 +142,7 @@ mod tests {
                 EndReason::Heartbeat | EndReason::Shutdown => {}
                 EndReason::Unauthorized | EndReason::Administrator => {}
                 EndReason::TopicDeleted | EndReason::SubscriptionReplaced => {}
-                EndReason::Internal => {}
+                EndReason::TokenExpired | EndReason::Internal => {}
             }
         }
         let codes: BTreeSet<u64> = reasons
@@ -156,6 +161,6 @@ mod tests {
             metrics.disconnects.count(reason.label());
         }
         let counts = metrics.disconnects.counts();
-        assert_eq!(counts.map(|(_, count)| count), [1; 15]);
+        assert_eq!(counts.map(|(_, count)| count), [1; 16]);
     }
 }

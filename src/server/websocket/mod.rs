@@ -22,6 +22,7 @@ mod scanner;
 mod session;
 pub(crate) mod subprotocol;
 mod subscriptions;
+mod token_timer;
 mod unsent;
 mod writer;
 
@@ -37,7 +38,8 @@ use crate::access::Principal;
 use crate::broker::Broker;
 use crate::config::Config;
 use crate::metrics::{Metrics, Protocol, SharedMetrics};
-use crate::protocol::Encoding;
+use crate::protocol::{Encoding, UserName};
+use crate::server::authorization::Authorization;
 use crate::server::connection_info::ConnectionInfo;
 use crate::server::panics::Panics;
 use crate::server::transport::Transport;
@@ -64,7 +66,7 @@ pub(crate) struct Opening {
 impl Opening {
     pub(crate) fn new(
         info: Arc<ConnectionInfo>,
-        principal: Principal,
+        user: Option<UserName>,
         transport: Transport,
         encoding: Encoding,
         config: &Config,
@@ -77,7 +79,7 @@ impl Opening {
         } = shared.clone();
         let (outbox, work) = Outbox::new(transport, encoding, config.write_timeout, metrics);
         let max = config.max_subscriptions;
-        let connection = Connection::new(info, principal, max, outbox, slow_log, panics);
+        let connection = Connection::new(info, user, max, outbox, slow_log, panics);
         Opening {
             connection: Arc::new(connection),
             work,
@@ -115,7 +117,8 @@ impl Opening {
         let metrics = &connection.outbox.metrics;
         metrics.opened(connection.protocol());
         let messages = connection.panics.catch(|| {
-            tracing::info!(connection = connection.info.id, peer = %connection.info.client(), key = connection.principal.name(), "{kind} opened");
+            let user = connection.caller().user.map(UserName::as_str);
+            tracing::info!(connection = connection.info.id, peer = %connection.info.client(), key = connection.info.key(), user, "{kind} opened");
             let answer = answer();
             connection.outbox.open();
             drop(answered);
@@ -138,12 +141,19 @@ impl Opening {
     }
 }
 
+/// Who uses a WebSocket at first, and what checks its further tokens.
+pub(crate) struct Caller<'a> {
+    pub(crate) principal: Principal,
+    pub(crate) authorization: &'a Arc<Authorization>,
+}
+
 /// Reads the bytes received so far, then from the socket, until the connection ends. A panic ends only this connection;
 /// requests done before it are acknowledged and their events delivered.
 pub(crate) fn read(
     connection: &Arc<Connection>,
     transport: Transport,
     received: Vec<u8>,
+    caller: Caller<'_>,
     broker: &Arc<Broker>,
     config: &Config,
 ) -> u64 {
@@ -156,8 +166,10 @@ pub(crate) fn read(
     let session = Session::new(
         Arc::clone(connection),
         Arc::clone(broker),
+        caller.principal,
         config.max_publish_rate,
     );
+    let session = session.renewable(caller.authorization);
     let inbound = Inbound::new(
         transport,
         received,

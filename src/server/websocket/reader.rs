@@ -38,6 +38,8 @@ pub(super) struct Reader {
     limits: ReaderLimits,
     control_rate: ControlRate,
     pinged: bool,
+    /// Since when the peer has sent nothing, or was pinged. Only kept for a token, whose timer interrupts the silence.
+    silent_since: Option<Instant>,
     /// Messages received.
     pub(super) messages: u64,
 }
@@ -63,6 +65,7 @@ impl Reader {
             limits,
             control_rate: ControlRate::new(Instant::now()),
             pinged: false,
+            silent_since: None,
             messages: 0,
         }
     }
@@ -93,6 +96,9 @@ impl Reader {
     }
 
     fn message(&mut self, message: Message) -> Option<EndReason> {
+        if self.session.has_expired() {
+            return Some(EndReason::TokenExpired);
+        }
         self.messages += 1;
         self.largest_bytes = self.largest_bytes.max(message.len());
         match message {
@@ -126,10 +132,15 @@ impl Reader {
             return None;
         }
         self.release_buffers(LARGE_MESSAGE_BYTES);
-        let limits = &self.limits;
-        match self.inbound.fill(limits.heartbeat, limits.message_timeout) {
+        if self.session.check_token() {
+            return Some(EndReason::TokenExpired);
+        }
+        let (wait, is_whole) = self.silence();
+        match self.inbound.fill(wait, self.limits.message_timeout) {
+            Filled::Silence if !is_whole => None,
             Filled::Bytes => {
                 self.pinged = false;
+                self.silent_since = None;
                 self.connection.info.heard();
                 self.session.bytes_arrived();
                 None
@@ -148,6 +159,19 @@ impl Reader {
         }
     }
 
+    /// How long to wait for bytes, and whether the heartbeat is due then: the timer of a token may come first.
+    fn silence(&mut self) -> (Duration, bool) {
+        let heartbeat = self.limits.heartbeat;
+        let Some(timer) = self.session.token_timer() else {
+            return (heartbeat, true);
+        };
+        let now = Instant::now();
+        let since = *self.silent_since.get_or_insert(now);
+        let left = (since + heartbeat).saturating_duration_since(now);
+        let until_token = timer.left(now);
+        (left.min(until_token), left <= until_token)
+    }
+
     /// Frees both buffers if a message was larger than this. Replaces the state of tungstenite to free its buffer: between
     /// messages that state holds nothing else that is needed, because its writes are discarded and a close frame ends the
     /// reading.
@@ -162,6 +186,7 @@ impl Reader {
 
     fn ping(&mut self) {
         self.pinged = true;
+        self.silent_since = None;
         if self.limits.heartbeat_json {
             let mut notice = Vec::new();
             push_notice(&mut notice, Notice::Ping);

@@ -1,6 +1,7 @@
 //! A session carries out the requests of a connection. It collects replies and dirty topics until the reader would wait.
 
 mod patterns;
+mod renewal;
 mod subscribing;
 
 use std::time::Instant;
@@ -8,6 +9,8 @@ use std::time::Instant;
 use super::connection::Connection;
 use super::dirty_topics::DirtyTopics;
 use super::held_publishes::HeldPublishes;
+use super::token_timer::TokenTimer;
+use crate::access::Principal;
 use crate::broker::{
     Broker, Engine, Place, PublishError, Published, ReadBatch, Topic, TopicError, WaitError,
 };
@@ -15,6 +18,7 @@ use crate::protocol::{
     Ack, ErrorCode, ErrorReply, Message, Request, RequestId, Timestamp, TopicFilter, TopicName,
     parse_request, push_ack, push_error, push_pong,
 };
+use crate::server::authorization::Authorization;
 use crate::server::token_bucket::TokenBucket;
 use crate::sync::Arc;
 
@@ -34,6 +38,13 @@ fn topic_refused(name: &str, error: TopicError) -> ErrorReply {
 pub(in crate::server) struct Session {
     connection: Arc<Connection>,
     broker: Arc<Broker>,
+    /// Who uses the connection now. Its own copy, so that no request takes a lock for it; others read that of the
+    /// [`ConnectionInfo`](crate::server::connection_info::ConnectionInfo).
+    principal: Principal,
+    /// If the principal has a token.
+    token_timer: Option<TokenTimer>,
+    /// Checks further tokens; `None` where none can be presented.
+    authorization: Option<Arc<Authorization>>,
     publish_rate: TokenBucket,
     /// Finished frames that are not in the outbox yet.
     replies: Vec<u8>,
@@ -52,11 +63,15 @@ impl Session {
     pub(in crate::server) fn new(
         connection: Arc<Connection>,
         broker: Arc<Broker>,
+        principal: Principal,
         rate: u32,
     ) -> Session {
         Session {
             connection,
             broker,
+            token_timer: renewal::timer_of(&principal),
+            principal,
+            authorization: None,
             publish_rate: TokenBucket::new(rate, Instant::now()),
             replies: Vec::new(),
             replied: 0,
@@ -164,6 +179,7 @@ impl Session {
     ) -> Result<(), ErrorReply> {
         match request {
             Request::Ping => push_pong(&mut self.replies, request_id),
+            Request::Authenticate(token) => self.authenticate(&token, request_id)?,
             Request::Publish { topic, message } => {
                 if matches!(self.broker.engine(), Engine::Redis(_)) {
                     return self.hold(&topic, &message, request_id, is_leaving);
@@ -266,7 +282,7 @@ impl Session {
     }
 
     fn check_right_to_publish(&self, name: &str) -> Result<(), ErrorReply> {
-        match self.connection.principal.may_publish(name) {
+        match self.principal.may_publish(name) {
             true => Ok(()),
             false => Err(ErrorReply::may_not_publish(name)),
         }
@@ -330,10 +346,12 @@ impl Session {
         };
         // A wait for a fan-out is short, so a client that is leaving still gets its publish done.
         let may_take_long = place.waits_for_subscribers();
-        let is_cancelled = || !self.connection.is_open() || (may_take_long && is_leaving());
+        let (connection, principal) = (&self.connection, &self.principal);
+        let may_go_on = || connection.is_open() && !principal.has_expired();
+        let is_cancelled = || !may_go_on() || (may_take_long && is_leaving());
         let waited = place.wait(event_bytes, &mut self.batch, is_cancelled);
-        // The connection may have ended since the last check for cancellation.
-        let waited = waited.and_then(|()| match self.connection.is_open() {
+        // The connection or its token may have ended since the last check for cancellation.
+        let waited = waited.and_then(|()| match may_go_on() {
             true => Ok(()),
             false => Err(WaitError::Cancelled),
         });
@@ -342,6 +360,7 @@ impl Session {
             self.place = None;
             match error {
                 WaitError::TimedOut => ErrorReply::no_room(topic.name().as_str()),
+                WaitError::Cancelled if self.has_expired() => ErrorReply::token_expired(),
                 WaitError::Cancelled => ErrorReply::called_off(),
             }
         })

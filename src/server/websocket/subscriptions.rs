@@ -301,6 +301,16 @@ impl Subscriptions {
         self.held.lock().patterns.get(&key).cloned()
     }
 
+    /// All patterns, in order.
+    pub(super) fn patterns(&self) -> Vec<Arc<PatternSubscription>> {
+        let mut patterns: Vec<_> = self.held.lock().patterns.values().cloned().collect();
+        patterns.sort_unstable_by(|a, b| {
+            let of = |pattern: &PatternSubscription| key_of_pattern(pattern);
+            of(a).cmp(&of(b))
+        });
+        patterns
+    }
+
     pub(super) fn has_pattern(&self, pattern: &Arc<PatternSubscription>) -> bool {
         self.held.lock().has_pattern(pattern)
     }

@@ -56,7 +56,7 @@ fn rights_are_checked_after_the_fields_and_before_the_topic() {
     let there = publisher.ask_refused(publish("secrets"), "FORBIDDEN");
     assert_eq!(
         text_of(&there),
-        "The key may not publish to topic 'secrets'"
+        "The credential may not publish to topic 'secrets'"
     );
     assert_eq!(
         text_of(&there).replace("secrets", "nothing"),
@@ -65,7 +65,7 @@ fn rights_are_checked_after_the_fields_and_before_the_topic() {
     let absent = publisher.ask_refused(subscribe("orders"), "FORBIDDEN");
     assert_eq!(
         text_of(&absent),
-        "The key may not subscribe to topic 'orders'"
+        "The credential may not subscribe to topic 'orders'"
     );
     let mut wrong = publish("secrets");
     wrong["message"]["id"] = json!("x");

@@ -76,7 +76,7 @@ fn documents_name_only_existing_settings() {
 #[test]
 fn snippets_in_documents_are_the_tested_files() {
     let mut shown = BTreeSet::new();
-    for document in ["README.md", "docs/quick-start.md"] {
+    for document in ["README.md", "docs/quick-start.md", "docs/tokens.md"] {
         let text = read(&root(document));
         for language in ["```python\n", "```js\n", "```sh\n"] {
             for (at, _) in text.match_indices(language) {

@@ -17,5 +17,6 @@ mod settings;
 mod several_servers;
 mod subscribe;
 mod system_limits;
+mod tokens;
 mod top;
 mod topics;

@@ -9,10 +9,15 @@ use crate::harness::HttpClient;
 use super::program::{End, Program, run, threadcast};
 
 /// A wrong value for each setting.
-const WRONG: [(&str, &str); 43] = [
+const WRONG: [(&str, &str); 48] = [
     ("PUBSUB_HOST", "http://localhost"),
     ("PUBSUB_PORT", "99999"),
     ("PUBSUB_KEYS_FILE", "/nowhere/keys.toml"),
+    ("PUBSUB_JWT_KEYS", "http://login.example/jwks.json"),
+    ("PUBSUB_JWT_KEYS_CA_FILE", "/nowhere/ca.pem"),
+    ("PUBSUB_JWT_AUDIENCE", "nobody may sign tokens"),
+    ("PUBSUB_JWT_ISSUER", "nobody may sign tokens"),
+    ("PUBSUB_MAX_CONNECTIONS_PER_USER", "-1"),
     ("PUBSUB_LOG_LEVEL", "loud"),
     ("PUBSUB_LOG_FORMAT", "xml"),
     ("PUBSUB_MAX_QUEUE_SIZE", "0"),
@@ -166,7 +171,10 @@ fn config_tells_every_setting_and_where_it_came_from() {
     let mut names: Vec<_> = settings.iter().map(|s| s["name"].as_str()).collect();
     names.sort_unstable();
     let known = WRONG.iter().map(|(variable, _)| *variable);
-    let mut expected: Vec<_> = known.chain(["PUBSUB_API_KEY"]).map(Some).collect();
+    let mut expected: Vec<_> = known
+        .chain(["PUBSUB_API_KEY", "PUBSUB_JWT_SECRET"])
+        .map(Some)
+        .collect();
     expected.sort_unstable();
     assert_eq!(names, expected);
     for setting in settings {

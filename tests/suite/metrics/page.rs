@@ -11,13 +11,13 @@ fn every_series_exists_from_the_start() {
         (
             "pubsub_connections_rejected_total",
             "reason",
-            "address full no_descriptor no_thread",
+            "address full no_descriptor no_thread user",
         ),
         (
             "pubsub_disconnects_total",
             "reason",
             "administrator heartbeat internal invalid_utf8 peer_closed peer_gone policy protocol shutdown slow_consumer \
-             subscription_replaced too_big topic_deleted unauthorized write_timeout",
+             subscription_replaced token_expired too_big topic_deleted unauthorized write_timeout",
         ),
         (
             "pubsub_messages_dropped_total",
@@ -40,6 +40,12 @@ fn every_series_exists_from_the_start() {
             "door",
             "connection handshake rest",
         ),
+        (
+            "pubsub_tokens_refused_total",
+            "reason",
+            "algorithm audience claims expired issuer malformed no_keys not_yet_valid signature unknown_key",
+        ),
+        ("pubsub_jwks_refreshes_total", "result", "failed ok"),
     ] {
         let samples = page.samples().filter(|sample| sample.name == name);
         let found: BTreeSet<_> = samples

@@ -30,7 +30,7 @@ fn edge_with(guard: Guard) -> Edge {
         },
         write_timeout: LONG,
         large_responses: LargeResponses::new(1, LONG),
-        authorization: Authorization::new(Arc::new(guard), Arc::default()),
+        authorization: Arc::new(Authorization::new(Arc::new(guard), Arc::default())),
         origins: OriginPolicy::new(vec!["https://app.example.com".to_owned()]),
         addresses: AddressLimits::new(0, 0, Arc::default()),
         trusted_proxies: TrustedProxies::default(),
@@ -43,7 +43,7 @@ fn edge_with(guard: Guard) -> Edge {
 }
 
 fn edge() -> Edge {
-    edge_with(Guard::new(None, None).unwrap())
+    edge_with(Guard::new(None, None, None).unwrap())
 }
 
 /// How a connection ended, how many requests were answered, and the bytes behind the last one.
@@ -194,7 +194,11 @@ fn guard() -> Guard {
     let path: PathBuf =
         std::env::temp_dir().join(format!("threadcast-{}-edge", uuid::Uuid::new_v4()));
     std::fs::write(&path, file).unwrap();
-    let guard = Guard::new(Some(ApiKey::new("admin").unwrap()), Some(path.clone()));
+    let guard = Guard::new(
+        Some(ApiKey::new("admin").unwrap()),
+        Some(path.clone()),
+        None,
+    );
     std::fs::remove_file(&path).unwrap();
     guard.unwrap()
 }

@@ -134,7 +134,9 @@ impl Client {
         let (head, _) = head::parse(request.as_bytes()).unwrap().unwrap();
         let query = EventsQuery::read(TopicName::new(TOPIC).unwrap(), &head).unwrap();
         let head = event_stream::response_head(coding, &Cors::default());
-        event_stream::subscribe(&opening.connection, coding, &head, &query, broker).unwrap();
+        let everyone = Principal::Everyone;
+        event_stream::subscribe(&opening.connection, coding, &head, &query, everyone, broker)
+            .unwrap();
         Client::begin(broker, opening, socket)
     }
 
@@ -192,7 +194,7 @@ pub(super) fn opening_of(info: Arc<ConnectionInfo>, socket: ModelSocket) -> Open
 fn opening_with(info: Arc<ConnectionInfo>, socket: ModelSocket, encoding: Encoding) -> Opening {
     Opening::new(
         info,
-        Principal::Everyone,
+        None,
         Transport::model(socket),
         encoding,
         &config(),
@@ -201,7 +203,12 @@ fn opening_with(info: Arc<ConnectionInfo>, socket: ModelSocket, encoding: Encodi
 }
 
 pub(super) fn session(connection: &Arc<Connection>, broker: &Arc<Broker>) -> Session {
-    Session::new(Arc::clone(connection), Arc::clone(broker), 0)
+    Session::new(
+        Arc::clone(connection),
+        Arc::clone(broker),
+        Principal::Everyone,
+        0,
+    )
 }
 
 pub(super) fn ask(session: &mut Session, text: &str) {

@@ -29,7 +29,7 @@ impl Session {
             start_at,
             presence,
         } = subscribe;
-        if !self.connection.principal.may_subscribe_to_all(&pattern) {
+        if !self.principal.may_subscribe_to_all(&pattern) {
             return Err(ErrorReply::may_not_subscribe(pattern.as_str()));
         }
         if self.broker.is_draining() {
@@ -149,8 +149,8 @@ impl Session {
     ) -> bool {
         let key = (name.clone(), pattern.client_id().clone());
         for _ in 0..MAX_JOINS {
-            let number = self.connection.info.id;
-            let Joined { topic, order } = match self.broker.join_existing(name, &key.1, number) {
+            let caller = self.connection.caller();
+            let Joined { topic, order } = match self.broker.join_existing(name, &key.1, caller) {
                 Ok(joined) => joined,
                 Err(TopicError::NotFound) => {
                     // Of one that appeared meanwhile the client does not know.
@@ -222,7 +222,7 @@ impl Session {
     }
 
     /// Ends what came from a pattern. Returns where the client is in each topic.
-    fn end_subscriptions_of(
+    pub(super) fn end_subscriptions_of(
         &self,
         pattern: &Arc<PatternSubscription>,
     ) -> Vec<(TopicName, u64, EpochName)> {

@@ -23,7 +23,7 @@ impl Session {
             start_at,
             presence,
         } = subscribe;
-        if !self.connection.principal.may_subscribe(name.as_str()) {
+        if !self.principal.may_subscribe(name.as_str()) {
             return Err(ErrorReply::may_not_subscribe(name.as_str()));
         }
         if self.broker.is_draining() {
@@ -80,7 +80,7 @@ impl Session {
         let (topic, client_id) = key;
         let joined = self
             .broker
-            .join(topic, client_id, self.connection.info.id, start_at);
+            .join(topic, client_id, self.connection.caller(), start_at);
         joined.map_err(|error| topic_refused(topic.as_str(), error))
     }
 

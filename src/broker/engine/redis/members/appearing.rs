@@ -14,7 +14,7 @@ use crate::broker::engine::Unavailable;
 use crate::broker::engine::redis::Redis;
 use crate::broker::engine::redis::topics::{self, records, records::Record};
 use crate::broker::patterns::{PatternSubscription, Patterns};
-use crate::broker::registry::{Joined, TopicError};
+use crate::broker::registry::{Caller, Joined, TopicError};
 use crate::protocol::{ClientId, EpochName, StartAt, TopicName, TopicPattern};
 use crate::sync::Arc;
 
@@ -231,7 +231,11 @@ impl Joiner {
                 return Ok(());
             }
             let client_id = pattern.client_id();
-            let joined = self.redis.join(name, client_id, pattern.connection());
+            let caller = Caller {
+                connection: pattern.connection(),
+                user: sink.user(),
+            };
+            let joined = self.redis.join(name, client_id, caller);
             let Joined { topic, order } = match joined {
                 Ok(joined) => joined,
                 Err(TopicError::NotFound) => return Ok(()),

@@ -11,7 +11,7 @@ use crate::broker::engine::redis::{
     status::State,
 };
 use crate::broker::mirror::Place;
-use crate::broker::registry::{Joined, TopicError};
+use crate::broker::registry::{Caller, Joined, TopicError};
 use crate::broker::topic::Departure;
 use crate::protocol::{ClientId, TopicName};
 use crate::sync::Arc;
@@ -25,13 +25,13 @@ impl Redis {
         &self,
         name: &TopicName,
         client_id: &ClientId,
-        connection: u64,
+        caller: Caller<'_>,
     ) -> Result<Joined, TopicError> {
         let shard = self.shard(name)?;
         for _ in 0..MAX_TRIES {
             let mirror = self.mirrors.get_or_open(shard, name, &self.departures)?;
             let topic = mirror.ok_or(TopicError::NotFound)?;
-            let owned = owners::join(shard, name, client_id, connection);
+            let owned = owners::join(shard, name, client_id, caller);
             if owned.as_ref().err() == Some(&TopicError::NotFound) {
                 // The mirror is of a topic that was deleted or lost.
                 catch_up(shard, &topic, After::Interruption)?;

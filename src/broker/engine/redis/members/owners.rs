@@ -9,9 +9,9 @@ use crate::broker::Topic;
 use crate::broker::engine::Unavailable;
 use crate::broker::engine::redis::{connection::lane, scripts, shard::Shard};
 use crate::broker::mirror::Place;
-use crate::broker::registry::TopicError;
+use crate::broker::registry::{Caller, TopicError};
 use crate::broker::topic::Departure;
-use crate::protocol::{ClientId, Timestamp, TopicName};
+use crate::protocol::{ClientId, Timestamp, TopicName, UserName};
 use crate::sync::Arc;
 
 /// Takeovers of subscriptions that are not open here yet.
@@ -52,12 +52,12 @@ pub(crate) fn join(
     shard: &Shard,
     topic: &TopicName,
     client_id: &ClientId,
-    connection: u64,
+    caller: Caller<'_>,
 ) -> Result<Ownership, TopicError> {
     shard.check_up()?;
     let answer = shard
         .lane
-        .one(join_command(shard, topic, client_id, connection, None))?;
+        .one(join_command(shard, topic, client_id, caller, None))?;
     let words = lane::texts(&answer);
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["missing"] => Err(TopicError::NotFound),
@@ -74,7 +74,7 @@ fn join_command(
     shard: &Shard,
     topic: &TopicName,
     client_id: &ClientId,
-    connection: u64,
+    caller: Caller<'_>,
     known: Option<(u64, Timestamp)>,
 ) -> Cmd {
     let (keys, node) = (&shard.keys, shard.node.id());
@@ -83,8 +83,8 @@ fn join_command(
     join.arg(topic.as_str())
         .arg(client_id.as_str())
         .arg(node)
-        .arg(connection)
-        .arg(known.map_or_else(Timestamp::now_micros, |(_, since)| since.micros()))
+        .arg(caller.connection)
+        .arg(begin(caller.user, known.map(|(_, since)| since)))
         .arg(keys.node_channels())
         .arg(keys.presence_channel(topic))
         .arg(
@@ -95,12 +95,33 @@ fn join_command(
     join
 }
 
+/// The end of the text of an owner: the user, if there is one, then when the subscription began, or now. Servers that know no users
+/// read only the last word.
+fn begin(user: Option<&UserName>, since: Option<Timestamp>) -> String {
+    let micros = since.map_or_else(Timestamp::now_micros, Timestamp::micros);
+    match user {
+        Some(user) => format!("{user} {micros}"),
+        None => micros.to_string(),
+    }
+}
+
+/// When the subscription of an owner began, and its user: what follows order, node and connection in its text.
+pub(super) fn since_and_user(owner: &str) -> Option<(Timestamp, Option<UserName>)> {
+    let end = owner.splitn(4, ' ').nth(3)?;
+    let (user, micros) = match end.rsplit_once(' ') {
+        Some((user, micros)) => (UserName::new(user), micros),
+        None => (None, end),
+    };
+    Some((Timestamp::from_micros(micros.parse().ok()?), user))
+}
+
 /// A subscription that is open here.
 pub(crate) struct Open {
     pub(crate) topic: Arc<Topic>,
     pub(crate) client_id: ClientId,
     order: u64,
     since: Timestamp,
+    user: Option<UserName>,
 }
 
 impl Open {
@@ -114,11 +135,12 @@ impl Open {
 pub(crate) fn all_open(shard: &Shard) -> Vec<Open> {
     let of_topic = |topic: Arc<Topic>| {
         let owners = topic.owners().into_iter();
-        owners.map(move |(client_id, order, since)| Open {
+        owners.map(move |subscription| Open {
             topic: Arc::clone(&topic),
-            client_id,
-            order,
-            since,
+            client_id: subscription.client_id().clone(),
+            order: subscription.order(),
+            since: subscription.since(),
+            user: subscription.user(),
         })
     };
     shard.mirrors().into_iter().flat_map(of_topic).collect()
@@ -128,7 +150,11 @@ pub(crate) fn all_open(shard: &Shard) -> Vec<Open> {
 pub(crate) fn rejoin(shard: &Shard, open: &[Open]) -> Result<(), Unavailable> {
     let joins = open.iter().map(|open| {
         let known = Some((open.order, open.since));
-        join_command(shard, open.topic.name(), &open.client_id, 0, known)
+        let caller = Caller {
+            connection: 0,
+            user: open.user.as_ref(),
+        };
+        join_command(shard, open.topic.name(), &open.client_id, caller, known)
     });
     let answers = shard.lane.call_all(&joins.collect::<Vec<_>>())?;
     for (open, answer) in open.iter().zip(&answers) {
@@ -249,5 +275,27 @@ pub(crate) fn count(answer: &Value) -> usize {
     match answer {
         Value::Int(count) => usize::try_from(*count).unwrap_or(0),
         _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_of_an_owner_has_its_user_and_when_it_began() {
+        let ann = UserName::new("Ann 7 of 9").unwrap();
+        for user in [None, Some(&ann)] {
+            let owner = format!(
+                "1700 node 17 {}",
+                begin(user, Some(Timestamp::from_micros(42)))
+            );
+            let (since, read) = since_and_user(&owner).unwrap();
+            assert_eq!((since.micros(), read.as_ref()), (42, user));
+            // As servers read it that know no users.
+            assert_eq!(owner.rsplit(' ').next(), Some("42"));
+        }
+        assert_eq!(since_and_user("1700 node 17"), None);
+        assert_eq!(since_and_user("1700 node 17 x"), None);
     }
 }

@@ -8,8 +8,8 @@ use super::owners;
 use crate::broker::engine::Unavailable;
 use crate::broker::engine::redis::{connection::lane, shard::Shard, topics::records};
 use crate::broker::registry::TopicError;
-use crate::broker::topic::SubscriberList;
-use crate::protocol::{ClientId, Timestamp, TopicName};
+use crate::broker::topic::{ListedSubscriber, SubscriberList};
+use crate::protocol::{ClientId, Timestamp, TopicName, UserName};
 
 /// About how many owners are read in one exchange.
 const SCANNED_AT_ONCE: usize = 2_000;
@@ -84,7 +84,7 @@ pub(super) fn owners_in(step: &Value) -> Result<(Vec<(ClientId, String)>, String
 /// The first of the owners that were read, by client id. A scan may return one twice.
 struct First {
     limit: usize,
-    owners: BTreeMap<ClientId, Timestamp>,
+    owners: BTreeMap<ClientId, (Timestamp, Option<UserName>)>,
     is_cut: bool,
 }
 
@@ -101,15 +101,15 @@ impl First {
     fn take(&mut self, step: &Value) -> Result<String, Unavailable> {
         let (owners, next) = owners_in(step)?;
         for (client_id, owner) in owners {
-            if let Some(since) = since(&owner) {
-                self.insert(client_id, since);
+            if let Some(begin) = owners::since_and_user(&owner) {
+                self.insert(client_id, begin);
             }
         }
         Ok(next)
     }
 
-    fn insert(&mut self, client_id: ClientId, since: Timestamp) {
-        self.owners.insert(client_id, since);
+    fn insert(&mut self, client_id: ClientId, begin: (Timestamp, Option<UserName>)) {
+        self.owners.insert(client_id, begin);
         if self.owners.len() > self.limit {
             self.owners.pop_last();
             self.is_cut = true;
@@ -125,15 +125,17 @@ impl First {
             } else {
                 listed
             },
-            listed: self.owners.into_iter().collect(),
+            listed: self.owners.into_iter().map(line).collect(),
         }
     }
 }
 
-/// When the subscription of an owner began: the last word of its text.
-fn since(owner: &str) -> Option<Timestamp> {
-    let micros = owner.rsplit(' ').next()?.parse().ok()?;
-    Some(Timestamp::from_micros(micros))
+fn line((client_id, (since, user)): (ClientId, (Timestamp, Option<UserName>))) -> ListedSubscriber {
+    ListedSubscriber {
+        client_id,
+        since,
+        user,
+    }
 }
 
 #[cfg(test)]
@@ -153,7 +155,7 @@ mod tests {
     fn listed(list: &SubscriberList) -> Vec<(&str, u64)> {
         let lines = list.listed.iter();
         lines
-            .map(|(client_id, since)| (client_id.as_str(), since.micros()))
+            .map(|line| (line.client_id.as_str(), line.since.micros()))
             .collect()
     }
 
