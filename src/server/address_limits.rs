@@ -40,7 +40,7 @@ impl AddressLimits {
     ) -> Arc<AddressLimits> {
         Arc::new(AddressLimits {
             max_connections,
-            connections: mutex(Lock::AddressLimits, HashMap::new()),
+            connections: mutex(Lock::AddressLimits, HashMap::default()),
             requests_per_sec,
             rates: mutex(Lock::AddressLimits, Rates::new(Instant::now())),
             metrics,
@@ -126,8 +126,8 @@ impl Rates {
     fn new(now: Instant) -> Rates {
         Rates {
             began: now,
-            young: HashMap::new(),
-            old: HashMap::new(),
+            young: HashMap::default(),
+            old: HashMap::default(),
             others: None,
         }
     }
@@ -138,7 +138,7 @@ impl Rates {
             self.began = now;
             self.old = std::mem::take(&mut self.young);
             if age >= 2 * GENERATION {
-                self.old = HashMap::new();
+                self.old = HashMap::default();
             }
         }
         if let Some(bucket) = self.young.get_mut(&address) {
