@@ -1,9 +1,12 @@
 //! `GET /topics/{name}/subscribers`: who is subscribed to a topic, on whatever node.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use threadcast::{JwtSecret, NewToken};
 
 use crate::cluster::{COUNT_LIMIT, Cluster, DEAD_NODE_LIMIT, Node, REJOIN_LIMIT, Setup, within};
-use crate::harness::assert_timestamp;
+use crate::harness::{Dial, assert_timestamp};
 
 fn list(node: &Node, query: &str) -> Value {
     let path = format!("/topics/orders/subscribers{query}");
@@ -46,6 +49,44 @@ fn every_node_lists_the_subscribers_of_all() {
     await_ids(&cluster, &["pattern", "s1"]);
     second.unsubscribe("orders", "s1");
     await_ids(&cluster, &["pattern"]);
+}
+
+#[test]
+fn every_node_lists_the_users_of_all() {
+    const SECRET: &str = "a-secret-of-more-than-32-bytes-for-tests";
+    const USER: &str = "Ann 7 of 9";
+    let token = |user: Option<&str>| {
+        let token = NewToken {
+            user: user.map(str::to_owned),
+            subscribe: vec!["*".to_owned()],
+            ..NewToken::expiring_in(Duration::from_secs(600))
+        };
+        token.sign(&JwtSecret::new(SECRET).unwrap()).unwrap()
+    };
+    // The first node asks for nothing.
+    let mut cluster = Cluster::with_topic(1, "orders");
+    let guarded = [(); 2].map(|()| cluster.add_node(&[("PUBSUB_JWT_SECRET", SECRET)]));
+    let connect = |node: usize, user: Option<&str>| {
+        let dial = Dial::to(cluster[node].addr());
+        dial.field("X-API-Key", &token(user)).connect()
+    };
+    let mut first = connect(guarded[0], Some(USER));
+    let mut second = connect(guarded[1], None);
+    first.subscribe("orders", "by name");
+    second.subscribe("orders", "nobody");
+    let pattern = json!({"type": "subscribe", "topic": "ord*", "client_id": "by pattern"});
+    assert_eq!(first.ask(pattern)["type"], "ack");
+    let expected = [
+        (json!("by name"), json!(USER)),
+        (json!("by pattern"), json!(USER)),
+        (json!("nobody"), Value::Null),
+    ];
+    within(COUNT_LIMIT, "all are listed with their users", || {
+        let list = list(&cluster[0], "");
+        let subscribers = list["subscribers"].as_array().unwrap().iter();
+        let users = subscribers.map(|one| (one["client_id"].clone(), one["user"].clone()));
+        users.collect::<Vec<_>>() == expected
+    });
 }
 
 #[test]

@@ -159,7 +159,7 @@ fn padded(number: u64) -> String {
 }
 
 #[test]
-fn a_publish_that_waits_for_a_slow_subscriber_ends_with_the_token() {
+fn under_block_a_publish_that_waits_ends_with_the_token() {
     let (server, _slow) = blocked();
     let mut publisher = connect(&server, &signed(&claims("ann", 4)));
     let texts: Vec<String> = (1..=100).map(padded).collect();
@@ -189,7 +189,7 @@ fn a_publish_that_waits_for_a_slow_subscriber_ends_with_the_token() {
 }
 
 #[test]
-fn a_rest_publish_that_waits_ends_with_the_token() {
+fn under_block_a_rest_publish_that_waits_ends_with_the_token() {
     let (server, _slow) = blocked();
     let id = uuid_of(1000);
     let body = json!({"id": id, "payload": "x".repeat(4 << 10)}).to_string();
