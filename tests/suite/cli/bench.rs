@@ -297,7 +297,7 @@ fn what_is_wrong_with_the_command_line_is_told_in_one_line() {
     for (arguments, code) in [
         (&["--scene", "nonsense"][..], 2),
         (&["--rate", "0"], 2),
-        (&["--url", "https://example.org"], 2),
+        (&["--url", "ftp://example.org"], 2),
         (&["--url", "ws://127.0.0.1:1/ws"], 1),
     ] {
         let end = run(&mut bench(SHORT, arguments));

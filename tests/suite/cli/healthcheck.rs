@@ -78,7 +78,7 @@ fn url_flag_selects_the_server() {
     let end = run(&mut threadcast(&[
         "healthcheck",
         "--url",
-        "https://example.org",
+        "ftp://example.org",
     ]));
     assert_eq!((end.code, end.err.len()), (Some(2), 1), "{end:?}");
 }

@@ -149,7 +149,7 @@ fn invalid_command_line_is_exit_code_2() {
         &["orders", "1", "--rate", "0"],
         &["orders", "1", "--count", "0"],
         &["orders", "--count", "2"],
-        &["orders", "1", "--url", "wss://example.org/ws"],
+        &["orders", "1", "--url", "ftp://example.org"],
         &["orders", "1", "--url", "ws://example.org/ws?token=s3cret"],
         &["orders", "1", "--key", "s3cret\n"],
         &["orders", "1", "--key", ""],
