@@ -15,6 +15,9 @@ use super::value::{self, Seconds, Secret};
 /// The variable of the server's key, which is the default for clients.
 const SERVER_KEY: &str = "PUBSUB_API_KEY";
 
+/// The variable of the server's certificate.
+const SERVER_CERTIFICATE: &str = "PUBSUB_TLS_CERT";
+
 /// How long a command waits for a connection to one of several servers: then it tries the next one.
 const CONNECT_TIMEOUT_EACH: Duration = Duration::from_secs(3);
 
@@ -111,9 +114,12 @@ impl HostAndPort {
             ));
         }
         let host = reachable(&self.host);
+        // The variable of the server: with a certificate it speaks TLS.
+        let has_tls = env::var_os(SERVER_CERTIFICATE).is_some_and(|file| !file.is_empty());
+        let scheme = if has_tls { "wss" } else { "ws" };
         Ok(match host.contains(':') {
-            true => format!("ws://[{host}]:{}/ws", self.port),
-            false => format!("ws://{host}:{}/ws", self.port),
+            true => format!("{scheme}://[{host}]:{}/ws", self.port),
+            false => format!("{scheme}://{host}:{}/ws", self.port),
         })
     }
 }

@@ -197,7 +197,7 @@ impl ClientBuilder {
         }
     }
 
-    /// Checks that the server is alive; of several servers, that one is. Needs no key, and does not check it.
+    /// Checks that the server is alive; of several servers, that one is. Sends no key, and does not check the server's certificate.
     ///
     /// # Errors
     /// As [`connect`](ClientBuilder::connect); [`Error::Refused`] if the response is an error.

@@ -114,7 +114,8 @@ impl Rest {
     }
 
     pub(super) fn livez(&self) -> Result<(), Error> {
-        self.request(Method::GET, "/livez", String::new()).map(drop)
+        self.request(Method::GET, attempt::LIVENESS, String::new())
+            .map(drop)
     }
 
     pub(super) fn history(&self, topic: &str, start: &Start) -> Result<History, Error> {

@@ -92,6 +92,14 @@ impl Trust {
     }
 }
 
+/// For a request that holds no secret, and whose response is not believed.
+pub(super) fn any_certificate() -> TlsConfig {
+    TlsConfig::builder()
+        .disable_verification(true)
+        .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()))
+        .build()
+}
+
 fn of_file(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let name = file.display();
     let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
@@ -291,6 +299,9 @@ pub(super) fn reason_of(error: &rustls::Error) -> String {
         Tls::InvalidCertificate(
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
         ) => "its certificate is not valid yet".to_owned(),
+        Tls::InvalidCertificate(error) if error.to_string().contains("CaUsedAsEndEntity") => {
+            "its certificate is that of an authority (CA:TRUE), not of a server".to_owned()
+        }
         Tls::InvalidCertificate(error) => format!("its certificate is not accepted: {error}"),
         Tls::InvalidMessage(_) => "it does not speak TLS there; use ws://".to_owned(),
         error => format!("TLS failed: {error}"),

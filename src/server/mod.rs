@@ -28,6 +28,7 @@ mod rejector;
 mod rest;
 mod semaphore;
 mod serving;
+mod shutdown;
 mod timers;
 mod tls;
 mod token_bucket;
@@ -36,9 +37,9 @@ mod users;
 mod websocket;
 mod write_deadline;
 
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 use std::ops::Deref;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 #[cfg(fuzzing)]
 pub(crate) use self::client_address::TrustedProxies;
@@ -54,6 +55,7 @@ pub use embedding::{
     Stats, SubscriberInfo, SubscriberList, TopicInfo,
 };
 pub use error::StartError;
+pub use shutdown::ShutdownReport;
 pub use tls::InvalidCertificate;
 
 use self::connections::{Connections, Reaper};
@@ -61,19 +63,15 @@ use self::jwks::JwksThread;
 use self::listener::Listener;
 use self::panics::Panics;
 use self::serving::Serving;
+use self::shutdown::end_connections;
 use self::timers::Timers;
 use self::tls::{Certificate, CertificateWatch};
-use self::websocket::{Connection, EndReason};
+use self::websocket::EndReason;
 use crate::access::{Guard, InvalidKeysFile, TokenSettings, Verifier};
 use crate::config::{AdvertisedAddress, Config, Setting};
 use crate::metrics::SharedMetrics;
-use crate::sync::{Arc, Ordering};
+use crate::sync::Arc;
 
-/// How long an idle HTTP connection stays open after a shutdown began.
-const ASK_GRACE: Duration = Duration::from_millis(300);
-/// How long a connection may take to end after its socket was shut down.
-const CUT_GRACE: Duration = Duration::from_millis(250);
-const END_GRACE: Duration = Duration::from_secs(30);
 /// How long the REST workers may take to end when no connection waits for them any more.
 const REST_GRACE: Duration = Duration::from_millis(250);
 
@@ -113,17 +111,6 @@ struct Running {
     certificate_watch: Option<CertificateWatch>,
     jwks: JwksThread,
     reaper: Reaper,
-}
-
-/// The figures of a shutdown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ShutdownReport {
-    /// Connections that were open when it began.
-    pub connections_closed: usize,
-    /// Events sent to subscribers while it drained.
-    pub events_flushed: u64,
-    /// Events that were queued for subscribers and could not be sent in time.
-    pub events_undelivered: u64,
 }
 
 impl Server {
@@ -407,50 +394,4 @@ fn advertised(config: &Config, bound: SocketAddr) -> String {
             nix::unistd::gethostname().ok()?.into_string().ok()
         }),
     }
-}
-
-/// Tells every WebSocket, waits until what is queued is sent, at most the drain timeout, and ends every connection.
-/// Requests that still wait for a worker then are cancelled by `cancel_requests`.
-fn end_connections(
-    connections: &Connections,
-    drain_timeout: Duration,
-    cancel_requests: impl FnOnce(),
-) -> ShutdownReport {
-    let open = connections.open_count().load(Ordering::Relaxed);
-    let websockets = connections.last_websockets();
-    let before = tally(&websockets);
-    websockets.iter().for_each(|websocket| websocket.drain());
-    let began = Instant::now();
-    connections.wait_for_websockets(began + drain_timeout);
-    // A client that asks over an open connection still learns that the server is not ready any more.
-    connections.wait_for_all(began + ASK_GRACE.min(drain_timeout));
-    end_all(connections, cancel_requests);
-    let after = tally(&websockets);
-    ShutdownReport {
-        connections_closed: open,
-        events_flushed: after.0 - before.0,
-        events_undelivered: after.1.saturating_sub(before.1),
-    }
-}
-
-/// Answers under way are still sent, if their clients take them; then everything is cut.
-fn end_all(connections: &Connections, cancel_requests: impl FnOnce()) {
-    connections.abort_websockets();
-    connections.shut_down(Shutdown::Read);
-    if connections.wait_for_all(Instant::now() + CUT_GRACE) {
-        return;
-    }
-    connections.shut_down(Shutdown::Both);
-    cancel_requests();
-    if !connections.wait_for_all(Instant::now() + END_GRACE) {
-        tracing::error!("a connection did not end");
-    }
-}
-
-/// Events delivered and not delivered by all of these.
-fn tally(websockets: &[Arc<Connection>]) -> (u64, u64) {
-    websockets
-        .iter()
-        .map(|websocket| websocket.tally())
-        .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
 }

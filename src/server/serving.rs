@@ -1,10 +1,11 @@
 //! What all connections share, and the life of a connection on its thread.
 
+mod before_http;
+
 use std::fmt::Display;
 use std::io;
-use std::net::{Shutdown, TcpStream};
 
-use super::address_limits::{AddressLimits, Place};
+use super::address_limits::AddressLimits;
 use super::authorization::Authorization;
 use super::client_address::TrustedProxies;
 use super::connection_info::ConnectionInfo;
@@ -20,9 +21,8 @@ use super::http::serve::{Edge, HttpConnection, refuse, send_last};
 use super::http::stream::{End, RequestLimits};
 use super::machine;
 use super::panics::Panics;
-use super::proxy_header;
 use super::rest::{Api, EventsQuery, Vitals, problems};
-use super::tls::{Certificate, HandshakeError};
+use super::tls::Certificate;
 use super::transport::Transport;
 use super::users::{UserPlace, Users};
 use super::websocket::{self, Connection, EndReason, Opening};
@@ -30,12 +30,9 @@ use crate::access::{Expiry, Guard, Principal};
 use crate::broker::Broker;
 use crate::config::{Config, Setting};
 use crate::limited_log::{LimitedLog, limited};
-use crate::metrics::{Protocol, SharedMetrics};
+use crate::metrics::SharedMetrics;
 use crate::protocol::{Encoding, UserName};
 use crate::sync::Arc;
-
-/// The response to a request that came without TLS.
-const PLAIN_HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 51\r\nConnection: close\r\n\r\nThis port speaks TLS: use https:// or wss:// URLs.\n";
 
 pub(super) struct Serving {
     pub(super) config: Config,
@@ -170,22 +167,8 @@ impl Serving {
     ) {
         let id = info.id;
         tracing::debug!(connection = id, peer = %info.peer(), "connection opened");
-        let trusted = &self.edge.trusted_proxies;
-        let is_named = self.config.proxy_protocol && trusted.contain(info.peer());
-        if is_named && !self.read_proxy_header(info, &transport.without_tls()) {
-            return transport.without_tls().shutdown(Shutdown::Both);
-        }
-        if !self.encrypt(info, transport) {
+        let Some(_place) = self.before_http(info, transport) else {
             return;
-        }
-        // Whoever connects directly has got a place from the acceptor.
-        let place = match is_named {
-            true => self.edge.place_of_connection(info.client()),
-            false => Ok(Place::default()),
-        };
-        let _place = match place {
-            Ok(place) => place,
-            Err(problem) => return refuse(transport, &problem, false, &self.edge),
         };
         let mut http = HttpConnection::new(transport, info, &self.edge);
         let reason = match http.run() {
@@ -203,59 +186,6 @@ impl Serving {
         };
         let (peer, requests) = (info.client(), http.answered);
         limited!(self.logs.closed, info, "connection closed", connection = id, %peer, reason, requests);
-    }
-
-    /// The handshake of TLS, if the server has a certificate. Whether the connection can be used.
-    fn encrypt(&self, info: &ConnectionInfo, transport: &Transport) -> bool {
-        let Some(_) = &self.certificate else {
-            return true;
-        };
-        let deadline = Deadline::of(info.opened(), self.config.request_timeout);
-        let reason = match transport.handshake(deadline) {
-            Ok(()) => {
-                self.edge.metrics.tls_handshakes.count("ok");
-                return true;
-            }
-            Err(HandshakeError::PlainHttp) => {
-                self.edge.metrics.tls_handshakes.count("plain_http");
-                send_last(&transport.without_tls(), PLAIN_HTTP, &self.edge);
-                "plain HTTP".to_owned()
-            }
-            Err(HandshakeError::Io(error)) => {
-                self.edge.metrics.tls_handshakes.count("failed");
-                transport.without_tls().shutdown(Shutdown::Both);
-                error.to_string()
-            }
-        };
-        limited!(self.logs.failed_tls, info, "TLS handshake failed", connection = info.id, peer = %info.client(), reason);
-        false
-    }
-
-    /// A connection that was accepted just now. Fails if the system gives no random bytes.
-    pub(super) fn transport(&self, socket: TcpStream) -> io::Result<Transport> {
-        match &self.certificate {
-            Some(certificate) => Transport::tls(socket, certificate),
-            None => Ok(Transport::tcp(socket)),
-        }
-    }
-
-    /// Notes whom the proxy that opened this connection names; `false` if it does not do so properly and in time.
-    fn read_proxy_header(&self, info: &ConnectionInfo, transport: &Transport) -> bool {
-        let deadline = Deadline::of(info.opened(), self.config.request_timeout);
-        match proxy_header::read(transport, deadline) {
-            Ok((named, bytes)) => {
-                self.broker.metrics().received(Protocol::Http, bytes);
-                if let Some(client) = named {
-                    info.serves(client.into());
-                }
-                true
-            }
-            Err(error) => {
-                let (log, peer) = (&self.logs.proxy_headers, info.peer());
-                limited!(log, warn, "connection closed: a trusted proxy sent no valid PROXY header", connection = info.id, %peer, %error);
-                false
-            }
-        }
     }
 
     /// Checks a handshake: who opens the WebSocket, and the bytes of the 101.

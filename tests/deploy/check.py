@@ -13,7 +13,7 @@ import yaml
 
 from cluster import cluster, free_port
 from manifests import DRAIN_SECS, HEARTBEAT_SECS, cluster_compose, cluster_kubernetes, cluster_rights, fits_the_schemas
-from proxy import Proxy, certificate, assert_no_key, check_proxy
+from proxy import HOST, Proxy, certificate, assert_no_key, check_proxy
 from stage import ROOT, Server
 
 DEPLOY = ROOT / "deploy"
@@ -49,6 +49,7 @@ async def nginx(folder: Path) -> None:
     text = replaced(
         text,
         ("127.0.0.1:8080", server.address),
+        ("server_name events.example", f"server_name {HOST}"),
         ("listen 443 ssl", f"listen 127.0.0.1:{port} ssl"),
         ("/etc/ssl/events.example.pem", public),
         ("/etc/ssl/events.example.key", key),
@@ -78,7 +79,7 @@ async def caddy(folder: Path) -> None:
     server = await server_with_short_heartbeat()
     site = replaced(
         (DEPLOY / "Caddyfile").read_text(),
-        ("events.example {", f"events.example:{port} {{\n\tbind 127.0.0.1\n\ttls {public} {key}"),
+        ("events.example {", f"{HOST}:{port} {{\n\tbind 127.0.0.1\n\ttls {public} {key}"),
         ("127.0.0.1:8080", server.address),
     )
     options = "{\n\tadmin off\n\tauto_https disable_redirects\n"

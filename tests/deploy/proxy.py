@@ -13,13 +13,13 @@ from websockets.exceptions import InvalidStatus
 
 from stage import DEADLINE_SECS, LONGEST_LINE_BYTES, Server, soon
 
-HOST = "events.example"
+HOST = "localhost"
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:
     public, key = folder / "certificate.pem", folder / "key.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", f"/CN={HOST}"]
-    command += ["-addext", f"subjectAltName=DNS:{HOST}", "-out", str(public), "-keyout", str(key)]
+    command += ["-addext", f"subjectAltName=DNS:{HOST}", "-addext", "basicConstraints=critical,CA:FALSE", "-out", str(public), "-keyout", str(key)]
     subprocess.run(command, check=True, capture_output=True)
     return public, key
 
@@ -131,6 +131,7 @@ class Proxy:
 async def check_proxy(proxy: Proxy, server: Server, *, heartbeat_secs: float, silent_secs: float) -> None:
     await forwards_everything(proxy)
     await names_its_client(proxy)
+    await takes_the_commands(proxy)
     await forwards_an_event_stream(proxy, heartbeat_secs, silent_secs)
     await keeps_a_silent_client(proxy, heartbeat_secs, silent_secs)
     await forwards_the_shutdown(proxy, server)
@@ -141,6 +142,15 @@ async def names_its_client(proxy: Proxy) -> None:
     """The peer has a port, the client that the proxy names has none."""
     connections = await proxy.rest("GET", "/connections", {})
     assert '"address":"127.0.0.1",' in connections, connections
+
+
+async def takes_the_commands(proxy: Proxy) -> None:
+    """Over REST and a WebSocket, with TLS."""
+    server = ["--url", f"wss://{HOST}:{proxy.port}/ws", "--ca", str(proxy.public)]
+    for command in (["topics", "list"], ["pub", "orders", "1"], ["sub", "orders", "--last", "1", "--count", "1"]):
+        process = await asyncio.create_subprocess_exec(Server.program(), *command, *server, stdout=asyncio.subprocess.PIPE)
+        out, _ = await soon(process.communicate())
+        assert process.returncode == 0 and (command[0] == "pub" or b"orders" in out), (command, out)
 
 
 async def forwards_everything(proxy: Proxy) -> None:

@@ -74,6 +74,9 @@ pub struct SubscriberState {
     pub client_id: String,
     /// When its subscription began: RFC 3339, UTC. A takeover begins a new one.
     pub since: String,
+    /// The user of its token; `None` without a token, or if it names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
 }
 
 /// What a topic keeps for replay.
@@ -264,6 +267,9 @@ pub struct ConnectionState {
     /// The name of the key presented last; `None` if the server requires none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// The user of the token presented last; `None` without a token, or if it names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// Seconds since it was opened.
     pub uptime_sec: u64,
     /// Seconds since the client last sent anything.

@@ -54,15 +54,15 @@ fn http_bytes_are_counted_in_both_directions() {
         server.metrics().count(&series)
     };
     let before = (counted("received"), counted("sent"));
-    let body = json!({"payload": "x".repeat(50_000)});
+    let body = json!({"payload": "x".repeat(500_000)});
     http.post("/topics/orders/messages", &body).expect(201);
     http.get("/topics/orders/messages").expect(200);
     // A response is counted before the next request is read.
     http.get("/livez").expect(200);
     for (direction, before) in [("received", before.0), ("sent", before.1)] {
         let grown = counted(direction) - before;
-        // The scrapes themselves take a few KiB.
-        assert!((50_000..80_000).contains(&grown), "{direction}: {grown}");
+        // The scrapes themselves take some KiB.
+        assert!((500_000..560_000).contains(&grown), "{direction}: {grown}");
     }
 }
 

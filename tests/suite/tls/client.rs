@@ -132,6 +132,10 @@ fn certificate_that_is_not_accepted_is_one_clear_sentence() {
         text.contains("its certificate is for another name"),
         "{text}"
     );
+    server.files.write(&server.authority.own());
+    server.server.embedded().reload_certificate().unwrap();
+    let text = refusal(server.client().ca_file(ca.path()));
+    assert!(text.contains("that of an authority (CA:TRUE)"), "{text}");
     let expired = server.authority.issue_expired();
     server.files.write(&expired);
     server.server.embedded().reload_certificate().unwrap();
@@ -218,6 +222,26 @@ fn every_command_takes_a_url_with_tls_and_an_authority() {
         .env("PUBSUB_CA_FILE", ca.text())
         .output();
     assert!(by_variable.unwrap().status.success());
+}
+
+/// As in a container: with the variables of the server, and whatever its certificate is.
+#[test]
+fn health_check_needs_no_url_and_no_authority() {
+    let server = TlsServer::start();
+    let alive = || {
+        let mut command = ChildServer::command(&[]);
+        command
+            .arg("healthcheck")
+            .env("PUBSUB_HOST", "0.0.0.0")
+            .env("PUBSUB_PORT", server.addr().port().to_string())
+            .env("PUBSUB_TLS_CERT", &server.files.cert)
+            .stdin(Stdio::null());
+        command.output().expect("the program runs")
+    };
+    assert!(alive().status.success(), "{:?}", alive());
+    server.files.write(&server.authority.issue_expired());
+    server.server.embedded().reload_certificate().unwrap();
+    assert!(alive().status.success(), "{:?}", alive());
 }
 
 #[test]

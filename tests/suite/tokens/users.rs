@@ -1,6 +1,7 @@
 //! The user of a token: where it is shown, and how many connections it may have.
 
 use serde_json::{Value, json};
+use threadcast::client::Client;
 
 use super::{API_KEY, claims, connect, get, guarded, now, signed, stream};
 use crate::harness::{Dial, HttpClient, Reply, TestServer, eventually};
@@ -60,6 +61,16 @@ fn the_user_is_in_the_list_of_subscribers() {
         ("d", json!("bob")),
     ];
     assert_eq!(listed, expected.map(|(id, user)| (json!(id), user)));
+    let url = format!("ws://{}/ws", server.addr());
+    let client = Client::builder(&url).key(API_KEY).connect().unwrap();
+    let users = client.subscribers("orders", 9).unwrap().subscribers;
+    let users = users.iter().map(|one| one.user.as_deref());
+    assert_eq!(
+        users.collect::<Vec<_>>(),
+        [Some(USER), Some(USER), None, Some("bob")]
+    );
+    let open = client.connections(10).unwrap().connections;
+    assert!(open.iter().any(|one| one.user.as_deref() == Some("bob")));
     let embedded = server.embedded().subscribers("orders", 1).unwrap();
     assert_eq!(embedded.subscribers[0].user.as_deref(), Some(USER));
 }

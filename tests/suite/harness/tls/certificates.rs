@@ -27,7 +27,7 @@ pub(crate) struct Issued {
 
 impl Authority {
     pub(crate) fn new() -> Authority {
-        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
         Authority(CertifiedIssuer::self_signed(params, key).expect("an authority"))
@@ -43,6 +43,15 @@ impl Authority {
 
     pub(crate) fn issue_expired(&self) -> Issued {
         self.issue_until(2020)
+    }
+
+    /// The certificate of the authority itself.
+    pub(crate) fn own(&self) -> Issued {
+        Issued {
+            cert: self.0.pem(),
+            key: self.0.key().serialize_pem(),
+            der: self.0.der().to_vec(),
+        }
     }
 
     fn issue_until(&self, year: i32) -> Issued {
