@@ -26,7 +26,7 @@ pub(crate) fn chapter(client: &Client) -> Result<(), TourError> {
     for result in [
         client.publish("not a name", &1).map(drop),
         client.publish_with_id("orders", "7", &1).map(drop),
-        Client::connect("wss://example.org/ws").map(drop),
+        Client::connect("ftp://example.org").map(drop),
     ] {
         assert!(matches!(expect_error(result)?, Error::Invalid { .. }));
     }
