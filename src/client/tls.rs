@@ -6,20 +6,19 @@
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{CertificateError, ClientConfig, ClientConnection, RootCertStore};
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::tls::TlsConfig;
 
 use super::Error;
 use super::stream::{receive, send};
-use crate::tls::{RECORD_BYTES, Received};
+use crate::tls::{RECORD_BYTES, Received, authorities, for_requests};
 
 /// Received at a time.
 const RECEIVE_BYTES: usize = 16 << 10;
@@ -82,11 +81,11 @@ impl Trust {
 
     fn accepted(&self) -> Result<&Accepted, Error> {
         let accepted = self.read.get_or_init(|| {
-            let roots = match &self.ca_file {
-                Some(file) => of_file(file)?,
-                None => of_system()?,
-            };
-            Accepted::new(roots)
+            let accepted = authorities(self.ca_file.as_deref()).and_then(Accepted::new);
+            accepted.map_err(|reason| match self.ca_file {
+                Some(_) => format!("ca_file: {reason}"),
+                None => reason,
+            })
         });
         accepted.as_ref().map_err(Error::invalid)
     }
@@ -100,51 +99,23 @@ pub(super) fn any_certificate() -> TlsConfig {
         .build()
 }
 
-fn of_file(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let name = file.display();
-    let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    match read {
-        Ok(roots) if roots.is_empty() => Err(format!("ca_file: {name} holds no certificate (PEM)")),
-        Ok(roots) => Ok(roots),
-        Err(error) => Err(format!("ca_file: {name}: {error}")),
-    }
-}
-
-fn of_system() -> Result<Vec<CertificateDer<'static>>, String> {
-    let found = rustls_native_certs::load_native_certs();
-    match (found.certs.is_empty(), found.errors.first()) {
-        (false, _) => Ok(found.certs),
-        (true, Some(error)) => Err(format!("the certificates of the system: {error}")),
-        (true, None) => Err(
-            "this system has no certificates; install ca-certificates, or give a ca_file"
-                .to_owned(),
-        ),
-    }
-}
-
 impl Accepted {
     fn new(roots: Vec<CertificateDer<'static>>) -> Result<Accepted, String> {
         let provider: Arc<CryptoProvider> = Arc::new(ring::default_provider());
-        let of_rest: Vec<_> = roots
-            .iter()
-            .map(|root| Certificate::from_der(root).to_owned())
-            .collect();
+        let rest = for_requests(&roots);
         let mut store = RootCertStore::empty();
         let (added, _) = store.add_parsable_certificates(roots);
         if added == 0 {
-            return Err("ca_file: holds no certificate of an authority".to_owned());
+            return Err("no certificate there is that of an authority".to_owned());
         }
-        let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?
             .with_root_certificates(store)
             .with_no_client_auth();
         Ok(Accepted {
             websocket: Arc::new(config),
-            rest: TlsConfig::builder()
-                .root_certs(RootCerts::new_with_certs(&of_rest))
-                .unversioned_rustls_crypto_provider(provider)
-                .build(),
+            rest,
         })
     }
 }

@@ -3,25 +3,19 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rustls::crypto::ring;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use ureq::Agent;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-use crate::sync::Arc;
+use crate::tls::{authorities, for_requests};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_REDIRECTS: u32 = 3;
 
 /// The error is one line for people.
 pub(super) fn get(url: &str, ca_file: Option<&Path>, max_bytes: usize) -> Result<Vec<u8>, String> {
-    let tls = TlsConfig::builder()
-        .root_certs(roots(ca_file)?)
-        .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()))
-        .build();
+    // Read each time, so that a new file or a new authority of the system needs no restart.
+    let authorities = authorities(ca_file)?;
     let config = Agent::config_builder()
-        .tls_config(tls)
+        .tls_config(for_requests(&authorities))
         .https_only(true)
         .max_redirects(MAX_REDIRECTS)
         .max_idle_connections(0)
@@ -36,21 +30,4 @@ pub(super) fn get(url: &str, ca_file: Option<&Path>, max_bytes: usize) -> Result
             body.limit(max_bytes as u64).read_to_vec()
         });
     fetched.map_err(|error| error.to_string().replace(char::is_control, " "))
-}
-
-/// Read each time, so that a new file or a new authority of the system needs no restart.
-fn roots(ca_file: Option<&Path>) -> Result<RootCerts, String> {
-    let roots: Vec<CertificateDer<'_>> = match ca_file {
-        None => rustls_native_certs::load_native_certs().certs,
-        Some(path) => CertificateDer::pem_file_iter(path)
-            .and_then(Iterator::collect)
-            .map_err(|error| format!("{}: {error}", path.display()))?,
-    };
-    if roots.is_empty() {
-        return Err("there is no certificate of an authority".to_owned());
-    }
-    let roots = roots
-        .iter()
-        .map(|root| Certificate::from_der(root).to_owned());
-    Ok(RootCerts::new_with_certs(&roots.collect::<Vec<_>>()))
 }

@@ -1,4 +1,4 @@
-//! What both sides of TLS do with received bytes: decrypts them, and keeps what nobody has read. No I/O.
+//! Decrypts received bytes, and keeps what nobody has read. No I/O.
 
 use std::io::{self, ErrorKind, Read};
 
