@@ -138,7 +138,7 @@ pub fn decode_text(text: &str) -> Option<String> {
 /// What the begin of a PROXY header is.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ProxyHeader {
-    /// At least so many bytes more belong to it.
+    /// At least this number of bytes more belong to it.
     Needs(usize),
     /// It names this client, or none.
     Complete(Option<SocketAddr>),

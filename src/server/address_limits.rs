@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::client_address::ClientAddress;
 use super::http::Problem;
+use super::places::{Full, Place, Places};
 use super::token_bucket::TokenBucket;
 use crate::limited_log::{LimitedLog, limited};
 use crate::metrics::SharedMetrics;
@@ -19,10 +20,7 @@ const MAX_ADDRESSES: usize = 1 << 16;
 const GENERATION: Duration = Duration::from_secs(1);
 
 pub(crate) struct AddressLimits {
-    /// 0 is any number.
-    max_connections: usize,
-    /// How many each address has. The lock guards only this, and is held for one change.
-    connections: Mutex<HashMap<IpAddr, usize>>,
+    connections: Arc<Places<IpAddr>>,
     /// 0 is any number.
     requests_per_sec: u32,
     /// The lock is held for one look-up.
@@ -39,8 +37,7 @@ impl AddressLimits {
         metrics: SharedMetrics,
     ) -> Arc<AddressLimits> {
         Arc::new(AddressLimits {
-            max_connections,
-            connections: mutex(Lock::AddressLimits, HashMap::default()),
+            connections: Places::new(max_connections, Lock::AddressLimits),
             requests_per_sec,
             rates: mutex(Lock::AddressLimits, Rates::new(Instant::now())),
             metrics,
@@ -50,24 +47,12 @@ impl AddressLimits {
     }
 
     /// A place for one more connection of this address, or the problem that says that there is none. Counted.
-    pub(crate) fn take_place(
-        self: &Arc<AddressLimits>,
-        client: ClientAddress,
-    ) -> Result<Place, Problem> {
-        if self.max_connections == 0 {
-            return Ok(Place(None));
-        }
-        let address = client.group();
-        let mut connections = self.connections.lock();
-        let count = connections.entry(address).or_insert(0);
-        if *count >= self.max_connections {
-            drop(connections);
+    pub(crate) fn take_place(&self, client: ClientAddress) -> Result<AddressPlace, Problem> {
+        self.connections.take(&client.group()).map_err(|Full| {
             self.metrics.rejected.count("address");
             limited!(self.connections_log, info, "an address has all its connections: one more was refused", %client);
-            return Err(too_many_connections());
-        }
-        *count += 1;
-        Ok(Place(Some((Arc::clone(self), address))))
+            too_many_connections()
+        })
     }
 
     /// Whether this address may send one more request now. A refusal is counted.
@@ -92,24 +77,8 @@ pub(crate) fn too_many_connections() -> Problem {
     Problem::unavailable("This address has all the connections that one address may have")
 }
 
-/// The place of a connection, given back when it is dropped. Empty without a limit.
-#[derive(Default)]
-pub(crate) struct Place(Option<(Arc<AddressLimits>, IpAddr)>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let Some((limits, address)) = &self.0 else {
-            return;
-        };
-        let mut connections = limits.connections.lock();
-        if let Some(count) = connections.get_mut(address) {
-            *count -= 1;
-            if *count == 0 {
-                connections.remove(address);
-            }
-        }
-    }
-}
+/// The place of a connection.
+pub(crate) type AddressPlace = Place<IpAddr>;
 
 /// The buckets of the addresses that sent a request within the last two generations.
 struct Rates {
@@ -179,7 +148,7 @@ mod tests {
             drop(first);
             let _third = limits.take_place(client(1)).ok().unwrap();
         }
-        assert!(limits.connections.lock().is_empty());
+        assert!(limits.connections.are_free());
     }
 
     #[test]
@@ -188,7 +157,7 @@ mod tests {
         let _places: Vec<_> = (0..100)
             .map(|_| limits.take_place(client(1)).ok())
             .collect();
-        assert!(limits.connections.lock().is_empty());
+        assert!(limits.connections.are_free());
         assert!((0..100).all(|_| limits.check_request(client(1)).is_ok()));
         assert!(limits.rates.lock().young.is_empty());
     }

@@ -53,11 +53,6 @@ impl Authorization {
         Ok(())
     }
 
-    /// Who opens an event stream, whose right was checked; `None` if the credential is not valid any more.
-    pub(crate) fn subscriber(&self, head: &Head, connection: &ConnectionInfo) -> Option<Principal> {
-        self.admit(connection, || credential::of_event_stream(head))
-    }
-
     /// Checks who opens a WebSocket. Its session checks the right of each message.
     pub(crate) fn check_handshake(
         &self,

@@ -72,14 +72,19 @@ impl ConnectionInfo {
         self.of_principal(|principal| principal.user().cloned())
     }
 
+    /// Who made the last request that needs a right; `None` where everyone may do everything.
+    pub(crate) fn principal(&self) -> Option<Principal> {
+        self.of_principal(|principal| Some(principal.clone()))
+    }
+
     fn of_principal<T>(&self, get: impl FnOnce(&Principal) -> Option<T>) -> Option<T> {
         self.principal.lock().as_ref().and_then(get)
     }
 
     /// Whether what was presented last is still valid.
     pub(crate) fn is_admitted_by(&self, guard: &Guard) -> bool {
-        let principal = self.principal.lock().clone();
-        principal.is_none_or(|principal| guard.still_admits(&principal))
+        self.principal()
+            .is_none_or(|principal| guard.still_admits(&principal))
     }
 
     /// When it was accepted.

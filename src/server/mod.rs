@@ -23,6 +23,7 @@ mod limit;
 mod listener;
 mod machine;
 mod panics;
+mod places;
 mod proxy_header;
 mod rejector;
 mod rest;
@@ -33,7 +34,6 @@ mod timers;
 mod tls;
 mod token_bucket;
 mod transport;
-mod users;
 mod websocket;
 mod write_deadline;
 

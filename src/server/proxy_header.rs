@@ -24,7 +24,7 @@ const LONGEST_1: usize = 107;
 /// What a header is so far.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Header {
-    /// At least so many bytes more belong to it.
+    /// At least this number of bytes more belong to it.
     Needs(usize),
     /// It is complete, and names a client, or none: then the peer is one.
     Complete(Option<SocketAddr>),

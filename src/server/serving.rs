@@ -21,10 +21,10 @@ use super::http::serve::{Edge, HttpConnection, refuse, send_last};
 use super::http::stream::{End, RequestLimits};
 use super::machine;
 use super::panics::Panics;
+use super::places::{Full, Place, Places};
 use super::rest::{Api, EventsQuery, Vitals, problems};
 use super::tls::Certificate;
 use super::transport::Transport;
-use super::users::{UserPlace, Users};
 use super::websocket::{self, Connection, EndReason, Opening};
 use crate::access::{Expiry, Guard, Principal};
 use crate::broker::Broker;
@@ -32,7 +32,7 @@ use crate::config::{Config, Setting};
 use crate::limited_log::{LimitedLog, limited};
 use crate::metrics::SharedMetrics;
 use crate::protocol::{Encoding, UserName};
-use crate::sync::Arc;
+use crate::sync::{Arc, Lock};
 
 pub(super) struct Serving {
     pub(super) config: Config,
@@ -42,7 +42,7 @@ pub(super) struct Serving {
     /// With one, connections are encrypted.
     pub(super) certificate: Option<Arc<Certificate>>,
     websockets: websocket::Shared,
-    users: Arc<Users>,
+    users: Arc<Places<UserName>>,
     logs: Logs,
 }
 
@@ -52,7 +52,7 @@ struct OpenStream {
     /// When its token expires, if it has one.
     expiry: Option<Expiry>,
     /// Held until the stream has ended.
-    _place: Option<UserPlace>,
+    _place: Place<UserName>,
 }
 
 /// Log lines that a stranger can provoke.
@@ -137,7 +137,7 @@ impl Serving {
             metrics: SharedMetrics::clone(metrics),
         };
         Ok(Serving {
-            users: Users::new(config.max_connections_per_user),
+            users: Places::new(config.max_connections_per_user, Lock::Users),
             config,
             broker,
             guard,
@@ -312,8 +312,8 @@ impl Serving {
             event_stream::check(&self.broker, query)?;
             return Ok(None);
         }
-        let principal = self.edge.authorization.subscriber(head, info);
-        let principal = principal.ok_or_else(Problem::unauthorized)?;
+        // Its right was checked; nobody is noted where everyone may do everything.
+        let principal = info.principal().unwrap_or(Principal::Everyone);
         let coding = event_stream::transfer_coding(head);
         let encoding = Encoding::EventStream(coding);
         let expiry = principal.expiry();
@@ -352,9 +352,12 @@ impl Serving {
         connections: &Connections,
         principal: &Principal,
         encoding: Encoding,
-    ) -> Result<(Opening, Option<UserPlace>), Problem> {
-        let place = self.users.admit(principal.user());
-        let place = place.map_err(|_| self.too_many_of_user(info, principal))?;
+    ) -> Result<(Opening, Place<UserName>), Problem> {
+        let place = match principal.user() {
+            Some(user) => self.users.take(user),
+            None => Ok(Place::default()),
+        };
+        let place = place.map_err(|Full| self.too_many_of_user(info, principal))?;
         if !machine::has_room_for_a_thread() {
             return Err(self.no_thread(info, &"no memory"));
         }

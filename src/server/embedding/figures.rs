@@ -24,7 +24,7 @@ pub struct Published {
 pub struct TopicInfo {
     /// Its name.
     pub name: String,
-    /// Which life of the topic this is: opaque, and another one after it was deleted and created anew.
+    /// Which incarnation of the topic this is: opaque, and another one after it was deleted and created anew.
     pub epoch: String,
     /// The number of the newest event, which is how many were published; 0 when there is none.
     pub seq: u64,

@@ -20,7 +20,7 @@ use super::response::{Delivery, Response, Retry};
 use super::stream::{End, RequestLimits, RequestStream};
 use crate::broker::Broker;
 use crate::metrics::SharedMetrics;
-use crate::server::address_limits::{AddressLimits, Place};
+use crate::server::address_limits::{AddressLimits, AddressPlace};
 use crate::server::authorization::Authorization;
 use crate::server::client_address::{ClientAddress, TrustedProxies};
 use crate::server::connection_info::ConnectionInfo;
@@ -52,9 +52,12 @@ pub(crate) struct Edge {
 impl Edge {
     /// The place of a connection that its peer opened, or a trusted proxy named with a PROXY header. A proxy needs none: its
     /// requests are those of many clients.
-    pub(crate) fn place_of_connection(&self, opener: ClientAddress) -> Result<Place, Problem> {
+    pub(crate) fn place_of_connection(
+        &self,
+        opener: ClientAddress,
+    ) -> Result<AddressPlace, Problem> {
         match self.trusted_proxies.contain(opener) {
-            true => Ok(Place::default()),
+            true => Ok(AddressPlace::default()),
             false => self.addresses.take_place(opener),
         }
     }
@@ -95,7 +98,7 @@ pub(crate) struct HttpConnection<'a> {
     /// The proxy that opened the connection, if it did and is trusted.
     proxy: Option<ClientAddress>,
     /// Of the current request, if a proxy passed it on.
-    place: Place,
+    place: AddressPlace,
     /// The current request is a HEAD.
     head_only: bool,
     /// What the page that sent the current request may read.
@@ -119,7 +122,7 @@ impl HttpConnection<'_> {
             requests: RequestStream::new(transport.clone(), edge.limits, first_head, metrics),
             publish_rate: TokenBucket::new(edge.max_publish_rate, Instant::now()),
             proxy: Some(info.client()).filter(|opener| edge.trusted_proxies.contain(*opener)),
-            place: Place::default(),
+            place: AddressPlace::default(),
             head_only: false,
             cors: Cors::default(),
             answered: 0,
@@ -147,7 +150,7 @@ impl HttpConnection<'_> {
     }
 
     /// The bytes behind the last request, and its place, which belongs to the connection from then on.
-    pub(crate) fn into_received(self) -> (Vec<u8>, Place) {
+    pub(crate) fn into_received(self) -> (Vec<u8>, AddressPlace) {
         (self.requests.into_received(), self.place)
     }
 
@@ -315,7 +318,7 @@ impl HttpConnection<'_> {
         }
         self.edge.metrics.http_sent(start.len() + rest.len());
         drop(response);
-        self.place = Place::default();
+        self.place = AddressPlace::default();
         if delivery.close {
             self.answered += 1;
             self.transport.close_gently();

@@ -7,7 +7,7 @@ use std::net::{Shutdown, TcpStream};
 use super::Serving;
 use crate::limited_log::limited;
 use crate::metrics::Protocol;
-use crate::server::address_limits::Place;
+use crate::server::address_limits::AddressPlace;
 use crate::server::connection_info::ConnectionInfo;
 use crate::server::http::deadline::Deadline;
 use crate::server::http::serve::{refuse, send_last};
@@ -32,7 +32,7 @@ impl Serving {
         &self,
         info: &ConnectionInfo,
         transport: &Transport,
-    ) -> Option<Place> {
+    ) -> Option<AddressPlace> {
         let trusted = &self.edge.trusted_proxies;
         let is_named = self.config.proxy_protocol && trusted.contain(info.peer());
         let without_tls = transport.without_tls();
@@ -46,7 +46,7 @@ impl Serving {
         // Whoever connects directly has got a place from the acceptor.
         let place = match is_named {
             true => self.edge.place_of_connection(info.client()),
-            false => Ok(Place::default()),
+            false => Ok(AddressPlace::default()),
         };
         let refused = |problem| refuse(transport, &problem, false, &self.edge);
         place.map_err(refused).ok()

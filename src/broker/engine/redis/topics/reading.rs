@@ -25,9 +25,9 @@ const MAX_COUNT: u64 = 1 << 32;
 pub(crate) enum Part {
     /// Those with events from this seq on.
     From(u64),
-    /// So many of the oldest.
+    /// This number of the oldest.
     Oldest(usize),
-    /// The newest ones, with at least so many events.
+    /// The newest ones, with at least this number of events.
     Newest(u64),
 }
 
