@@ -1,6 +1,5 @@
 //! `threadcast healthcheck`: checks that a server is alive, for the health check of a container.
 
-use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use crossbeam_channel::bounded;
 use threadcast::client::{Client, Error};
 
 use super::error::CliError;
-use super::server_args::{HostAndPort, at_most_one, trusting};
+use super::server_args::{Authorities, HostAndPort, at_most_one};
 use super::value::{self, Seconds};
 
 const EXAMPLES: &str = "Examples:
@@ -29,14 +28,8 @@ pub(super) struct Healthcheck {
     #[arg(help_heading = "Server")]
     url: Vec<String>,
 
-    /// PEM file of the authorities that may sign the certificate of the server [default: those of the system]
-    #[arg(
-        long,
-        env = "PUBSUB_CA_FILE",
-        value_name = "FILE",
-        help_heading = "Server"
-    )]
-    ca: Option<PathBuf>,
+    #[command(flatten)]
+    authorities: Authorities,
 
     #[command(flatten)]
     host_and_port: HostAndPort,
@@ -53,7 +46,9 @@ pub(super) fn run(check: &Healthcheck) -> Result<(), CliError> {
     let timeout = check.timeout.0;
     at_most_one(&check.url, "--url (PUBSUB_URL)", "healthcheck")?;
     let client = Client::builder(&check.host_and_port.unless(&check.url)?);
-    let client = trusting(client, check.ca.as_deref())
+    let client = check
+        .authorities
+        .given_to(client)
         .connect_timeout(timeout)
         .request_timeout(timeout);
     let (sender, answer) = bounded(1);

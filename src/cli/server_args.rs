@@ -2,7 +2,7 @@
 
 use std::env;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -36,6 +36,24 @@ pub(super) struct HostAndPort {
     port: u16,
 }
 
+/// Whose certificates are accepted.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Server")]
+pub(super) struct Authorities {
+    /// PEM file of the authorities that may sign the certificate of the server [default: those of the system]
+    #[arg(long, env = "PUBSUB_CA_FILE", value_name = "FILE", global = true)]
+    ca: Option<PathBuf>,
+}
+
+impl Authorities {
+    pub(super) fn given_to(&self, builder: ClientBuilder) -> ClientBuilder {
+        match self.ca.as_ref().filter(|file| !file.as_os_str().is_empty()) {
+            Some(file) => builder.ca_file(file),
+            None => builder,
+        }
+    }
+}
+
 /// Addresses, key and timeout.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Server")]
@@ -54,9 +72,8 @@ pub(super) struct ServerArgs {
     #[command(flatten)]
     host_and_port: HostAndPort,
 
-    /// PEM file of the authorities that may sign the certificate of the server [default: those of the system]
-    #[arg(long, env = "PUBSUB_CA_FILE", value_name = "FILE", global = true)]
-    ca: Option<PathBuf>,
+    #[command(flatten)]
+    authorities: Authorities,
 
     /// Key to present; prefer the variable, since flags are visible to all users (ps)
     /// [default: PUBSUB_API_KEY]
@@ -85,7 +102,7 @@ impl ServerArgs {
         let builder = Client::builder(&self.host_and_port.unless(&self.url)?)
             .connect_timeout(self.connect_timeout())
             .request_timeout(self.timeout.0);
-        let builder = settings(trusting(builder, self.ca.as_deref()));
+        let builder = settings(self.authorities.given_to(builder));
         let client = match presented(self.key.as_ref()) {
             Some(key) => builder.key(&key).connect(),
             None => builder.connect(),
@@ -121,14 +138,6 @@ impl HostAndPort {
             true => format!("{scheme}://[{host}]:{}/ws", self.port),
             false => format!("{scheme}://{host}:{}/ws", self.port),
         })
-    }
-}
-
-/// The builder of a client that trusts the authorities in this file, if there is one.
-pub(super) fn trusting(builder: ClientBuilder, ca: Option<&Path>) -> ClientBuilder {
-    match ca.filter(|file| !file.as_os_str().is_empty()) {
-        Some(file) => builder.ca_file(file),
-        None => builder,
     }
 }
 

@@ -8,7 +8,7 @@ use crate::cluster::{
     COUNT_LIMIT, Cluster, DEAD_NODE_LIMIT, DELIVERY_LIMIT, LIST_LIMIT, Node, NodeProcess, Redis,
     Setup, throughout, within,
 };
-use crate::harness::{HttpClient, KeysFile, entry};
+use crate::harness::{HttpClient, TextFile, entry};
 
 fn ids(node: &Node) -> BTreeSet<String> {
     let nodes = node.nodes();
@@ -191,7 +191,7 @@ fn list_of_connections_is_the_nodes_own() {
 fn list_of_nodes_needs_the_right_of_an_administrator() {
     let keys = entry("admin", "all", "admin = true")
         + &entry("reader", "some", "subscribe = [\"*\"]\nadmin = false");
-    let keys = KeysFile::new(&keys);
+    let keys = TextFile::new(&keys);
     let path = keys.path().to_str().expect("a path").to_owned();
     let redis = Redis::start();
     let node = Node::start(&[

@@ -2,7 +2,7 @@
 
 use threadcast::ApiKey;
 
-use crate::harness::{KeysFile, TestServer, entry};
+use crate::harness::{TestServer, TextFile, entry};
 use crate::page::Page;
 
 fn give_key(page: &mut Page, key: &str) {
@@ -57,13 +57,13 @@ fn wrong_key_is_reported_and_the_right_key_shows_everything() {
 const BOSS: [(&str, &str); 1] = [("X-API-Key", "boss")];
 
 /// A key that may only subscribe to `orders`.
-fn reader() -> KeysFile {
+fn reader() -> TextFile {
     let rights = r#"subscribe = ["orders"]"#;
-    KeysFile::new(&entry("reader", "reader-secret", rights))
+    TextFile::new(&entry("reader", "reader-secret", rights))
 }
 
 /// A server with these keys, the API key and a topic.
-fn asking_for_keys(keys: Option<&KeysFile>, topic: &str) -> TestServer {
+fn asking_for_keys(keys: Option<&TextFile>, topic: &str) -> TestServer {
     let server = TestServer::with(|config| {
         config.keys_file = keys.map(|keys| keys.path().to_owned());
         config.api_key = ApiKey::new("boss").ok();

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Config, Dial, Frame, HttpClient, Incoming, KeysFile, OverflowPolicy, SequenceChecker,
-    TestServer, WsClient, await_stable, code_of, entry, eventually, seq_of, uuid_of,
+    Config, Dial, Frame, HttpClient, Incoming, OverflowPolicy, SequenceChecker, TestServer,
+    TextFile, WsClient, await_stable, code_of, entry, eventually, seq_of, uuid_of,
 };
 
 const PAD_BYTES: usize = 4 << 10;
@@ -219,7 +219,7 @@ fn waiting_publisher_whose_key_is_revoked_publishes_nothing_more() {
 subscribe = ["*"]
 admin = true"#,
     );
-    let file = KeysFile::new(&(publisher_entry + &others));
+    let file = TextFile::new(&(publisher_entry + &others));
     let server = blocking(|config| config.keys_file = Some(file.path().to_owned()));
     let with = |secret: &str| Dial::to(server.addr()).field("X-API-Key", secret);
     let topic = |http: &mut HttpClient| {

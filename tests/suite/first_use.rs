@@ -5,7 +5,7 @@ use std::thread;
 use serde_json::json;
 
 use crate::harness::{
-    Dial, KeysFile, SequenceChecker, TestServer, code_of, entry, epoch_of, event_seqs,
+    Dial, SequenceChecker, TestServer, TextFile, code_of, entry, epoch_of, event_seqs,
     publish_text, seq_of, text_of,
 };
 
@@ -139,7 +139,7 @@ fn a_publish_over_the_rate_creates_nothing() {
 #[test]
 fn a_key_creates_only_topics_that_it_may_publish_or_subscribe_to() {
     let rights = "publish = [\"in.*\"]\nsubscribe = [\"out.*\"]";
-    let keys = KeysFile::new(&entry("device", "device-secret", rights));
+    let keys = TextFile::new(&entry("device", "device-secret", rights));
     let server = TestServer::with(|config| {
         config.auto_create_topics = true;
         config.keys_file = Some(keys.path().to_owned());

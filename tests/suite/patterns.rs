@@ -7,7 +7,7 @@ mod takeover;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Dial, KeysFile, TestServer, WsClient, entry, epoch_of, eventually, seq_of, text_of,
+    Dial, TestServer, TextFile, WsClient, entry, epoch_of, eventually, seq_of, text_of,
 };
 
 /// Subscribes to a pattern; returns how many topics match.
@@ -305,7 +305,7 @@ fn topics_beyond_the_limit_do_not_join_and_are_told() {
 #[test]
 fn a_key_may_use_the_patterns_that_its_own_cover() {
     let keys = entry("shop", "secret", r#"subscribe = ["shop.*", "orders"]"#);
-    let keys = KeysFile::new(&keys);
+    let keys = TextFile::new(&keys);
     let server = TestServer::with(|config| config.keys_file = Some(keys.path().to_owned()));
     let dial = Dial::to(server.addr()).field("Authorization", "Bearer secret");
     let mut client = dial.connect();

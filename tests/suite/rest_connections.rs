@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Dial, HttpClient, KeysFile, SequenceChecker, TestServer, WsClient, entry, eventually,
+    Dial, HttpClient, SequenceChecker, TestServer, TextFile, WsClient, entry, eventually,
 };
 
 /// The entry of the connection with this client id.
@@ -97,7 +97,7 @@ fn limit_truncates_the_list_but_not_the_total() {
 #[test]
 fn key_of_a_connection_is_listed_by_name() {
     let keys = entry("boss", "boss-secret", "admin = true") + &entry("guest", "guest-secret", "");
-    let file = KeysFile::new(&keys);
+    let file = TextFile::new(&keys);
     let server = TestServer::with(|config| config.keys_file = Some(file.path().to_owned()));
     let _client = Dial::to(server.addr())
         .field("X-API-Key", "guest-secret")

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::harness::{
-    KeysFile, Reply, StreamClient, TestServer, WsClient, assert_timestamp, entry, eventually,
+    Reply, StreamClient, TestServer, TextFile, WsClient, assert_timestamp, entry, eventually,
 };
 
 fn subscribed(server: &TestServer, client_id: &str) -> WsClient {
@@ -164,7 +164,7 @@ fn only_get_and_head_are_allowed() {
 
 #[test]
 fn right_to_subscribe_to_the_topic_is_needed() {
-    let keys = KeysFile::new(&format!(
+    let keys = TextFile::new(&format!(
         "{}{}{}{}",
         entry("admin", "admin-secret", "admin = true"),
         entry("reader", "reader-secret", r#"subscribe = ["ord*"]"#),

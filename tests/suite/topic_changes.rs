@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    KeysFile, SequenceChecker, TestServer, code_of, entry, event_seqs, eventually, publish_text,
+    SequenceChecker, TestServer, TextFile, code_of, entry, event_seqs, eventually, publish_text,
 };
 
 const PATH: &str = "/topics/orders";
@@ -77,7 +77,7 @@ fn a_change_needs_the_right_to_administer() {
         entry("all", "admin-secret", "admin = true"),
         entry("reader", "reader-secret", r#"subscribe = ["*"]"#),
     ];
-    let keys = KeysFile::new(&keys.concat());
+    let keys = TextFile::new(&keys.concat());
     let server = TestServer::with(|config| config.keys_file = Some(keys.path().to_owned()));
     let options = threadcast::TopicOptions::default();
     let embedded = server.embedded();

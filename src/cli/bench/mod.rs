@@ -13,7 +13,6 @@ mod topics;
 
 use std::env;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
 use std::process;
 use std::time::Duration;
 
@@ -25,7 +24,7 @@ use threadcast::load::{ServerProcess, raise_descriptor_limit};
 use super::error::CliError;
 use super::output;
 use super::serve;
-use super::server_args::{at_most_one, presented, trusting};
+use super::server_args::{Authorities, at_most_one, presented};
 use super::settings::overflow;
 use super::value::{self, Seconds, Secret};
 use cancel::Cancel;
@@ -120,14 +119,8 @@ pub(super) struct Bench {
     )]
     url: Vec<String>,
 
-    /// PEM file of the authorities that may sign its certificate [default: those of the system]
-    #[arg(
-        long,
-        env = "PUBSUB_CA_FILE",
-        value_name = "FILE",
-        help_heading = "Server"
-    )]
-    ca: Option<PathBuf>,
+    #[command(flatten)]
+    authorities: Authorities,
 
     /// Key to present to it; everyone on this machine sees a flag (ps), so rather set the variable
     /// [default: that of PUBSUB_API_KEY]
@@ -169,7 +162,10 @@ pub(super) fn run(bench: &Bench) -> Result<(), CliError> {
     };
     // Figures across a lost connection would mean nothing.
     let client = Client::builder(&url).reconnect(Reconnect::Never);
-    let client = trusting(client, bench.ca.as_deref().filter(|_| own.is_none()));
+    let client = match own {
+        Some(_) => client,
+        None => bench.authorities.given_to(client),
+    };
     let client = match presented(bench.key.as_ref()).filter(|_| own.is_none()) {
         Some(key) => client.key(&key),
         None => client,

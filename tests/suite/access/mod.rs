@@ -5,7 +5,7 @@ mod operations;
 mod reload;
 mod routes;
 
-use crate::harness::{KeysFile, Reply, TestServer, entry};
+use crate::harness::{Reply, TestServer, TextFile, entry};
 
 /// May do everything.
 const API_KEY: &str = "the-api-key";
@@ -40,13 +40,13 @@ fn all_keys() -> String {
 }
 
 /// A server with all keys and the topic `orders`.
-fn guarded() -> (TestServer, KeysFile) {
+fn guarded() -> (TestServer, TextFile) {
     guarded_by(&all_keys())
 }
 
 /// A server with the API key, these keys and the topic `orders`.
-fn guarded_by(keys: &str) -> (TestServer, KeysFile) {
-    let file = KeysFile::new(keys);
+fn guarded_by(keys: &str) -> (TestServer, TextFile) {
+    let file = TextFile::new(keys);
     let server = TestServer::with(|config| {
         config.api_key = Some(threadcast::ApiKey::new(API_KEY).unwrap());
         config.keys_file = Some(file.path().to_owned());

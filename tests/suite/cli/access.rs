@@ -8,7 +8,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::program::{End, Program, run, threadcast};
-use crate::harness::{Dial, HttpClient, KeysFile, Reply, entry, uuid_of};
+use crate::harness::{Dial, HttpClient, Reply, TextFile, entry, uuid_of};
 
 const SERVE: [&str; 2] = ["--port", "0"];
 const WRONG_API_KEYS: [&str; 3] = ["two words", "sécret", " "];
@@ -66,7 +66,7 @@ fn invalid_keys_file_fails_the_start_with_file_and_key_named() {
             "line 4: unknown field `publsh`, expected one of `name`, `sha256`, `publish`, `subscribe`, `admin`",
         ),
     ] {
-        let file = KeysFile::new(&text);
+        let file = TextFile::new(&text);
         let end = run(threadcast(&SERVE).env("PUBSUB_KEYS_FILE", file.path()));
         let path = file.path().display();
         let line = format!("threadcast: PUBSUB_KEYS_FILE: '{path}' is not allowed: {reason}");
@@ -97,7 +97,7 @@ fn listening_beyond_loopback_with_a_key_logs_no_warning() {
 fn generated_key_is_accepted_by_a_server_with_its_entry() {
     let (secret, entry) = new_key("the \"new\" one");
     assert!(!entry.contains(&secret), "{entry}");
-    let file = KeysFile::new(&entry.replace("admin = false", "admin = true"));
+    let file = TextFile::new(&entry.replace("admin = false", "admin = true"));
     let (program, address) =
         Program::serve(threadcast(&SERVE).env("PUBSUB_KEYS_FILE", file.path()));
     get(&address, "/health", &secret).expect(200);
@@ -139,7 +139,7 @@ fn key_new_requires_a_valid_name() {
 
 #[test]
 fn sighup_reloads_the_keys_and_an_invalid_file_changes_nothing() {
-    let file = KeysFile::new(&entry("one", "secret-1", "admin = true"));
+    let file = TextFile::new(&entry("one", "secret-1", "admin = true"));
     let (program, address) =
         Program::serve(threadcast(&SERVE).env("PUBSUB_KEYS_FILE", file.path()));
     get(&address, "/health", "secret-1").expect(200);
@@ -173,7 +173,7 @@ fn secrets_are_never_shown() {
     ];
     let [api, named, wrong, misplaced] = secrets;
     let keys = entry("named", named, "publish = [\"orders\"]");
-    let file = KeysFile::new(&keys);
+    let file = TextFile::new(&keys);
     let mut command = threadcast(&["--port", "0", "--api-key", api, "--log-level", "trace"]);
     let (program, address) = Program::serve(command.env("PUBSUB_KEYS_FILE", file.path()));
     let mut said = String::new();

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use serde_json::Value;
 
 use super::program::{Program, run, threadcast};
-use crate::harness::{HttpClient, KeysFile, entry};
+use crate::harness::{HttpClient, TextFile, entry};
 
 #[test]
 fn it_tells_what_the_server_tells() {
@@ -148,7 +148,7 @@ fn everything_that_is_wrong_is_told_at_once_with_exit_code_2() {
 
 #[test]
 fn the_keys_file_and_the_host_are_looked_at() {
-    let file = KeysFile::new("[[key]]\nname = \"a\"\n");
+    let file = TextFile::new("[[key]]\nname = \"a\"\n");
     let path = file.path().to_str().expect("a path");
     // 192.0.2.0/24 is reserved for documentation: no machine has it.
     let wrong = ["check-config", "--keys-file", path, "--host", "192.0.2.1"];

@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::program::{End, Program, run, threadcast};
-use crate::harness::{Dial, HttpClient, KeysFile, Reply, StreamClient};
+use crate::harness::{Dial, HttpClient, Reply, StreamClient, TextFile};
 use crate::tokens::{SECRET, now, signed};
 
 fn refused(end: &End) -> &str {
@@ -72,7 +72,7 @@ fn wrong_settings_of_tokens_fail_the_start_and_show_no_secret() {
             assert_eq!(refused(&end), format!("threadcast: {variable}: {line}"));
         }
     }
-    let file = KeysFile::new("secret");
+    let file = TextFile::new("secret");
     let path = file.path().display().to_string();
     let end = run(threadcast(&["--port", "0"]).env("PUBSUB_JWT_KEYS", &path));
     let reason = "it is neither a public key (PEM) nor a JWKS";
@@ -162,7 +162,7 @@ fn token_new_has_a_default_of_one_hour_and_no_rights() {
 
 #[test]
 fn token_new_takes_the_secret_of_a_file() {
-    let file = KeysFile::new(&format!("{SECRET}\n"));
+    let file = TextFile::new(&format!("{SECRET}\n"));
     let path = file.path().to_str().unwrap();
     let end = run(&mut threadcast(&[
         "token",
@@ -179,7 +179,7 @@ fn token_new_takes_the_secret_of_a_file() {
 #[test]
 fn token_new_refuses_what_no_server_accepts() {
     let long = "x".repeat(129);
-    let short = KeysFile::new("too short");
+    let short = TextFile::new("too short");
     let short = short.path().to_str().unwrap();
     for (arguments, expected) in [
         (
@@ -225,7 +225,7 @@ fn token_new_refuses_what_no_server_accepts() {
 #[test]
 fn sighup_reads_the_public_keys_again_and_a_wrong_file_changes_nothing() {
     let public = include_str!("../../keys/rsa.pub.pem");
-    let file = KeysFile::new(public);
+    let file = TextFile::new(public);
     let path = file.path().to_str().unwrap().to_owned();
     let (program, address) = Program::serve(
         threadcast(&["--port", "0"])

@@ -3,7 +3,7 @@
 use threadcast::client::{Client, Error, Start};
 
 use super::{builder, client_of, next_event};
-use crate::harness::{DEADLINE, KeysFile, TestServer, entry};
+use crate::harness::{DEADLINE, TestServer, TextFile, entry};
 
 const KEY: &str = "s3cret-of-the-test";
 
@@ -68,7 +68,7 @@ fn wrong_key_is_a_permanent_error_that_does_not_contain_the_key() {
 fn key_without_a_right_is_refused_and_keeps_its_other_rights() {
     let keys = entry("reader", KEY, r#"subscribe = ["orders"]"#)
         + &entry("admin", "adm1n", "admin = true");
-    let file = KeysFile::new(&keys);
+    let file = TextFile::new(&keys);
     let server = TestServer::with(|config| config.keys_file = Some(file.path().to_owned()));
     let admin = builder(server.addr()).key("adm1n").connect().unwrap();
     admin.create_topic("orders").unwrap();
@@ -85,7 +85,7 @@ fn key_without_a_right_is_refused_and_keeps_its_other_rights() {
 
 #[test]
 fn withdrawn_key_ends_the_subscription_permanently() {
-    let file = KeysFile::new(&entry(
+    let file = TextFile::new(&entry(
         "both",
         KEY,
         "publish = [\"*\"]\nsubscribe = [\"*\"]\nadmin = true",

@@ -18,7 +18,7 @@ use super::random::Random;
 use super::reconnecting::restarted;
 use super::responder::{Responder, UNAVAILABLE};
 use super::{builder, client_of, next, next_event};
-use crate::harness::{DEADLINE, KeysFile, TestServer, await_stable, entry, eventually};
+use crate::harness::{DEADLINE, TestServer, TextFile, await_stable, entry, eventually};
 
 /// A pause that no test waits for.
 const HOUR: Duration = Duration::from_secs(3600);
@@ -195,7 +195,7 @@ fn loss_without_a_policy_is_an_error_also_with_several_servers() {
 #[test]
 fn withdrawn_key_is_no_reason_to_go_to_another_server() {
     let rights = "publish = [\"*\"]\nsubscribe = [\"*\"]\nadmin = true";
-    let file = KeysFile::new(&entry("both", "s3cret", rights));
+    let file = TextFile::new(&entry("both", "s3cret", rights));
     let server = TestServer::with(|config| config.keys_file = Some(file.path().to_owned()));
     let other = Responder::always(UNAVAILABLE);
     let client = builder_of(&[server.addr(), other.addr()]);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::harness::{
-    ChildServer, Config, HttpClient, KeysFile, Reply, StreamClient, TestServer, entry,
+    ChildServer, Config, HttpClient, Reply, StreamClient, TestServer, TextFile, entry,
 };
 
 const SHOP: &str = "https://shop.example";
@@ -205,7 +205,7 @@ fn no_answer_to_any_other_origin_is_readable() {
 
 #[test]
 fn refused_credentials_and_rights_are_readable() {
-    let keys = KeysFile::new(&entry("guest", "guest-secret", "publish = [\"orders\"]"));
+    let keys = TextFile::new(&entry("guest", "guest-secret", "publish = [\"orders\"]"));
     let server = TestServer::with(|config| {
         lists_shop(config);
         config.keys_file = Some(keys.path().to_owned());

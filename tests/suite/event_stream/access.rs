@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::harness::{
-    HttpClient, KeysFile, Reply, StreamClient, TestServer, code_of, entry, eventually,
+    HttpClient, Reply, StreamClient, TestServer, TextFile, code_of, entry, eventually,
 };
 
 const PATH: &str = "/topics/orders/events";
@@ -56,7 +56,7 @@ fn a_key_is_taken_from_headers_and_from_the_query() {
 fn a_key_streams_only_what_it_may_subscribe_to_and_loses_it_with_its_right() {
     let admin = entry("admin", "a", "admin = true");
     let reader = entry("reader", "r", "subscribe = [\"orders\"]");
-    let file = KeysFile::new(&format!("{admin}{reader}"));
+    let file = TextFile::new(&format!("{admin}{reader}"));
     let server = TestServer::with(|config| config.keys_file = Some(file.path().into()));
     for name in ["orders", "secrets"] {
         let body = json!({"name": name}).to_string();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::total;
 use crate::harness::{
-    Dial, Frame, HttpClient, KeysFile, Opcode, OverflowPolicy, TestServer, WsClient, entry,
+    Dial, Frame, HttpClient, Opcode, OverflowPolicy, TestServer, TextFile, WsClient, entry,
     eventually,
 };
 
@@ -89,7 +89,7 @@ fn accepted_and_rejected_connections_are_counted() {
 #[test]
 fn auth_failures_are_counted_by_place() {
     const KEY: (&str, &str) = ("X-API-Key", "s3cret");
-    let file = KeysFile::new(&entry("one", KEY.1, "admin = true"));
+    let file = TextFile::new(&entry("one", KEY.1, "admin = true"));
     let server = TestServer::with(|config| config.keys_file = Some(file.path().to_owned()));
     let mut http = server.http();
     let failures = |http: &mut HttpClient, door: &str, key: &str| {

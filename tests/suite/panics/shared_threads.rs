@@ -1,7 +1,7 @@
 //! Panics in the threads that serve all connections: they continue with the next connection.
 
 use super::{assert_one_panic, await_connections};
-use crate::harness::{KeysFile, LogHook, TestServer, alone, entry, eventually};
+use crate::harness::{LogHook, TestServer, TextFile, alone, entry, eventually};
 
 #[test]
 fn acceptor_continues_after_a_panic() {
@@ -71,7 +71,7 @@ fn key_reload_that_panics_is_reported_and_can_be_repeated() {
         || {
             let hook = LogHook::install();
             let keys = entry("a", "secret-of-a", "admin = true");
-            let file = KeysFile::new(&keys);
+            let file = TextFile::new(&keys);
             let server = TestServer::with(|config| config.keys_file = Some(file.path().to_owned()));
             hook.panic_at("", "keys reloaded");
             let error = server.reload_keys().unwrap_err();

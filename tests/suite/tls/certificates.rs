@@ -33,7 +33,7 @@ fn changed_files_are_noticed_and_open_connections_stay() {
 fn broken_pair_keeps_the_old_one_until_it_is_mended() {
     let server = TlsServer::start();
     let other = server.authority.issue();
-    fs::write(&server.files.key, &other.key).unwrap();
+    server.files.key.write(&other.key);
     let error = server.server.embedded().reload_certificate().unwrap_err();
     assert_eq!(error.setting, "tls_key");
     assert!(
@@ -41,7 +41,7 @@ fn broken_pair_keeps_the_old_one_until_it_is_mended() {
         "{error}"
     );
     assert_eq!(server.shown(), server.issued.der);
-    fs::remove_file(&server.files.cert).unwrap();
+    fs::remove_file(server.files.cert.path()).unwrap();
     let error = server.server.embedded().reload_certificate().unwrap_err();
     assert_eq!(error.setting, "tls_cert");
     assert_eq!(server.shown(), server.issued.der);
@@ -63,8 +63,8 @@ fn sighup_is_a_reload() {
     let server = TlsServer::start();
     let (cert, key) = (&server.files.cert, &server.files.key);
     let child = ChildServer::start(&[
-        ("PUBSUB_TLS_CERT", cert.to_str().unwrap()),
-        ("PUBSUB_TLS_KEY", key.to_str().unwrap()),
+        ("PUBSUB_TLS_CERT", cert.name()),
+        ("PUBSUB_TLS_KEY", key.name()),
     ]);
     let renewed = server.authority.issue();
     server.files.write(&renewed);

@@ -1,46 +1,26 @@
 //! The Rust client and the commands over TLS.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use threadcast::client::{Client, ClientBuilder, Delivery, Error, Start, Subscription};
 
 use super::TlsServer;
-use crate::harness::{Authority, CertificateFiles, ChildServer, DEADLINE, TestServer};
+use crate::harness::{Authority, ChildServer, DEADLINE, TestServer, TextFile};
 
 const MESSAGES: u64 = 300;
 
 impl TlsServer {
     /// A file with the certificate of its authority.
-    fn ca(&self) -> CaFile {
-        CaFile::new(&self.authority)
+    fn ca(&self) -> TextFile {
+        TextFile::new(&self.authority.pem())
     }
 
     fn client(&self) -> ClientBuilder {
         Client::builder(&format!("wss://localhost:{}/ws", self.addr().port()))
             .request_timeout(DEADLINE)
             .reconnect_pauses(Duration::from_millis(1), Duration::from_millis(20))
-    }
-}
-
-/// A file with an authority, deleted when dropped.
-struct CaFile(CertificateFiles);
-
-impl CaFile {
-    fn new(authority: &Authority) -> CaFile {
-        let mut issued = authority.issue();
-        issued.cert = authority.pem();
-        CaFile(CertificateFiles::new(&issued))
-    }
-
-    fn path(&self) -> PathBuf {
-        self.0.cert.clone()
-    }
-
-    fn text(&self) -> &str {
-        self.0.cert.to_str().expect("a path in UTF-8")
     }
 }
 
@@ -115,7 +95,7 @@ fn refusal(builder: ClientBuilder) -> String {
 fn certificate_that_is_not_accepted_is_one_clear_sentence() {
     let server = TlsServer::start();
     let ca = server.ca();
-    let other = CaFile::new(&Authority::new());
+    let other = TextFile::new(&Authority::new().pem());
     let text = refusal(server.client().ca_file(other.path()));
     assert!(
         text.contains("has signed its certificate; give the file"),
@@ -161,7 +141,7 @@ fn scheme_that_does_not_fit_is_one_clear_sentence() {
 
 #[test]
 fn server_that_never_answers_the_handshake_is_left_at_the_timeout() {
-    let ca = CaFile::new(&Authority::new());
+    let ca = TextFile::new(&Authority::new().pem());
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = Client::builder(&format!(
         "wss://localhost:{}",
@@ -212,14 +192,14 @@ fn every_command_takes_a_url_with_tls_and_an_authority() {
         &["nodes"],
         &["healthcheck"],
     ] {
-        let output = run(&server, &[arguments, &["--ca", ca.text()]].concat());
+        let output = run(&server, &[arguments, &["--ca", ca.name()]].concat());
         assert!(
             output.status.success() || arguments == ["nodes"],
             "{arguments:?}: {output:?}"
         );
     }
     let by_variable = command(&server, &["healthcheck"])
-        .env("PUBSUB_CA_FILE", ca.text())
+        .env("PUBSUB_CA_FILE", ca.name())
         .output();
     assert!(by_variable.unwrap().status.success());
 }
@@ -234,7 +214,7 @@ fn health_check_needs_no_url_and_no_authority() {
             .arg("healthcheck")
             .env("PUBSUB_HOST", "0.0.0.0")
             .env("PUBSUB_PORT", server.addr().port().to_string())
-            .env("PUBSUB_TLS_CERT", &server.files.cert)
+            .env("PUBSUB_TLS_CERT", server.files.cert.path())
             .stdin(Stdio::null());
         command.output().expect("the program runs")
     };
@@ -253,7 +233,7 @@ fn commands_say_in_one_line_what_is_wrong_with_the_certificate() {
             "topics",
             "list",
             "--ca",
-            CaFile::new(&Authority::new()).text(),
+            TextFile::new(&Authority::new().pem()).name(),
         ],
     );
     assert_eq!(output.status.code(), Some(1), "{output:?}");

@@ -19,8 +19,8 @@ fn refused(variables: &[(&str, &str)]) -> String {
 fn refused_pair(issued: &Issued) -> String {
     let files = CertificateFiles::new(issued);
     let variables = [
-        ("PUBSUB_TLS_CERT", files.cert.to_str().unwrap()),
-        ("PUBSUB_TLS_KEY", files.key.to_str().unwrap()),
+        ("PUBSUB_TLS_CERT", files.cert.name()),
+        ("PUBSUB_TLS_KEY", files.key.name()),
     ];
     let line = refused(&variables);
     for secret in issued.key.lines().filter(|line| line.len() > 20) {
@@ -35,12 +35,12 @@ fn refused_pair(issued: &Issued) -> String {
 #[test]
 fn one_without_the_other_is_a_wrong_value() {
     let files = CertificateFiles::new(&Authority::new().issue());
-    let line = refused(&[("PUBSUB_TLS_KEY", files.key.to_str().unwrap())]);
+    let line = refused(&[("PUBSUB_TLS_KEY", files.key.name())]);
     assert!(
         line.contains("PUBSUB_TLS_KEY") && line.contains("tls_cert"),
         "{line}"
     );
-    let line = refused(&[("PUBSUB_TLS_CERT", files.cert.to_str().unwrap())]);
+    let line = refused(&[("PUBSUB_TLS_CERT", files.cert.name())]);
     assert!(
         line.contains("PUBSUB_TLS_KEY") && line.contains("none"),
         "{line}"

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{
     API_KEY, SECRET, claims, connect, guarded, key_file, key_path, keys, now, signed, signed_raw,
 };
-use crate::harness::{Dial, HttpClient, KeysFile, Page, Reply, StreamClient, TestServer};
+use crate::harness::{Dial, HttpClient, Page, Reply, StreamClient, TestServer, TextFile};
 
 const EVENTS: &str = "/topics/orders/events";
 /// The most that is looked at.
@@ -32,7 +32,7 @@ fn of(secret: &[u8]) -> EncodingKey {
 }
 
 /// A JWKS with all public keys: `r`, `e` and `d`.
-fn jwks() -> KeysFile {
+fn jwks() -> TextFile {
     let jwk = |id: &str, key: DecodingKey| {
         let mut jwk = Jwk::from_decoding_key(&key, None).unwrap();
         jwk.common.key_id = Some(id.to_owned());
@@ -52,7 +52,7 @@ fn jwks() -> KeysFile {
             DecodingKey::from_ed_pem(&key_file("ed25519.pub.pem")).unwrap(),
         ),
     ];
-    KeysFile::new(&json!({ "keys": keys }).to_string())
+    TextFile::new(&json!({ "keys": keys }).to_string())
 }
 
 /// The servers of the table.
@@ -65,7 +65,7 @@ struct Servers {
     pem: TestServer,
     /// Takes the secret, from one issuer for one audience.
     strict: TestServer,
-    _jwks: KeysFile,
+    _jwks: TextFile,
 }
 
 impl Servers {

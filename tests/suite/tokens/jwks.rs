@@ -8,13 +8,13 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, jwk::Jwk};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
 use super::{API_KEY, claims, connect, guarded, key_file, key_path, keys, signed, signed_raw};
-use crate::harness::{Config, KeysFile, Page, TestServer, eventually, in_time};
+use crate::harness::{Authority, Config, Page, TestServer, TextFile, eventually, in_time};
 
 /// What a server for keys answers.
 #[derive(Clone)]
@@ -30,7 +30,7 @@ enum Answer {
 /// A server for keys over https, with an authority of its own.
 struct JwksServer {
     address: SocketAddr,
-    authority: KeysFile,
+    authority: TextFile,
     answer: Arc<Mutex<Answer>>,
     requests: Arc<AtomicUsize>,
     is_over: Arc<AtomicBool>,
@@ -39,20 +39,16 @@ struct JwksServer {
 
 impl JwksServer {
     fn start(answer: Answer) -> JwksServer {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        let certificate = params.signed_by(&key, &authority).unwrap();
+        let authority = Authority::new();
+        let issued = authority.issue();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
             .with_single_cert(
-                vec![certificate.der().clone()],
-                PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+                vec![issued.der.into()],
+                PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).unwrap(),
             )
             .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -75,7 +71,7 @@ impl JwksServer {
         });
         JwksServer {
             address,
-            authority: KeysFile::new(&authority.pem()),
+            authority: TextFile::new(&authority.pem()),
             answer,
             requests,
             is_over,
@@ -306,7 +302,7 @@ fn a_certificate_of_another_authority_is_not_trusted() {
 
 #[test]
 fn a_file_of_keys_is_read_again_and_a_wrong_one_changes_nothing() {
-    let file = KeysFile::new(&set(&[("1", "rsa.pub.pem")]));
+    let file = TextFile::new(&set(&[("1", "rsa.pub.pem")]));
     let path = file.path().to_str().unwrap().to_owned();
     let server = guarded(|config| config.jwt_keys = keys(&path));
     let (first, second) = (signed_by("rsa.pem", "1"), signed_by("other_rsa.pem", "2"));

@@ -63,7 +63,7 @@ pub(crate) fn now() -> u64 {
     now.expect("a clock after 1970").as_secs()
 }
 
-/// The claims of a user with all rights on topics, for so many seconds.
+/// The claims of a user with all rights on topics, for this number of seconds.
 fn claims(user: &str, secs: u64) -> Value {
     json!({
         "sub": user,

@@ -6,7 +6,7 @@ use super::{
     API_KEY, authenticate, claims, claims_with, connect, create, get, guarded, now, signed,
 };
 use crate::harness::{
-    Incoming, KeysFile, TestServer, WsClient, assert_timestamp, code_of, entry, event_seqs, text_of,
+    Incoming, TestServer, TextFile, WsClient, assert_timestamp, code_of, entry, event_seqs, text_of,
 };
 
 #[test]
@@ -213,7 +213,7 @@ fn the_new_rights_hold_for_publishes_too() {
 
 #[test]
 fn a_reload_of_keys_ends_no_token() {
-    let file = KeysFile::new(&entry("one", "secret-1", "subscribe = [\"*\"]"));
+    let file = TextFile::new(&entry("one", "secret-1", "subscribe = [\"*\"]"));
     let server = guarded(|config| config.keys_file = Some(file.path().to_owned()));
     let mut bearer = connect(&server, &signed(&claims("ann", 60)));
     let mut holder = connect(&server, "secret-1");

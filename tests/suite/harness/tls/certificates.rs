@@ -1,17 +1,12 @@
 //! Certificates of a private authority.
 
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 
-use super::Config;
-
-static FILES: AtomicU32 = AtomicU32::new(0);
+use crate::harness::{Config, TextFile};
 
 /// Signs certificates for `localhost` and 127.0.0.1.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -89,43 +84,25 @@ impl Authority {
 
 /// The two files of a server, deleted when dropped.
 pub(crate) struct CertificateFiles {
-    pub(crate) cert: PathBuf,
-    pub(crate) key: PathBuf,
+    pub(crate) cert: TextFile,
+    pub(crate) key: TextFile,
 }
 
 impl CertificateFiles {
     pub(crate) fn new(issued: &Issued) -> CertificateFiles {
-        let number = FILES.fetch_add(1, Ordering::Relaxed);
-        let file = |kind: &str| {
-            let name = format!("threadcast-{kind}-{}-{number}.pem", std::process::id());
-            std::env::temp_dir().join(name)
-        };
-        let files = CertificateFiles {
-            cert: file("cert"),
-            key: file("key"),
-        };
-        files.write(issued);
-        files
+        CertificateFiles {
+            cert: TextFile::new(&issued.cert),
+            key: TextFile::new(&issued.key),
+        }
     }
 
     pub(crate) fn write(&self, issued: &Issued) {
-        write(&self.cert, &issued.cert);
-        write(&self.key, &issued.key);
+        self.cert.write(&issued.cert);
+        self.key.write(&issued.key);
     }
 
     pub(crate) fn put_into(&self, config: &mut Config) {
-        config.tls_cert = Some(self.cert.clone());
-        config.tls_key = Some(self.key.clone());
+        config.tls_cert = Some(self.cert.path().to_owned());
+        config.tls_key = Some(self.key.path().to_owned());
     }
-}
-
-impl Drop for CertificateFiles {
-    fn drop(&mut self) {
-        let _gone = fs::remove_file(&self.cert);
-        let _gone = fs::remove_file(&self.key);
-    }
-}
-
-pub(crate) fn write(path: &Path, text: &str) {
-    fs::write(path, text).expect("a file in the temporary folder");
 }
